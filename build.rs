@@ -1,0 +1,112 @@
+//! Compiles proto/ into the types that `trace` decodes with, and into the table of names and
+//! numbers that text and JSON traces are read by. No protoc is needed.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::{env, fs, path::PathBuf};
+
+use prost_types::field_descriptor_proto::Type;
+use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorSet};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let mut files = protox::compile(["proto/tap.proto", "proto/capture.proto"], ["proto"])?;
+    fs::write(out.join("schema.rs"), schema_table(&files)?)?;
+
+    // A string that is not UTF-8 makes prost refuse the whole message. Envoy's own JSON holds
+    // such strings, so every string is decoded as the bytes that it is.
+    for file in &mut files.file {
+        for message in &mut file.message_type {
+            strings_to_bytes(message);
+        }
+    }
+    prost_build::Config::new().bytes(["."]).compile_fds(files)?;
+    Ok(())
+}
+
+fn strings_to_bytes(message: &mut DescriptorProto) {
+    for field in &mut message.field {
+        if field.r#type() == Type::String {
+            field.set_type(Type::Bytes);
+        }
+    }
+    for nested in &mut message.nested_type {
+        strings_to_bytes(nested);
+    }
+}
+
+/// A `static` for each message, e.g.
+/// `pub(in crate::trace) static TAP_BODY: Message = Message { name: "Body", fields: &[…] };`.
+fn schema_table(files: &FileDescriptorSet) -> Result<String, Box<dyn std::error::Error>> {
+    let mut messages = Vec::new();
+    let mut enums = BTreeMap::new();
+    for file in &files.file {
+        let package = format!(".{}", file.package());
+        for message in &file.message_type {
+            collect(&package, message, &mut messages, &mut enums);
+        }
+    }
+    let mut table = String::new();
+    for (path, message) in messages {
+        writeln!(
+            table,
+            "pub(in crate::trace) static {}: Message = Message {{ name: {:?}, fields: &[",
+            static_name(&path),
+            message.name()
+        )?;
+        for field in &message.field {
+            let kind = match field.r#type() {
+                Type::Message => format!("Kind::Message(&{})", static_name(field.type_name())),
+                Type::Enum => {
+                    let values: &&EnumDescriptorProto = enums
+                        .get(field.type_name())
+                        .ok_or("an enum that no file defines")?;
+                    let names: Vec<_> = values
+                        .value
+                        .iter()
+                        .map(|v| (v.name().to_owned(), v.number()))
+                        .collect();
+                    format!("Kind::Enum(&{names:?})")
+                }
+                Type::Bytes => "Kind::Bytes".into(),
+                Type::String => "Kind::String".into(),
+                Type::Bool => "Kind::Bool".into(),
+                Type::Uint64 | Type::Uint32 | Type::Int64 | Type::Int32 => "Kind::Integer".into(),
+                other => return Err(format!("no trace holds a field of type {other:?}").into()),
+            };
+            writeln!(
+                table,
+                "    Field {{ name: {:?}, json_name: {:?}, number: {}, kind: {kind} }},",
+                field.name(),
+                field.json_name(),
+                field.number(),
+            )?;
+        }
+        writeln!(table, "] }};")?;
+    }
+    Ok(table)
+}
+
+fn collect<'a>(
+    scope: &str,
+    message: &'a DescriptorProto,
+    messages: &mut Vec<(String, &'a DescriptorProto)>,
+    enums: &mut BTreeMap<String, &'a EnumDescriptorProto>,
+) {
+    let path = format!("{scope}.{}", message.name());
+    for nested in &message.nested_type {
+        collect(&path, nested, messages, enums);
+    }
+    for nested in &message.enum_type {
+        enums.insert(format!("{path}.{}", nested.name()), nested);
+    }
+    messages.push((path, message));
+}
+
+/// `.capture2pcap.tap.SocketEvent.Read` → `TAP_SOCKETEVENT_READ`.
+fn static_name(path: &str) -> String {
+    path.trim_start_matches(".capture2pcap.")
+        .replace('.', "_")
+        .to_uppercase()
+}
