@@ -1,0 +1,194 @@
+//! The model that all rooms share: what a trace says, free of how it was encoded.
+//!
+//! It owns no logic beyond its own invariants and knows neither protobuf nor packets.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::num::NonZeroU64;
+
+use bytes::Bytes;
+
+/// A moment in nanoseconds since the Unix epoch, from 1970 to 2554.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(u64);
+
+/// Nanoseconds in a second.
+pub const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
+impl Timestamp {
+    /// Makes a timestamp of nanoseconds since the Unix epoch.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Makes a timestamp of protobuf's pair of seconds and nanoseconds.
+    ///
+    /// Nanoseconds outside 0..10^9 are carried into the seconds; a result outside the years that
+    /// a `Timestamp` holds is clamped. The flag tells that either happened.
+    pub fn from_parts(seconds: i64, nanos: i32) -> (Self, bool) {
+        let total = i128::from(seconds) * i128::from(NANOS_PER_SECOND) + i128::from(nanos);
+        let clamped = total.clamp(0, i128::from(u64::MAX));
+        let in_range = 0..NANOS_PER_SECOND as i32;
+        let adjusted = clamped != total || !in_range.contains(&nanos);
+        (Self(clamped as u64), adjusted)
+    }
+
+    /// Nanoseconds since the Unix epoch.
+    pub const fn nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The moment `nanos` nanoseconds later, or the last one that a `Timestamp` holds.
+    pub const fn saturating_add(self, nanos: u64) -> Self {
+        Self(self.0.saturating_add(nanos))
+    }
+}
+
+/// The number that Envoy gives a tapped connection (socket taps) or request (HTTP taps).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TraceId(pub u64);
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// Which way bytes went, as Envoy names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// Envoy read them: from the remote to the local endpoint.
+    Read,
+    /// Envoy wrote them: from the local to the remote endpoint.
+    Write,
+}
+
+impl Direction {
+    /// The other way.
+    pub const fn reverse(self) -> Self {
+        match self {
+            Self::Read => Self::Write,
+            Self::Write => Self::Read,
+        }
+    }
+}
+
+/// A transport protocol that a socket address names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// TCP, and whatever says nothing.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// One end of a connection, as recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// An IP address and a port; port 0 where the trace has none.
+    Ip(IpAddr, u16),
+    /// A name where an IP address is usual, and its port (0 where the trace has none).
+    Host(String, u16),
+    /// A Unix domain socket's path; `@` stands for the leading NUL of an abstract one.
+    Pipe(String),
+    /// A listener inside Envoy, and an endpoint of it.
+    Internal {
+        /// The listener's name.
+        listener: String,
+        /// The endpoint's id; empty where there is none.
+        endpoint: String,
+    },
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(IpAddr::V6(ip), port) => write!(f, "[{ip}]:{port}"),
+            Self::Ip(ip, port) => write!(f, "{ip}:{port}"),
+            Self::Host(host, port) => write!(f, "{}:{port}", host.escape_debug()),
+            Self::Pipe(path) => write!(f, "unix:{}", path.escape_debug()),
+            Self::Internal { listener, endpoint } if endpoint.is_empty() => {
+                write!(f, "envoy://{}", listener.escape_debug())
+            }
+            Self::Internal { listener, endpoint } => {
+                write!(
+                    f,
+                    "envoy://{}/{}",
+                    listener.escape_debug(),
+                    endpoint.escape_debug()
+                )
+            }
+        }
+    }
+}
+
+/// Both ends of a connection, as far as the trace names them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Connection {
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// Envoy's end.
+    pub local: Option<Endpoint>,
+    /// The peer's end: the client of a downstream tap, the server of an upstream one.
+    pub remote: Option<Endpoint>,
+}
+
+impl Connection {
+    /// Whether it names neither end.
+    pub const fn is_empty(&self) -> bool {
+        self.local.is_none() && self.remote.is_none()
+    }
+}
+
+/// How a tap delivers a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// One message at the connection's end (all of Envoy 1.7 to 1.9, `buffered` taps since).
+    Buffered,
+    /// A message an event, while the connection lives.
+    Streamed,
+}
+
+/// One thing that a trace says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The connection it belongs to.
+    pub trace: TraceId,
+    /// Where in the (decoded) input it begins, in bytes.
+    pub offset: u64,
+    /// When it happened, where recorded.
+    pub time: Option<Timestamp>,
+    /// Envoy's running count of bytes before this event, both ways together, plus one.
+    ///
+    /// Streamed traces of Envoy 1.37 and later only.
+    pub seq_num: Option<NonZeroU64>,
+    /// What happened.
+    pub what: What,
+}
+
+/// What an [`Event`] tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A message about this connection begins; everything up to the next one belongs to it.
+    Begin(Form),
+    /// The connection's endpoints.
+    Connection(Connection),
+    /// Bytes went over the connection.
+    Data {
+        /// Which way.
+        direction: Direction,
+        /// The bytes, as far as Envoy kept them.
+        payload: Bytes,
+        /// Envoy kept only the first of them.
+        truncated: bool,
+        /// The write that carried them ended the stream.
+        end_stream: bool,
+    },
+    /// The connection was closed.
+    Closed,
+    /// The whole buffered trace lost bytes of one direction to its limit.
+    Truncated(Direction),
+    /// An event that tells nothing, as JSON_BODY_AS_STRING writes in place of the connection.
+    Nothing,
+}

@@ -1,0 +1,231 @@
+//! What a trace lacks or gets wrong without being damaged: counted once a kind, told once a file.
+//!
+//! Every room reports here, so no loss stays silent. It knows nothing of how a notice is shown.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::event::TraceId;
+
+/// Something that the user of a capture has to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Which kind of thing.
+    pub kind: Kind,
+    /// Where in the (decoded) input the event begins that gave rise to it, in bytes.
+    pub offset: u64,
+    /// The connection it is about, if it is one.
+    pub trace: Option<TraceId>,
+    /// How many bytes it is about; 0 where that says nothing or is unknown.
+    pub bytes: u64,
+    /// What is particular about this one; may be empty.
+    pub detail: String,
+}
+
+/// The kinds of [`Notice`], in the order in which a summary tells them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// The input has no bytes.
+    Empty,
+    /// The trace names connections, but no event of them.
+    NoEvents,
+    /// Envoy cut a body, and its running count tells how much is missing.
+    Truncated,
+    /// Envoy cut a body; how much is missing is not recorded, so the capture shows what is there.
+    TruncatedUnknown,
+    /// Envoy stopped recording one direction of a buffered trace at its limit.
+    DirectionTruncated,
+    /// Envoy's running count jumps where no truncation explains it: events are missing.
+    LostEvents,
+    /// Envoy's running count says what cannot be.
+    ImpossibleCount,
+    /// An end of a connection has no address that a packet can carry.
+    StandInAddress,
+    /// An event has no time of its own.
+    StandInTime,
+    /// A recorded time cannot be: nanoseconds out of range, or years that no capture holds.
+    TimeAdjusted,
+    /// Client and server were told apart by a guess.
+    RoleGuessed,
+}
+
+impl Kind {
+    /// What happened `count` times, as a sentence without its end.
+    fn describe(self, f: &mut fmt::Formatter<'_>, count: u64, bytes: u64) -> fmt::Result {
+        let s = if count == 1 { "" } else { "s" };
+        let are = if bytes == 1 { "byte is" } else { "bytes are" };
+        match self {
+            Self::Empty => {
+                f.write_str("the trace is empty: Envoy writes it when the connection ends")
+            }
+            Self::NoEvents => {
+                f.write_str("the trace holds no event, so the capture has no packets")
+            }
+            Self::Truncated => write!(
+                f,
+                "{count} truncated event{s}: {bytes} {are} not in the trace, the capture leaves room for them"
+            ),
+            Self::LostEvents => write!(
+                f,
+                "{count} gap{s} in Envoy's count: events with {bytes} bytes are not in the trace, nor in the capture"
+            ),
+            Self::ImpossibleCount => write!(
+                f,
+                "{count} impossible seq_num{s}: damaged, or no trace of one connection"
+            ),
+            Self::TruncatedUnknown => write!(
+                f,
+                "{count} truncated event{s}: Envoy kept only the first bytes and not how many are missing"
+            ),
+            Self::DirectionTruncated => {
+                let them = if count == 1 { "it" } else { "them" };
+                write!(
+                    f,
+                    "{count} direction{s} truncated at the tap's limit: what followed in {them} is not in the trace"
+                )
+            }
+            Self::StandInAddress => write!(
+                f,
+                "{count} stand-in address{}",
+                if count == 1 { "" } else { "es" }
+            ),
+            Self::StandInTime => write!(
+                f,
+                "{count} event{s} without a time: stand-in times, 1 µs apart"
+            ),
+            Self::TimeAdjusted => write!(f, "{count} impossible time{s}: normalised or clamped"),
+            Self::RoleGuessed => write!(f, "{count} connection{s} with a guessed client side"),
+        }
+    }
+
+    /// Whether it makes the trace a damaged one.
+    pub const fn is_damage(self) -> bool {
+        matches!(self, Self::ImpossibleCount)
+    }
+
+    /// What a person can do about it.
+    pub const fn hint(self) -> Option<&'static str> {
+        match self {
+            Self::Truncated | Self::TruncatedUnknown | Self::DirectionTruncated => Some(
+                "raise max_buffered_rx_bytes and max_buffered_tx_bytes in the tap's output_config",
+            ),
+            Self::StandInAddress => {
+                Some("--local and --remote set the addresses that a trace lacks")
+            }
+            Self::StandInTime => Some("--start sets the first time of a trace that records none"),
+            Self::RoleGuessed => Some("--role says on which side of the connection the tap sat"),
+            Self::Empty
+            | Self::NoEvents
+            | Self::LostEvents
+            | Self::ImpossibleCount
+            | Self::TimeAdjusted => None,
+        }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at offset {}", self.offset)?;
+        if let Some(trace) = self.trace {
+            write!(f, ", connection {trace}")?;
+        }
+        f.write_str(": ")?;
+        self.kind.describe(f, 1, self.bytes)?;
+        if !self.detail.is_empty() {
+            write!(f, ": {}", self.detail)?;
+        }
+        Ok(())
+    }
+}
+
+/// All notices of one kind.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    /// How many there were.
+    pub count: u64,
+    /// The sum of their bytes.
+    pub bytes: u64,
+    /// The first of them.
+    pub first: Notice,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.first.kind.describe(f, self.count, self.bytes)?;
+        if !self.first.detail.is_empty() {
+            write!(f, ": {}", self.first.detail)?;
+        }
+        if let Some(trace) = self.first.trace {
+            let first = if self.count == 1 {
+                "at"
+            } else {
+                "the first at"
+            };
+            write!(
+                f,
+                " ({first} offset {}, connection {trace})",
+                self.first.offset
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Who is called for each notice.
+type Listener = Box<dyn FnMut(&Notice) + Send>;
+
+/// Counts notices by kind, and passes each on where somebody listens.
+#[derive(Default)]
+pub struct Notices {
+    tallies: BTreeMap<Kind, Tally>,
+    listener: Option<Listener>,
+}
+
+impl fmt::Debug for Notices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notices")
+            .field("tallies", &self.tallies)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Notices {
+    /// Counts notices, and calls `listener` for each.
+    pub fn with_listener(listener: impl FnMut(&Notice) + Send + 'static) -> Self {
+        Self {
+            tallies: BTreeMap::new(),
+            listener: Some(Box::new(listener)),
+        }
+    }
+
+    /// Takes one notice.
+    pub fn add(&mut self, notice: Notice) {
+        if let Some(listener) = &mut self.listener {
+            listener(&notice);
+        }
+        match self.tallies.get_mut(&notice.kind) {
+            Some(tally) => {
+                tally.count += 1;
+                tally.bytes = tally.bytes.saturating_add(notice.bytes);
+            }
+            None => {
+                let tally = Tally {
+                    count: 1,
+                    bytes: notice.bytes,
+                    first: notice,
+                };
+                self.tallies.insert(tally.first.kind, tally);
+            }
+        }
+    }
+
+    /// The tallies, in the order of [`Kind`].
+    pub fn tallies(&self) -> impl Iterator<Item = &Tally> {
+        self.tallies.values()
+    }
+
+    /// How many notices of this kind there were.
+    pub fn count(&self, kind: Kind) -> u64 {
+        self.tallies.get(&kind).map_or(0, |tally| tally.count)
+    }
+}

@@ -1,0 +1,227 @@
+//! What the first bytes of a connection and its addresses tell: the protocol, and who the client is.
+//!
+//! The one rule for both, for whoever asks: the handshake, the names, the hints.
+
+use crate::event::{Connection, Direction, Endpoint};
+
+/// What a connection speaks, as far as its first bytes show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// HTTP/1.0 or 1.1.
+    Http1,
+    /// HTTP/2, gRPC included.
+    Http2,
+}
+
+/// Which side of the connection a tap sat on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Between a client and Envoy: the remote endpoint is the client.
+    Downstream,
+    /// Between Envoy and a server: the local endpoint is the client.
+    Upstream,
+}
+
+impl Role {
+    /// The direction of the bytes that the client sent.
+    pub const fn from_client(self) -> Direction {
+        match self {
+            Self::Downstream => Direction::Read,
+            Self::Upstream => Direction::Write,
+        }
+    }
+}
+
+/// What a [`Role`] was told by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// The user has said so.
+    Said,
+    /// The first bytes are those of an HTTP client or server.
+    FirstBytes,
+    /// The local address is missing: only an upstream tap records before it has one.
+    NoLocalAddress,
+    /// One port is ephemeral, the other is not.
+    Ports,
+    /// Nothing better than who spoke first.
+    FirstSpeaker,
+    /// Nothing at all.
+    Nothing,
+}
+
+impl Evidence {
+    /// Whether it is no more than a guess.
+    pub const fn is_guess(self) -> bool {
+        matches!(self, Self::FirstSpeaker | Self::Nothing)
+    }
+}
+
+/// What an HTTP/2 client sends first (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Where Linux begins to take ephemeral ports from (`ip_local_port_range`); IANA's begin higher.
+const FIRST_EPHEMERAL_PORT: u16 = 32_768;
+/// The longest method that is taken for one, in bytes; the longest registered is 17.
+const MAX_METHOD: usize = 24;
+
+/// Which end of a connection sent some bytes, and in which protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    Client(Protocol),
+    Server(Protocol),
+}
+
+fn opening(bytes: &[u8]) -> Option<Opening> {
+    // A preface may be cut by the tap's limit or come in pieces; its first line is unlike any request.
+    if bytes.len() >= 16 && bytes.starts_with(&PREFACE[..bytes.len().min(PREFACE.len())]) {
+        return Some(Opening::Client(Protocol::Http2));
+    }
+    if bytes.starts_with(b"HTTP/1.") {
+        return Some(Opening::Server(Protocol::Http1));
+    }
+    // A server's first frame is SETTINGS on stream 0, a multiple of six bytes (RFC 9113, section 6.5).
+    if let [len @ .., 4, 0, 0, 0, 0, 0] = bytes.get(..9)?
+        && let [0, high, low] = *len
+        && u16::from_be_bytes([high, low]) % 6 == 0
+    {
+        return Some(Opening::Server(Protocol::Http2));
+    }
+    let line = &bytes[..memchr::memchr(b'\r', bytes).unwrap_or(bytes.len())];
+    let space = memchr::memchr(b' ', &line[..line.len().min(MAX_METHOD + 1)])?;
+    let (method, rest) = line.split_at(space);
+    let is_method = !method.is_empty() && method.iter().all(u8::is_ascii_uppercase);
+    // The line's end may be beyond the tap's limit, or in the next event.
+    let ends_well = line.ends_with(b" HTTP/1.1")
+        || line.ends_with(b" HTTP/1.0")
+        || (line.len() == bytes.len() && matches!(rest.get(1), Some(b'/' | b'h')));
+    (is_method && ends_well).then_some(Opening::Client(Protocol::Http1))
+}
+
+/// The protocol whose first bytes, from either side, these are.
+pub fn protocol(bytes: &[u8]) -> Option<Protocol> {
+    opening(bytes).map(|(Opening::Client(protocol) | Opening::Server(protocol))| protocol)
+}
+
+/// Tells on which side of `connection` a tap sat, and by what.
+///
+/// `first` is the first of its bytes, and which way they went.
+pub fn role(connection: &Connection, first: Option<(Direction, &[u8])>) -> (Role, Evidence) {
+    let sent_by = |direction, client: bool| match (direction, client) {
+        (Direction::Read, true) | (Direction::Write, false) => Role::Downstream,
+        (Direction::Read, false) | (Direction::Write, true) => Role::Upstream,
+    };
+    if let Some((direction, bytes)) = first
+        && let Some(opening) = opening(bytes)
+    {
+        let client = matches!(opening, Opening::Client(_));
+        return (sent_by(direction, client), Evidence::FirstBytes);
+    }
+    if connection.local.is_none() && connection.remote.is_some() {
+        return (Role::Upstream, Evidence::NoLocalAddress);
+    }
+    let port = |endpoint: &Option<Endpoint>| match endpoint {
+        Some(Endpoint::Ip(_, port) | Endpoint::Host(_, port)) if *port != 0 => Some(*port),
+        _ => None,
+    };
+    if let (Some(local), Some(remote)) = (port(&connection.local), port(&connection.remote)) {
+        match (local < FIRST_EPHEMERAL_PORT, remote < FIRST_EPHEMERAL_PORT) {
+            (true, false) => return (Role::Downstream, Evidence::Ports),
+            (false, true) => return (Role::Upstream, Evidence::Ports),
+            _ => {}
+        }
+    }
+    match first {
+        Some((direction, _)) => (sent_by(direction, true), Evidence::FirstSpeaker),
+        None => (Role::Downstream, Evidence::Nothing),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection(local: u16, remote: u16) -> Connection {
+        let end = |port| Some(Endpoint::Ip([127, 0, 0, 1].into(), port));
+        Connection {
+            local: end(local),
+            remote: end(remote),
+            ..Connection::default()
+        }
+    }
+
+    #[test]
+    fn first_bytes_outweigh_ports() {
+        let cases: [(&[u8], Option<Opening>); 12] = [
+            (PREFACE, Some(Opening::Client(Protocol::Http2))),
+            (&PREFACE[..16], Some(Opening::Client(Protocol::Http2))),
+            (
+                b"GET / HTTP/1.1\r\n",
+                Some(Opening::Client(Protocol::Http1)),
+            ),
+            (
+                b"POST /a/long/path/that/is/cut",
+                Some(Opening::Client(Protocol::Http1)),
+            ),
+            (
+                b"HTTP/1.1 200 OK\r\n",
+                Some(Opening::Server(Protocol::Http1)),
+            ),
+            (
+                b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\xff\xff",
+                Some(Opening::Server(Protocol::Http2)),
+            ),
+            (b"\0\0\x07\x04\0\0\0\0\0", None),
+            (b"\0\0\x06\x04\x01\0\0\0\0", None),
+            (b"EHLO mail.example.com\r\n", None),
+            (b"HELLO THERE", None),
+            (b" GET", None),
+            (b"", None),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(
+                opening(bytes),
+                expected,
+                "{:?}",
+                bytes.escape_ascii().to_string()
+            );
+        }
+        let backwards = connection(50_000, 80);
+        let first = Some((Direction::Read, &b"GET / HTTP/1.1\r\n"[..]));
+        assert_eq!(
+            role(&backwards, first),
+            (Role::Downstream, Evidence::FirstBytes)
+        );
+        let first = Some((Direction::Write, &b"HTTP/1.1 200 OK\r\n"[..]));
+        assert_eq!(
+            role(&backwards, first),
+            (Role::Downstream, Evidence::FirstBytes)
+        );
+    }
+
+    #[test]
+    fn without_http_the_addresses_and_then_the_first_speaker_decide() {
+        let bytes = &b"\x16\x03\x01"[..];
+        let read = Some((Direction::Read, bytes));
+        let lone = Connection {
+            local: None,
+            ..connection(0, 80)
+        };
+        assert_eq!(
+            role(&lone, read),
+            (Role::Upstream, Evidence::NoLocalAddress)
+        );
+        assert_eq!(
+            role(&connection(80, 50_000), read),
+            (Role::Downstream, Evidence::Ports)
+        );
+        assert_eq!(
+            role(&connection(50_000, 80), read),
+            (Role::Upstream, Evidence::Ports)
+        );
+        let unsure = (Role::Downstream, Evidence::FirstSpeaker);
+        assert_eq!(role(&connection(80, 81), read), unsure);
+        let write = Some((Direction::Write, bytes));
+        let unsure = (Role::Upstream, Evidence::FirstSpeaker);
+        assert_eq!(role(&Connection::default(), write), unsure);
+        assert!(role(&Connection::default(), None).1.is_guess());
+    }
+}
