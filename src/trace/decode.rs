@@ -1,0 +1,286 @@
+//! Elements of a trace into events of the model. The generated protobuf types stop here.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::num::NonZeroU64;
+
+use bytes::Bytes;
+
+use crate::event::{
+    Connection, Direction, Endpoint, Event, Form, Timestamp, TraceId, Transport, What,
+};
+use crate::notice::{Kind, Notice, Notices};
+
+use super::detect::Generation;
+use super::element::{Element, Part, Value};
+use super::error::{Damage, Fault};
+use super::wire::{Fields, WireValue};
+
+#[allow(
+    clippy::all,
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    reason = "generated from proto/"
+)]
+mod proto {
+    pub mod tap {
+        include!(concat!(env!("OUT_DIR"), "/capture2pcap.tap.rs"));
+    }
+    pub mod capture {
+        include!(concat!(env!("OUT_DIR"), "/capture2pcap.capture.rs"));
+    }
+}
+use proto::{capture, tap};
+
+/// Makes events of elements.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    generation: Generation,
+    /// The connection that the message around the elements is about.
+    trace: TraceId,
+    form: Form,
+    /// Whether `Begin` has been told of this message. It waits for the trace id, which comes first.
+    begun: bool,
+    /// Events that are decoded and not fetched yet.
+    pub(super) ready: VecDeque<Event>,
+}
+
+impl Decoder {
+    pub(super) fn new(generation: Generation) -> Self {
+        Self {
+            generation,
+            trace: TraceId::default(),
+            form: Form::Buffered,
+            begun: false,
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// Takes an element; what comes of it stands in `ready`.
+    pub(super) fn element(
+        &mut self,
+        element: Element,
+        notices: &mut Notices,
+    ) -> Result<(), Damage> {
+        let offset = element.offset;
+        match element.value {
+            Value::Begin(form) => {
+                self.trace = TraceId::default();
+                self.form = form;
+                self.begun = false;
+            }
+            Value::TraceId(id) => self.trace = TraceId(id),
+            Value::Connection(bytes) => {
+                let connection = match self.generation {
+                    Generation::Tap => tap_connection(&bytes, offset)?,
+                    Generation::Capture => {
+                        let message =
+                            decode::<capture::Connection>(bytes, Part::Connection, offset)?;
+                        // A trace of this generation is one connection, which begins here.
+                        self.trace = TraceId(message.id);
+                        self.begun = false;
+                        connection(message.local_address, message.remote_address)
+                    }
+                };
+                self.push(offset, None, None, What::Connection(connection));
+            }
+            Value::Event(bytes) => self.event(bytes, offset, notices)?,
+            Value::Truncated(direction, true) => {
+                self.push(offset, None, None, What::Truncated(direction));
+            }
+            Value::Truncated(_, false) => {}
+            Value::HttpBuffered(_) | Value::HttpSegment(_) => {}
+        }
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        offset: u64,
+        time: Option<Timestamp>,
+        seq_num: Option<NonZeroU64>,
+        what: What,
+    ) {
+        let trace = self.trace;
+        if !self.begun {
+            self.begun = true;
+            let what = What::Begin(self.form);
+            self.ready.push_back(Event {
+                trace,
+                offset,
+                time: None,
+                seq_num: None,
+                what,
+            });
+        }
+        self.ready.push_back(Event {
+            trace,
+            offset,
+            time,
+            seq_num,
+            what,
+        });
+    }
+
+    fn event(&mut self, bytes: Bytes, offset: u64, notices: &mut Notices) -> Result<(), Damage> {
+        let (timestamp, seq_num, what) = match self.generation {
+            Generation::Tap => {
+                let event = decode::<tap::SocketEvent>(bytes, Part::Event, offset)?;
+                if let Some(told) = event.connection {
+                    let told = connection(told.local_address, told.remote_address);
+                    self.push(offset, None, None, What::Connection(told));
+                }
+                (
+                    event.timestamp,
+                    event.seq_num,
+                    tap_event(event.event_selector),
+                )
+            }
+            Generation::Capture => {
+                let event = decode::<capture::Event>(bytes, Part::Event, offset)?;
+                (event.timestamp, 0, capture_event(event.event_selector))
+            }
+        };
+        let time = timestamp.map(|time| {
+            let (time, adjusted) = Timestamp::from_parts(time.seconds, time.nanos);
+            if adjusted {
+                notices.add(Notice {
+                    kind: Kind::TimeAdjusted,
+                    offset,
+                    trace: Some(self.trace),
+                    bytes: 0,
+                    detail: String::new(),
+                });
+            }
+            time
+        });
+        // Buffered traces do not count, and say so with a 0 in JSON.
+        let seq_num = NonZeroU64::new(seq_num).filter(|_| self.form == Form::Streamed);
+        self.push(offset, time, seq_num, what);
+        Ok(())
+    }
+}
+
+fn decode<M: prost::Message + Default>(bytes: Bytes, part: Part, offset: u64) -> Result<M, Damage> {
+    M::decode(bytes).map_err(|why| Damage {
+        offset,
+        fault: Fault::Message {
+            what: part.name(),
+            why: why.to_string(),
+        },
+    })
+}
+
+fn tap_event(event: Option<tap::socket_event::EventSelector>) -> What {
+    use tap::socket_event::EventSelector;
+    let (direction, body, end_stream) = match event {
+        Some(EventSelector::Read(read)) => (Direction::Read, read.data, false),
+        Some(EventSelector::Write(write)) => (Direction::Write, write.data, write.end_stream),
+        Some(EventSelector::Closed(_)) => return What::Closed,
+        None => return What::Nothing,
+    };
+    let (payload, truncated) = body.map_or_else(Default::default, |body| {
+        use tap::body::BodyType;
+        let (BodyType::AsBytes(bytes) | BodyType::AsString(bytes)) = body
+            .body_type
+            .unwrap_or_else(|| BodyType::AsBytes(Bytes::new()));
+        (bytes, body.truncated)
+    });
+    What::Data {
+        direction,
+        payload,
+        truncated,
+        end_stream,
+    }
+}
+
+fn capture_event(event: Option<capture::event::EventSelector>) -> What {
+    use capture::event::EventSelector;
+    let (direction, payload, end_stream) = match event {
+        Some(EventSelector::Read(read)) => (Direction::Read, read.data, false),
+        Some(EventSelector::Write(write)) => (Direction::Write, write.data, write.end_stream),
+        None => return What::Nothing,
+    };
+    What::Data {
+        direction,
+        payload,
+        truncated: false,
+        end_stream,
+    }
+}
+
+/// Decodes a `TraceWrapper`'s connection, whose two numberings are told apart by their shape.
+///
+/// Before Envoy 1.28 local was 2 and remote 3, since then they are 1 and 2. A lone field 2 is the new
+/// remote address: an old Envoy always knew its local one.
+fn tap_connection(bytes: &Bytes, offset: u64) -> Result<Connection, Damage> {
+    let old = Fields::new(bytes).any(|(header, _)| match header.number {
+        1 => matches!(header.value, WireValue::Varint(_)),
+        3 => true,
+        _ => false,
+    });
+    if old {
+        let message = decode::<tap::OldConnection>(bytes.clone(), Part::Connection, offset)?;
+        return Ok(connection(message.local_address, message.remote_address));
+    }
+    let message = decode::<tap::Connection>(bytes.clone(), Part::Connection, offset)?;
+    Ok(connection(message.local_address, message.remote_address))
+}
+
+fn connection(local: Option<tap::Address>, remote: Option<tap::Address>) -> Connection {
+    let is_udp = |address: &Option<tap::Address>| {
+        use tap::address::Address;
+        match address
+            .as_ref()
+            .and_then(|address| address.address.as_ref())
+        {
+            Some(Address::SocketAddress(socket)) => {
+                socket.protocol == tap::socket_address::Protocol::Udp as i32
+            }
+            _ => false,
+        }
+    };
+    let transport = if is_udp(&local) || is_udp(&remote) {
+        Transport::Udp
+    } else {
+        Transport::Tcp
+    };
+    Connection {
+        transport,
+        local: local.and_then(endpoint),
+        remote: remote.and_then(endpoint),
+    }
+}
+
+fn endpoint(address: tap::Address) -> Option<Endpoint> {
+    use tap::address::Address;
+    use tap::envoy_internal_address::AddressNameSpecifier;
+    use tap::socket_address::PortSpecifier;
+    // Names are shown, never compared, so what is not UTF-8 in them may be replaced.
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match address.address? {
+        Address::SocketAddress(socket) => {
+            let port = match socket.port_specifier {
+                Some(PortSpecifier::PortValue(port)) => u16::try_from(port).unwrap_or(0),
+                Some(PortSpecifier::NamedPort(_)) | None => 0,
+            };
+            if socket.address.is_empty() && port == 0 {
+                return None;
+            }
+            let host = text(&socket.address);
+            Some(match host.parse::<IpAddr>() {
+                Ok(ip) => Endpoint::Ip(ip, port),
+                Err(_) => Endpoint::Host(host, port),
+            })
+        }
+        Address::Pipe(pipe) => Some(Endpoint::Pipe(text(&pipe.path))),
+        Address::EnvoyInternalAddress(internal) => Some(Endpoint::Internal {
+            listener: match internal.address_name_specifier {
+                Some(AddressNameSpecifier::ServerListenerName(name)) => text(&name),
+                None => String::new(),
+            },
+            endpoint: text(&internal.endpoint_id),
+        }),
+    }
+}

@@ -1,0 +1,153 @@
+//! The parts of a trace that are decoded one at a time, and the messages around them that are not.
+//!
+//! A buffered trace is one message of any size, so it is never decoded whole: the levels below are
+//! entered field by field, and only what lies in them is taken out. Both ways of reading, by number
+//! and by name, share this one table.
+
+use bytes::Bytes;
+
+use crate::event::{Direction, Form};
+
+use super::schema::{self, Message};
+
+/// A message that is entered, not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    /// `TraceWrapper`; a concatenation of them is one of any length.
+    Wrapper,
+    /// The bare `Trace` of 1.7 to 1.9.
+    Bare,
+    /// `SocketBufferedTrace`
+    Buffered,
+    /// `SocketStreamedTraceSegment`
+    Streamed,
+    /// `SocketEvents`
+    Batch,
+}
+
+/// A field that is taken out of its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    TraceId,
+    Connection,
+    Event,
+    Truncated(Direction),
+    HttpBuffered,
+    HttpSegment,
+}
+
+/// What to do with a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Enter(Level),
+    Take(Part),
+    Skip,
+}
+
+impl Level {
+    /// What to do with the field of this number.
+    pub(super) const fn field(self, number: u32) -> Action {
+        match (self, number) {
+            (Self::Wrapper, 1) => Action::Take(Part::HttpBuffered),
+            (Self::Wrapper, 2) => Action::Take(Part::HttpSegment),
+            (Self::Wrapper, 3) => Action::Enter(Self::Buffered),
+            (Self::Wrapper, 4) => Action::Enter(Self::Streamed),
+            (Self::Buffered | Self::Streamed, 1) => Action::Take(Part::TraceId),
+            (Self::Buffered | Self::Streamed, 2) => Action::Take(Part::Connection),
+            (Self::Buffered | Self::Streamed, 3) => Action::Take(Part::Event),
+            (Self::Buffered, 4) => Action::Take(Part::Truncated(Direction::Read)),
+            (Self::Buffered, 5) => Action::Take(Part::Truncated(Direction::Write)),
+            (Self::Streamed, 4) => Action::Enter(Self::Batch),
+            (Self::Batch, 1) => Action::Take(Part::Event),
+            (Self::Bare, 1) => Action::Take(Part::Connection),
+            (Self::Bare, 2) => Action::Take(Part::Event),
+            _ => Action::Skip,
+        }
+    }
+
+    /// The names and numbers of its fields.
+    pub(super) fn schema(self) -> &'static Message {
+        match self {
+            Self::Wrapper => &schema::TAP_TRACEWRAPPER,
+            Self::Bare => &schema::CAPTURE_TRACE,
+            Self::Buffered => &schema::TAP_SOCKETBUFFEREDTRACE,
+            Self::Streamed => &schema::TAP_SOCKETSTREAMEDTRACESEGMENT,
+            Self::Batch => &schema::TAP_SOCKETEVENTS,
+        }
+    }
+
+    /// The element that says that it begins, where that matters.
+    pub(super) const fn opening(self) -> Option<Value> {
+        match self {
+            Self::Buffered => Some(Value::Begin(Form::Buffered)),
+            Self::Streamed => Some(Value::Begin(Form::Streamed)),
+            Self::Wrapper | Self::Bare | Self::Batch => None,
+        }
+    }
+
+    /// Its name in messages about damage.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Wrapper => "a trace message",
+            Self::Bare => "a trace",
+            Self::Buffered => "a buffered trace",
+            Self::Streamed => "a streamed segment",
+            Self::Batch => "a batch of events",
+        }
+    }
+}
+
+impl Part {
+    /// Its name in messages about damage.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::TraceId => "a trace id",
+            Self::Connection => "a connection",
+            Self::Event => "an event",
+            Self::Truncated(_) => "a truncation flag",
+            Self::HttpBuffered => "an HTTP trace",
+            Self::HttpSegment => "an HTTP trace segment",
+        }
+    }
+}
+
+/// A part of a trace, and where it begins.
+#[derive(Debug)]
+pub(super) struct Element {
+    pub(super) offset: u64,
+    pub(super) value: Value,
+}
+
+/// A part of a trace; messages are in their binary encoding.
+#[derive(Debug)]
+pub(super) enum Value {
+    Begin(Form),
+    TraceId(u64),
+    Connection(Bytes),
+    Event(Bytes),
+    Truncated(Direction, bool),
+    HttpBuffered(Bytes),
+    HttpSegment(Bytes),
+}
+
+impl Part {
+    /// The element of a number; none where the part is a message.
+    pub(super) const fn of_number(self, number: u64) -> Option<Value> {
+        match self {
+            Self::TraceId => Some(Value::TraceId(number)),
+            Self::Truncated(direction) => Some(Value::Truncated(direction, number != 0)),
+            _ => None,
+        }
+    }
+
+    /// The element of a message; none where the part is a number.
+    pub(super) fn of_message(self, message: Bytes) -> Option<Value> {
+        match self {
+            Self::Connection => Some(Value::Connection(message)),
+            Self::Event => Some(Value::Event(message)),
+            Self::HttpBuffered => Some(Value::HttpBuffered(message)),
+            Self::HttpSegment => Some(Value::HttpSegment(message)),
+            Self::TraceId | Self::Truncated(_) => None,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What can be wrong with a trace, and where.
+
+use std::fmt;
+
+/// The place where a trace stops making sense, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The position of the fault in the (decoded) input, in bytes.
+    pub offset: u64,
+    /// What is wrong there.
+    pub fault: Fault,
+}
+
+/// What is wrong with the bytes at a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Nothing that any Envoy writes.
+    Unrecognised,
+    /// The input ends inside `what`.
+    Cut {
+        /// What was being read.
+        what: &'static str,
+        /// How many more bytes it needs, where that is known.
+        missing: Option<u64>,
+    },
+    /// A varint of more than ten bytes, or above 64 bits.
+    Varint,
+    /// A field number of 0, or one that protobuf does not allow.
+    FieldNumber,
+    /// A wire type that no tap writes.
+    WireType(u8),
+    /// A field that ends behind the message around it.
+    Overrun {
+        /// What was being read.
+        what: &'static str,
+        /// The length that it claims, in bytes.
+        claimed: u64,
+        /// The bytes that are left for it in the message around it.
+        left: u64,
+    },
+    /// A field larger than protobuf allows (2 GiB).
+    TooLarge {
+        /// What was being read.
+        what: &'static str,
+        /// The length that it claims, in bytes.
+        claimed: u64,
+    },
+    /// A message whose fields do not decode.
+    Message {
+        /// Which one.
+        what: &'static str,
+        /// The decoder's reason.
+        why: String,
+    },
+    /// Text or JSON that breaks its grammar.
+    Syntax {
+        /// What the grammar asks for here.
+        expected: &'static str,
+    },
+    /// A value that its field cannot hold.
+    Value {
+        /// The field's name.
+        field: &'static str,
+        /// What it holds.
+        expected: &'static str,
+    },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unrecognised => f.write_str("not an Envoy tap trace"),
+            Self::Cut {
+                what,
+                missing: Some(n),
+            } => {
+                write!(f, "the trace is cut: {what} needs {n} bytes more")
+            }
+            Self::Cut {
+                what,
+                missing: None,
+            } => write!(f, "the trace is cut inside {what}"),
+            Self::Varint => f.write_str("a varint longer than 64 bits"),
+            Self::FieldNumber => f.write_str("a field number that protobuf does not allow"),
+            Self::WireType(n) => write!(f, "wire type {n}, which no tap writes"),
+            Self::Overrun {
+                what,
+                claimed,
+                left,
+            } => {
+                write!(
+                    f,
+                    "{what} claims {claimed} bytes where the message around it has {left} left"
+                )
+            }
+            Self::TooLarge { what, claimed } => {
+                write!(
+                    f,
+                    "{what} claims {claimed} bytes, more than protobuf allows"
+                )
+            }
+            Self::Message { what, why } => write!(f, "{what} does not decode: {why}"),
+            Self::Syntax { expected } => write!(f, "expected {expected}"),
+            Self::Value { field, expected } => write!(f, "{field} is not {expected}"),
+        }
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at offset {}: {}", self.offset, self.fault)
+    }
+}
+
+impl std::error::Error for Damage {}

@@ -1,0 +1,181 @@
+//! Bytes into events: which encoding, which generation of the schema, one decoder a file.
+//!
+//! All encodings come down to the same [elements](element), binary messages that are whole and small,
+//! and one decoder makes [`Event`]s of those. It knows nothing of packets. Nothing here waits or reads:
+//! a step that needs more input says so, and the caller fills it.
+//!
+//! Invariant: an event is told once it is there in full, and never one from behind the first damage.
+
+mod binary;
+mod decode;
+mod detect;
+mod element;
+mod error;
+mod json;
+mod named;
+mod scan;
+mod schema;
+mod text;
+mod token;
+mod wire;
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+
+use crate::event::Event;
+use crate::input::Input;
+use crate::notice::Notices;
+
+use binary::Binary;
+use decode::Decoder;
+use detect::Detected;
+use element::Element;
+use json::Json;
+use named::{BytesForm, Named};
+use text::Text;
+
+pub use detect::{Encoding, Generation};
+pub use error::{Damage, Fault};
+pub use token::Step;
+
+/// Reads the events of a trace.
+#[derive(Debug)]
+pub struct Reader {
+    input: Input,
+    wanted: Option<Encoding>,
+    path: Option<PathBuf>,
+    source: Option<Source>,
+    /// Whether anything came that only a trace holds.
+    recognised: bool,
+}
+
+#[derive(Debug)]
+struct Source {
+    encoding: Encoding,
+    generation: Generation,
+    elements: Elements,
+    decoder: Decoder,
+}
+
+#[derive(Debug)]
+enum Elements {
+    Binary(Binary),
+    Text(Named<Text>),
+    Json(Named<Json>),
+}
+
+impl Reader {
+    /// Reads `input`, in the encoding `wanted` or the one that its bytes show.
+    ///
+    /// The file name in `path` decides where the bytes allow more than one.
+    pub fn new(input: Input, wanted: Option<Encoding>, path: Option<PathBuf>) -> Self {
+        Self {
+            input,
+            wanted,
+            path,
+            source: None,
+            recognised: false,
+        }
+    }
+
+    /// The next event; [`Step::More`] when it needs [`fill`](Self::fill) first.
+    ///
+    /// # Errors
+    /// The first damage. No event follows it.
+    pub fn next(&mut self, notices: &mut Notices) -> Result<Step<Event>, Damage> {
+        loop {
+            let source = match &mut self.source {
+                Some(source) => source,
+                None => match self.detect()? {
+                    Step::Item(source) => self.source.insert(source),
+                    Step::More => return Ok(Step::More),
+                    Step::End => return Ok(Step::End),
+                },
+            };
+            if let Some(event) = source.decoder.ready.pop_front() {
+                return Ok(Step::Item(event));
+            }
+            match source.elements.next(&mut self.input)? {
+                Step::Item(element) => {
+                    self.recognised = true;
+                    source.decoder.element(element, notices)?;
+                }
+                Step::More => return Ok(Step::More),
+                Step::End if self.recognised => return Ok(Step::End),
+                Step::End => {
+                    return Err(Damage {
+                        offset: 0,
+                        fault: Fault::Unrecognised,
+                    });
+                }
+            }
+        }
+    }
+
+    fn detect(&mut self) -> Result<Step<Source>, Damage> {
+        let (window, ended) = (self.input.window(), self.input.ended());
+        if window.is_empty() {
+            return Ok(if ended { Step::End } else { Step::More });
+        }
+        let (encoding, generation) =
+            match detect::detect(window, ended, self.wanted, self.path.as_deref()) {
+                Detected::As(encoding, generation) => (encoding, generation),
+                Detected::Short if !ended => return Ok(Step::More),
+                Detected::Short | Detected::Nothing => {
+                    return Err(Damage {
+                        offset: 0,
+                        fault: Fault::Unrecognised,
+                    });
+                }
+            };
+        let level = generation.level();
+        let elements = match encoding {
+            Encoding::Binary => Elements::Binary(Binary::undelimited(level)),
+            Encoding::Delimited => Elements::Binary(Binary::delimited()),
+            Encoding::Text => Elements::Text(Named::new(Text::default(), BytesForm::Plain, level)),
+            Encoding::Json => Elements::Json(Named::new(Json::default(), BytesForm::Base64, level)),
+        };
+        Ok(Step::Item(Source {
+            encoding,
+            generation,
+            elements,
+            decoder: Decoder::new(generation),
+        }))
+    }
+
+    /// Waits for more input.
+    ///
+    /// # Errors
+    /// Those of reading; `Interrupted` when a signal came or `wake` became readable.
+    pub fn fill(&mut self, wake: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        self.input.fill(wake)
+    }
+
+    /// Whether [`fill`](Self::fill) would return without waiting.
+    pub fn ready(&self) -> bool {
+        self.input.ready()
+    }
+
+    /// How far the trace has been read, in bytes.
+    pub const fn offset(&self) -> u64 {
+        self.input.offset()
+    }
+
+    /// How the trace is written, once its first bytes have shown it.
+    pub fn encoding(&self) -> Option<(Encoding, Generation)> {
+        self.source
+            .as_ref()
+            .map(|source| (source.encoding, source.generation))
+    }
+}
+
+impl Elements {
+    fn next(&mut self, input: &mut Input) -> Result<Step<Element>, Damage> {
+        match self {
+            Self::Binary(binary) => binary.next(input),
+            Self::Text(text) => text.next(input),
+            Self::Json(json) => json.next(input),
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! Text and JSON traces: their tokens, brought into the binary encoding part by part.
+//!
+//! Names become numbers by the schema's table, and what comes out is what the binary walker gives,
+//! so that everything behind it exists once. Unknown names are skipped, as unknown numbers are.
+
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use bytes::Bytes;
+
+use crate::input::Input;
+
+use super::element::{Action, Element, Level, Part};
+use super::error::{Damage, Fault};
+use super::schema::{Field, Kind, Message};
+use super::token::{Lexer, Step, Token};
+
+/// How a readable encoding writes bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BytesForm {
+    /// As they are, behind escapes (text).
+    Plain,
+    /// In base64 (JSON).
+    Base64,
+}
+
+/// Reads a trace in a readable encoding.
+#[derive(Debug)]
+pub(super) struct Named<L> {
+    pub(super) lexer: L,
+    bytes_form: BytesForm,
+    text: Vec<u8>,
+    /// The messages that are entered, the innermost last; never empty.
+    open: Vec<Level>,
+    state: State,
+    /// Where the token before the next one ends. The window's start is no measure: it lies inside a
+    /// token that arrives in pieces.
+    before: u64,
+    /// The offset of the last field's name.
+    offset: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Between the fields of an entered message.
+    Fields,
+    /// Behind a field's name.
+    Value(Action, &'static Field),
+    /// Inside something that nobody wants, this many messages deep; 0 stands before its value.
+    Skipping(usize),
+    /// Inside a message that is taken whole.
+    Part(Part, Build),
+}
+
+/// A message being brought into the binary encoding.
+#[derive(Debug)]
+struct Build {
+    out: Vec<u8>,
+    /// The open messages, and where the length of each stands.
+    open: Vec<(&'static Message, usize)>,
+    state: BuildState,
+}
+
+#[derive(Debug)]
+enum BuildState {
+    Fields,
+    Value(&'static Field),
+    Skipping(usize),
+}
+
+/// How many bytes a length takes that is only known later: enough for any, padded as varints may be.
+const LEN_BYTES: usize = 5;
+
+impl<L: Lexer> Named<L> {
+    /// Reads tokens of `lexer` as the fields of `level`.
+    pub(super) fn new(lexer: L, bytes_form: BytesForm, level: Level) -> Self {
+        Self {
+            lexer,
+            bytes_form,
+            text: Vec::new(),
+            open: vec![level],
+            state: State::Fields,
+            before: 0,
+            offset: 0,
+        }
+    }
+
+    /// The next element.
+    pub(super) fn next(&mut self, input: &mut Input) -> Result<Step<Element>, Damage> {
+        loop {
+            let token = match self.lexer.next(input, &mut self.text)? {
+                Step::Item(token) => token,
+                Step::More => return Ok(Step::More),
+                Step::End => return Ok(Step::End),
+            };
+            let before = std::mem::replace(&mut self.before, input.offset());
+            if let Some(value) = self.token(token, before)? {
+                return Ok(Step::Item(Element {
+                    offset: self.offset,
+                    value,
+                }));
+            }
+        }
+    }
+
+    fn token(
+        &mut self,
+        token: Token,
+        offset: u64,
+    ) -> Result<Option<super::element::Value>, Damage> {
+        let level = *self.open.last().unwrap_or(&Level::Wrapper);
+        match (&mut self.state, token) {
+            (State::Fields, Token::Field) => {
+                self.offset = offset;
+                self.state = match level.schema().named(&self.text) {
+                    Some(field) => State::Value(level.field(field.number), field),
+                    None => State::Skipping(0),
+                };
+            }
+            (State::Fields, Token::Close) => {
+                self.open.pop();
+            }
+            (State::Value(Action::Enter(inner), _), Token::Open) => {
+                let inner = *inner;
+                self.open.push(inner);
+                self.state = State::Fields;
+                return Ok(inner.opening());
+            }
+            (State::Value(Action::Take(part), field), Token::Open) => {
+                if let Kind::Message(message) = field.kind {
+                    self.state = State::Part(*part, Build::new(message));
+                } else {
+                    self.state = State::Skipping(1);
+                }
+            }
+            (State::Value(Action::Take(part), field), Token::Bare | Token::Quoted) => {
+                let (part, field) = (*part, *field);
+                self.state = State::Fields;
+                let number = number(field, &self.text, offset)?;
+                return Ok(part.of_number(number));
+            }
+            (State::Value(..), Token::Open) => self.state = State::Skipping(1),
+            (State::Value(..), _) => self.state = State::Fields,
+            (State::Skipping(depth), token) => {
+                if skip(depth, token) {
+                    self.state = State::Fields;
+                }
+            }
+            (State::Part(part, build), token) => {
+                let done = build.token(token, &self.text, self.bytes_form, offset)?;
+                if done {
+                    let (part, out) = (*part, std::mem::take(&mut build.out));
+                    self.state = State::Fields;
+                    return Ok(part.of_message(Bytes::from(out)));
+                }
+            }
+            // No lexer gives a value without a name before it.
+            (State::Fields, _) => {
+                return Err(Damage {
+                    offset,
+                    fault: Fault::Syntax {
+                        expected: "a field name",
+                    },
+                });
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Passes over a token of an unwanted value; true behind the value's last.
+fn skip(depth: &mut usize, token: Token) -> bool {
+    match token {
+        Token::Open => *depth += 1,
+        Token::Close => *depth = depth.saturating_sub(1),
+        Token::Field => return false,
+        Token::Quoted | Token::Bare | Token::Null => {}
+    }
+    *depth == 0
+}
+
+impl Build {
+    fn new(message: &'static Message) -> Self {
+        Self {
+            out: Vec::new(),
+            open: vec![(message, 0)],
+            state: BuildState::Fields,
+        }
+    }
+
+    /// Takes one token; true when the message is whole.
+    fn token(
+        &mut self,
+        token: Token,
+        text: &[u8],
+        bytes_form: BytesForm,
+        offset: u64,
+    ) -> Result<bool, Damage> {
+        let Some(&(message, start)) = self.open.last() else {
+            return Ok(true);
+        };
+        match (&mut self.state, token) {
+            (BuildState::Fields, Token::Field) => {
+                self.state = match message.named(text) {
+                    Some(field) => BuildState::Value(field),
+                    None => BuildState::Skipping(0),
+                };
+            }
+            (BuildState::Fields, Token::Close) => {
+                self.open.pop();
+                if self.open.is_empty() {
+                    return Ok(true);
+                }
+                self.close(start, offset)?;
+            }
+            (BuildState::Value(field), Token::Open) => {
+                if let Kind::Message(inner) = field.kind {
+                    let number = field.number;
+                    self.state = BuildState::Fields;
+                    let start = self.open_len(number);
+                    self.open.push((inner, start));
+                } else {
+                    self.state = BuildState::Skipping(1);
+                }
+            }
+            (BuildState::Value(_), Token::Null) => self.state = BuildState::Fields,
+            (BuildState::Value(field), Token::Quoted | Token::Bare) => {
+                let field = *field;
+                self.state = BuildState::Fields;
+                self.scalar(field, text, bytes_form, offset)?;
+            }
+            (BuildState::Skipping(depth), token) => {
+                if skip(depth, token) {
+                    self.state = BuildState::Fields;
+                }
+            }
+            (BuildState::Fields | BuildState::Value(_), _) => {
+                return Err(Damage {
+                    offset,
+                    fault: Fault::Syntax {
+                        expected: "a field name",
+                    },
+                });
+            }
+        }
+        Ok(false)
+    }
+
+    fn scalar(
+        &mut self,
+        field: &'static Field,
+        text: &[u8],
+        bytes_form: BytesForm,
+        offset: u64,
+    ) -> Result<(), Damage> {
+        match field.kind {
+            Kind::Integer | Kind::Bool | Kind::Enum(_) => {
+                let number = number(field, text, offset)?;
+                prost::encoding::uint64::encode(field.number, &number, &mut self.out);
+            }
+            Kind::String => self.bytes(field.number, text),
+            Kind::Bytes if bytes_form == BytesForm::Plain => self.bytes(field.number, text),
+            Kind::Bytes => {
+                let start = self.open_len(field.number);
+                let urlsafe = memchr::memchr2(b'-', b'_', text).is_some();
+                let engine = if urlsafe { &BASE64_URL } else { &BASE64 };
+                engine.decode_vec(text, &mut self.out).map_err(|_| {
+                    let fault = Fault::Value {
+                        field: field.name,
+                        expected: "base64",
+                    };
+                    Damage { offset, fault }
+                })?;
+                self.close(start, offset)?;
+            }
+            // JSON writes a Timestamp, alone of all messages, as a string.
+            Kind::Message(message) if message.name == "Timestamp" => {
+                let (seconds, nanos) = rfc3339(text).ok_or_else(|| {
+                    let fault = Fault::Value {
+                        field: field.name,
+                        expected: "an RFC 3339 time",
+                    };
+                    Damage { offset, fault }
+                })?;
+                let start = self.open_len(field.number);
+                prost::encoding::int64::encode(1, &seconds, &mut self.out);
+                prost::encoding::int32::encode(2, &nanos, &mut self.out);
+                self.close(start, offset)?;
+            }
+            Kind::Message(_) => {
+                let fault = Fault::Value {
+                    field: field.name,
+                    expected: "a message",
+                };
+                return Err(Damage { offset, fault });
+            }
+        }
+        Ok(())
+    }
+
+    fn bytes(&mut self, number: u32, bytes: &[u8]) {
+        let wire = prost::encoding::WireType::LengthDelimited;
+        prost::encoding::encode_key(number, wire, &mut self.out);
+        prost::encoding::encode_varint(bytes.len() as u64, &mut self.out);
+        self.out.extend_from_slice(bytes);
+    }
+
+    /// Writes a field's key and room for its length, and tells where that is.
+    fn open_len(&mut self, number: u32) -> usize {
+        let wire = prost::encoding::WireType::LengthDelimited;
+        prost::encoding::encode_key(number, wire, &mut self.out);
+        self.out.extend_from_slice(&[0; LEN_BYTES]);
+        self.out.len() - LEN_BYTES
+    }
+
+    /// Fills in the length whose room begins at `start`.
+    fn close(&mut self, start: usize, offset: u64) -> Result<(), Damage> {
+        let len = self.out.len() - start - LEN_BYTES;
+        let Ok(mut len) = u32::try_from(len).map(u64::from) else {
+            let fault = Fault::TooLarge {
+                what: "a value",
+                claimed: len as u64,
+            };
+            return Err(Damage { offset, fault });
+        };
+        for byte in &mut self.out[start..start + LEN_BYTES - 1] {
+            *byte = 0x80 | (len & 0x7f) as u8;
+            len >>= 7;
+        }
+        self.out[start + LEN_BYTES - 1] = len as u8;
+        Ok(())
+    }
+}
+
+const PADDED: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, PADDED);
+const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, PADDED);
+
+/// A number, truth value or enum name as its varint.
+fn number(field: &Field, text: &[u8], offset: u64) -> Result<u64, Damage> {
+    let damage = |expected| Damage {
+        offset,
+        fault: Fault::Value {
+            field: field.name,
+            expected,
+        },
+    };
+    let text = std::str::from_utf8(text).ok();
+    let integer = || {
+        let text = text?;
+        let (negative, digits) = text
+            .strip_prefix('-')
+            .map_or((false, text), |rest| (true, rest));
+        let value = match digits
+            .strip_prefix("0x")
+            .or_else(|| digits.strip_prefix("0X"))
+        {
+            Some(hex) => u64::from_str_radix(hex, 16).ok()?,
+            None => digits.parse().ok()?,
+        };
+        Some(if negative {
+            value.wrapping_neg()
+        } else {
+            value
+        })
+    };
+    match field.kind {
+        Kind::Bool => match text {
+            Some("true" | "True" | "t" | "1") => Ok(1),
+            Some("false" | "False" | "f" | "0") => Ok(0),
+            _ => Err(damage("a truth value")),
+        },
+        Kind::Enum(values) => {
+            let named = values.iter().find(|(name, _)| Some(*name) == text);
+            named
+                .map(|&(_, n)| n as u64)
+                .or_else(integer)
+                .ok_or_else(|| damage("one of its values"))
+        }
+        _ => integer().ok_or_else(|| damage("an integer")),
+    }
+}
+
+/// Seconds and nanoseconds since the epoch of an RFC 3339 time.
+fn rfc3339(text: &[u8]) -> Option<(i64, i32)> {
+    let time: jiff::Timestamp = std::str::from_utf8(text).ok()?.parse().ok()?;
+    // jiff's nanoseconds have the sign of its seconds, protobuf's are never negative.
+    let nanos = time.subsec_nanosecond();
+    let borrow = i64::from(nanos < 0);
+    Some((
+        time.as_second() - borrow,
+        nanos + borrow as i32 * 1_000_000_000,
+    ))
+}

@@ -1,0 +1,358 @@
+//! What the lexers of text and JSON share: a view of the window, strings and their escapes, nesting.
+//!
+//! Knows neither grammar. Invariant: what was passed over in a [`View`] is taken from the input, once
+//! a step, so that nothing is looked at twice.
+
+use memchr::memchr2;
+
+use crate::input::Input;
+
+use super::error::{Damage, Fault};
+use super::token::{Step, Token};
+
+/// How deep messages and lists may nest. Traces need about ten levels.
+pub(super) const MAX_DEPTH: usize = 64;
+
+/// Why an escape cannot be read.
+pub(super) enum Stop {
+    /// It may go on behind the window.
+    Short,
+    /// It is none.
+    Wrong,
+}
+
+/// Adds the character of the `\uXXXX` at the front of `rest`, or of the surrogate pair of two of
+/// them, and gives its length. A lone surrogate becomes U+FFFD.
+pub(super) fn unicode(rest: &[u8], text: &mut Vec<u8>) -> Result<usize, Stop> {
+    let unit = hex(&rest[2..], 4)?;
+    let low = match &rest[6..] {
+        _ if !(0xd800..0xdc00).contains(&unit) => None,
+        // No more is looked at than the escape needs, or a live stream would stall here.
+        [] | [b'\\'] => return Err(Stop::Short),
+        [b'\\', b'u', digits @ ..] => match hex(digits, 4) {
+            Ok(low @ 0xdc00..0xe000) => Some(low),
+            Err(Stop::Short) => return Err(Stop::Short),
+            // Whatever it is, it is looked at again, for itself.
+            Ok(_) | Err(Stop::Wrong) => None,
+        },
+        _ => None,
+    };
+    let point = low.map_or(unit, |low| {
+        0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00)
+    });
+    push(
+        char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER),
+        text,
+    );
+    Ok(if low.is_some() { 12 } else { 6 })
+}
+
+/// The value of the `count` hexadecimal digits at the front of `rest`; at most eight.
+pub(super) fn hex(rest: &[u8], count: usize) -> Result<u32, Stop> {
+    let mut value = 0;
+    for byte in rest.iter().take(count) {
+        value = value << 4 | char::from(*byte).to_digit(16).ok_or(Stop::Wrong)?;
+    }
+    if rest.len() < count {
+        Err(Stop::Short)
+    } else {
+        Ok(value)
+    }
+}
+
+/// Adds `char` in UTF-8.
+pub(super) fn push(char: char, text: &mut Vec<u8>) {
+    text.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+}
+
+/// The window of an [`Input`], and how much of it has been read.
+pub(super) struct View<'a> {
+    window: &'a [u8],
+    pub(super) at: usize,
+    offset: u64,
+    pub(super) ended: bool,
+}
+
+impl<'a> View<'a> {
+    /// Lets `step` read in the window of `input`, and takes what it has read.
+    pub(super) fn advance<T>(input: &mut Input, step: impl FnOnce(&mut View<'_>) -> T) -> T {
+        let (window, offset, ended) = (input.window(), input.offset(), input.ended());
+        let mut view = View {
+            window,
+            at: 0,
+            offset,
+            ended,
+        };
+        let result = step(&mut view);
+        // Once a token: in a mapped file each of these counts references.
+        let read = view.at;
+        if read > 0 {
+            input.skip(read);
+        }
+        result
+    }
+
+    pub(super) fn rest(&self) -> &'a [u8] {
+        &self.window[self.at..]
+    }
+
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.window.get(self.at).copied()
+    }
+
+    /// Where in the input it reads.
+    pub(super) fn position(&self) -> u64 {
+        self.offset + self.at as u64
+    }
+
+    /// Reads all of the window.
+    pub(super) fn exhaust(&mut self) {
+        self.at = self.window.len();
+    }
+
+    /// Reads on to the first byte that is not `passable`.
+    pub(super) fn pass(&mut self, passable: impl Fn(u8) -> bool) {
+        let rest = self.rest();
+        self.at += rest
+            .iter()
+            .position(|&byte| !passable(byte))
+            .unwrap_or(rest.len());
+    }
+
+    /// Adds the bytes up to the first that is not `part` of a word. False when the window has none.
+    pub(super) fn word(&mut self, text: &mut Vec<u8>, part: impl Fn(u8) -> bool) -> bool {
+        let rest = self.rest();
+        self.pass(part);
+        text.extend_from_slice(&rest[..rest.len() - self.rest().len()]);
+        self.peek().is_some()
+    }
+
+    /// Adds what a string in `quote`s holds up to its end. False when that is not in the window.
+    pub(super) fn string(
+        &mut self,
+        quote: u8,
+        text: &mut Vec<u8>,
+        escape: impl Fn(&[u8], &mut Vec<u8>) -> Result<usize, Stop>,
+    ) -> Result<bool, Damage> {
+        loop {
+            let rest = self.rest();
+            // Escapes come in rows, where a search for the next one would be wasted.
+            if rest.first() != Some(&b'\\') {
+                let found = memchr2(quote, b'\\', rest);
+                let plain = found.unwrap_or(rest.len());
+                text.extend_from_slice(&rest[..plain]);
+                self.at += plain;
+                match found {
+                    None => return self.more("a string").map(|_| false),
+                    Some(end) if rest[end] == quote => {
+                        self.at += 1;
+                        return Ok(true);
+                    }
+                    Some(_) => {}
+                }
+            }
+            match escape(self.rest(), text) {
+                Ok(length) => self.at += length,
+                Err(Stop::Short) => return self.more("a string").map(|_| false),
+                Err(Stop::Wrong) => return Err(self.expected("another escape in a string")),
+            }
+        }
+    }
+
+    /// Asks for more input to finish `what`.
+    pub(super) fn more(&self, what: &'static str) -> Result<Step<Token>, Damage> {
+        if !self.ended {
+            return Ok(Step::More);
+        }
+        let offset = self.offset + self.window.len() as u64;
+        Err(Damage {
+            offset,
+            fault: Fault::Cut {
+                what,
+                missing: None,
+            },
+        })
+    }
+
+    /// The damage that what is next is not `expected`.
+    pub(super) fn expected(&self, expected: &'static str) -> Damage {
+        syntax(self.position(), expected)
+    }
+}
+
+/// The damage that what is at `offset` is not `expected`.
+pub(super) fn syntax(offset: u64, expected: &'static str) -> Damage {
+    Damage {
+        offset,
+        fault: Fault::Syntax { expected },
+    }
+}
+
+/// The messages and lists that are open, and the names that repeat in the lists.
+#[derive(Debug, Default)]
+pub(super) struct Nesting {
+    open: Vec<Open>,
+    /// The names of the open lists, outermost first, and behind them that of the last field.
+    names: Vec<u8>,
+    /// Where the name of the last field begins.
+    last: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Open {
+    /// A message, and what closes it.
+    Message(u8),
+    /// A list, and where its name begins.
+    List(usize),
+}
+
+impl Nesting {
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    pub(super) fn in_list(&self) -> bool {
+        matches!(self.open.last(), Some(Open::List(_)))
+    }
+
+    /// What closes the innermost message, if nothing is open inside it.
+    pub(super) fn closing(&self) -> Option<u8> {
+        match self.open.last() {
+            Some(&Open::Message(closing)) => Some(closing),
+            _ => None,
+        }
+    }
+
+    /// A field of this name begins.
+    pub(super) fn name(&mut self, name: &[u8]) {
+        self.names.truncate(self.last);
+        self.names.extend_from_slice(name);
+    }
+
+    /// Gives the name of the innermost list, for one more field.
+    pub(super) fn repeat(&self, name: &mut Vec<u8>) {
+        name.clear();
+        if let Some(&Open::List(start)) = self.open.last() {
+            name.extend_from_slice(&self.names[start..self.last]);
+        }
+    }
+
+    pub(super) fn enter_message(&mut self, closing: u8, view: &View<'_>) -> Result<(), Damage> {
+        self.enter(Open::Message(closing), view)
+    }
+
+    /// The last field has a list of values.
+    pub(super) fn enter_list(&mut self, view: &View<'_>) -> Result<(), Damage> {
+        self.enter(Open::List(self.last), view)?;
+        self.last = self.names.len();
+        Ok(())
+    }
+
+    fn enter(&mut self, open: Open, view: &View<'_>) -> Result<(), Damage> {
+        if self.open.len() == MAX_DEPTH {
+            return Err(view.expected("messages that nest less deeply"));
+        }
+        self.open.push(open);
+        Ok(())
+    }
+
+    /// The innermost message or list ends.
+    pub(super) fn leave(&mut self) {
+        if let Some(Open::List(start)) = self.open.pop() {
+            self.last = start;
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::fmt::Write;
+    use std::io::{self, Read};
+
+    use super::super::token::Lexer;
+    use super::*;
+
+    /// Gives `bytes` in pieces of `size`.
+    pub(in crate::trace) struct Pieces(pub(in crate::trace) Vec<u8>, pub(in crate::trace) usize);
+
+    impl Read for Pieces {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let n = self.1.min(self.0.len()).min(buffer.len());
+            buffer[..n].copy_from_slice(&self.0[..n]);
+            self.0.drain(..n);
+            Ok(n)
+        }
+    }
+
+    /// The tokens of `bytes`, read `size` at a time, as a line.
+    pub(in crate::trace) fn line(lexer: &mut impl Lexer, bytes: &[u8], size: usize) -> String {
+        let mut input = Input::from_reader(Pieces(bytes.to_vec(), size));
+        let (mut line, mut text) = (String::new(), Vec::new());
+        loop {
+            let step = lexer.next(&mut input, &mut text);
+            assert!(
+                input.window().len() < size + 80,
+                "{} bytes wait",
+                input.window().len()
+            );
+            let string = text.escape_ascii();
+            match step {
+                Ok(Step::More) => {
+                    input.fill(None).unwrap();
+                    continue;
+                }
+                Ok(Step::End) => return line.trim_end().to_owned(),
+                Ok(Step::Item(Token::Field)) => write!(line, "{string}: "),
+                Ok(Step::Item(Token::Open)) => write!(line, "{{ "),
+                Ok(Step::Item(Token::Close)) => write!(line, "}} "),
+                Ok(Step::Item(Token::Quoted)) => write!(line, "'{string}' "),
+                Ok(Step::Item(Token::Bare)) => write!(line, "{string} "),
+                Ok(Step::Item(Token::Null)) => write!(line, "~ "),
+                Err(Damage {
+                    offset,
+                    fault: Fault::Syntax { expected },
+                }) => {
+                    return line + &format!("!{offset} {expected}");
+                }
+                Err(Damage {
+                    offset,
+                    fault: Fault::Cut { what, .. },
+                }) => {
+                    return line + &format!("!{offset} cut in {what}");
+                }
+                Err(damage) => return line + &damage.to_string(),
+            }
+            .unwrap();
+        }
+    }
+
+    /// Checks the tokens of each input, whatever the pieces it comes in and wherever it ends.
+    pub(in crate::trace) fn check<L: Lexer + Default>(table: &[(&[u8], &str)]) {
+        for (bytes, expected) in table {
+            let shown = bytes.escape_ascii();
+            for size in 1..=bytes.len() + 1 {
+                let line = line(&mut L::default(), bytes, size);
+                assert_eq!(line, *expected, "{shown} in pieces of {size}");
+            }
+            for end in 0..bytes.len() {
+                let cut = line(&mut L::default(), &bytes[..end], 100);
+                let read = cut.split('!').next().unwrap_or_default().trim_end();
+                assert!(expected.starts_with(read), "{shown} cut at {end}: {cut}");
+                if let Some((_, offset)) = cut.split_once("cut in").and(cut.split_once('!')) {
+                    assert!(
+                        offset.starts_with(&format!("{end} ")),
+                        "{shown} cut at {end}: {cut}"
+                    );
+                }
+            }
+            for at in 0..bytes.len() {
+                for byte in [b'\\', b'"', b'[', b'}', b'F', 0, 0xff] {
+                    let mut bytes = bytes.to_vec();
+                    bytes[at] = byte;
+                    let line = |size| line(&mut L::default(), &bytes, size);
+                    assert_eq!(line(1), line(100), "{}", bytes.escape_ascii());
+                }
+            }
+        }
+    }
+}
