@@ -1,0 +1,442 @@
+//! One connection from its first mention in a trace to its end: when it starts anew, which bytes are
+//! missing, what its events look like on the wire.
+
+use std::num::NonZeroU64;
+
+use bytes::Bytes;
+
+use crate::event::{Connection, Direction, Event, Form, Timestamp, TraceId, Transport, What};
+use crate::notice::{Kind, Notice, Notices};
+use crate::protocol::{self, Protocol, Role};
+
+use super::frame::{self, Endpoints, Frame};
+use super::tcp::{Conversation, Segment};
+use super::{Handshake, MAX_EVENT_LOSS, Shared, mix};
+
+/// The time between two events of a trace that records none, in nanoseconds.
+const STAND_IN_INTERVAL: u64 = 1_000;
+
+/// Whether a connection goes on behind an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    Open,
+    Over,
+}
+
+/// What is known of a connection.
+#[derive(Debug)]
+pub(super) struct Tracked {
+    id: TraceId,
+    connection: Connection,
+    /// Its packets' side; none until the first of them.
+    wire: Option<Wire>,
+    /// The time of its last event.
+    last: Option<Timestamp>,
+    /// A buffered message began whose first event has not come yet, so that it is not known whether
+    /// the connection goes on or another one takes its id.
+    resumed: bool,
+    /// A truncated event, whose true size the next one's seq_num tells.
+    held: Option<Data>,
+    /// What seq_num comes next if no event is lost.
+    expected: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Wire {
+    endpoints: Endpoints,
+    carrier: Carrier,
+}
+
+#[derive(Debug)]
+enum Carrier {
+    Tcp(Conversation),
+    Udp,
+}
+
+/// Bytes that went one way.
+#[derive(Debug)]
+struct Data {
+    offset: u64,
+    time: Timestamp,
+    seq: Option<u64>,
+    direction: Direction,
+    payload: Bytes,
+    end_stream: bool,
+}
+
+/// What an event has to do with beside its own connection.
+struct Context<'a, E> {
+    shared: &'a mut Shared,
+    notices: &'a mut Notices,
+    out: &'a mut dyn FnMut(Frame) -> Result<(), E>,
+}
+
+impl Tracked {
+    pub(super) fn new(id: TraceId) -> Self {
+        Self {
+            id,
+            connection: Connection::default(),
+            wire: None,
+            last: None,
+            resumed: false,
+            held: None,
+            expected: None,
+        }
+    }
+
+    /// The time of its last event.
+    pub(super) const fn last(&self) -> Option<Timestamp> {
+        self.last
+    }
+
+    /// Takes an event of this connection.
+    pub(super) fn event<E>(
+        &mut self,
+        event: Event,
+        shared: &mut Shared,
+        notices: &mut Notices,
+        out: &mut dyn FnMut(Frame) -> Result<(), E>,
+    ) -> Result<Flow, E> {
+        let cx = &mut Context {
+            shared,
+            notices,
+            out,
+        };
+        let Event {
+            offset,
+            time,
+            seq_num,
+            what,
+            ..
+        } = event;
+        let seq = seq_num.map(NonZeroU64::get);
+        match what {
+            What::Begin(form) => self.resumed = form == Form::Buffered && self.last.is_some(),
+            What::Connection(connection) => self.connection(connection, cx)?,
+            What::Data {
+                direction,
+                payload,
+                truncated,
+                end_stream,
+            } => {
+                if self.resumed && time < self.last {
+                    self.restart(cx)?;
+                }
+                self.resumed = false;
+                self.settle(seq, offset, cx)?;
+                let time = self.stamp(time, offset, cx);
+                self.expected = seq.map(|seq| seq.saturating_add(payload.len() as u64));
+                let data = Data {
+                    offset,
+                    time,
+                    seq,
+                    direction,
+                    payload,
+                    end_stream,
+                };
+                match (truncated, seq) {
+                    (false, _) => self.whole(data, cx)?,
+                    (true, None) => self.cut(data, cx)?,
+                    (true, Some(_)) => self.held = Some(data),
+                }
+            }
+            What::Closed => {
+                // Envoy's count at the end is one more than that of an event there.
+                self.settle(seq.map(|seq| seq.saturating_sub(1)), offset, cx)?;
+                let time = self.stamp(time, offset, cx);
+                self.open(time, None, offset, cx)?;
+                self.close(time, true, cx)?;
+                return Ok(Flow::Over);
+            }
+            What::Truncated(direction) => {
+                let detail = match direction {
+                    Direction::Read => "bytes that Envoy read",
+                    Direction::Write => "bytes that Envoy wrote",
+                };
+                cx.notices
+                    .add(self.notice(Kind::DirectionTruncated, offset, 0, detail.into()));
+            }
+            What::Nothing => {}
+        }
+        Ok(Flow::Open)
+    }
+
+    /// Ends a connection whose end is not recorded.
+    pub(super) fn finish<E>(
+        &mut self,
+        shared: &mut Shared,
+        notices: &mut Notices,
+        out: &mut dyn FnMut(Frame) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.end(&mut Context {
+            shared,
+            notices,
+            out,
+        })
+    }
+
+    fn end<E>(&mut self, cx: &mut Context<'_, E>) -> Result<(), E> {
+        self.settle(None, 0, cx)?;
+        match self.last {
+            Some(last) => self.close(last, false, cx),
+            None => Ok(()),
+        }
+    }
+
+    /// Another connection takes this one's id.
+    fn restart<E>(&mut self, cx: &mut Context<'_, E>) -> Result<(), E> {
+        self.end(cx)?;
+        *self = Self {
+            connection: std::mem::take(&mut self.connection),
+            ..Self::new(self.id)
+        };
+        Ok(())
+    }
+
+    /// Takes the connection's endpoints, which a trace may tell late, or more than once.
+    fn connection<E>(&mut self, told: Connection, cx: &mut Context<'_, E>) -> Result<(), E> {
+        if told.is_empty() || told == self.connection {
+            return Ok(());
+        }
+        // Packets that are written keep their addresses, so from here on it is another stream.
+        if self.wire.is_some() {
+            self.restart(cx)?;
+            self.connection = Connection::default();
+        }
+        self.connection = Connection {
+            transport: told.transport,
+            local: told.local.or_else(|| self.connection.local.take()),
+            remote: told.remote.or_else(|| self.connection.remote.take()),
+        };
+        Ok(())
+    }
+
+    /// The time of an event, or the one that stands for it.
+    fn stamp<E>(
+        &mut self,
+        time: Option<Timestamp>,
+        offset: u64,
+        cx: &mut Context<'_, E>,
+    ) -> Timestamp {
+        let time = time.unwrap_or_else(|| {
+            cx.notices
+                .add(self.notice(Kind::StandInTime, offset, 0, String::new()));
+            match self.last {
+                Some(last) => last.saturating_add(STAND_IN_INTERVAL),
+                None => cx.shared.options.start,
+            }
+        });
+        if time > cx.shared.options.latest {
+            cx.notices
+                .add(self.notice(Kind::TimeAdjusted, offset, 0, String::new()));
+        }
+        let time = time.min(cx.shared.options.latest);
+        self.last = Some(time);
+        time
+    }
+
+    /// Holds what came before against the running count `seq` of the event that comes now.
+    fn settle<E>(
+        &mut self,
+        seq: Option<u64>,
+        offset: u64,
+        cx: &mut Context<'_, E>,
+    ) -> Result<(), E> {
+        if let Some(held) = self.held.take() {
+            let known = held.payload.len() as u64;
+            let (Some(from), Some(to)) = (held.seq, seq) else {
+                return self.cut(held, cx);
+            };
+            let missing = to
+                .checked_sub(from)
+                .and_then(|size| size.checked_sub(known));
+            return match missing {
+                Some(missing) if missing <= MAX_EVENT_LOSS => {
+                    cx.notices.add(self.notice(
+                        Kind::Truncated,
+                        held.offset,
+                        missing,
+                        String::new(),
+                    ));
+                    let original_len = held.payload.len() + missing as usize;
+                    self.data(held, original_len, cx)
+                }
+                _ => {
+                    let detail = format!("from {from} to {to} over an event of {known} bytes");
+                    cx.notices
+                        .add(self.notice(Kind::ImpossibleCount, held.offset, 0, detail));
+                    self.whole(held, cx)
+                }
+            };
+        }
+        let Some(seq) = seq else { return Ok(()) };
+        // Counting starts at 1; what came before a trace's first event is lost, too.
+        let start = if self.last.is_none() { Some(1) } else { None };
+        if let Some(expected) = self.expected.or(start) {
+            if seq > expected {
+                let lost = seq - expected;
+                cx.notices
+                    .add(self.notice(Kind::LostEvents, offset, lost, String::new()));
+            } else if seq < expected {
+                let detail = format!("{seq} where {expected} comes next");
+                cx.notices
+                    .add(self.notice(Kind::ImpossibleCount, offset, 0, detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// Truncated bytes of which nobody knows how many are missing.
+    fn cut<E>(&mut self, data: Data, cx: &mut Context<'_, E>) -> Result<(), E> {
+        cx.notices
+            .add(self.notice(Kind::TruncatedUnknown, data.offset, 0, String::new()));
+        self.whole(data, cx)
+    }
+
+    fn whole<E>(&mut self, data: Data, cx: &mut Context<'_, E>) -> Result<(), E> {
+        let original_len = data.payload.len();
+        self.data(data, original_len, cx)
+    }
+
+    /// Puts bytes on the wire, the first of `original_len`.
+    fn data<E>(
+        &mut self,
+        data: Data,
+        original_len: usize,
+        cx: &mut Context<'_, E>,
+    ) -> Result<(), E> {
+        let Data {
+            offset,
+            time,
+            direction,
+            payload,
+            end_stream,
+            ..
+        } = data;
+        self.open(time, Some((direction, &payload)), offset, cx)?;
+        let Some(Wire { endpoints, carrier }) = &mut self.wire else {
+            return Ok(());
+        };
+        match carrier {
+            Carrier::Tcp(conversation) => {
+                conversation.data(time, direction, payload, original_len, &mut |segment| {
+                    (cx.out)(on_wire(endpoints, segment))
+                })?;
+                if end_stream {
+                    conversation.end_local();
+                }
+                Ok(())
+            }
+            Carrier::Udp => {
+                let (source, destination) = endpoints.ends(direction);
+                let limit = frame::max_udp_payload(endpoints);
+                let (mut payload, mut left) = (payload, original_len);
+                // A datagram of nothing is a datagram. One beyond IP's limit never was one; its bytes
+                // are shown all the same.
+                loop {
+                    let len = left.min(limit);
+                    let known = payload.split_to(len.min(payload.len()));
+                    (cx.out)(frame::udp(source, destination, time, known, len))?;
+                    left -= len;
+                    if left == 0 {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn close<E>(
+        &mut self,
+        time: Timestamp,
+        recorded: bool,
+        cx: &mut Context<'_, E>,
+    ) -> Result<(), E> {
+        let Some(Wire {
+            endpoints,
+            carrier: Carrier::Tcp(conversation),
+        }) = &mut self.wire
+        else {
+            return Ok(());
+        };
+        conversation.close(time, recorded, &mut |segment| {
+            (cx.out)(on_wire(endpoints, segment))
+        })
+    }
+
+    /// Gives the connection its addresses and its side on the wire, unless it has them.
+    fn open<E>(
+        &mut self,
+        time: Timestamp,
+        first: Option<(Direction, &[u8])>,
+        offset: u64,
+        cx: &mut Context<'_, E>,
+    ) -> Result<(), E> {
+        if self.wire.is_some() {
+            return Ok(());
+        }
+        let (endpoints, stand_ins) = cx.shared.addresses.place(self.id, &self.connection);
+        for stand_in in stand_ins {
+            cx.notices
+                .add(self.notice(Kind::StandInAddress, offset, 0, stand_in.to_string()));
+        }
+        let (told, evidence) = protocol::role(&self.connection, first);
+        let role = cx.shared.options.role.unwrap_or(told);
+        let handshake = match cx.shared.options.handshake {
+            Handshake::Auto => cx.shared.opened > 0,
+            Handshake::Always => true,
+            Handshake::Never => false,
+        };
+        cx.shared.opened += 1;
+        if first.is_some_and(|(_, bytes)| protocol::protocol(bytes) == Some(Protocol::Http2)) {
+            let server = match role {
+                Role::Downstream => endpoints.local,
+                Role::Upstream => endpoints.remote,
+            };
+            cx.shared.http2_ports.insert(server.port());
+        }
+        if self.connection.transport == Transport::Udp {
+            self.wire = Some(Wire {
+                endpoints,
+                carrier: Carrier::Udp,
+            });
+            return Ok(());
+        }
+        if handshake && evidence.is_guess() && cx.shared.options.role.is_none() {
+            let client = match role {
+                Role::Downstream => endpoints.remote,
+                Role::Upstream => endpoints.local,
+            };
+            let detail = format!("{client} is taken for the client");
+            cx.notices
+                .add(self.notice(Kind::RoleGuessed, offset, 0, detail));
+        }
+        // Different connections, different numbers; the same one, always the same.
+        let ports = u64::from(endpoints.local.port()) << 16 | u64::from(endpoints.remote.port());
+        let seed = mix(self.id.0 ^ mix(ports));
+        let limit = frame::max_tcp_payload(&endpoints);
+        let mss = cx.shared.options.mss.unwrap_or(limit);
+        let mut conversation = Conversation::new(seed, mss, limit, handshake.then_some(role));
+        conversation.open(time, &mut |segment| (cx.out)(on_wire(&endpoints, segment)))?;
+        self.wire = Some(Wire {
+            endpoints,
+            carrier: Carrier::Tcp(conversation),
+        });
+        Ok(())
+    }
+
+    const fn notice(&self, kind: Kind, offset: u64, bytes: u64, detail: String) -> Notice {
+        Notice {
+            kind,
+            offset,
+            trace: Some(self.id),
+            bytes,
+            detail,
+        }
+    }
+}
+
+fn on_wire(endpoints: &Endpoints, segment: Segment) -> Frame {
+    let (source, destination) = endpoints.ends(segment.direction);
+    frame::tcp(source, destination, segment)
+}

@@ -1,0 +1,164 @@
+//! Events into frames: the conversations that they belong to, addresses, sequence numbers, headers.
+//!
+//! Pure: the same events and options give the same frames. It knows nothing of how a trace is encoded
+//! or a capture is written.
+//!
+//! Invariant: frames of one conversation come in the order of its events.
+
+mod address;
+mod connection;
+mod frame;
+mod tcp;
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::event::{Event, Timestamp, TraceId};
+use crate::notice::Notices;
+use crate::protocol::Role;
+
+use address::AddressBook;
+use connection::{Flow, Tracked};
+
+pub use address::Given;
+pub use frame::{Endpoints, Frame};
+
+/// The most bytes that one event may have lost and still be believed, in bytes.
+///
+/// Real taps cut single reads and writes, a few MiB at most; a hostile count must not become
+/// terabytes of frames.
+pub const MAX_EVENT_LOSS: u64 = 1 << 30;
+
+/// What to invent of a connection's opening and closing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Handshake {
+    /// For each connection of a capture but the first, so that a lone one shows only what was recorded.
+    #[default]
+    Auto,
+    /// For each connection.
+    Always,
+    /// For none.
+    Never,
+}
+
+/// How frames are made.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The largest TCP payload of a frame in bytes; default: what one IP packet holds.
+    pub mss: Option<usize>,
+    /// Which connections get an invented handshake; default: [`Handshake::Auto`].
+    pub handshake: Handshake,
+    /// The address in place of a local one that a trace lacks; default: one for documentation.
+    pub local: Option<Given>,
+    /// The address in place of a remote one that a trace lacks; default: one for documentation.
+    pub remote: Option<Given>,
+    /// The side of the connections that the tap sat on; default: told from the trace.
+    pub role: Option<Role>,
+    /// The first time of a trace that records none; default: the Unix epoch.
+    pub start: Timestamp,
+    /// The last time that the capture can tell; default: the last that a [`Timestamp`] holds.
+    pub latest: Timestamp,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            mss: None,
+            handshake: Handshake::default(),
+            local: None,
+            remote: None,
+            role: None,
+            start: Timestamp::default(),
+            latest: Timestamp::from_nanos(u64::MAX),
+        }
+    }
+}
+
+/// Makes frames of events.
+#[derive(Debug)]
+pub struct Synthesizer {
+    shared: Shared,
+    tracked: HashMap<TraceId, Tracked>,
+}
+
+/// What all connections of a capture share.
+#[derive(Debug)]
+struct Shared {
+    options: Options,
+    addresses: AddressBook,
+    /// The connections that have put a frame into the capture.
+    opened: u64,
+    /// The server ports on which a reader has to be told to expect HTTP/2.
+    http2_ports: BTreeSet<u16>,
+}
+
+impl Synthesizer {
+    /// Starts a capture.
+    pub fn new(options: Options) -> Self {
+        let addresses = AddressBook::new(options.local, options.remote);
+        let shared = Shared {
+            options,
+            addresses,
+            opened: 0,
+            http2_ports: BTreeSet::new(),
+        };
+        Self {
+            shared,
+            tracked: HashMap::new(),
+        }
+    }
+
+    /// The connections that have put a frame into the capture.
+    pub const fn connections(&self) -> u64 {
+        self.shared.opened
+    }
+
+    /// The server ports on which a reader has to be told to expect HTTP/2.
+    pub const fn http2_ports(&self) -> &BTreeSet<u16> {
+        &self.shared.http2_ports
+    }
+
+    /// Takes an event; `out` gets the frames that it makes.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn event<E>(
+        &mut self,
+        event: Event,
+        notices: &mut Notices,
+        out: &mut dyn FnMut(Frame) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let id = event.trace;
+        let tracked = self.tracked.entry(id).or_insert_with(|| Tracked::new(id));
+        let flow = tracked.event(event, &mut self.shared, notices, out)?;
+        if flow == Flow::Over {
+            self.tracked.remove(&id);
+        }
+        Ok(())
+    }
+
+    /// Ends the connections whose end is not recorded; `out` gets what was held back.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn finish<E>(
+        &mut self,
+        notices: &mut Notices,
+        out: &mut dyn FnMut(Frame) -> Result<(), E>,
+    ) -> Result<(), E> {
+        // The map's own order differs from run to run.
+        let mut rest: Vec<_> = self.tracked.drain().collect();
+        rest.sort_by_key(|(id, tracked)| (tracked.last(), *id));
+        for (_, mut tracked) in rest {
+            tracked.finish(&mut self.shared, notices, out)?;
+        }
+        Ok(())
+    }
+}
+
+/// Scrambles `x`, the same way everywhere: the finalizer of SplitMix64.
+const fn mix(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}

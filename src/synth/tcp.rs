@@ -1,0 +1,330 @@
+//! One TCP conversation: which segments an event becomes, and their numbers.
+//!
+//! Pure: no clock, no randomness, no addresses. Both directions count from their initial sequence
+//! number; every segment acknowledges all that the other side has sent.
+//!
+//! Invariant: consecutive segments of a direction leave neither a gap nor an overlap.
+
+use bytes::Bytes;
+
+use crate::event::{Direction, Timestamp};
+use crate::protocol::Role;
+
+/// A TCP sequence number, which wraps at 2^32 (RFC 9293, section 3.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SeqNumber(pub(super) u32);
+
+impl SeqNumber {
+    /// The number `n` bytes later.
+    const fn advance(self, n: usize) -> Self {
+        // The remainder modulo 2^32 is all that counts, so the cut is meant.
+        Self(self.0.wrapping_add(n as u32))
+    }
+}
+
+/// The flags that a segment may carry beside ACK.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flags {
+    pub(super) syn: bool,
+    pub(super) fin: bool,
+    pub(super) psh: bool,
+}
+
+const SYN: Flags = Flags {
+    syn: true,
+    fin: false,
+    psh: false,
+};
+const FIN: Flags = Flags {
+    syn: false,
+    fin: true,
+    psh: false,
+};
+const PSH: Flags = Flags {
+    syn: false,
+    fin: false,
+    psh: true,
+};
+const NONE: Flags = Flags {
+    syn: false,
+    fin: false,
+    psh: false,
+};
+
+/// A TCP segment, still without ports and addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Segment {
+    pub(super) time: Timestamp,
+    pub(super) direction: Direction,
+    pub(super) seq: SeqNumber,
+    pub(super) ack: Option<SeqNumber>,
+    pub(super) flags: Flags,
+    /// The payload as far as it is known.
+    pub(super) payload: Bytes,
+    /// The length of the payload on the wire, in bytes.
+    pub(super) original_len: usize,
+}
+
+/// The state of both sides of a TCP connection.
+#[derive(Clone, Debug)]
+pub(super) struct Conversation {
+    /// The next sequence number of the bytes that Envoy reads, and of those that it writes.
+    read: SeqNumber,
+    write: SeqNumber,
+    /// The most payload that a segment carries, in bytes.
+    mss: usize,
+    /// The most payload that an IP packet carries, in bytes.
+    max_payload: usize,
+    handshake: Option<Role>,
+    /// Whether the local side said that it would send no more.
+    local_ended: bool,
+}
+
+impl Conversation {
+    /// A conversation whose initial sequence numbers come from `seed`.
+    ///
+    /// `handshake` is the side that opens it, where its opening and closing are to be shown.
+    pub(super) fn new(seed: u64, mss: usize, max_payload: usize, handshake: Option<Role>) -> Self {
+        Self {
+            // A SYN, shown or not, takes a number of its own.
+            read: SeqNumber(seed as u32).advance(1),
+            write: SeqNumber((seed >> 32) as u32).advance(1),
+            mss: mss.clamp(1, max_payload),
+            max_payload,
+            handshake,
+            local_ended: false,
+        }
+    }
+
+    fn next(&mut self, direction: Direction) -> &mut SeqNumber {
+        match direction {
+            Direction::Read => &mut self.read,
+            Direction::Write => &mut self.write,
+        }
+    }
+
+    /// The SYN, SYN-ACK and ACK, where they are to be shown.
+    pub(super) fn open<E>(
+        &mut self,
+        time: Timestamp,
+        out: &mut impl FnMut(Segment) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(role) = self.handshake else {
+            return Ok(());
+        };
+        let client = role.from_client();
+        // The SYN's own number is the one before the first byte's.
+        let client_isn = SeqNumber(self.next(client).0.wrapping_sub(1));
+        let server_isn = SeqNumber(self.next(client.reverse()).0.wrapping_sub(1));
+        let mut syn = self.segment(time, client, SYN);
+        (syn.seq, syn.ack) = (client_isn, None);
+        let mut syn_ack = self.segment(time, client.reverse(), SYN);
+        syn_ack.seq = server_isn;
+        let ack = self.segment(time, client, NONE);
+        out(syn)?;
+        out(syn_ack)?;
+        out(ack)
+    }
+
+    /// `payload`, the first of `original_len` bytes that went one way, in as many segments as needed.
+    pub(super) fn data<E>(
+        &mut self,
+        time: Timestamp,
+        direction: Direction,
+        mut payload: Bytes,
+        mut original_len: usize,
+        out: &mut impl FnMut(Segment) -> Result<(), E>,
+    ) -> Result<(), E> {
+        while original_len > 0 {
+            // Unknown bytes need no small segments, and a claimed size must not make many of them.
+            let limit = if payload.is_empty() {
+                self.max_payload
+            } else {
+                self.mss
+            };
+            let len = original_len.min(limit);
+            let mut segment = self.segment(time, direction, PSH);
+            segment.payload = payload.split_to(len.min(payload.len()));
+            segment.original_len = len;
+            *self.next(direction) = self.next(direction).advance(len);
+            original_len -= len;
+            out(segment)?;
+        }
+        Ok(())
+    }
+
+    /// Takes note that Envoy ended its side of the stream.
+    pub(super) const fn end_local(&mut self) {
+        self.local_ended = true;
+    }
+
+    /// The end of the conversation; `recorded` when the trace has it.
+    ///
+    /// A recorded end shows as a FIN of the side that closed; where the handshake is shown, so are
+    /// both sides' FINs.
+    pub(super) fn close<E>(
+        &mut self,
+        time: Timestamp,
+        recorded: bool,
+        out: &mut impl FnMut(Segment) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let first = if self.local_ended {
+            Direction::Write
+        } else {
+            Direction::Read
+        };
+        if recorded || self.handshake.is_some() {
+            out(self.fin(time, first))?;
+        }
+        if self.handshake.is_some() {
+            out(self.fin(time, first.reverse()))?;
+            out(self.segment(time, first, NONE))?;
+        }
+        Ok(())
+    }
+
+    fn fin(&mut self, time: Timestamp, direction: Direction) -> Segment {
+        let segment = self.segment(time, direction, FIN);
+        *self.next(direction) = segment.seq.advance(1);
+        segment
+    }
+
+    fn segment(&mut self, time: Timestamp, direction: Direction, flags: Flags) -> Segment {
+        Segment {
+            time,
+            direction,
+            seq: *self.next(direction),
+            ack: Some(*self.next(direction.reverse())),
+            flags,
+            payload: Bytes::new(),
+            original_len: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+
+    const TIME: Timestamp = Timestamp::from_nanos(1);
+
+    fn collect(
+        f: impl FnOnce(&mut dyn FnMut(Segment) -> Result<(), Infallible>) -> Result<(), Infallible>,
+    ) -> Vec<Segment> {
+        let mut segments = Vec::new();
+        let Ok(()) = f(&mut |segment| {
+            segments.push(segment);
+            Ok(())
+        });
+        segments
+    }
+
+    #[test]
+    fn sequence_numbers_wrap_at_2_to_the_32() {
+        // Both sides start three bytes before the end of the number space.
+        let seed = u64::from(u32::MAX - 3) << 32 | u64::from(u32::MAX - 3);
+        let mut conversation = Conversation::new(seed, 1460, 1460, None);
+        let bytes = Bytes::from_static(b"0123456789");
+        let mut segments = Vec::new();
+        for direction in [Direction::Write, Direction::Write, Direction::Read] {
+            segments.extend(collect(|mut out| {
+                conversation.data(TIME, direction, bytes.clone(), bytes.len(), &mut out)
+            }));
+        }
+        let seen: Vec<_> = segments
+            .iter()
+            .map(|s| (s.seq.0, s.ack.unwrap().0))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (u32::MAX - 2, u32::MAX - 2),
+                (7, u32::MAX - 2),
+                (u32::MAX - 2, 17)
+            ]
+        );
+    }
+
+    #[test]
+    fn numbers_stay_exact_over_more_than_4_gib() {
+        let mut conversation = Conversation::new(41, 65_495, 65_495, None);
+        let start = conversation.read;
+        let event = Bytes::from(vec![7; 5 << 20]);
+        let mut sent = 0_u64;
+        while sent < (9 << 30) {
+            let segments = collect(|mut out| {
+                conversation.data(TIME, Direction::Read, event.clone(), event.len(), &mut out)
+            });
+            for segment in segments {
+                assert_eq!(
+                    segment.seq.0,
+                    (u64::from(start.0) + sent) as u32,
+                    "after {sent} bytes"
+                );
+                assert_eq!(segment.payload.len(), segment.original_len);
+                sent += segment.original_len as u64;
+            }
+        }
+        let ack = conversation
+            .segment(TIME, Direction::Write, NONE)
+            .ack
+            .unwrap();
+        assert_eq!(ack.0, (u64::from(start.0) + sent) as u32);
+    }
+
+    #[test]
+    fn a_handshake_opens_and_closes_from_the_right_sides() {
+        for (role, local_ended) in [(Role::Downstream, false), (Role::Upstream, true)] {
+            let mut conversation = Conversation::new(5, 1460, 1460, Some(role));
+            let mut segments = collect(|mut out| conversation.open(TIME, &mut out));
+            if local_ended {
+                conversation.end_local();
+            }
+            segments.extend(collect(|mut out| conversation.close(TIME, true, &mut out)));
+            let client = role.from_client();
+            let closer = if local_ended {
+                Direction::Write
+            } else {
+                Direction::Read
+            };
+            let directions: Vec<_> = segments.iter().map(|s| s.direction).collect();
+            let server = client.reverse();
+            assert_eq!(
+                directions,
+                [client, server, client, closer, closer.reverse(), closer]
+            );
+            let (syn, syn_ack, ack) = (&segments[0], &segments[1], &segments[2]);
+            assert_eq!((syn.flags, syn.ack), (SYN, None));
+            assert_eq!(
+                (syn_ack.flags, syn_ack.ack),
+                (SYN, Some(syn.seq.advance(1)))
+            );
+            assert_eq!(
+                (ack.seq, ack.ack),
+                (syn.seq.advance(1), Some(syn_ack.seq.advance(1)))
+            );
+            let (fin, other, last) = (&segments[3], &segments[4], &segments[5]);
+            assert_eq!((fin.flags, other.flags, last.flags), (FIN, FIN, NONE));
+            assert_eq!(other.ack, Some(fin.seq.advance(1)));
+            assert_eq!(
+                (last.seq, last.ack),
+                (fin.seq.advance(1), Some(other.seq.advance(1)))
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_bytes_take_large_segments_whatever_the_mss() {
+        let mut conversation = Conversation::new(5, 2, 60_000, None);
+        let payload = Bytes::from_static(b"abcde");
+        let segments = collect(|mut out| {
+            conversation.data(TIME, Direction::Write, payload, 100_000, &mut out)
+        });
+        let seen: Vec<_> = segments
+            .iter()
+            .map(|s| (s.payload.len(), s.original_len))
+            .collect();
+        assert_eq!(seen, [(2, 2), (2, 2), (1, 2), (0, 60_000), (0, 39_994)]);
+    }
+}
