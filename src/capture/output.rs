@@ -1,0 +1,156 @@
+//! Where a capture goes: a file that gets its name once it is whole, a device, a stream.
+//!
+//! Invariant: a regular file never holds half a capture under its name. There is no fsync, as in cp
+//! and tcpdump: what a crash of the machine leaves is the file system's matter.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+/// How many symbolic links are followed to a file that does not exist yet; Linux follows as many.
+const MAX_LINKS: usize = 40;
+/// What a new capture may be, before the umask, when its trace is no file that says otherwise.
+const DEFAULT_MODE: u32 = 0o666;
+
+/// What the user names as the place of a capture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Standard output.
+    Stdout,
+    /// A path.
+    File(PathBuf),
+}
+
+/// A capture being written.
+#[derive(Debug)]
+pub struct Output(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    /// Standard output, a device, a FIFO or a socket: written in place.
+    InPlace(File),
+    /// A regular file to be, under a name of its own until it is whole.
+    Replace {
+        temporary: NamedTempFile,
+        path: PathBuf,
+    },
+}
+
+impl Output {
+    /// Opens the place of a capture.
+    ///
+    /// `trace` is the trace's metadata, where it is a file: a capture is never more readable than its
+    /// trace, as a copy would not be.
+    ///
+    /// # Errors
+    /// Those of opening, and `InvalidInput` when the place is the trace itself.
+    pub fn create(target: &Target, trace: Option<&fs::Metadata>) -> io::Result<Self> {
+        let path = match target {
+            Target::Stdout => {
+                let fd: OwnedFd = io::stdout().as_fd().try_clone_to_owned()?;
+                return Ok(Self(Kind::InPlace(File::from(fd))));
+            }
+            Target::File(path) => path,
+        };
+        let existing = match fs::metadata(path) {
+            Ok(metadata) => Some(metadata),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        if let (Some(existing), Some(trace)) = (&existing, trace)
+            && (existing.dev(), existing.ino()) == (trace.dev(), trace.ino())
+        {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is the trace itself",
+            ));
+        }
+        match &existing {
+            Some(existing) if existing.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+            Some(existing) if !existing.is_file() => Ok(Self(Kind::InPlace(
+                OpenOptions::new().write(true).open(path)?,
+            ))),
+            _ => {
+                let path = follow(path)?;
+                let mode = [existing.as_ref(), trace].into_iter().flatten();
+                let mode = mode.fold(DEFAULT_MODE, |mode, file| mode & file.mode());
+                Self::replace(path, mode)
+            }
+        }
+    }
+
+    fn replace(path: PathBuf, mode: u32) -> io::Result<Self> {
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut prefix = std::ffi::OsString::from(".");
+        prefix.push(name);
+        prefix.push(".");
+        let folder = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let temporary = tempfile::Builder::new()
+            .prefix(&prefix)
+            .suffix(".tmp")
+            // Without the owner's right to write, the file could not be opened again by its name.
+            .permissions(Permissions::from_mode(mode | 0o200))
+            .tempfile_in(folder.unwrap_or(Path::new(".")))
+            .map_err(|error| without_path(&error))?;
+        Ok(Self(Kind::Replace { temporary, path }))
+    }
+
+    /// Gives the capture its name, now that it is whole.
+    ///
+    /// # Errors
+    /// Those of renaming. The file that had the name before is untouched then.
+    pub fn commit(self) -> io::Result<()> {
+        match self.0 {
+            Kind::InPlace(_) => Ok(()),
+            Kind::Replace { temporary, path } => {
+                temporary.persist(&path).map_err(|error| error.error)?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether somebody may be reading it while it is written.
+    pub const fn is_stream(&self) -> bool {
+        matches!(self.0, Kind::InPlace(_))
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Kind::InPlace(file) => file.write(bytes),
+            Kind::Replace { temporary, .. } => temporary.as_file_mut().write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The path that symbolic links lead to, whose last need not exist.
+fn follow(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        match fs::read_link(&path) {
+            Ok(target) => path = path.parent().unwrap_or(Path::new("")).join(target),
+            // Not a link: it does not exist, or is what the links lead to.
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(io::Error::other("too many symbolic links"))
+}
+
+/// The error alone: the caller says which path it was about, and it was not the temporary's.
+fn without_path(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => error.kind().into(),
+    }
+}
