@@ -1,0 +1,245 @@
+//! One conversion: wires the rooms together. It knows nothing of how many there are.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, anyhow};
+
+use crate::capture::{self, Output, Pcap, Target};
+use crate::event::{Direction, Event, What};
+use crate::input::Input;
+use crate::interrupt::Interrupt;
+use crate::notice::{Kind, Notice, Notices};
+use crate::synth::{self, Synthesizer};
+use crate::trace::{Damage, Encoding, Fault, Reader, Step};
+
+/// Where a trace comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Standard input.
+    Stdin,
+    /// A path.
+    File(PathBuf),
+}
+
+/// How a trace is converted.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The trace's encoding; default: told from its content.
+    pub encoding: Option<Encoding>,
+    /// How frames are made.
+    pub synth: synth::Options,
+    /// How the capture is written.
+    pub capture: capture::Options,
+    /// Whether a damaged trace yields no capture; default: what is readable.
+    pub strict: bool,
+}
+
+/// What came of a conversion.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// The connections that have packets in the capture.
+    pub connections: u64,
+    /// The reads, writes and ends of connections in the trace.
+    pub events: u64,
+    /// The packets in the capture.
+    pub frames: u64,
+    /// The payload that Envoy read, in bytes.
+    pub bytes_read: u64,
+    /// The payload that Envoy wrote, in bytes.
+    pub bytes_written: u64,
+    /// The server ports on which a reader has to be told to expect HTTP/2, in order.
+    pub http2_ports: Vec<u16>,
+    /// Where the trace stops making sense, if it does.
+    pub damage: Option<Damage>,
+    /// The error that ended the reading early, if one did.
+    pub unread: Option<io::Error>,
+    /// The signal that ended the conversion early, if one did.
+    pub signal: Option<u8>,
+    /// Whether the reader of a stream went away before its end.
+    pub reader_gone: bool,
+}
+
+/// Converts one trace into one capture.
+///
+/// # Errors
+/// When there is no capture: the trace cannot be opened or is none, the place of the capture cannot be
+/// written, or the trace is damaged and the options are strict. Damage behind the first events is told
+/// in the [`Summary`] otherwise.
+pub fn convert(
+    source: &Source,
+    target: &Target,
+    options: &Options,
+    interrupt: &Interrupt,
+    notices: &mut Notices,
+) -> anyhow::Result<Summary> {
+    let (input, metadata, path) = match source {
+        Source::Stdin => (Input::stdin().context("cannot read")?, None, None),
+        Source::File(path) => {
+            let metadata = fs::metadata(path).context("cannot open")?;
+            let input = Input::open(path).context("cannot open")?;
+            (
+                input,
+                Some(metadata).filter(fs::Metadata::is_file),
+                Some(path.clone()),
+            )
+        }
+    };
+    let mut trace = Reader::new(input, options.encoding, path);
+    let first = first_step(&mut trace, interrupt, notices)?;
+    let output = Output::create(target, metadata.as_ref()).with_context(|| match target {
+        Target::Stdout => "cannot write standard output".to_owned(),
+        Target::File(path) => format!("cannot write {}", crate::shown(path)),
+    })?;
+    let live = output.is_stream();
+    let mut work = Work {
+        synth: Synthesizer::new(synth::Options {
+            latest: capture::LAST_PCAP_TIME,
+            ..options.synth.clone()
+        }),
+        summary: Summary::default(),
+    };
+    let written = (|| {
+        let mut capture = Pcap::new(output, options.capture)?;
+        work.run(&mut trace, first, &mut capture, live, interrupt, notices)?;
+        capture.finish()
+    })();
+    let Work { synth, mut summary } = work;
+    summary.connections = synth.connections();
+    summary.http2_ports = synth.http2_ports().iter().copied().collect();
+    if let (true, Some(damage)) = (options.strict, &summary.damage) {
+        return Err(anyhow!(damage.clone()).context("damaged, and --strict allows no capture"));
+    }
+    match written.and_then(Output::commit) {
+        Ok(()) => Ok(summary),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe && live => {
+            summary.reader_gone = true;
+            Ok(summary)
+        }
+        Err(error) => Err(anyhow!(error).context(match target {
+            Target::Stdout => "cannot write standard output".to_owned(),
+            Target::File(path) => format!("cannot write {}", crate::shown(path)),
+        })),
+    }
+}
+
+/// The first event, or whatever else there is first: before it, nothing says that it is a trace.
+fn first_step(
+    trace: &mut Reader,
+    interrupt: &Interrupt,
+    notices: &mut Notices,
+) -> anyhow::Result<Result<Option<Event>, Damage>> {
+    loop {
+        match trace.next(notices) {
+            Ok(Step::Item(event)) => return Ok(Ok(Some(event))),
+            Ok(Step::End) => return Ok(Ok(None)),
+            Ok(Step::More) => match trace.fill(interrupt.wake()) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    if interrupt.signal().is_some() {
+                        return Ok(Ok(None));
+                    }
+                }
+                Err(error) => return Err(anyhow!(error).context("cannot read")),
+            },
+            Err(damage) if damage.fault == Fault::Unrecognised => return Err(anyhow!(damage)),
+            Err(damage) => return Ok(Err(damage)),
+        }
+    }
+}
+
+/// A conversion under way.
+struct Work {
+    synth: Synthesizer,
+    summary: Summary,
+}
+
+impl Work {
+    /// Carries every event from the trace to the capture.
+    fn run(
+        &mut self,
+        trace: &mut Reader,
+        first: Result<Option<Event>, Damage>,
+        capture: &mut Pcap<Output>,
+        live: bool,
+        interrupt: &Interrupt,
+        notices: &mut Notices,
+    ) -> io::Result<()> {
+        let mut step = first.map(|event| event.map_or(Step::End, Step::Item));
+        loop {
+            self.summary.signal = interrupt.signal();
+            if self.summary.signal.is_some() {
+                break;
+            }
+            match step {
+                Ok(Step::Item(event)) => self.event(event, capture, notices)?,
+                Ok(Step::More) => {
+                    // Nothing more is waiting: whoever looks on gets to see what there is.
+                    if live && !trace.ready() {
+                        capture.flush()?;
+                    }
+                    match trace.fill(interrupt.wake()) {
+                        Ok(()) => {}
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        Err(error) => {
+                            self.summary.unread = Some(error);
+                            break;
+                        }
+                    }
+                }
+                Ok(Step::End) => break,
+                Err(damage) => {
+                    self.summary.damage = Some(damage);
+                    break;
+                }
+            }
+            step = trace.next(notices);
+        }
+        let summary = &mut self.summary;
+        self.synth.finish(notices, &mut |frame| {
+            summary.frames += 1;
+            capture.frame(&frame)
+        })?;
+        let kind = match trace.offset() {
+            0 => Kind::Empty,
+            _ => Kind::NoEvents,
+        };
+        if summary.events == 0 && summary.damage.is_none() && summary.signal.is_none() {
+            notices.add(Notice {
+                kind,
+                offset: 0,
+                trace: None,
+                bytes: 0,
+                detail: String::new(),
+            });
+        }
+        Ok(())
+    }
+
+    fn event(
+        &mut self,
+        event: Event,
+        capture: &mut Pcap<Output>,
+        notices: &mut Notices,
+    ) -> io::Result<()> {
+        let summary = &mut self.summary;
+        match &event.what {
+            What::Data {
+                direction, payload, ..
+            } => {
+                summary.events += 1;
+                match direction {
+                    Direction::Read => summary.bytes_read += payload.len() as u64,
+                    Direction::Write => summary.bytes_written += payload.len() as u64,
+                }
+            }
+            What::Closed => summary.events += 1,
+            _ => {}
+        }
+        self.synth.event(event, notices, &mut |frame| {
+            summary.frames += 1;
+            capture.frame(&frame)
+        })
+    }
+}

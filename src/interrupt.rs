@@ -1,0 +1,54 @@
+//! SIGINT and SIGTERM: a request to end the work with whole captures.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+/// Tells whether a signal has asked for the end.
+///
+/// Clones tell of the same signals.
+#[derive(Clone, Debug, Default)]
+pub struct Interrupt {
+    signal: Arc<AtomicUsize>,
+    /// Readable from the first signal on, so that whoever waits for input wakes up.
+    wake: Option<Arc<OwnedFd>>,
+}
+
+impl Interrupt {
+    /// Takes over SIGINT and SIGTERM. A second one ends the process as if nobody had.
+    ///
+    /// # Errors
+    /// When the handlers cannot be installed.
+    pub fn install() -> io::Result<Self> {
+        let (reader, writer) = io::pipe()?;
+        let interrupt = Self {
+            signal: Arc::default(),
+            wake: Some(Arc::new(reader.into())),
+        };
+        let seen = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the first of them acts on what the last one has set before.
+            signal_hook::flag::register_conditional_default(signal, Arc::clone(&seen))?;
+            signal_hook::flag::register(signal, Arc::clone(&seen))?;
+            let number = signal.unsigned_abs() as usize;
+            signal_hook::flag::register_usize(signal, Arc::clone(&interrupt.signal), number)?;
+            signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+        }
+        Ok(interrupt)
+    }
+
+    /// The number of the signal that came, if one did.
+    pub fn signal(&self) -> Option<u8> {
+        u8::try_from(self.signal.load(Ordering::Relaxed))
+            .ok()
+            .filter(|&signal| signal != 0)
+    }
+
+    /// A descriptor that is readable from the first signal on.
+    pub fn wake(&self) -> Option<BorrowedFd<'_>> {
+        self.wake.as_ref().map(|fd| fd.as_fd())
+    }
+}

@@ -1,0 +1,40 @@
+//! Turns the tap traces that Envoy records into captures that Wireshark opens.
+//!
+//! ```text
+//! bytes ──▶ events ──▶ segments ──▶ frames ──▶ capture file
+//! input     trace      synth        synth      capture
+//! ```
+//!
+//! Data goes one way. A room imports the types of its left neighbour and nothing to its right:
+//!
+//! - [`input`] owns bytes: a mapped file, or a stream that is read as it comes;
+//! - [`trace`] makes [events](event) of them, whatever encoding and schema they are in;
+//! - [`synth`] makes Ethernet frames of events: conversations, addresses, sequence numbers;
+//! - [`capture`] writes frames to a file and the file into its place;
+//! - [`convert`] wires one conversion.
+//!
+//! What the rooms notice on the way, lost bytes above all, goes into [`notice`]. [`protocol`] is the one
+//! rule by which all of them tell the protocol and the client's side.
+
+pub mod capture;
+pub mod convert;
+pub mod event;
+pub mod input;
+pub mod interrupt;
+pub mod notice;
+pub mod protocol;
+pub mod synth;
+pub mod trace;
+
+use std::fmt;
+use std::path::Path;
+
+/// A path as it may be shown on a terminal: one line, no control characters.
+pub fn shown(path: &Path) -> impl fmt::Display {
+    let text = path.to_string_lossy();
+    let escape = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(escape).collect::<String>()
+}
