@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, anyhow};
 
 use crate::capture::{self, Output, Pcap, Target};
-use crate::event::{Direction, Event, What};
+use crate::event::{Direction, Event, Http, Part, Side, What};
 use crate::input::Input;
 use crate::interrupt::Interrupt;
 use crate::notice::{Kind, Notice, Notices};
@@ -197,7 +197,9 @@ impl Work {
             step = trace.next(notices);
         }
         let summary = &mut self.summary;
-        self.synth.finish(notices, &mut |frame| {
+        let whole =
+            summary.damage.is_none() && summary.unread.is_none() && summary.signal.is_none();
+        self.synth.finish(whole, notices, &mut |frame| {
             summary.frames += 1;
             capture.frame(&frame)
         })?;
@@ -235,7 +237,20 @@ impl Work {
                 }
             }
             What::Closed => summary.events += 1,
-            _ => {}
+            What::Http(Http::Part { side, part, .. }) => {
+                summary.events += 1;
+                if let Part::Body { payload, .. } = part {
+                    match side {
+                        Side::Request => summary.bytes_read += payload.len() as u64,
+                        Side::Response => summary.bytes_written += payload.len() as u64,
+                    }
+                }
+            }
+            What::Begin(_)
+            | What::Connection(_)
+            | What::Truncated(_)
+            | What::Nothing
+            | What::Http(Http::Begin(_) | Http::End) => {}
         }
         self.synth.event(event, notices, &mut |frame| {
             summary.frames += 1;

@@ -191,4 +191,58 @@ pub enum What {
     Truncated(Direction),
     /// An event that tells nothing, as JSON_BODY_AS_STRING writes in place of the connection.
     Nothing,
+    /// Something of an HTTP exchange, which an HTTP filter tap records without its bytes.
+    Http(Http),
+}
+
+/// What a trace tells of an HTTP exchange: a request and its response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Http {
+    /// The exchange begins, on this downstream connection where it is recorded.
+    Begin(Option<Connection>),
+    /// Something of the request or the response.
+    Part {
+        /// Whose part it is.
+        side: Side,
+        /// The part.
+        part: Part,
+        /// Whether it is known to be the side's last.
+        last: bool,
+    },
+    /// All of the exchange has been told.
+    End,
+}
+
+/// A side of an HTTP exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// What the client sends.
+    Request,
+    /// What the server answers.
+    Response,
+}
+
+/// A part of an HTTP message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Header fields, pseudo-headers such as `:path` among them.
+    Headers(Vec<Field>),
+    /// Some of the body, or all of it.
+    Body {
+        /// The bytes, as far as Envoy kept them.
+        payload: Bytes,
+        /// Envoy kept only the first of them.
+        truncated: bool,
+    },
+    /// Trailer fields.
+    Trailers(Vec<Field>),
+}
+
+/// A header or trailer field, as recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// The name, with the colon of a pseudo-header.
+    pub name: Bytes,
+    /// The value, which may be any bytes.
+    pub value: Bytes,
 }

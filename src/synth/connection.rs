@@ -6,12 +6,12 @@ use std::num::NonZeroU64;
 use bytes::Bytes;
 
 use crate::event::{Connection, Direction, Event, Form, Timestamp, TraceId, Transport, What};
-use crate::notice::{Kind, Notice, Notices};
+use crate::notice::{Kind, Notice};
 use crate::protocol::{self, Protocol, Role};
 
 use super::frame::{self, Endpoints, Frame};
 use super::tcp::{Conversation, Segment};
-use super::{Handshake, MAX_EVENT_LOSS, Shared, mix};
+use super::{Context, Handshake, MAX_EVENT_LOSS, mix};
 
 /// The time between two events of a trace that records none, in nanoseconds.
 const STAND_IN_INTERVAL: u64 = 1_000;
@@ -64,13 +64,6 @@ struct Data {
     end_stream: bool,
 }
 
-/// What an event has to do with beside its own connection.
-struct Context<'a, E> {
-    shared: &'a mut Shared,
-    notices: &'a mut Notices,
-    out: &'a mut dyn FnMut(Frame) -> Result<(), E>,
-}
-
 impl Tracked {
     pub(super) fn new(id: TraceId) -> Self {
         Self {
@@ -84,24 +77,17 @@ impl Tracked {
         }
     }
 
+    pub(super) const fn id(&self) -> TraceId {
+        self.id
+    }
+
     /// The time of its last event.
     pub(super) const fn last(&self) -> Option<Timestamp> {
         self.last
     }
 
     /// Takes an event of this connection.
-    pub(super) fn event<E>(
-        &mut self,
-        event: Event,
-        shared: &mut Shared,
-        notices: &mut Notices,
-        out: &mut dyn FnMut(Frame) -> Result<(), E>,
-    ) -> Result<Flow, E> {
-        let cx = &mut Context {
-            shared,
-            notices,
-            out,
-        };
+    pub(super) fn event<E>(&mut self, event: Event, cx: &mut Context<'_, E>) -> Result<Flow, E> {
         let Event {
             offset,
             time,
@@ -156,26 +142,14 @@ impl Tracked {
                 cx.notices
                     .add(self.notice(Kind::DirectionTruncated, offset, 0, detail.into()));
             }
-            What::Nothing => {}
+            // An exchange has no bytes of its own; `http` makes them.
+            What::Nothing | What::Http(_) => {}
         }
         Ok(Flow::Open)
     }
 
     /// Ends a connection whose end is not recorded.
-    pub(super) fn finish<E>(
-        &mut self,
-        shared: &mut Shared,
-        notices: &mut Notices,
-        out: &mut dyn FnMut(Frame) -> Result<(), E>,
-    ) -> Result<(), E> {
-        self.end(&mut Context {
-            shared,
-            notices,
-            out,
-        })
-    }
-
-    fn end<E>(&mut self, cx: &mut Context<'_, E>) -> Result<(), E> {
+    pub(super) fn finish<E>(&mut self, cx: &mut Context<'_, E>) -> Result<(), E> {
         self.settle(None, 0, cx)?;
         match self.last {
             Some(last) => self.close(last, false, cx),
@@ -185,7 +159,7 @@ impl Tracked {
 
     /// Another connection takes this one's id.
     fn restart<E>(&mut self, cx: &mut Context<'_, E>) -> Result<(), E> {
-        self.end(cx)?;
+        self.finish(cx)?;
         *self = Self {
             connection: std::mem::take(&mut self.connection),
             ..Self::new(self.id)
@@ -212,7 +186,7 @@ impl Tracked {
     }
 
     /// The time of an event, or the one that stands for it.
-    fn stamp<E>(
+    pub(super) fn stamp<E>(
         &mut self,
         time: Option<Timestamp>,
         offset: u64,

@@ -8,16 +8,19 @@
 mod address;
 mod connection;
 mod frame;
+mod http;
+mod http2;
 mod tcp;
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::event::{Event, Timestamp, TraceId};
+use crate::event::{Event, Timestamp, TraceId, What};
 use crate::notice::Notices;
 use crate::protocol::Role;
 
 use address::AddressBook;
 use connection::{Flow, Tracked};
+use http::Exchanges;
 
 pub use address::Given;
 pub use frame::{Endpoints, Frame};
@@ -78,6 +81,7 @@ impl Default for Options {
 pub struct Synthesizer {
     shared: Shared,
     tracked: HashMap<TraceId, Tracked>,
+    exchanges: Exchanges,
 }
 
 /// What all connections of a capture share.
@@ -89,6 +93,13 @@ struct Shared {
     opened: u64,
     /// The server ports on which a reader has to be told to expect HTTP/2.
     http2_ports: BTreeSet<u16>,
+}
+
+/// What an event meets on its way, beside its own connection.
+struct Context<'a, E> {
+    shared: &'a mut Shared,
+    notices: &'a mut Notices,
+    out: &'a mut dyn FnMut(Frame) -> Result<(), E>,
 }
 
 impl Synthesizer {
@@ -104,6 +115,7 @@ impl Synthesizer {
         Self {
             shared,
             tracked: HashMap::new(),
+            exchanges: Exchanges::default(),
         }
     }
 
@@ -127,10 +139,31 @@ impl Synthesizer {
         notices: &mut Notices,
         out: &mut dyn FnMut(Frame) -> Result<(), E>,
     ) -> Result<(), E> {
-        let id = event.trace;
+        let shared = &mut self.shared;
+        let cx = &mut Context {
+            shared,
+            notices,
+            out,
+        };
+        let Event {
+            trace: id,
+            offset,
+            time,
+            seq_num,
+            what,
+        } = event;
+        if let What::Http(http) = what {
+            return self.exchanges.event(id, offset, time, http, cx);
+        }
+        let event = Event {
+            trace: id,
+            offset,
+            time,
+            seq_num,
+            what,
+        };
         let tracked = self.tracked.entry(id).or_insert_with(|| Tracked::new(id));
-        let flow = tracked.event(event, &mut self.shared, notices, out)?;
-        if flow == Flow::Over {
+        if tracked.event(event, cx)? == Flow::Over {
             self.tracked.remove(&id);
         }
         Ok(())
@@ -138,20 +171,29 @@ impl Synthesizer {
 
     /// Ends the connections whose end is not recorded; `out` gets what was held back.
     ///
+    /// `whole` says that the trace ended where it should have.
+    ///
     /// # Errors
     /// Those of `out`.
     pub fn finish<E>(
         &mut self,
+        whole: bool,
         notices: &mut Notices,
         out: &mut dyn FnMut(Frame) -> Result<(), E>,
     ) -> Result<(), E> {
+        let shared = &mut self.shared;
+        let cx = &mut Context {
+            shared,
+            notices,
+            out,
+        };
         // The map's own order differs from run to run.
         let mut rest: Vec<_> = self.tracked.drain().collect();
         rest.sort_by_key(|(id, tracked)| (tracked.last(), *id));
         for (_, mut tracked) in rest {
-            tracked.finish(&mut self.shared, notices, out)?;
+            tracked.finish(cx)?;
         }
-        Ok(())
+        self.exchanges.finish(whole, cx)
     }
 }
 

@@ -7,7 +7,8 @@ use std::num::NonZeroU64;
 use bytes::Bytes;
 
 use crate::event::{
-    Connection, Direction, Endpoint, Event, Form, Timestamp, TraceId, Transport, What,
+    self, Connection, Direction, Endpoint, Event, Field, Form, Http, Side, Timestamp, TraceId,
+    Transport, What,
 };
 use crate::notice::{Kind, Notice, Notices};
 
@@ -42,6 +43,8 @@ pub(super) struct Decoder {
     form: Form,
     /// Whether `Begin` has been told of this message. It waits for the trace id, which comes first.
     begun: bool,
+    /// How many buffered HTTP exchanges there were.
+    exchanges: u64,
     /// Events that are decoded and not fetched yet.
     pub(super) ready: VecDeque<Event>,
 }
@@ -53,6 +56,7 @@ impl Decoder {
             trace: TraceId::default(),
             form: Form::Buffered,
             begun: false,
+            exchanges: 0,
             ready: VecDeque::new(),
         }
     }
@@ -90,7 +94,23 @@ impl Decoder {
                 self.push(offset, None, None, What::Truncated(direction));
             }
             Value::Truncated(_, false) => {}
-            Value::HttpBuffered(_) | Value::HttpSegment(_) => {}
+            Value::HttpBuffered(bytes) => self.http_buffered(bytes, offset, notices)?,
+            Value::HttpSegment(bytes) => {
+                let segment =
+                    decode::<tap::HttpStreamedTraceSegment>(bytes, Part::HttpSegment, offset)?;
+                self.trace = TraceId(segment.trace_id);
+                if let Some((side, part)) = segment.message_piece.map(http_piece) {
+                    self.http(
+                        offset,
+                        None,
+                        Http::Part {
+                            side,
+                            part,
+                            last: false,
+                        },
+                    );
+                }
+            }
         }
         Ok(())
     }
@@ -142,23 +162,136 @@ impl Decoder {
                 (event.timestamp, 0, capture_event(event.event_selector))
             }
         };
-        let time = timestamp.map(|time| {
-            let (time, adjusted) = Timestamp::from_parts(time.seconds, time.nanos);
-            if adjusted {
-                notices.add(Notice {
-                    kind: Kind::TimeAdjusted,
-                    offset,
-                    trace: Some(self.trace),
-                    bytes: 0,
-                    detail: String::new(),
-                });
-            }
-            time
-        });
+        let time = self.time(timestamp, offset, notices);
         // Buffered traces do not count, and say so with a 0 in JSON.
         let seq_num = NonZeroU64::new(seq_num).filter(|_| self.form == Form::Streamed);
         self.push(offset, time, seq_num, what);
         Ok(())
+    }
+}
+
+impl Decoder {
+    fn time(
+        &self,
+        time: Option<tap::Timestamp>,
+        offset: u64,
+        notices: &mut Notices,
+    ) -> Option<Timestamp> {
+        let time = time?;
+        let (timestamp, adjusted) = Timestamp::from_parts(time.seconds, time.nanos);
+        if adjusted {
+            notices.add(Notice {
+                kind: Kind::TimeAdjusted,
+                offset,
+                trace: Some(self.trace),
+                bytes: 0,
+                detail: format!("{} s and {} ns", time.seconds, time.nanos),
+            });
+        }
+        Some(timestamp)
+    }
+
+    fn http(&mut self, offset: u64, time: Option<Timestamp>, http: Http) {
+        let what = What::Http(http);
+        self.ready.push_back(Event {
+            trace: self.trace,
+            offset,
+            time,
+            seq_num: None,
+            what,
+        });
+    }
+
+    /// Takes a whole exchange apart.
+    fn http_buffered(
+        &mut self,
+        bytes: Bytes,
+        offset: u64,
+        notices: &mut Notices,
+    ) -> Result<(), Damage> {
+        let exchange = decode::<tap::HttpBufferedTrace>(bytes, Part::HttpBuffered, offset)?;
+        // Only the file's name holds an id. Within an input, a running number tells them apart.
+        self.trace = TraceId(self.exchanges);
+        self.exchanges += 1;
+        let downstream = exchange
+            .downstream_connection
+            .map(|told| connection(told.local_address, told.remote_address));
+        self.http(offset, None, Http::Begin(downstream));
+        let sides = [
+            (Side::Request, exchange.request),
+            (Side::Response, exchange.response),
+        ];
+        for (side, message) in sides {
+            let Some(message) = message else { continue };
+            // Body and trailers have no time of their own.
+            let time = self.time(message.headers_received_time, offset, notices);
+            let mut parts = vec![event::Part::Headers(fields(message.headers))];
+            parts.extend(message.body.map(http_body));
+            if !message.trailers.is_empty() {
+                parts.push(event::Part::Trailers(fields(message.trailers)));
+            }
+            let count = parts.len();
+            for (i, part) in parts.into_iter().enumerate() {
+                self.http(
+                    offset,
+                    time,
+                    Http::Part {
+                        side,
+                        part,
+                        last: i + 1 == count,
+                    },
+                );
+            }
+        }
+        self.http(offset, None, Http::End);
+        Ok(())
+    }
+}
+
+fn http_piece(piece: tap::http_streamed_trace_segment::MessagePiece) -> (Side, event::Part) {
+    use tap::http_streamed_trace_segment::MessagePiece;
+    match piece {
+        MessagePiece::RequestHeaders(map) => {
+            (Side::Request, event::Part::Headers(fields(map.headers)))
+        }
+        MessagePiece::RequestBodyChunk(body) => (Side::Request, http_body(body)),
+        MessagePiece::RequestTrailers(map) => {
+            (Side::Request, event::Part::Trailers(fields(map.headers)))
+        }
+        MessagePiece::ResponseHeaders(map) => {
+            (Side::Response, event::Part::Headers(fields(map.headers)))
+        }
+        MessagePiece::ResponseBodyChunk(body) => (Side::Response, http_body(body)),
+        MessagePiece::ResponseTrailers(map) => {
+            (Side::Response, event::Part::Trailers(fields(map.headers)))
+        }
+    }
+}
+
+fn http_body(body: tap::Body) -> event::Part {
+    let (payload, truncated) = bytes_of(body);
+    event::Part::Body { payload, truncated }
+}
+
+fn fields(headers: Vec<tap::HeaderValue>) -> Vec<Field> {
+    let field = |header: tap::HeaderValue| Field {
+        name: header.key,
+        // A value that is not UTF-8 stands in a field of its own, and JSON prints both.
+        value: if header.raw_value.is_empty() {
+            header.value
+        } else {
+            header.raw_value
+        },
+    };
+    headers.into_iter().map(field).collect()
+}
+
+/// A body's bytes, in whichever field they are, and whether they are all.
+fn bytes_of(body: tap::Body) -> (Bytes, bool) {
+    use tap::body::BodyType;
+    match body.body_type {
+        Some(BodyType::AsBytes(bytes) | BodyType::AsString(bytes)) => (bytes, body.truncated),
+        None => (Bytes::new(), body.truncated),
     }
 }
 
@@ -180,13 +313,7 @@ fn tap_event(event: Option<tap::socket_event::EventSelector>) -> What {
         Some(EventSelector::Closed(_)) => return What::Closed,
         None => return What::Nothing,
     };
-    let (payload, truncated) = body.map_or_else(Default::default, |body| {
-        use tap::body::BodyType;
-        let (BodyType::AsBytes(bytes) | BodyType::AsString(bytes)) = body
-            .body_type
-            .unwrap_or_else(|| BodyType::AsBytes(Bytes::new()));
-        (bytes, body.truncated)
-    });
+    let (payload, truncated) = body.map(bytes_of).unwrap_or_default();
     What::Data {
         direction,
         payload,

@@ -1,0 +1,256 @@
+//! HTTP exchanges, which a tap records without bytes, as streams of HTTP/2 connections.
+//!
+//! Exchanges of one downstream connection become streams of one HTTP/2 connection, as long as no longer
+//! silence lies between them than a client's connection would bear.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use bytes::Bytes;
+
+use crate::event::{Connection, Direction, Event, Http, Part, Side, Timestamp, TraceId, What};
+use crate::notice::{Kind, Notice};
+
+use super::Context;
+use super::connection::Tracked;
+use super::http2::{Http2, Stream};
+
+/// How long a connection may be silent between two exchanges and still be the same, in nanoseconds.
+/// A 4-tuple that comes back later was most likely given to another connection.
+const IDLE_GAP: u64 = 60 * 1_000_000_000;
+
+/// All HTTP exchanges of a capture.
+#[derive(Debug, Default)]
+pub(super) struct Exchanges {
+    sessions: HashMap<Key, Session>,
+    open: HashMap<TraceId, Exchange>,
+}
+
+/// What makes exchanges share a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    /// Their downstream connection, recorded in full.
+    Connection(Connection),
+    /// Nothing does: the connection is not recorded.
+    Alone(TraceId),
+}
+
+/// An HTTP/2 connection.
+#[derive(Debug)]
+struct Session {
+    tracked: Tracked,
+    http2: Http2,
+    /// The earliest and the latest time of what was sent; none before the first.
+    span: Option<(Timestamp, Timestamp)>,
+}
+
+/// A request and its response.
+#[derive(Debug)]
+struct Exchange {
+    key: Key,
+    connection: Connection,
+    stream: Option<Stream>,
+    request: Progress,
+    response: Progress,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    NotBegun,
+    Open,
+    Ended,
+}
+
+impl Exchange {
+    fn new(id: TraceId, connection: Option<Connection>) -> Self {
+        let connection = connection.unwrap_or_default();
+        let whole = connection.local.is_some() && connection.remote.is_some();
+        Self {
+            key: if whole {
+                Key::Connection(connection.clone())
+            } else {
+                Key::Alone(id)
+            },
+            connection,
+            stream: None,
+            request: Progress::NotBegun,
+            response: Progress::NotBegun,
+        }
+    }
+
+    const fn progress(&mut self, side: Side) -> &mut Progress {
+        match side {
+            Side::Request => &mut self.request,
+            Side::Response => &mut self.response,
+        }
+    }
+}
+
+impl Exchanges {
+    /// Takes an event of an exchange.
+    pub(super) fn event<E>(
+        &mut self,
+        id: TraceId,
+        offset: u64,
+        time: Option<Timestamp>,
+        http: Http,
+        cx: &mut Context<'_, E>,
+    ) -> Result<(), E> {
+        match http {
+            Http::Begin(connection) => {
+                self.open.insert(id, Exchange::new(id, connection));
+            }
+            Http::Part { side, part, last } => {
+                if let Part::Body {
+                    truncated: true, ..
+                } = part
+                {
+                    let (kind, trace) = (Kind::TruncatedUnknown, Some(id));
+                    cx.notices.add(Notice {
+                        kind,
+                        offset,
+                        trace,
+                        bytes: 0,
+                        detail: String::new(),
+                    });
+                }
+                let exchange = self
+                    .open
+                    .entry(id)
+                    .or_insert_with(|| Exchange::new(id, None));
+                let session = session(&mut self.sessions, exchange, id, time, cx)?;
+                session.part(exchange, (offset, time), (side, &part, last), cx)?;
+            }
+            Http::End => {
+                self.open.remove(&id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends what is open: the sides of exchanges, where the trace is `whole`, and the connections.
+    pub(super) fn finish<E>(&mut self, whole: bool, cx: &mut Context<'_, E>) -> Result<(), E> {
+        let mut open: Vec<_> = self.open.drain().collect();
+        open.sort_by_key(|(id, _)| *id);
+        for (_, mut exchange) in open {
+            let Some(session) = self.sessions.get_mut(&exchange.key) else {
+                continue;
+            };
+            // A streamed trace has no event for the end of a message; its own end is that.
+            for side in [Side::Request, Side::Response] {
+                if whole && *exchange.progress(side) == Progress::Open {
+                    let end = Part::Body {
+                        payload: Bytes::new(),
+                        truncated: false,
+                    };
+                    let time = session.tracked.last();
+                    session.part(&mut exchange, (0, time), (side, &end, true), cx)?;
+                }
+            }
+        }
+        let mut sessions: Vec<_> = self.sessions.drain().map(|(_, session)| session).collect();
+        sessions.sort_by_key(|session| (session.tracked.last(), session.tracked.id()));
+        for mut session in sessions {
+            session.tracked.finish(cx)?;
+        }
+        Ok(())
+    }
+}
+
+/// The connection of `exchange`, which begins here if there is none or it was silent too long.
+fn session<'a, E>(
+    sessions: &'a mut HashMap<Key, Session>,
+    exchange: &Exchange,
+    id: TraceId,
+    time: Option<Timestamp>,
+    cx: &mut Context<'_, E>,
+) -> Result<&'a mut Session, E> {
+    match sessions.entry(exchange.key.clone()) {
+        Entry::Vacant(entry) => Ok(entry.insert(Session::new(id))),
+        Entry::Occupied(entry) => {
+            let session = entry.into_mut();
+            if exchange.stream.is_none() && session.is_over(time) {
+                session.tracked.finish(cx)?;
+                *session = Session::new(id);
+            }
+            Ok(session)
+        }
+    }
+}
+
+impl Session {
+    fn new(id: TraceId) -> Self {
+        Self {
+            tracked: Tracked::new(id),
+            http2: Http2::new(),
+            span: None,
+        }
+    }
+
+    /// Whether an exchange that begins at `time` needs another connection.
+    fn is_over(&self, time: Option<Timestamp>) -> bool {
+        let far = match (self.span, time) {
+            (Some((first, last)), Some(time)) => {
+                time > last.saturating_add(IDLE_GAP) || time.saturating_add(IDLE_GAP) < first
+            }
+            _ => false,
+        };
+        far || self.http2.is_used_up()
+    }
+
+    /// Puts a part of `exchange` on the wire.
+    fn part<E>(
+        &mut self,
+        exchange: &mut Exchange,
+        (offset, time): (u64, Option<Timestamp>),
+        (side, part, last): (Side, &Part, bool),
+        cx: &mut Context<'_, E>,
+    ) -> Result<(), E> {
+        let time = self.tracked.stamp(time, offset, cx);
+        let mut sent = Vec::new();
+        if self.span.is_none() {
+            let connection = What::Connection(exchange.connection.clone());
+            self.tracked
+                .event(self.event(offset, time, connection), cx)?;
+            sent.extend(Http2::opening());
+        }
+        let (first, latest) = self.span.unwrap_or((time, time));
+        self.span = Some((first.min(time), latest.max(time)));
+        if exchange.stream.is_none() {
+            exchange.stream = self.http2.stream();
+        }
+        if let Some(stream) = &mut exchange.stream {
+            sent.extend(self.http2.part(stream, side, part, last));
+        }
+        let ended = last || matches!(part, Part::Trailers(_));
+        *exchange.progress(side) = if ended {
+            Progress::Ended
+        } else {
+            Progress::Open
+        };
+        for (side, payload) in sent {
+            let direction = match side {
+                Side::Request => Direction::Read,
+                Side::Response => Direction::Write,
+            };
+            let data = What::Data {
+                direction,
+                payload,
+                truncated: false,
+                end_stream: false,
+            };
+            self.tracked.event(self.event(offset, time, data), cx)?;
+        }
+        Ok(())
+    }
+
+    fn event(&self, offset: u64, time: Timestamp, what: What) -> Event {
+        Event {
+            trace: self.tracked.id(),
+            offset,
+            time: Some(time),
+            seq_num: None,
+            what,
+        }
+    }
+}
