@@ -182,6 +182,8 @@ pub enum What {
         payload: Bytes,
         /// Envoy kept only the first of them.
         truncated: bool,
+        /// They were recorded as a string, which cannot hold every byte.
+        as_string: bool,
         /// The write that carried them ended the stream.
         end_stream: bool,
     },

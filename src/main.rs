@@ -65,14 +65,20 @@ fn run(source: &Source, target: &Target, options: &Options, verbosity: Verbosity
         }
     };
     if verbosity != Verbosity::Quiet {
+        let mut hints = Vec::new();
         for tally in notices.tallies() {
-            say(&format!("{name}: {tally}"));
-            if let Some(hint) = tally.first.kind.hint() {
-                say_hint(hint);
+            // Verbose, each of them has been told already.
+            if verbosity == Verbosity::Normal {
+                say(&format!("{name}: {tally}"));
             }
+            hints.extend(tally.first.kind.hint().filter(|hint| !hints.contains(hint)));
         }
+        hints.into_iter().for_each(say_hint);
     }
-    let saved = format!("{} events before it are in the capture", summary.events);
+    let saved = match summary.events {
+        1 => "the event before it is in the capture".to_owned(),
+        n => format!("{n} events before it are in the capture"),
+    };
     if let Some(damage) = &summary.damage {
         say(&format!("{name}: {damage}; {saved}"));
     }

@@ -37,6 +37,10 @@ pub enum Kind {
     DirectionTruncated,
     /// Envoy's running count jumps where no truncation explains it: events are missing.
     LostEvents,
+    /// A body recorded as a string is not what went over the connection.
+    LossyString,
+    /// Envoy could not bring a message into JSON, and wrote that instead.
+    ConversionFailed,
     /// Envoy's running count says what cannot be.
     ImpossibleCount,
     /// An end of a connection has no address that a packet can carry.
@@ -69,6 +73,22 @@ impl Kind {
                 f,
                 "{count} gap{s} in Envoy's count: events with {bytes} bytes are not in the trace, nor in the capture"
             ),
+            Self::LossyString => {
+                write!(
+                    f,
+                    "{count} string{s} in place of bytes: what is not UTF-8 is lost in them"
+                )?;
+                match bytes {
+                    0 => Ok(()),
+                    n => write!(f, ", {n} bytes or more"),
+                }
+            }
+            Self::ConversionFailed => {
+                write!(
+                    f,
+                    "{count} message{s} that Envoy failed to convert to JSON: not in the trace"
+                )
+            }
             Self::ImpossibleCount => write!(
                 f,
                 "{count} impossible seq_num{s}: damaged, or no trace of one connection"
@@ -114,7 +134,11 @@ impl Kind {
             }
             Self::StandInTime => Some("--start sets the first time of a trace that records none"),
             Self::RoleGuessed => Some("--role says on which side of the connection the tap sat"),
-            Self::Empty
+            Self::LossyString => {
+                Some("let the tap write JSON_BODY_AS_BYTES or one of the PROTO formats")
+            }
+            Self::ConversionFailed
+            | Self::Empty
             | Self::NoEvents
             | Self::LostEvents
             | Self::ImpossibleCount

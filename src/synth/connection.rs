@@ -11,10 +11,7 @@ use crate::protocol::{self, Protocol, Role};
 
 use super::frame::{self, Endpoints, Frame};
 use super::tcp::{Conversation, Segment};
-use super::{Context, Handshake, MAX_EVENT_LOSS, mix};
-
-/// The time between two events of a trace that records none, in nanoseconds.
-const STAND_IN_INTERVAL: u64 = 1_000;
+use super::{Context, Handshake, MAX_EVENT_LOSS, STAND_IN_INTERVAL, mix};
 
 /// Whether a connection goes on behind an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +36,10 @@ pub(super) struct Tracked {
     held: Option<Data>,
     /// What seq_num comes next if no event is lost.
     expected: Option<u64>,
+    /// Whether the last event's body was recorded as a string.
+    as_string: bool,
+    /// The last time that was recorded, not invented.
+    recorded: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -74,6 +75,8 @@ impl Tracked {
             resumed: false,
             held: None,
             expected: None,
+            as_string: false,
+            recorded: None,
         }
     }
 
@@ -103,15 +106,22 @@ impl Tracked {
                 direction,
                 payload,
                 truncated,
+                as_string,
                 end_stream,
             } => {
-                if self.resumed && time < self.last {
+                let went_back = time.zip(self.last).is_some_and(|(time, last)| time < last);
+                if self.resumed && went_back {
                     self.restart(cx)?;
                 }
                 self.resumed = false;
                 self.settle(seq, offset, cx)?;
                 let time = self.stamp(time, offset, cx);
                 self.expected = seq.map(|seq| seq.saturating_add(payload.len() as u64));
+                self.as_string = as_string;
+                // Where Envoy counts, the next event tells whether its length is right.
+                if as_string && seq.is_none() && cannot_be_a_string(&payload) {
+                    self.note(Kind::LossyString, offset, 0, String::new(), cx);
+                }
                 let data = Data {
                     offset,
                     time,
@@ -139,8 +149,7 @@ impl Tracked {
                     Direction::Read => "bytes that Envoy read",
                     Direction::Write => "bytes that Envoy wrote",
                 };
-                cx.notices
-                    .add(self.notice(Kind::DirectionTruncated, offset, 0, detail.into()));
+                self.note(Kind::DirectionTruncated, offset, 0, detail.into(), cx);
             }
             // An exchange has no bytes of its own; `http` makes them.
             What::Nothing | What::Http(_) => {}
@@ -157,6 +166,26 @@ impl Tracked {
         }
     }
 
+    /// Puts bytes on the wire that no event of this connection holds.
+    pub(super) fn send<E>(
+        &mut self,
+        offset: u64,
+        time: Timestamp,
+        direction: Direction,
+        payload: Bytes,
+        cx: &mut Context<'_, E>,
+    ) -> Result<(), E> {
+        let data = Data {
+            offset,
+            time,
+            seq: None,
+            direction,
+            payload,
+            end_stream: false,
+        };
+        self.whole(data, cx)
+    }
+
     /// Another connection takes this one's id.
     fn restart<E>(&mut self, cx: &mut Context<'_, E>) -> Result<(), E> {
         self.finish(cx)?;
@@ -168,7 +197,11 @@ impl Tracked {
     }
 
     /// Takes the connection's endpoints, which a trace may tell late, or more than once.
-    fn connection<E>(&mut self, told: Connection, cx: &mut Context<'_, E>) -> Result<(), E> {
+    pub(super) fn connection<E>(
+        &mut self,
+        told: Connection,
+        cx: &mut Context<'_, E>,
+    ) -> Result<(), E> {
         if told.is_empty() || told == self.connection {
             return Ok(());
         }
@@ -192,17 +225,24 @@ impl Tracked {
         offset: u64,
         cx: &mut Context<'_, E>,
     ) -> Timestamp {
-        let time = time.unwrap_or_else(|| {
-            cx.notices
-                .add(self.notice(Kind::StandInTime, offset, 0, String::new()));
-            match self.last {
-                Some(last) => last.saturating_add(STAND_IN_INTERVAL),
-                None => cx.shared.options.start,
+        let time = match (time, self.recorded) {
+            (Some(time), _) => {
+                self.recorded = Some(time);
+                time
             }
-        });
+            (None, recorded) => {
+                self.note(Kind::StandInTime, offset, 0, String::new(), cx);
+                match recorded {
+                    Some(_) => self
+                        .last
+                        .unwrap_or_default()
+                        .saturating_add(STAND_IN_INTERVAL),
+                    None => cx.shared.stand_in_time(),
+                }
+            }
+        };
         if time > cx.shared.options.latest {
-            cx.notices
-                .add(self.notice(Kind::TimeAdjusted, offset, 0, String::new()));
+            self.note(Kind::TimeAdjusted, offset, 0, String::new(), cx);
         }
         let time = time.min(cx.shared.options.latest);
         self.last = Some(time);
@@ -226,19 +266,18 @@ impl Tracked {
                 .and_then(|size| size.checked_sub(known));
             return match missing {
                 Some(missing) if missing <= MAX_EVENT_LOSS => {
-                    cx.notices.add(self.notice(
-                        Kind::Truncated,
-                        held.offset,
-                        missing,
-                        String::new(),
-                    ));
+                    self.note(Kind::Truncated, held.offset, missing, String::new(), cx);
                     let original_len = held.payload.len() + missing as usize;
                     self.data(held, original_len, cx)
                 }
                 _ => {
                     let detail = format!("from {from} to {to} over an event of {known} bytes");
-                    cx.notices
-                        .add(self.notice(Kind::ImpossibleCount, held.offset, 0, detail));
+                    self.mismatch(
+                        held.offset,
+                        from.saturating_add(known).abs_diff(to),
+                        detail,
+                        cx,
+                    );
                     self.whole(held, cx)
                 }
             };
@@ -246,24 +285,31 @@ impl Tracked {
         let Some(seq) = seq else { return Ok(()) };
         // Counting starts at 1; what came before a trace's first event is lost, too.
         let start = if self.last.is_none() { Some(1) } else { None };
-        if let Some(expected) = self.expected.or(start) {
-            if seq > expected {
-                let lost = seq - expected;
-                cx.notices
-                    .add(self.notice(Kind::LostEvents, offset, lost, String::new()));
-            } else if seq < expected {
-                let detail = format!("{seq} where {expected} comes next");
-                cx.notices
-                    .add(self.notice(Kind::ImpossibleCount, offset, 0, detail));
+        match self.expected.or(start) {
+            Some(expected) if seq > expected && !self.as_string => {
+                self.note(Kind::LostEvents, offset, seq - expected, String::new(), cx);
             }
+            Some(expected) if seq != expected => {
+                let detail = format!("{seq} where {expected} comes next");
+                self.mismatch(offset, seq.abs_diff(expected), detail, cx);
+            }
+            _ => {}
         }
         Ok(())
     }
 
+    /// Tells that the running count and an event's length do not fit by so many bytes.
+    fn mismatch<E>(&self, offset: u64, bytes: u64, detail: String, cx: &mut Context<'_, E>) {
+        if self.as_string {
+            self.note(Kind::LossyString, offset, bytes, String::new(), cx);
+        } else {
+            self.note(Kind::ImpossibleCount, offset, 0, detail, cx);
+        }
+    }
+
     /// Truncated bytes of which nobody knows how many are missing.
     fn cut<E>(&mut self, data: Data, cx: &mut Context<'_, E>) -> Result<(), E> {
-        cx.notices
-            .add(self.notice(Kind::TruncatedUnknown, data.offset, 0, String::new()));
+        self.note(Kind::TruncatedUnknown, data.offset, 0, String::new(), cx);
         self.whole(data, cx)
     }
 
@@ -351,8 +397,7 @@ impl Tracked {
         }
         let (endpoints, stand_ins) = cx.shared.addresses.place(self.id, &self.connection);
         for stand_in in stand_ins {
-            cx.notices
-                .add(self.notice(Kind::StandInAddress, offset, 0, stand_in.to_string()));
+            self.note(Kind::StandInAddress, offset, 0, stand_in.to_string(), cx);
         }
         let (told, evidence) = protocol::role(&self.connection, first);
         let role = cx.shared.options.role.unwrap_or(told);
@@ -382,8 +427,7 @@ impl Tracked {
                 Role::Upstream => endpoints.local,
             };
             let detail = format!("{client} is taken for the client");
-            cx.notices
-                .add(self.notice(Kind::RoleGuessed, offset, 0, detail));
+            self.note(Kind::RoleGuessed, offset, 0, detail, cx);
         }
         // Different connections, different numbers; the same one, always the same.
         let ports = u64::from(endpoints.local.port()) << 16 | u64::from(endpoints.remote.port());
@@ -399,15 +443,28 @@ impl Tracked {
         Ok(())
     }
 
-    const fn notice(&self, kind: Kind, offset: u64, bytes: u64, detail: String) -> Notice {
-        Notice {
+    fn note<E>(
+        &self,
+        kind: Kind,
+        offset: u64,
+        bytes: u64,
+        detail: String,
+        cx: &mut Context<'_, E>,
+    ) {
+        let trace = Some(self.id);
+        cx.notices.add(Notice {
             kind,
             offset,
-            trace: Some(self.id),
+            trace,
             bytes,
             detail,
-        }
+        });
     }
+}
+
+/// Whether a string holds, or must have lost, bytes that are not UTF-8.
+fn cannot_be_a_string(payload: &[u8]) -> bool {
+    std::str::from_utf8(payload).is_err() || protocol::protocol(payload) == Some(Protocol::Http2)
 }
 
 fn on_wire(endpoints: &Endpoints, segment: Segment) -> Frame {

@@ -8,7 +8,7 @@ use std::collections::hash_map::Entry;
 
 use bytes::Bytes;
 
-use crate::event::{Connection, Direction, Event, Http, Part, Side, Timestamp, TraceId, What};
+use crate::event::{Connection, Direction, Http, Part, Side, Timestamp, TraceId};
 use crate::notice::{Kind, Notice};
 
 use super::Context;
@@ -209,9 +209,7 @@ impl Session {
         let time = self.tracked.stamp(time, offset, cx);
         let mut sent = Vec::new();
         if self.span.is_none() {
-            let connection = What::Connection(exchange.connection.clone());
-            self.tracked
-                .event(self.event(offset, time, connection), cx)?;
+            self.tracked.connection(exchange.connection.clone(), cx)?;
             sent.extend(Http2::opening());
         }
         let (first, latest) = self.span.unwrap_or((time, time));
@@ -233,24 +231,8 @@ impl Session {
                 Side::Request => Direction::Read,
                 Side::Response => Direction::Write,
             };
-            let data = What::Data {
-                direction,
-                payload,
-                truncated: false,
-                end_stream: false,
-            };
-            self.tracked.event(self.event(offset, time, data), cx)?;
+            self.tracked.send(offset, time, direction, payload, cx)?;
         }
         Ok(())
-    }
-
-    fn event(&self, offset: u64, time: Timestamp, what: What) -> Event {
-        Event {
-            trace: self.tracked.id(),
-            offset,
-            time: Some(time),
-            seq_num: None,
-            what,
-        }
     }
 }

@@ -31,6 +31,9 @@ pub use frame::{Endpoints, Frame};
 /// terabytes of frames.
 pub const MAX_EVENT_LOSS: u64 = 1 << 30;
 
+/// The time between two events of a trace that records none, in nanoseconds.
+const STAND_IN_INTERVAL: u64 = 1_000;
+
 /// What to invent of a connection's opening and closing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Handshake {
@@ -93,6 +96,21 @@ struct Shared {
     opened: u64,
     /// The server ports on which a reader has to be told to expect HTTP/2.
     http2_ports: BTreeSet<u16>,
+    /// The last time that stands for one that no trace records.
+    stand_in: Option<Timestamp>,
+}
+
+impl Shared {
+    /// The time of an event whose connection records none: one behind the last such, so that the
+    /// capture keeps the trace's order.
+    fn stand_in_time(&mut self) -> Timestamp {
+        let time = match self.stand_in {
+            Some(last) => last.saturating_add(STAND_IN_INTERVAL),
+            None => self.options.start,
+        };
+        self.stand_in = Some(time);
+        time
+    }
 }
 
 /// What an event meets on its way, beside its own connection.
@@ -111,6 +129,7 @@ impl Synthesizer {
             addresses,
             opened: 0,
             http2_ports: BTreeSet::new(),
+            stand_in: None,
         };
         Self {
             shared,

@@ -286,7 +286,7 @@ fn fields(headers: Vec<tap::HeaderValue>) -> Vec<Field> {
     headers.into_iter().map(field).collect()
 }
 
-/// A body's bytes, in whichever field they are, and whether they are all.
+/// A body's bytes, in whichever field they are, and whether Envoy cut them.
 fn bytes_of(body: tap::Body) -> (Bytes, bool) {
     use tap::body::BodyType;
     match body.body_type {
@@ -313,11 +313,16 @@ fn tap_event(event: Option<tap::socket_event::EventSelector>) -> What {
         Some(EventSelector::Closed(_)) => return What::Closed,
         None => return What::Nothing,
     };
+    use tap::body::BodyType;
+    let as_string = body
+        .as_ref()
+        .is_some_and(|body| matches!(body.body_type, Some(BodyType::AsString(_))));
     let (payload, truncated) = body.map(bytes_of).unwrap_or_default();
     What::Data {
         direction,
         payload,
         truncated,
+        as_string,
         end_stream,
     }
 }
@@ -333,6 +338,7 @@ fn capture_event(event: Option<capture::event::EventSelector>) -> What {
         direction,
         payload,
         truncated: false,
+        as_string: false,
         end_stream,
     }
 }
@@ -396,7 +402,9 @@ fn endpoint(address: tap::Address) -> Option<Endpoint> {
                 return None;
             }
             let host = text(&socket.address);
-            Some(match host.parse::<IpAddr>() {
+            // An IPv6 address may name its zone (RFC 4007), which no packet carries.
+            let ip = host.split_once('%').map_or(host.as_str(), |(ip, _zone)| ip);
+            Some(match ip.parse::<IpAddr>() {
                 Ok(ip) => Endpoint::Ip(ip, port),
                 Err(_) => Endpoint::Host(host, port),
             })

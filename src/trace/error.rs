@@ -70,17 +70,19 @@ pub enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unrecognised => f.write_str("not an Envoy tap trace"),
+            Self::Unrecognised => f.write_str("not an Envoy tap trace in any encoding"),
+            Self::Cut {
+                what,
+                missing: Some(1),
+            } => write!(f, "{what} needs one byte more"),
             Self::Cut {
                 what,
                 missing: Some(n),
-            } => {
-                write!(f, "the trace is cut: {what} needs {n} bytes more")
-            }
+            } => write!(f, "{what} needs {n} bytes more"),
             Self::Cut {
                 what,
                 missing: None,
-            } => write!(f, "the trace is cut inside {what}"),
+            } => write!(f, "it ends inside {what}"),
             Self::Varint => f.write_str("a varint longer than 64 bits"),
             Self::FieldNumber => f.write_str("a field number that protobuf does not allow"),
             Self::WireType(n) => write!(f, "wire type {n}, which no tap writes"),
@@ -109,7 +111,12 @@ impl fmt::Display for Fault {
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at offset {}: {}", self.offset, self.fault)
+        let what = match self.fault {
+            Fault::Unrecognised => "not recognised",
+            Fault::Cut { .. } => "cut",
+            _ => "damaged",
+        };
+        write!(f, "{what} at offset {}: {}", self.offset, self.fault)
     }
 }
 

@@ -20,10 +20,8 @@ pub(super) const FAILURE: &[u8] = b"Failed to convert protobuf message to JSON s
 /// The lexer of JSON.
 #[derive(Debug, Default)]
 pub(super) struct Json {
-    /// How many messages Envoy failed to write.
-    pub(super) conversion_failures: u64,
-    /// Where the note of the first of them begins.
-    pub(super) first_failure: Option<u64>,
+    /// Where Envoy's notes of messages that it failed to write begin.
+    pub(super) conversion_failures: Vec<u64>,
     state: State,
     nesting: Nesting,
     /// Inside an array around the objects.
@@ -230,8 +228,7 @@ impl Json {
                 return None;
             }
             if rest.starts_with(FAILURE) {
-                self.conversion_failures += 1;
-                self.first_failure.get_or_insert(here);
+                self.conversion_failures.push(here);
                 view.at += FAILURE.len();
             } else if FAILURE.starts_with(rest) && !view.ended {
                 return Some(Step::More);
@@ -386,7 +383,10 @@ mod tests {
         check::<Json>(&[(input.as_bytes(), "a: 1 b: 2")]);
         let mut json = Json::default();
         line(&mut json, input.as_bytes(), 1);
-        assert_eq!((json.conversion_failures, json.first_failure), (3, Some(8)));
+        assert_eq!(
+            (json.conversion_failures.len(), json.conversion_failures[0]),
+            (3, 8)
+        );
     }
 
     #[test]

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 
 use crate::event::Event;
 use crate::input::Input;
-use crate::notice::Notices;
+use crate::notice::{Kind, Notice, Notices};
 
 use binary::Binary;
 use decode::Decoder;
@@ -96,7 +96,9 @@ impl Reader {
             if let Some(event) = source.decoder.ready.pop_front() {
                 return Ok(Step::Item(event));
             }
-            match source.elements.next(&mut self.input)? {
+            let step = source.elements.next(&mut self.input);
+            source.elements.note_failures(notices);
+            match step? {
                 Step::Item(element) => {
                     self.recognised = true;
                     source.decoder.element(element, notices)?;
@@ -176,6 +178,22 @@ impl Elements {
             Self::Binary(binary) => binary.next(input),
             Self::Text(text) => text.next(input),
             Self::Json(json) => json.next(input),
+        }
+    }
+
+    /// Tells of the messages that Envoy failed to write.
+    fn note_failures(&mut self, notices: &mut Notices) {
+        if let Self::Json(json) = self {
+            for offset in json.lexer.conversion_failures.drain(..) {
+                let (kind, detail) = (Kind::ConversionFailed, String::new());
+                notices.add(Notice {
+                    kind,
+                    offset,
+                    trace: None,
+                    bytes: 0,
+                    detail,
+                });
+            }
         }
     }
 }
