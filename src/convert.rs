@@ -1,10 +1,10 @@
 //! One conversion: wires the rooms together. It knows nothing of how many there are.
 
-use std::fs;
+use std::fs::{File, Metadata};
 use std::io;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 
 use crate::capture::{self, Output, Pcap, Target};
 use crate::event::{Direction, Event, Http, Part, Side, What};
@@ -12,7 +12,7 @@ use crate::input::Input;
 use crate::interrupt::Interrupt;
 use crate::notice::{Kind, Notice, Notices};
 use crate::synth::{self, Synthesizer};
-use crate::trace::{Damage, Encoding, Fault, Reader, Step};
+use crate::trace::{Damage, Encoding, Reader, Step};
 
 /// Where a trace comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,37 +61,61 @@ pub struct Summary {
     pub reader_gone: bool,
 }
 
+/// What a damaged trace comes to where the options are strict.
+const STRICT: &str = "damaged, and --strict allows no capture then";
+
+/// Why there is no capture.
+#[derive(Debug)]
+pub enum Failure {
+    /// The trace cannot be read, or is none, or is damaged and the options are strict.
+    Trace(anyhow::Error),
+    /// The capture cannot be written.
+    Capture(anyhow::Error),
+}
+
+impl Failure {
+    fn trace(why: &'static str, error: impl Into<anyhow::Error>) -> Self {
+        Self::Trace(error.into().context(why))
+    }
+
+    fn capture(error: io::Error) -> Self {
+        Self::Capture(anyhow::Error::new(error).context("cannot write"))
+    }
+}
+
 /// Converts one trace into one capture.
 ///
 /// # Errors
-/// When there is no capture: the trace cannot be opened or is none, the place of the capture cannot be
-/// written, or the trace is damaged and the options are strict. Damage behind the first events is told
-/// in the [`Summary`] otherwise.
+/// When there is no capture. Damage behind the first events is told in the [`Summary`] instead.
 pub fn convert(
     source: &Source,
     target: &Target,
     options: &Options,
     interrupt: &Interrupt,
     notices: &mut Notices,
-) -> anyhow::Result<Summary> {
+) -> Result<Summary, Failure> {
     let (input, metadata, path) = match source {
-        Source::Stdin => (Input::stdin().context("cannot read")?, None, None),
+        Source::Stdin => {
+            let input = Input::stdin().map_err(|error| Failure::trace("cannot read", error))?;
+            (input, None, None)
+        }
         Source::File(path) => {
-            let metadata = fs::metadata(path).context("cannot open")?;
-            let input = Input::open(path).context("cannot open")?;
-            (
-                input,
-                Some(metadata).filter(fs::Metadata::is_file),
-                Some(path.clone()),
-            )
+            let open = |path| {
+                let file = File::open(path)?;
+                let metadata = file.metadata()?;
+                Ok((
+                    Input::from_file(file)?,
+                    Some(metadata).filter(Metadata::is_file),
+                ))
+            };
+            let (input, metadata) =
+                open(path).map_err(|error: io::Error| Failure::trace("cannot open", error))?;
+            (input, metadata, Some(path.clone()))
         }
     };
     let mut trace = Reader::new(input, options.encoding, path);
     let first = first_step(&mut trace, interrupt, notices)?;
-    let output = Output::create(target, metadata.as_ref()).with_context(|| match target {
-        Target::Stdout => "cannot write standard output".to_owned(),
-        Target::File(path) => format!("cannot write {}", crate::shown(path)),
-    })?;
+    let output = Output::create(target, metadata.as_ref()).map_err(Failure::capture)?;
     let live = output.is_stream();
     let mut work = Work {
         synth: Synthesizer::new(synth::Options {
@@ -108,8 +132,13 @@ pub fn convert(
     let Work { synth, mut summary } = work;
     summary.connections = synth.connections();
     summary.http2_ports = synth.http2_ports().iter().copied().collect();
-    if let (true, Some(damage)) = (options.strict, &summary.damage) {
-        return Err(anyhow!(damage.clone()).context("damaged, and --strict allows no capture"));
+    if options.strict {
+        if let Some(damage) = summary.damage {
+            return Err(Failure::trace(STRICT, damage));
+        }
+        if let Some(tally) = notices.tallies().find(|tally| tally.first.kind.is_damage()) {
+            return Err(Failure::trace(STRICT, anyhow!("{tally}")));
+        }
     }
     match written.and_then(Output::commit) {
         Ok(()) => Ok(summary),
@@ -117,10 +146,7 @@ pub fn convert(
             summary.reader_gone = true;
             Ok(summary)
         }
-        Err(error) => Err(anyhow!(error).context(match target {
-            Target::Stdout => "cannot write standard output".to_owned(),
-            Target::File(path) => format!("cannot write {}", crate::shown(path)),
-        })),
+        Err(error) => Err(Failure::capture(error)),
     }
 }
 
@@ -129,7 +155,7 @@ fn first_step(
     trace: &mut Reader,
     interrupt: &Interrupt,
     notices: &mut Notices,
-) -> anyhow::Result<Result<Option<Event>, Damage>> {
+) -> Result<Result<Option<Event>, Damage>, Failure> {
     loop {
         match trace.next(notices) {
             Ok(Step::Item(event)) => return Ok(Ok(Some(event))),
@@ -141,9 +167,9 @@ fn first_step(
                         return Ok(Ok(None));
                     }
                 }
-                Err(error) => return Err(anyhow!(error).context("cannot read")),
+                Err(error) => return Err(Failure::trace("cannot read", error)),
             },
-            Err(damage) if damage.fault == Fault::Unrecognised => return Err(anyhow!(damage)),
+            Err(damage) if !trace.recognised() => return Err(Failure::Trace(damage.into())),
             Err(damage) => return Ok(Err(damage)),
         }
     }

@@ -3,12 +3,13 @@
 mod cli;
 mod generate;
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
 use capture2pcap::capture::Target;
-use capture2pcap::convert::{Options, Source, Summary, convert};
+use capture2pcap::convert::{Failure, Options, Source, Summary, convert};
 use capture2pcap::interrupt::Interrupt;
 use capture2pcap::notice::{Notice, Notices};
 use clap::Parser as _;
@@ -51,16 +52,25 @@ fn run(source: &Source, target: &Target, options: &Options, verbosity: Verbosity
     } else {
         Notices::default()
     };
-    let result = Interrupt::install()
-        .map_err(|error| anyhow::Error::new(error).context("cannot catch signals"))
-        .and_then(|interrupt| convert(source, target, options, &interrupt, &mut notices));
-    let summary = match result {
-        Ok(summary) => summary,
+    let interrupt = match Interrupt::install() {
+        Ok(interrupt) => interrupt,
         Err(error) => {
-            say(&format!("{name}: {error:#}"));
-            if let Some(hint) = hint_for(&error, target) {
-                say_hint(hint);
-            }
+            say(&format!("cannot catch signals: {error}"));
+            return ExitCode::from(FAILURE);
+        }
+    };
+    let summary = match convert(source, target, options, &interrupt, &mut notices) {
+        Ok(summary) => summary,
+        Err(Failure::Trace(error)) => {
+            say(&format!("{name}: {}", reason(&error)));
+            return ExitCode::from(FAILURE);
+        }
+        Err(Failure::Capture(error)) => {
+            let name = match target {
+                Target::Stdout => "standard output".to_owned(),
+                Target::File(path) => capture2pcap::shown(path).to_string(),
+            };
+            say(&format!("{name}: {}", reason(&error)));
             return ExitCode::from(FAILURE);
         }
     };
@@ -83,6 +93,7 @@ fn run(source: &Source, target: &Target, options: &Options, verbosity: Verbosity
         say(&format!("{name}: {damage}; {saved}"));
     }
     if let Some(error) = &summary.unread {
+        let error = reason(error);
         say(&format!("{name}: cannot read on: {error}; {saved}"));
     }
     if verbosity == Verbosity::Verbose
@@ -136,14 +147,11 @@ fn open_command(path: &Path, http2_ports: &[u16]) -> String {
     format!("tshark -r {quoted}{ports}")
 }
 
-fn hint_for(error: &anyhow::Error, target: &Target) -> Option<&'static str> {
-    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
-    match (kind, target) {
-        (Some(io::ErrorKind::InvalidInput), Target::File(_)) => {
-            Some("give the capture another name")
-        }
-        _ => None,
-    }
+/// What went wrong and why, without the numbers that only programmers know.
+fn reason(error: &dyn Display) -> String {
+    let text = format!("{error:#}");
+    let system = text.rfind(" (os error ").filter(|_| text.ends_with(')'));
+    text[..system.unwrap_or(text.len())].to_owned()
 }
 
 fn say(message: &str) {

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 /// How many symbolic links are followed to a file that does not exist yet; Linux follows as many.
@@ -70,7 +71,9 @@ impl Output {
             ));
         }
         match &existing {
-            Some(existing) if existing.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+            Some(existing) if existing.is_dir() => {
+                Err(io::Error::from_raw_os_error(Errno::ISDIR.raw_os_error()))
+            }
             Some(existing) if !existing.is_file() => Ok(Self(Kind::InPlace(
                 OpenOptions::new().write(true).open(path)?,
             ))),
@@ -91,12 +94,15 @@ impl Output {
         let folder = path
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        // A missing folder is told in the system's words, which the library keeps to itself.
+        fs::metadata(folder)?;
         let temporary = tempfile::Builder::new()
             .prefix(&prefix)
             .suffix(".tmp")
             // Without the owner's right to write, the file could not be opened again by its name.
             .permissions(Permissions::from_mode(mode | 0o200))
-            .tempfile_in(folder.unwrap_or(Path::new(".")))
+            .tempfile_in(folder)
             .map_err(|error| without_path(&error))?;
         Ok(Self(Kind::Replace { temporary, path }))
     }

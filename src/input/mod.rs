@@ -13,11 +13,11 @@ mod map;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use arrayvec::ArrayVec;
 use bytes::{Buf, Bytes, BytesMut};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use map::Map;
 
@@ -59,15 +59,14 @@ impl std::fmt::Debug for Stream {
 }
 
 impl Input {
-    /// Opens the file at `path`: mapped when it is a regular file, else read as a stream.
+    /// Reads `file`: mapped when it is a regular file, else as a stream.
     ///
     /// # Errors
-    /// Those of opening and mapping it; a directory is refused.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+    /// Those of mapping it; a directory is refused.
+    pub fn from_file(file: File) -> io::Result<Self> {
         let metadata = file.metadata()?;
         if metadata.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
+            return Err(io::Error::from_raw_os_error(Errno::ISDIR.raw_os_error()));
         }
         // Files under /proc and the like say that they are empty, and are not.
         if metadata.is_file() && metadata.len() > 0 {
@@ -232,7 +231,7 @@ mod tests {
         let bytes: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
         std::fs::write(path.path(), &bytes).unwrap();
 
-        let mut mapped = Input::open(path.path()).unwrap();
+        let mut mapped = Input::from_file(File::open(path.path()).unwrap()).unwrap();
         let mut stream = Input::from_reader(io::Cursor::new(bytes.clone()));
         assert!(mapped.ended());
         for step in [1, 7, 70_000, 800_000] {
@@ -255,7 +254,7 @@ mod tests {
     #[test]
     fn an_empty_file_is_a_stream_that_ends_at_once() {
         let path = tempfile::NamedTempFile::new().unwrap();
-        let mut input = Input::open(path.path()).unwrap();
+        let mut input = Input::from_file(path.reopen().unwrap()).unwrap();
         input.fill(None).unwrap();
         assert!(input.ended());
         assert!(input.window().is_empty());
@@ -263,7 +262,9 @@ mod tests {
 
     #[test]
     fn a_directory_is_refused() {
-        let kind = Input::open(Path::new("/")).unwrap_err().kind();
+        let kind = Input::from_file(File::open("/").unwrap())
+            .unwrap_err()
+            .kind();
         assert_eq!(kind, io::ErrorKind::IsADirectory);
     }
 }

@@ -209,14 +209,16 @@ fn binary(window: &[u8], ended: bool, wanted: Option<Encoding>, path: Option<&Pa
         .into_iter()
         .filter(|(encoding, ..)| wanted.is_none_or(|wanted| wanted == *encoding))
         .max_by_key(|(encoding, _, fit)| (fit.clean, fit.fields, named == Some(*encoding)));
-    let rivals = candidates.iter().filter(|(.., fit)| fit.clean).count();
+    // A layout that fits half as well may still turn out to be it.
+    let doubtful = |best: Fit| {
+        let rival = |fit: &Fit| fit.clean && fit.fields * 2 > best.fields;
+        best.fields < ENOUGH || candidates.iter().filter(|(.., fit)| rival(fit)).count() > 1
+    };
     match best {
-        Some((_, _, fit))
-            if !ended && window.len() < PREFIX && (rivals > 1 || fit.fields < ENOUGH) =>
+        Some((_, _, fit)) if !ended && window.len() < PREFIX && doubtful(fit) => Detected::Short,
+        Some((encoding, generation, fit))
+            if fit.fields >= ENOUGH || (fit.clean && fit.fields > 0) =>
         {
-            Detected::Short
-        }
-        Some((encoding, generation, fit)) if fit.clean || fit.fields >= ENOUGH => {
             Detected::As(encoding, generation)
         }
         // Said by the user: whatever it holds is damage, told with its place.
@@ -271,4 +273,174 @@ fn shape(message: &Message, bytes: &[u8], open: bool) -> Fit {
         Some(NoHeader::Fault(_)) => fit.clean = false,
     }
     fit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(number: u8, value: &[u8]) -> Vec<u8> {
+        let len = u8::try_from(value.len()).unwrap();
+        assert!(len < 0x80);
+        [&[number << 3 | 2, len], value].concat()
+    }
+
+    fn address(host: &str) -> Vec<u8> {
+        field(1, &[field(2, host.as_bytes()), vec![0x18, 80]].concat())
+    }
+
+    fn delimit(message: &[u8]) -> Vec<u8> {
+        [&[u8::try_from(message.len()).unwrap()], message].concat()
+    }
+
+    /// What `bytes` are taken for when they come whole, and when they come one at a time.
+    fn taken_for(bytes: &[u8]) -> Detected {
+        let whole = detect(bytes, true, None, None);
+        let mut bytewise = Detected::Short;
+        for end in 0..=bytes.len() {
+            bytewise = detect(&bytes[..end], end == bytes.len(), None, None);
+            if bytewise != Detected::Short {
+                break;
+            }
+        }
+        assert_eq!(whole, bytewise, "{}", bytes.escape_ascii());
+        whole
+    }
+
+    const fn tap(encoding: Encoding) -> Detected {
+        Detected::As(encoding, Generation::Tap)
+    }
+
+    #[test]
+    fn readable_traces_show_in_their_first_name() {
+        let cases: [(&str, Detected); 13] = [
+            ("socket_buffered_trace {", tap(Encoding::Text)),
+            (
+                "# a comment\n\n  http_buffered_trace: {",
+                tap(Encoding::Text),
+            ),
+            ("socket_streamed_trace_segment <", tap(Encoding::Text)),
+            (
+                "connection {",
+                Detected::As(Encoding::Text, Generation::Capture),
+            ),
+            (
+                "events {",
+                Detected::As(Encoding::Text, Generation::Capture),
+            ),
+            ("{\n \"socket_buffered_trace\": {", tap(Encoding::Json)),
+            ("{\"socketBufferedTrace\":", tap(Encoding::Json)),
+            (
+                "[{\"events\":",
+                Detected::As(Encoding::Json, Generation::Capture),
+            ),
+            ("{\"a_field_of_the_future\": 1", tap(Encoding::Json)),
+            (
+                "Failed to convert protobuf message to JSON string: x",
+                tap(Encoding::Json),
+            ),
+            ("hello world, this is no trace", Detected::Nothing),
+            ("{ 1: 2 }", Detected::Nothing),
+            ("connection refused", Detected::Nothing),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(taken_for(text.as_bytes()), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn binary_traces_are_told_apart_by_their_shape() {
+        let new = [
+            field(1, &address("10.0.0.1")),
+            field(2, &address("10.0.0.2")),
+        ]
+        .concat();
+        let old = [
+            field(2, &address("10.0.0.1")),
+            field(3, &address("10.0.0.2")),
+        ]
+        .concat();
+        let time = field(1, &[0x08, 1, 0x10, 2]);
+        let event = [time.clone(), field(2, &field(1, &field(1, b"data")))].concat();
+        let bare_event = [time, field(2, &field(1, b"data"))].concat();
+        let capture = Detected::As(Encoding::Binary, Generation::Capture);
+        for connection in [&new, &old] {
+            let buffered = field(3, &[field(2, connection), field(3, &event)].concat());
+            assert_eq!(taken_for(&buffered), tap(Encoding::Binary));
+            assert_eq!(taken_for(&delimit(&buffered)), tap(Encoding::Delimited));
+            let streamed = field(4, &[vec![0x08, 7], field(2, connection)].concat());
+            assert_eq!(
+                taken_for(&[&streamed[..], &streamed].concat()),
+                tap(Encoding::Binary)
+            );
+        }
+        for id in [&[][..], &[0x08, 9]] {
+            let bare = [field(1, &[id, &old].concat()), field(2, &bare_event)].concat();
+            assert_eq!(taken_for(&bare), capture);
+        }
+        let header = |name: &[u8]| field(1, &[field(1, name), field(2, b"200")].concat());
+        let response = field(1, &field(2, &header(b":status")));
+        assert_eq!(
+            taken_for(&response),
+            tap(Encoding::Binary),
+            "an HTTP response, no connection"
+        );
+        let segment = field(2, &[vec![0x08, 7], field(5, &header(b":status"))].concat());
+        assert_eq!(
+            taken_for(&segment),
+            tap(Encoding::Binary),
+            "no event of a bare Trace"
+        );
+    }
+
+    /// Lengths that are tags, too: a delimited trace that begins like another layout.
+    #[test]
+    fn a_length_that_looks_like_a_tag_is_still_a_length() {
+        for wanted in [
+            0x0a_usize,
+            0x12,
+            0x1a,
+            0x22,
+            0x7b,
+            b's'.into(),
+            b'c'.into(),
+            b'e'.into(),
+        ] {
+            let build = |pad: usize| {
+                let body = field(1, &vec![b'x'; pad]);
+                let event = field(3, &field(2, &field(1, &body)));
+                field(4, &[vec![0x08, 7], event].concat())
+            };
+            let pad = (0..112).find(|&pad| build(pad).len() == wanted);
+            let message = match pad {
+                Some(pad) => build(pad),
+                // Too short for an event: a connection of nothing, or an id alone.
+                None => field(
+                    4,
+                    &[&[0x08, 0x87, 0x80, 0x80, 0x80][..], &[0x01, 0x12, 0][..]].concat(),
+                ),
+            };
+            assert_eq!(message.len(), wanted);
+            let two = [delimit(&message), delimit(&message)].concat();
+            assert_eq!(taken_for(&two), tap(Encoding::Delimited), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn the_extension_and_the_user_decide_where_the_bytes_do_not() {
+        // Ten bytes of a streamed segment, or 34 of a bare Trace's connection.
+        let bytes = [0x0a, 0x22, 0x08];
+        let path = Path::new("x.pb_length_delimited");
+        assert_eq!(
+            detect(&bytes, true, None, Some(path)),
+            tap(Encoding::Delimited)
+        );
+        let capture = Detected::As(Encoding::Binary, Generation::Capture);
+        assert_eq!(detect(&bytes, true, None, Some(Path::new("x.pb"))), capture);
+        let wanted = Some(Encoding::Delimited);
+        assert_eq!(
+            detect(b"\xff\xff", true, wanted, None),
+            tap(Encoding::Delimited)
+        );
+    }
 }

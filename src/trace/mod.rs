@@ -39,6 +39,11 @@ pub use detect::{Encoding, Generation};
 pub use error::{Damage, Fault};
 pub use token::Step;
 
+const UNRECOGNISED: Damage = Damage {
+    offset: 0,
+    fault: Fault::Unrecognised,
+};
+
 /// Reads the events of a trace.
 #[derive(Debug)]
 pub struct Reader {
@@ -98,7 +103,13 @@ impl Reader {
             }
             let step = source.elements.next(&mut self.input);
             source.elements.note_failures(notices);
-            match step? {
+            let step = step.map_err(|damage| match damage.fault {
+                Fault::Cut { .. } => damage,
+                // Whatever it is, its beginning only looked like a trace.
+                _ if !self.recognised && self.wanted.is_none() => UNRECOGNISED,
+                _ => damage,
+            })?;
+            match step {
                 Step::Item(element) => {
                     self.recognised = true;
                     source.decoder.element(element, notices)?;
@@ -106,10 +117,7 @@ impl Reader {
                 Step::More => return Ok(Step::More),
                 Step::End if self.recognised => return Ok(Step::End),
                 Step::End => {
-                    return Err(Damage {
-                        offset: 0,
-                        fault: Fault::Unrecognised,
-                    });
+                    return Err(UNRECOGNISED);
                 }
             }
         }
@@ -125,10 +133,7 @@ impl Reader {
                 Detected::As(encoding, generation) => (encoding, generation),
                 Detected::Short if !ended => return Ok(Step::More),
                 Detected::Short | Detected::Nothing => {
-                    return Err(Damage {
-                        offset: 0,
-                        fault: Fault::Unrecognised,
-                    });
+                    return Err(UNRECOGNISED);
                 }
             };
         let level = generation.level();
@@ -157,6 +162,11 @@ impl Reader {
     /// Whether [`fill`](Self::fill) would return without waiting.
     pub fn ready(&self) -> bool {
         self.input.ready()
+    }
+
+    /// Whether anything came that only a trace holds.
+    pub const fn recognised(&self) -> bool {
+        self.recognised
     }
 
     /// How far the trace has been read, in bytes.

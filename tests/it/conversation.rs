@@ -1,0 +1,206 @@
+//! How a conversation opens and ends, and what Envoy cut out of it.
+
+use crate::harness::Scratch;
+use crate::make::{Ev, Form, Made, What};
+use crate::pcap::{ACK, Capture, FIN, PSH, Record, SYN};
+
+/// Converts a trace with `options`.
+fn convert(made: &Made, form: Form, options: &[&str]) -> Capture {
+    let scratch = Scratch::new();
+    let input = scratch.write("trace", &made.encode(form).bytes);
+    let output = scratch.path("out.pcap");
+    scratch
+        .capture2pcap()
+        .args(options)
+        .arg(input)
+        .arg(&output)
+        .run()
+        .exits(0);
+    let capture = Capture::read(&output);
+    capture.streams();
+    capture
+}
+
+/// The port that sent each frame, its flags, and how many bytes of payload it had on the wire.
+fn frames(capture: &Capture) -> Vec<(u16, u8, usize)> {
+    let segments = capture.segments();
+    segments
+        .iter()
+        .map(|segment| (segment.source.port(), segment.flags, segment.length))
+        .collect()
+}
+
+const LOCAL: u16 = 10000;
+const REMOTE: u16 = 50000;
+const DATA: u8 = PSH | ACK;
+
+/// A request, a response and the end.
+fn closed(end_stream: bool) -> Made {
+    let mut response = Ev::new(What::Write, 2000, "HTTP/1.1 200 OK\r\n\r\n");
+    response.end_stream = end_stream;
+    let request = Ev::new(What::Read, 0, "GET / HTTP/1.1\r\n\r\n");
+    Made::v4(vec![request, response, Ev::new(What::Closed, 3000, "")])
+}
+
+#[test]
+fn only_a_recorded_end_is_a_fin() {
+    for form in Form::ALL.into_iter().filter(|form| form.is_streamed()) {
+        for (end_stream, from) in [(true, LOCAL), (false, REMOTE)] {
+            let made = closed(end_stream);
+            let capture = convert(&made, form, &[]);
+            let expected = [(REMOTE, DATA, 18), (LOCAL, DATA, 19), (from, FIN | ACK, 0)];
+            assert_eq!(
+                frames(&capture),
+                expected,
+                "{form:?}, end_stream {end_stream}"
+            );
+            assert_eq!(
+                capture.records[2].time,
+                made.events[2].nanos(),
+                "{form:?}: the FIN's time"
+            );
+        }
+    }
+    // The stream's end alone is none: it may repeat.
+    let mut made = closed(true);
+    made.events.truncate(2);
+    made.events.push(made.events[1].clone());
+    let expected = [(REMOTE, DATA, 18), (LOCAL, DATA, 19), (LOCAL, DATA, 19)];
+    for form in Form::ALL {
+        assert_eq!(frames(&convert(&made, form, &[])), expected, "{form:?}");
+    }
+}
+
+#[test]
+fn a_handshake_opens_and_closes() {
+    for option in ["--handshake", "--handshake=always"] {
+        let made = closed(true);
+        let capture = convert(&made, Form::Streamed, &[option]);
+        let frames = frames(&capture);
+        let opening = [(REMOTE, SYN, 0), (LOCAL, SYN | ACK, 0), (REMOTE, ACK, 0)];
+        assert_eq!(frames[..3], opening, "{option}");
+        assert!(
+            capture.records[..3]
+                .iter()
+                .all(|record| record.time == made.events[0].nanos()),
+            "{option}"
+        );
+        let fins: Vec<_> = frames
+            .iter()
+            .filter(|frame| frame.1 & FIN != 0)
+            .map(|frame| frame.0)
+            .collect();
+        assert_eq!(fins, [LOCAL, REMOTE], "{option}");
+    }
+    for option in ["--handshake=never", "--handshake=auto"] {
+        let capture = convert(&closed(true), Form::Streamed, &[option]);
+        assert!(
+            frames(&capture).iter().all(|frame| frame.1 & SYN == 0),
+            "{option}"
+        );
+    }
+}
+
+/// Each connection after the first is opened and closed, and none goes back in time.
+#[test]
+fn conversations_one_after_the_other_are_kept_apart() {
+    for form in [
+        Form::Binary,
+        Form::Delimited,
+        Form::Text,
+        Form::Json,
+        Form::Streamed,
+    ] {
+        let mut bytes = Vec::new();
+        for i in 0..3 {
+            let mut made = closed(true);
+            made.events.truncate(2);
+            made.id += u64::from(i);
+            made.remote.1 += i;
+            for event in &mut made.events {
+                event.time.0 += 10 * i64::from(i);
+            }
+            bytes.extend(made.encode(form).bytes);
+        }
+        let scratch = Scratch::new();
+        let input = scratch.write("trace", &bytes);
+        let output = scratch.path("out.pcap");
+        scratch
+            .capture2pcap()
+            .arg(input)
+            .arg(&output)
+            .run()
+            .exits(0);
+        let capture = Capture::read(&output);
+        assert_eq!(capture.streams().len(), 6, "{form:?}");
+        let with = |flag| {
+            frames(&capture)
+                .iter()
+                .filter(|frame| frame.1 & flag != 0)
+                .count()
+        };
+        assert_eq!(
+            (with(SYN), with(FIN)),
+            (4, 4),
+            "{form:?}: two of three opened and closed"
+        );
+    }
+}
+
+/// The tap's own side decides who opens the connection, where it is told.
+#[test]
+fn the_role_decides_who_opens() {
+    for (role, client) in [("downstream", REMOTE), ("upstream", LOCAL)] {
+        let capture = convert(
+            &closed(true),
+            Form::Streamed,
+            &["--handshake", "--role", role],
+        );
+        assert_eq!(frames(&capture)[0], (client, SYN, 0), "{role}");
+    }
+}
+
+/// What is lost of one record.
+fn lost(record: &Record) -> usize {
+    record.original - record.data.len()
+}
+
+/// Envoy counts what it does not keep: the capture tells the lengths that were on the wire.
+#[test]
+fn a_counted_loss_is_told_to_the_byte() {
+    let mut events = vec![
+        Ev::new(What::Read, 0, [b'a'; 100]),
+        Ev::new(What::Write, 1000, [b'b'; 100]),
+        Ev::new(What::Read, 2000, [b'c'; 50]),
+        Ev::new(What::Write, 3000, [b'd'; 100]),
+        Ev::new(What::Closed, 4000, ""),
+    ];
+    let sizes = [100, 100_000, 50, 300];
+    let mut counted = 1;
+    for (event, size) in events.iter_mut().zip(sizes) {
+        event.seq_num = counted;
+        event.truncated = event.data.len() < size;
+        counted += size as u64;
+    }
+    events[4].seq_num = counted + 1;
+    for form in Form::ALL.into_iter().filter(|form| form.is_streamed()) {
+        let capture = convert(&Made::v4(events.clone()), form, &[]);
+        let sum = |port| {
+            let frames = frames(&capture);
+            frames
+                .iter()
+                .filter(|frame| frame.0 == port)
+                .map(|frame| frame.2)
+                .sum::<usize>()
+        };
+        assert_eq!((sum(REMOTE), sum(LOCAL)), (150, 100_300), "{form:?}");
+        let total: usize = capture.records.iter().map(lost).sum();
+        assert_eq!(total, 100_000 - 100 + 300 - 100, "{form:?}");
+        let fin = capture
+            .segments()
+            .into_iter()
+            .filter(|segment| segment.flags & FIN != 0)
+            .count();
+        assert_eq!(fin, 1, "{form:?}");
+    }
+}

@@ -1,0 +1,164 @@
+//! What tshark, capinfos and tcpdump say to every capture: nothing.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::fixtures::{self, Fixture};
+use crate::harness::{Scratch, capinfos, each, http2_on, tcpdump, tshark};
+use crate::pcap::Capture;
+
+/// What must not be in a capture.
+const FAULTS: &str = "_ws.malformed \
+    || tcp.analysis.retransmission || tcp.analysis.fast_retransmission \
+    || tcp.analysis.spurious_retransmission || tcp.analysis.lost_segment \
+    || tcp.analysis.ack_lost_segment || tcp.analysis.out_of_order || tcp.analysis.duplicate_ack \
+    || tcp.analysis.window_full || tcp.checksum.status == \"Bad\" || ip.checksum.status == \"Bad\"";
+
+/// The frames of a capture with one of `faults`, one a line.
+fn faults(path: &Path, http2: Option<u16>, faults: &str) -> String {
+    let mut args = http2_on(path, http2.map_or(0..0, |port| port..port + 1));
+    for option in [
+        "tcp.check_checksum:TRUE",
+        "ip.check_checksum:TRUE",
+        "udp.check_checksum:TRUE",
+    ] {
+        args.extend(["-o", option].map(OsString::from));
+    }
+    // The lab's gRPC bodies are no protobuf: tshark calls them malformed on the wire, too.
+    args.extend(["--disable-protocol", "protobuf", "-Y", faults].map(OsString::from));
+    tshark(args)
+}
+
+/// The server's port where the capture holds HTTP/2.
+///
+/// tshark must not look for HTTP/2 in HTTP/1, where it would see nothing, neither right nor wrong.
+fn http2_port(capture: &Capture) -> Option<u16> {
+    let preface = |payload: &[u8]| payload.starts_with(b"PRI * HTTP/2.0");
+    let segments = capture.segments();
+    segments
+        .iter()
+        .find(|segment| preface(segment.payload))
+        .map(|segment| segment.destination.port())
+}
+
+/// Converts a fixture to a file in `scratch`.
+fn convert(scratch: &Scratch, fixture: &Fixture, options: &[&str]) -> PathBuf {
+    let path = scratch.path(&fixture.name.replace('/', "_"));
+    scratch
+        .capture2pcap()
+        .args(options)
+        .arg(&fixture.path)
+        .arg(&path)
+        .run()
+        .exits(fixture.code());
+    path
+}
+
+/// Fails where a reader finds fault with a fixture's capture.
+fn judge(fixture: &Fixture, options: &[&str]) {
+    let name = format!("{} {options:?}", fixture.name);
+    let scratch = Scratch::new();
+    let path = convert(&scratch, fixture, options);
+    let capture = Capture::read(&path);
+    assert!(!capture.records.is_empty(), "{name}: no packets");
+    assert!(!capture.streams().is_empty(), "{name}: no data");
+    let port = http2_port(&capture);
+    assert_eq!(
+        faults(&path, port, FAULTS),
+        "",
+        "{name}, HTTP/2 on {port:?}"
+    );
+
+    let lines = tcpdump(
+        ["-n", "-q", "-t", "-r"]
+            .map(OsString::from)
+            .into_iter()
+            .chain([path.into()]),
+    );
+    assert_eq!(
+        lines.lines().count(),
+        capture.records.len(),
+        "{name}: tcpdump read\n{lines}"
+    );
+}
+
+#[test]
+fn no_reader_finds_a_fault() {
+    each(
+        &fixtures::socket_traces(),
+        |fixture| fixture.name.clone(),
+        |fixture| judge(fixture, &[]),
+    );
+}
+
+#[test]
+fn no_reader_finds_a_fault_with_handshakes_and_small_segments() {
+    let options = ["--handshake", "--mss=1000", "--nano"];
+    each(
+        &fixtures::socket_traces(),
+        |fixture| fixture.name.clone(),
+        |fixture| judge(fixture, &options),
+    );
+}
+
+#[test]
+fn capinfos_finds_strict_time_order() {
+    let scratch = Scratch::new();
+    let traces = fixtures::socket_traces();
+    let paths: Vec<_> = traces
+        .iter()
+        .map(|fixture| convert(&scratch, fixture, &[]))
+        .collect();
+    // A table of the file, its encapsulation, its packets and their order.
+    let table = capinfos(
+        ["-T", "-r", "-E", "-c", "-o"]
+            .map(OsString::from)
+            .into_iter()
+            .chain(paths.iter().map(|path| path.clone().into_os_string())),
+    );
+    assert_eq!(table.lines().count(), paths.len(), "{table}");
+    for (path, line) in paths.iter().zip(table.lines()) {
+        let fields: Vec<_> = line.split('\t').collect();
+        let records = Capture::read(path).records.len().to_string();
+        assert_eq!(fields[1..], ["ether", &records, "True"], "{line}");
+    }
+}
+
+/// tshark's own tests, on what must be found: the tests above mean nothing if a filter's name is wrong.
+#[test]
+fn faults_are_found() {
+    let scratch = Scratch::new();
+    let wire = fixtures::wire();
+    // The kernel left the checksums of wire.pcap to a network card that is none.
+    assert_ne!(
+        faults(&wire, None, "tcp.checksum.status == \"Bad\""),
+        "",
+        "bad checksums"
+    );
+    let path = fixtures::testdata().join("path_0.pb");
+    let good = scratch.path("good.pcap");
+    scratch.capture2pcap().arg(path).arg(&good).run().exits(0);
+    assert_eq!(faults(&good, None, FAULTS), "");
+
+    // The first record twice, and a later one left out.
+    let bytes = std::fs::read(&good).expect("a capture");
+    let capture = Capture::read(&good);
+    let length = |i: usize| 16 + capture.records[i].data.len();
+    let twice = [&bytes[..24 + length(0)], &bytes[24..]].concat();
+    let twice = scratch.write("twice.pcap", &twice);
+    assert_ne!(faults(&twice, None, FAULTS), "", "a retransmission");
+    let segments = capture.segments();
+    let again = |i: &usize| {
+        segments[*i + 1..]
+            .iter()
+            .any(|later| later.source == segments[*i].source)
+    };
+    let gap = (1..segments.len())
+        .rev()
+        .find(again)
+        .expect("a record with another behind it");
+    let start: usize = 24 + (0..gap).map(length).sum::<usize>();
+    let lacking = [&bytes[..start], &bytes[start + length(gap)..]].concat();
+    let lacking = scratch.write("lacking.pcap", &lacking);
+    assert_ne!(faults(&lacking, None, FAULTS), "", "a gap");
+}

@@ -1,0 +1,424 @@
+//! Runs the program and the tools that judge it, and tells everything about a run that failed.
+//!
+//! It owns processes and scratch directories; it knows nothing of traces or packets. Nothing here
+//! passes or fails by the clock: [`GUARD`] only ends what hangs.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::Debug;
+use std::io::{ErrorKind, Read, Write};
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// After this long a process counts as hanging.
+pub(crate) const GUARD: Duration = Duration::from_secs(120);
+
+/// A directory of one test's own, which stays where it is if the test fails.
+pub(crate) struct Scratch(TempDir);
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        Self(
+            tempfile::Builder::new()
+                .prefix("capture2pcap-test-")
+                .tempdir()
+                .expect("a scratch directory"),
+        )
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir().join(name)
+    }
+
+    /// Writes a file and returns its path.
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        path
+    }
+
+    /// A run of the program in this directory.
+    pub(crate) fn capture2pcap(&self) -> Run {
+        let mut run = Run::new(env!("CARGO_BIN_EXE_capture2pcap"));
+        run.command.current_dir(self.dir());
+        // A zone no host is in: whatever depends on the local time comes out wrong.
+        run.command.env("TZ", "TST-12:45");
+        run.dir = self.dir().to_owned();
+        run
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.0.disable_cleanup(thread::panicking());
+    }
+}
+
+/// A process to be.
+pub(crate) struct Run {
+    command: Command,
+    dir: PathBuf,
+    stdin: Vec<u8>,
+}
+
+impl Run {
+    fn new(program: &str) -> Self {
+        let mut command = Command::new(program);
+        // Neither the host's language nor its user's profile may decide a test.
+        let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("home");
+        std::fs::create_dir_all(&home).unwrap_or_else(|e| panic!("{}: {e}", home.display()));
+        command
+            .env("LC_ALL", "C.UTF-8")
+            .env("TZ", "UTC")
+            .env("HOME", home);
+        for name in [
+            "XDG_CONFIG_HOME",
+            "WIRESHARK_CONFIG_DIR",
+            "WIRESHARK_PROFILE",
+            "RUST_BACKTRACE",
+        ] {
+            command.env_remove(name);
+        }
+        Self {
+            command,
+            dir: PathBuf::from("."),
+            stdin: Vec::new(),
+        }
+    }
+
+    pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
+    pub(crate) fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    /// What the process reads from its standard input; nothing if not called.
+    pub(crate) fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = bytes.into();
+        self
+    }
+
+    /// Starts the process and leaves its pipes open.
+    pub(crate) fn start(mut self) -> Running {
+        let shown = format!("{:?}", self.command);
+        self.command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = self.command.spawn().unwrap_or_else(|e| match e.kind() {
+            ErrorKind::NotFound => {
+                panic!("not installed (run tests/run.sh, which installs it): {shown}")
+            }
+            _ => panic!("{e}: {shown}"),
+        });
+        let stdin = child.stdin.take();
+        let stdout = Pipe::new(child.stdout.take().expect("a pipe"));
+        let stderr = Pipe::new(child.stderr.take().expect("a pipe"));
+        Running {
+            dir: self.dir,
+            shown,
+            child,
+            stdin,
+            stdout: Some(stdout),
+            stderr,
+        }
+    }
+
+    /// Runs the process to its end.
+    pub(crate) fn run(mut self) -> Outcome {
+        let stdin = std::mem::take(&mut self.stdin);
+        let mut running = self.start();
+        let mut pipe = running.stdin.take().expect("a pipe");
+        // A process may end without having read everything: a failure to write is none of ours.
+        let feeder = thread::spawn(move || drop(pipe.write_all(&stdin)));
+        let outcome = running.finish();
+        feeder.join().expect("the feeder");
+        outcome
+    }
+
+    /// Runs the process with its standard output going straight into another's standard input,
+    /// and gives both.
+    pub(crate) fn pipe_into(mut self, mut next: Self) -> (Outcome, Outcome) {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let shown = format!("{:?} | {:?}", self.command, next.command);
+        self.command
+            .stdin(Stdio::null())
+            .stdout(writer)
+            .stderr(Stdio::piped());
+        next.command
+            .stdin(reader)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let start = |run: Self| {
+            let Self {
+                mut command, dir, ..
+            } = run;
+            let mut child = command
+                .spawn()
+                .unwrap_or_else(|e| panic!("{e} (see tests/run.sh): {shown}"));
+            // With `command` goes this process's end of the pipe, without which no reader sees an end.
+            drop(command);
+            let stdout = child.stdout.take().map(Pipe::new);
+            let stderr = Pipe::new(child.stderr.take().expect("a pipe"));
+            Running {
+                dir,
+                shown: shown.clone(),
+                child,
+                stdin: None,
+                stdout,
+                stderr,
+            }
+        };
+        let (first, second) = (start(self), start(next));
+        (first.finish(), second.finish())
+    }
+}
+
+/// One end of a process's output, read by a thread as it comes.
+pub(crate) struct Pipe(mpsc::Receiver<Vec<u8>>, Vec<u8>);
+
+impl Pipe {
+    fn new(mut from: impl Read + Send + 'static) -> Self {
+        let (sender, receiver) = mpsc::sync_channel(4);
+        thread::spawn(move || {
+            let mut buffer = vec![0; 64 << 10];
+            while let Ok(n @ 1..) = from.read(&mut buffer) {
+                if sender.send(buffer[..n].to_vec()).is_err() {
+                    break; // The test hung up, so this reader hangs up on the process.
+                }
+            }
+        });
+        Self(receiver, Vec::new())
+    }
+
+    /// The next `n` bytes, or why there are none.
+    pub(crate) fn read(&mut self, n: usize, guard: Duration) -> Result<Vec<u8>, String> {
+        while self.1.len() < n {
+            match self.0.recv_timeout(guard) {
+                Ok(bytes) => self.1.extend(bytes),
+                Err(e) => return Err(format!("{} of {n} bytes, then {e}", self.1.len())),
+            }
+        }
+        Ok(self.1.drain(..n).collect())
+    }
+
+    /// Everything up to the end; the flag is false if the end did not come.
+    fn rest(&mut self) -> (Vec<u8>, bool) {
+        let ended = loop {
+            match self.0.recv_timeout(GUARD) {
+                Ok(bytes) => self.1.extend(bytes),
+                Err(e) => break e == mpsc::RecvTimeoutError::Disconnected,
+            }
+        };
+        (std::mem::take(&mut self.1), ended)
+    }
+}
+
+/// A process under way.
+pub(crate) struct Running {
+    dir: PathBuf,
+    shown: String,
+    child: Child,
+    /// Its standard input, to be written to and dropped.
+    pub(crate) stdin: Option<ChildStdin>,
+    /// Its standard output; to drop it is to hang up.
+    pub(crate) stdout: Option<Pipe>,
+    stderr: Pipe,
+}
+
+impl Running {
+    /// Closes its standard input and waits for its end.
+    pub(crate) fn finish(mut self) -> Outcome {
+        drop(self.stdin.take());
+        // Standard error may fill up meanwhile, so both are read at once.
+        let (stdout, stderr) = thread::scope(|scope| {
+            let stderr = scope.spawn(|| self.stderr.rest());
+            let stdout = self.stdout.as_mut().map_or((Vec::new(), true), Pipe::rest);
+            (stdout, stderr.join().expect("the reader of standard error"))
+        });
+        let hangs = !stdout.1 || !stderr.1;
+        if hangs {
+            let _ = self.child.kill();
+        }
+        let status = self.child.wait().expect("a status");
+        let stderr = String::from_utf8_lossy(&stderr.0).into_owned();
+        let outcome = Outcome {
+            dir: self.dir,
+            shown: self.shown,
+            status,
+            stdout: stdout.0,
+            stderr,
+        };
+        assert!(
+            !hangs,
+            "killed after {GUARD:?} without a sign of life{}",
+            outcome.explain()
+        );
+        outcome
+    }
+}
+
+/// A process that has ended.
+pub(crate) struct Outcome {
+    dir: PathBuf,
+    shown: String,
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Outcome {
+    /// All there is to say about the run, for the end of an assertion's message.
+    pub(crate) fn explain(&self) -> String {
+        let stdout = String::from_utf8_lossy(&self.stdout);
+        let stdout: String = stdout.chars().take(2000).collect();
+        let Self {
+            dir,
+            shown,
+            status,
+            stderr,
+            ..
+        } = self;
+        let line = "=".repeat(79);
+        format!(
+            "\n{line}\ndirectory: {}\ncommand: {shown}\nstatus: {status}\n---- stdout ({} bytes)\n{stdout}\n\
+             ---- stderr\n{stderr}\n{line}",
+            dir.display(),
+            self.stdout.len(),
+        )
+    }
+
+    /// Fails unless the process exited with `code` and did not panic.
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Self {
+        self.exits_one_of(&[code])
+    }
+
+    /// Fails unless the process exited with one of `codes` and did not panic.
+    #[track_caller]
+    pub(crate) fn exits_one_of(self, codes: &[i32]) -> Self {
+        assert!(
+            !self.stderr.contains("panicked"),
+            "a panic{}",
+            self.explain()
+        );
+        let code = self.status.code();
+        assert!(
+            code.is_some_and(|code| codes.contains(&code)),
+            "exit {code:?}, not {codes:?}{}",
+            self.explain()
+        );
+        self
+    }
+
+    /// Fails unless standard error contains each of `parts`.
+    #[track_caller]
+    pub(crate) fn says<S: AsRef<str> + Debug>(self, parts: impl IntoIterator<Item = S>) -> Self {
+        for part in parts {
+            assert!(
+                self.stderr.contains(part.as_ref()),
+                "standard error lacks {part:?}{}",
+                self.explain()
+            );
+        }
+        self
+    }
+
+    /// Fails if standard error is not empty.
+    #[track_caller]
+    pub(crate) fn says_nothing(self) -> Self {
+        assert!(
+            self.stderr.is_empty(),
+            "standard error is not empty{}",
+            self.explain()
+        );
+        self
+    }
+
+    fn text(self) -> String {
+        let explain = self.explain();
+        String::from_utf8(self.stdout).unwrap_or_else(|e| panic!("{e}{explain}"))
+    }
+}
+
+/// A run of tshark, with names left unresolved.
+pub(crate) fn tshark_run(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Run {
+    Run::new("tshark").arg("-n").args(args)
+}
+
+/// What tshark prints.
+#[track_caller]
+pub(crate) fn tshark(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
+    tshark_run(args).run().exits(0).text()
+}
+
+/// What capinfos prints.
+#[track_caller]
+pub(crate) fn capinfos(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
+    Run::new("capinfos").args(args).run().exits(0).text()
+}
+
+/// What tcpdump prints.
+#[track_caller]
+pub(crate) fn tcpdump(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
+    Run::new("tcpdump").args(args).run().exits(0).text()
+}
+
+/// Does `work` with every item, on all cores, and fails once at the end with the names of those
+/// items for which it failed.
+#[track_caller]
+pub(crate) fn each<T: Sync>(
+    items: &[T],
+    name: impl Fn(&T) -> String + Sync,
+    work: impl Fn(&T) + Sync,
+) {
+    assert!(!items.is_empty(), "nothing to do");
+    let next = AtomicUsize::new(0);
+    let failed = Mutex::new(Vec::new());
+    let worker = || {
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if catch_unwind(AssertUnwindSafe(|| work(item))).is_err() {
+                failed.lock().expect("no panic holds it").push(name(item));
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, Into::into) {
+            scope.spawn(worker);
+        }
+    });
+    let mut failed = failed.into_inner().expect("no panic holds it");
+    failed.sort();
+    assert!(
+        failed.is_empty(),
+        "{} of {} failed (see above): {}",
+        failed.len(),
+        items.len(),
+        failed.join(", ")
+    );
+}
+
+/// The arguments that make tshark read `path` with HTTP/2 on each of `ports`.
+pub(crate) fn http2_on(path: &Path, ports: Range<u16>) -> Vec<OsString> {
+    let mut args = vec!["-r".into(), path.into()];
+    for port in ports {
+        args.extend(["-d".into(), format!("tcp.port=={port},http2").into()]);
+    }
+    args
+}

@@ -1,0 +1,46 @@
+//! The integration tests: one binary that runs the program on traces, a module a theme.
+//!
+//! `tests/run.sh` installs what they need (tshark, capinfos, tcpdump) and runs them.
+
+// A test fails by a panic.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+// What the themes share.
+
+/// Runs the program and the tools that judge it.
+mod harness;
+
+/// The recordings under testdata/, and what is to be expected of each.
+mod fixtures;
+
+/// Traces made by hand, in every encoding that Envoy ever wrote.
+mod make;
+
+/// Captures and packets, read without the help of the code under test.
+mod pcap;
+
+// The themes.
+
+/// Broken input, and files that cannot be: a clear message, never a panic.
+mod bad;
+
+/// Events that fill one packet, or many.
+mod big;
+
+/// How a conversation opens and ends, and what Envoy cut out of it.
+mod conversation;
+
+/// Traces that end too early.
+mod cut;
+
+/// What tshark, capinfos and tcpdump say to every capture.
+mod dissect;
+
+/// The transcript in Envoy's documentation.
+mod seed;
+
+/// Standard input and standard output.
+mod stdio;
+
+/// Every trace against the packets that were on the wire.
+mod wire;

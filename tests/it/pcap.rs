@@ -1,0 +1,321 @@
+//! Captures and packets, read without the help of the code under test.
+//!
+//! Written from the formats' descriptions (draft-ietf-opsawg-pcap, RFC 791, 8200, 9293, 1071), plain
+//! rather than fast. It knows only what the program writes: Ethernet, IP without options, TCP.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+
+pub(crate) const FIN: u8 = 0x01;
+pub(crate) const SYN: u8 = 0x02;
+pub(crate) const PSH: u8 = 0x08;
+pub(crate) const ACK: u8 = 0x10;
+
+const ETHERNET: usize = 14;
+
+/// A classic pcap file.
+#[derive(Debug)]
+pub(crate) struct Capture {
+    pub(crate) snaplen: u32,
+    pub(crate) records: Vec<Record>,
+}
+
+/// A packet of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// Nanoseconds since 1970.
+    pub(crate) time: u64,
+    /// The packet's length before it was cut, in bytes.
+    pub(crate) original: usize,
+    pub(crate) data: Vec<u8>,
+}
+
+/// What an Ethernet frame with TCP in it says.
+pub(crate) struct Segment<'a> {
+    pub(crate) source: SocketAddr,
+    pub(crate) destination: SocketAddr,
+    pub(crate) sequence: u32,
+    pub(crate) acknowledgement: u32,
+    pub(crate) flags: u8,
+    pub(crate) payload: &'a [u8],
+    /// The payload's length before the record was cut.
+    pub(crate) length: usize,
+}
+
+impl fmt::Debug for Segment<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            source,
+            destination,
+            sequence,
+            acknowledgement,
+            flags,
+            length,
+            ..
+        } = self;
+        write!(
+            f,
+            "{source} > {destination} seq {sequence} ack {acknowledgement} flags {flags:#04x} length {length}"
+        )
+    }
+}
+
+fn be16(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn be32(bytes: &[u8], at: usize) -> u32 {
+    u32::from(be16(bytes, at)) << 16 | u32::from(be16(bytes, at + 2))
+}
+
+fn le32(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+/// The Internet checksum over `parts` laid end to end: 0 where a right one is among them.
+fn checksum(parts: &[&[u8]]) -> u16 {
+    let mut sum = 0_u64;
+    let mut high = true;
+    for &byte in parts.iter().copied().flatten() {
+        sum += u64::from(byte) << if high { 8 } else { 0 };
+        high = !high;
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+impl Capture {
+    /// Reads a whole file; anything left over is an error.
+    pub(crate) fn parse(file: &[u8]) -> Result<Self, String> {
+        let header = file
+            .get(..24)
+            .ok_or_else(|| format!("{} bytes are no pcap header", file.len()))?;
+        let to_nanos = match le32(header, 0) {
+            Some(0xa1b2_c3d4) => 1000,
+            Some(0xa1b2_3c4d) => 1,
+            magic => return Err(format!("magic {magic:x?}")),
+        };
+        if header[4..16] != [2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0] || le32(header, 20) != Some(1) {
+            return Err(format!(
+                "header {header:02x?}: not version 2.4 with Ethernet"
+            ));
+        }
+        let snaplen = le32(header, 16).expect("24 bytes");
+        let mut records = Vec::new();
+        let mut at = 24;
+        while at < file.len() {
+            let fail = |what: &str| Err(format!("record {} at {at}: {what}", records.len() + 1));
+            let field = |i: usize| le32(file, at + 4 * i).map(|n| n as usize);
+            let (Some(seconds), Some(fraction), Some(captured), Some(original)) =
+                (field(0), field(1), field(2), field(3))
+            else {
+                return fail("cut header");
+            };
+            if fraction * to_nanos >= 1_000_000_000 {
+                return fail("a second or more in the fraction");
+            }
+            if captured > original || captured > snaplen as usize {
+                return fail("captured length above the original or the snaplen");
+            }
+            let Some(data) = file.get(at + 16..at + 16 + captured) else {
+                return fail("cut data");
+            };
+            let time = seconds as u64 * 1_000_000_000 + (fraction * to_nanos) as u64;
+            records.push(Record {
+                time,
+                original,
+                data: data.to_vec(),
+            });
+            at += 16 + captured;
+        }
+        Ok(Self { snaplen, records })
+    }
+
+    #[track_caller]
+    pub(crate) fn read(path: &Path) -> Self {
+        let file = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        Self::parse(&file).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    }
+
+    /// The segments of all records.
+    #[track_caller]
+    pub(crate) fn segments(&self) -> Vec<Segment<'_>> {
+        let segments = self.records.iter().enumerate().map(|(i, record)| {
+            record
+                .segment()
+                .unwrap_or_else(|e| panic!("record {}: {e}", i + 1))
+        });
+        segments.collect()
+    }
+
+    /// The bytes of each direction, in the order in which the directions first appear.
+    ///
+    /// Every rule is checked on the way: a conversation's times do not go back, a direction's sequence
+    /// numbers leave neither gap nor overlap, an acknowledgement is for exactly what the other side
+    /// has sent. Bytes that a record tells of but does not hold are zeros.
+    #[track_caller]
+    pub(crate) fn streams(&self) -> Vec<(SocketAddr, SocketAddr, Vec<u8>)> {
+        let mut streams: Vec<(SocketAddr, SocketAddr, Vec<u8>)> = Vec::new();
+        let mut next: HashMap<(SocketAddr, SocketAddr), u32> = HashMap::new();
+        // An invented FIN has the time of its conversation's last event, and comes at the end, where
+        // it is known that no more follows: between conversations, times may go back.
+        let mut last: HashMap<(SocketAddr, SocketAddr), u64> = HashMap::new();
+        for (i, segment) in self.segments().iter().enumerate() {
+            let fail = |what: String| -> ! { panic!("record {}: {what}: {segment:?}", i + 1) };
+            let there = (segment.source, segment.destination);
+            let back = (segment.destination, segment.source);
+            let now = self.records[i].time;
+            let before = last.insert(there.min(back), now).unwrap_or(0);
+            if before > now {
+                fail(format!("{} ns before the one before it", before - now));
+            }
+            if segment.flags & SYN != 0 {
+                next.remove(&there);
+            }
+            let expected = next.get(&there).copied().unwrap_or(segment.sequence);
+            if segment.sequence != expected {
+                fail(format!(
+                    "sequence number {}, not {expected}",
+                    segment.sequence
+                ));
+            }
+            if segment.flags & ACK != 0 {
+                let expected = *next.entry(back).or_insert(segment.acknowledgement);
+                if segment.acknowledgement != expected {
+                    fail(format!(
+                        "acknowledgement {}, not {expected}",
+                        segment.acknowledgement
+                    ));
+                }
+            }
+            let control = u32::from(segment.flags & SYN != 0) + u32::from(segment.flags & FIN != 0);
+            next.insert(
+                there,
+                segment
+                    .sequence
+                    .wrapping_add(segment.length as u32)
+                    .wrapping_add(control),
+            );
+            if segment.length == 0 {
+                continue;
+            }
+            let known = streams
+                .iter()
+                .position(|&(from, to, _)| (from, to) == there);
+            let known = known.unwrap_or_else(|| {
+                streams.push((there.0, there.1, Vec::new()));
+                streams.len() - 1
+            });
+            let stream = &mut streams[known].2;
+            stream.extend(segment.payload);
+            stream.resize(stream.len() + segment.length - segment.payload.len(), 0);
+        }
+        streams
+    }
+}
+
+impl Record {
+    /// Reads Ethernet, IP and TCP, and verifies every length and, where the record is whole, every
+    /// checksum.
+    pub(crate) fn segment(&self) -> Result<Segment<'_>, String> {
+        let frame = &*self.data;
+        if frame.len() < ETHERNET + 20 {
+            return Err(format!("{} bytes captured", frame.len()));
+        }
+        let ip = &frame[ETHERNET..];
+        let (header, length, source, destination): (usize, usize, IpAddr, IpAddr) =
+            match be16(frame, 12) {
+                0x0800 => {
+                    if ip[0] != 0x45 || ip[9] != 6 || be16(ip, 6) & 0x3fff != 0 {
+                        return Err(format!("IPv4 header {:02x?}", &ip[..20]));
+                    }
+                    if checksum(&[&ip[..20]]) != 0 {
+                        return Err("IPv4 checksum".to_owned());
+                    }
+                    let address = |at| IpAddr::from(Ipv4Addr::from(be32(ip, at)));
+                    (20, usize::from(be16(ip, 2)), address(12), address(16))
+                }
+                0x86dd => {
+                    if ip.len() < 40 || ip[0] >> 4 != 6 || ip[6] != 6 {
+                        return Err(format!("IPv6 header {:02x?}", &ip[..20]));
+                    }
+                    let address = |at: usize| {
+                        let octets: [u8; 16] = ip[at..at + 16].try_into().expect("16 bytes");
+                        IpAddr::from(Ipv6Addr::from(octets))
+                    };
+                    (40, 40 + usize::from(be16(ip, 4)), address(8), address(24))
+                }
+                other => return Err(format!("EtherType {other:#06x}")),
+            };
+        if length + ETHERNET != self.original {
+            return Err(format!(
+                "an IP packet of {length} bytes in a frame of {}",
+                self.original
+            ));
+        }
+        let tcp = &ip[header..];
+        if tcp.len() < 20 {
+            return Err(format!("{} bytes of TCP captured", tcp.len()));
+        }
+        let offset = usize::from(tcp[12] >> 4) * 4;
+        if offset < 20 || offset > tcp.len() {
+            return Err(format!("TCP data offset {offset}"));
+        }
+        if frame.len() == self.original {
+            let length = u32::try_from(tcp.len()).expect("at most 65,535");
+            let addresses = if header == 20 {
+                &ip[12..20]
+            } else {
+                &ip[8..40]
+            };
+            // Of the IPv6 pseudo-header, too, only the sum counts: zeros in it need no place.
+            if checksum(&[addresses, &length.to_be_bytes(), &[0, 6], tcp]) != 0 {
+                return Err("TCP checksum".to_owned());
+            }
+        }
+        Ok(Segment {
+            source: SocketAddr::new(source, be16(tcp, 0)),
+            destination: SocketAddr::new(destination, be16(tcp, 2)),
+            sequence: be32(tcp, 4),
+            acknowledgement: be32(tcp, 8),
+            flags: tcp[13],
+            payload: &tcp[offset..],
+            length: length - header - offset,
+        })
+    }
+}
+
+/// The reader itself: a wrong checksum must be seen, or no test above means anything.
+#[test]
+fn a_wrong_byte_is_seen() {
+    let wire = Capture::read(&crate::fixtures::wire());
+    assert_eq!(wire.records.len(), 1934);
+    // The wire's own TCP checksums were left to the network card, so a frame is made by hand.
+    let mut data = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+    data.extend([
+        0x45, 0, 0, 43, 0, 0, 0x40, 0, 64, 6, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1,
+    ]);
+    data.extend([
+        0x27, 0x10, 0xd2, 0x2e, 0, 0, 0, 1, 0, 0, 0, 2, 0x50, 0x18, 0xff, 0xff, 0, 0, 0, 0,
+    ]);
+    data.extend(b"abc");
+    let ip = checksum(&[&data[14..34]]);
+    data[24..26].copy_from_slice(&ip.to_be_bytes());
+    let tcp = checksum(&[&data[26..34], &[0, 6, 0, 23], &data[34..]]);
+    data[50..52].copy_from_slice(&tcp.to_be_bytes());
+    let mut record = Record {
+        time: 0,
+        original: data.len(),
+        data,
+    };
+    assert_eq!(record.segment().expect("a right frame").payload, b"abc");
+    for at in 14..record.data.len() {
+        record.data[at] ^= 0x10;
+        assert!(record.segment().is_err(), "byte {at}");
+        record.data[at] ^= 0x10;
+    }
+}

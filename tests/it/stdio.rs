@@ -1,0 +1,167 @@
+//! Standard input and standard output: the same capture as from file to file, and at once.
+
+use std::fs;
+use std::io::Write;
+use std::time::Duration;
+
+use crate::fixtures;
+use crate::harness::{Running, Scratch, each};
+use crate::make::{Ev, Form, Made, What, noise};
+use crate::pcap::Capture;
+
+/// How long to wait for a packet that must come by itself: a guard against hanging, no measure.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_stream_gives_the_capture_that_a_file_gives() {
+    each(
+        &fixtures::socket_traces(),
+        |fixture| fixture.name.clone(),
+        |fixture| {
+            let (name, code) = (&fixture.name, fixture.code());
+            let scratch = Scratch::new();
+            let (a, b) = (scratch.path("a.pcap"), scratch.path("b.pcap"));
+            scratch
+                .capture2pcap()
+                .arg(&fixture.path)
+                .arg(&a)
+                .run()
+                .exits(code);
+            scratch
+                .capture2pcap()
+                .arg("-")
+                .arg(&b)
+                .stdin(fixture.bytes())
+                .run()
+                .exits(code);
+            let from_file = fs::read(&a).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let from_stdin = fs::read(&b).unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert!(
+                from_stdin == from_file,
+                "{name}: another capture from standard input"
+            );
+            let outcome = scratch
+                .capture2pcap()
+                .arg(&fixture.path)
+                .arg("-")
+                .run()
+                .exits(code);
+            assert!(
+                outcome.stdout == from_file,
+                "{name}: another capture on standard output"
+            );
+            let outcome = scratch
+                .capture2pcap()
+                .args(["-", "-"])
+                .stdin(fixture.bytes())
+                .run()
+                .exits(code);
+            assert!(
+                outcome.stdout == from_file,
+                "{name}: another capture from standard input on standard output"
+            );
+        },
+    );
+}
+
+/// `capture2pcap big.pb - | head -c 24`
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    for form in [
+        Form::Binary,
+        Form::StreamedDelimited,
+        Form::Text,
+        Form::Json,
+    ] {
+        let scratch = Scratch::new();
+        let data: Vec<u8> = noise(1).take(5 << 20).collect();
+        let input = scratch.write(
+            "big",
+            &Made::v4(vec![Ev::new(What::Read, 0, data)])
+                .encode(form)
+                .bytes,
+        );
+        let mut running = scratch
+            .capture2pcap()
+            .arg("--role=downstream")
+            .arg(input)
+            .arg("-")
+            .start();
+        let mut stdout = running.stdout.take().expect("a pipe");
+        stdout
+            .read(24, PATIENCE)
+            .unwrap_or_else(|e| panic!("{form:?}: {e}"));
+        drop(stdout);
+        running.finish().exits(0).says_nothing();
+    }
+}
+
+/// The next record on standard output, with its header.
+fn next_record(running: &mut Running, place: &str) -> Vec<u8> {
+    let stdout = running.stdout.as_mut().expect("a pipe");
+    let fail = |e| -> ! { panic!("{place}: {e}") };
+    let mut record = stdout.read(16, PATIENCE).unwrap_or_else(|e| fail(e));
+    let length = u32::from_le_bytes(record[8..12].try_into().expect("four bytes"));
+    record.extend(
+        stdout
+            .read(length as usize, PATIENCE)
+            .unwrap_or_else(|e| fail(e)),
+    );
+    record
+}
+
+/// A packet is out before the next event is in, also inside one buffered message.
+#[test]
+fn packets_come_out_as_their_events_come_in() {
+    let data = |i: i32| format!("GET /{i} HTTP/1.1\r\nHost: example.com\r\n\r\n");
+    let events = (0..5).map(|i| {
+        Ev::new(
+            if i % 2 == 0 { What::Read } else { What::Write },
+            1000 * i,
+            data(i),
+        )
+    });
+    let made = Made::v4(events.collect());
+    each(
+        &Form::ALL,
+        |form| format!("{form:?}"),
+        |&form| {
+            let encoded = made.encode(form);
+            let scratch = Scratch::new();
+            let mut running = scratch.capture2pcap().args(["-", "-"]).start();
+            let mut stdin = running.stdin.take().expect("a pipe");
+            let mut capture = Vec::new();
+            let mut written = 0;
+            for (i, (event, &(_, end))) in made.events.iter().zip(&encoded.events).enumerate() {
+                let place = format!("{form:?}: packet {i}");
+                stdin
+                    .write_all(&encoded.bytes[written..end])
+                    .unwrap_or_else(|e| panic!("{place}: {e}"));
+                written = end;
+                if i == 0 {
+                    let stdout = running.stdout.as_mut().expect("a pipe");
+                    capture.extend(
+                        stdout
+                            .read(24, PATIENCE)
+                            .unwrap_or_else(|e| panic!("{place}: {e}")),
+                    );
+                }
+                let record = next_record(&mut running, &place);
+                assert!(record.ends_with(&event.data), "{place} holds other bytes");
+                capture.extend(record);
+            }
+            stdin
+                .write_all(&encoded.bytes[written..])
+                .unwrap_or_else(|e| panic!("{form:?}: {e}"));
+            drop(stdin);
+            let outcome = running.finish().exits(0);
+            assert!(
+                outcome.stdout.is_empty(),
+                "{form:?}: more than the events{}",
+                outcome.explain()
+            );
+            let capture = Capture::parse(&capture).unwrap_or_else(|e| panic!("{form:?}: {e}"));
+            assert_eq!(capture.streams().len(), 2, "{form:?}");
+        },
+    );
+}

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Runs the tests; installs first what they need besides Rust: tshark and capinfos (Debian's package
+# tshark) and tcpdump. Arguments go to cargo test.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+packages=()
+command -v tshark >/dev/null && command -v capinfos >/dev/null || packages+=(tshark)
+command -v tcpdump >/dev/null || packages+=(tcpdump)
+
+if [ ${#packages[@]} -gt 0 ]; then
+    root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        root=(sudo)
+    fi
+    if ! command -v apt-get >/dev/null || { [ ${#root[@]} -gt 0 ] && ! command -v sudo >/dev/null; }; then
+        echo "tests/run.sh: the tests need tshark, capinfos and tcpdump: please install them" \
+            "(Debian: apt-get install tshark tcpdump; Fedora: dnf install wireshark-cli tcpdump;" \
+            "macOS: brew install wireshark)" >&2
+        exit 1
+    fi
+    echo "tests/run.sh: installing ${packages[*]}" >&2
+    # env, because sudo does not pass variables on.
+    quiet=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y)
+    "${root[@]}" "${quiet[@]}" update >&2
+    "${root[@]}" "${quiet[@]}" install --no-install-recommends "${packages[@]}" >&2
+fi
+
+exec cargo test --locked "$@"
