@@ -159,6 +159,8 @@ pub struct Event {
     pub offset: u64,
     /// When it happened, where recorded.
     pub time: Option<Timestamp>,
+    /// Whether what was recorded cannot be, and `time` is the nearest that can.
+    pub time_adjusted: bool,
     /// Envoy's running count of bytes before this event, both ways together, plus one.
     ///
     /// Streamed traces of Envoy 1.37 and later only.
@@ -235,6 +237,8 @@ pub enum Part {
         payload: Bytes,
         /// Envoy kept only the first of them.
         truncated: bool,
+        /// They were recorded as a string, which cannot hold every byte.
+        as_string: bool,
     },
     /// Trailer fields.
     Trailers(Vec<Field>),

@@ -43,6 +43,8 @@ pub enum Kind {
     ConversionFailed,
     /// Envoy's running count says what cannot be.
     ImpossibleCount,
+    /// A datagram is larger than an IP packet, and shown as several.
+    OversizedDatagram,
     /// An end of a connection has no address that a packet can carry.
     StandInAddress,
     /// An event has no time of its own.
@@ -60,7 +62,7 @@ impl Kind {
         let are = if bytes == 1 { "byte is" } else { "bytes are" };
         match self {
             Self::Empty => {
-                f.write_str("the trace is empty: Envoy writes it when the connection ends")
+                f.write_str("the input is empty: Envoy writes a trace when its connection ends")
             }
             Self::NoEvents => {
                 f.write_str("the trace holds no event, so the capture has no packets")
@@ -104,11 +106,13 @@ impl Kind {
                     "{count} direction{s} truncated at the tap's limit: what followed in {them} is not in the trace"
                 )
             }
-            Self::StandInAddress => write!(
-                f,
-                "{count} stand-in address{}",
-                if count == 1 { "" } else { "es" }
-            ),
+            Self::OversizedDatagram => {
+                write!(
+                    f,
+                    "{count} datagram{s} larger than an IP packet: shown as several"
+                )
+            }
+            Self::StandInAddress => write!(f, "{count} connection{s} with stand-in addresses"),
             Self::StandInTime => write!(
                 f,
                 "{count} event{s} without a time: stand-in times, 1 µs apart"
@@ -138,6 +142,7 @@ impl Kind {
                 Some("let the tap write JSON_BODY_AS_BYTES or one of the PROTO formats")
             }
             Self::ConversionFailed
+            | Self::OversizedDatagram
             | Self::Empty
             | Self::NoEvents
             | Self::LostEvents

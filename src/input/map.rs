@@ -67,15 +67,15 @@ impl Map {
                 // The kernel rounds the end up to a whole page and wants the start at one.
                 // RELEASE_EVERY is a multiple of every page size in use.
                 let end = cursor / RELEASE_EVERY * RELEASE_EVERY;
+                // The event that lies across the end is read once more behind it, and the kernel maps
+                // what it has around a page, up to 2 MiB. So each stretch is given back twice: without
+                // that, half of the file stayed.
+                let start = released.saturating_sub(RELEASE_EVERY);
                 // SAFETY: MADV_DONTNEED on a private file mapping that was never written to drops
                 // clean pages only. A slice that is still held reads the same bytes from the file
                 // again, so no reference is left dangling.
                 let advised = unsafe {
-                    map.unchecked_advise_range(
-                        UncheckedAdvice::DontNeed,
-                        *released,
-                        end - *released,
-                    )
+                    map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start)
                 };
                 // Advice that the kernel does not take costs memory, not correctness.
                 drop(advised);

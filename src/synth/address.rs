@@ -72,10 +72,10 @@ impl fmt::Display for StandIn {
             Direction::Read => "remote",
         };
         match &self.recorded {
-            Some(recorded) => write!(f, "{} stands for {side} {recorded}", self.address),
+            Some(recorded) => write!(f, "{} for the {side} {recorded}", self.address),
             None => write!(
                 f,
-                "{} stands for the {side} address, which the trace lacks",
+                "{} for the {side} one, which is not recorded",
                 self.address
             ),
         }
@@ -127,7 +127,8 @@ impl AddressBook {
         }
     }
 
-    /// The endpoints that the packets of `connection` carry, and which of them stand for another.
+    /// The endpoints that the packets of `connection` carry, and which of them stand for another that
+    /// the user has given no address for.
     pub(super) fn place(
         &mut self,
         trace: TraceId,
@@ -152,20 +153,28 @@ impl AddressBook {
             }
             self.taken.insert(endpoints, trace);
         }
-        let stand_in = |side, recorded: &Option<Endpoint>, address| {
-            let carried = match recorded {
-                Some(Endpoint::Ip(_, port)) => *port != 0,
-                _ => false,
-            };
-            (!carried).then(|| StandIn {
+        let stand_in = |side, recorded: &Option<Endpoint>, given: Option<Given>, address| {
+            let carried = matches!(recorded, Some(Endpoint::Ip(_, port)) if *port != 0);
+            // What the user has said needs no telling.
+            (!carried && given.is_none()).then(|| StandIn {
                 side,
                 address,
                 recorded: recorded.clone(),
             })
         };
         let stand_ins = [
-            stand_in(Direction::Write, &connection.local, endpoints.local),
-            stand_in(Direction::Read, &connection.remote, endpoints.remote),
+            stand_in(
+                Direction::Write,
+                &connection.local,
+                self.local,
+                endpoints.local,
+            ),
+            stand_in(
+                Direction::Read,
+                &connection.remote,
+                self.remote,
+                endpoints.remote,
+            ),
         ];
         (endpoints, stand_ins.into_iter().flatten().collect())
     }

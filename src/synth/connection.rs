@@ -20,6 +20,15 @@ pub(super) enum Flow {
     Over,
 }
 
+/// Where and when something was recorded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct When {
+    pub(super) offset: u64,
+    pub(super) time: Option<Timestamp>,
+    /// Whether the recorded time cannot be, and this is the nearest that can.
+    pub(super) adjusted: bool,
+}
+
 /// What is known of a connection.
 #[derive(Debug)]
 pub(super) struct Tracked {
@@ -94,10 +103,16 @@ impl Tracked {
         let Event {
             offset,
             time,
+            time_adjusted: adjusted,
             seq_num,
             what,
             ..
         } = event;
+        let when = When {
+            offset,
+            time,
+            adjusted,
+        };
         let seq = seq_num.map(NonZeroU64::get);
         match what {
             What::Begin(form) => self.resumed = form == Form::Buffered && self.last.is_some(),
@@ -115,7 +130,7 @@ impl Tracked {
                 }
                 self.resumed = false;
                 self.settle(seq, offset, cx)?;
-                let time = self.stamp(time, offset, cx);
+                let time = self.stamp(when, cx);
                 self.expected = seq.map(|seq| seq.saturating_add(payload.len() as u64));
                 self.as_string = as_string;
                 // Where Envoy counts, the next event tells whether its length is right.
@@ -139,7 +154,7 @@ impl Tracked {
             What::Closed => {
                 // Envoy's count at the end is one more than that of an event there.
                 self.settle(seq.map(|seq| seq.saturating_sub(1)), offset, cx)?;
-                let time = self.stamp(time, offset, cx);
+                let time = self.stamp(when, cx);
                 self.open(time, None, offset, cx)?;
                 self.close(time, true, cx)?;
                 return Ok(Flow::Over);
@@ -196,35 +211,42 @@ impl Tracked {
         Ok(())
     }
 
-    /// Takes the connection's endpoints, which a trace may tell late, or more than once.
+    /// Takes the connection's endpoints, which a trace may tell late, or more than once, or in part.
     pub(super) fn connection<E>(
         &mut self,
         told: Connection,
         cx: &mut Context<'_, E>,
     ) -> Result<(), E> {
-        if told.is_empty() || told == self.connection {
+        if told.is_empty() {
             return Ok(());
         }
-        // Packets that are written keep their addresses, so from here on it is another stream.
-        if self.wire.is_some() {
-            self.restart(cx)?;
-            self.connection = Connection::default();
-        }
-        self.connection = Connection {
+        let known = &self.connection;
+        let told = Connection {
             transport: told.transport,
-            local: told.local.or_else(|| self.connection.local.take()),
-            remote: told.remote.or_else(|| self.connection.remote.take()),
+            local: told.local.or_else(|| known.local.clone()),
+            remote: told.remote.or_else(|| known.remote.clone()),
         };
+        if told == *known {
+            return Ok(());
+        }
+        if self.resumed {
+            self.restart(cx)?;
+        } else if let (Some(_), Some(last)) = (&self.wire, self.last) {
+            // Packets that are written keep their addresses, so from here on it is another stream.
+            self.close(last, false, cx)?;
+            self.wire = None;
+        }
+        self.connection = told;
         Ok(())
     }
 
     /// The time of an event, or the one that stands for it.
-    pub(super) fn stamp<E>(
-        &mut self,
-        time: Option<Timestamp>,
-        offset: u64,
-        cx: &mut Context<'_, E>,
-    ) -> Timestamp {
+    pub(super) fn stamp<E>(&mut self, when: When, cx: &mut Context<'_, E>) -> Timestamp {
+        let When {
+            offset,
+            time,
+            adjusted,
+        } = when;
         let time = match (time, self.recorded) {
             (Some(time), _) => {
                 self.recorded = Some(time);
@@ -241,7 +263,7 @@ impl Tracked {
                 }
             }
         };
-        if time > cx.shared.options.latest {
+        if adjusted || time > cx.shared.options.latest {
             self.note(Kind::TimeAdjusted, offset, 0, String::new(), cx);
         }
         let time = time.min(cx.shared.options.latest);
@@ -334,6 +356,14 @@ impl Tracked {
             ..
         } = data;
         self.open(time, Some((direction, &payload)), offset, cx)?;
+        if let Some(Wire {
+            endpoints,
+            carrier: Carrier::Udp,
+        }) = &self.wire
+            && original_len > frame::max_udp_payload(endpoints)
+        {
+            self.note(Kind::OversizedDatagram, offset, 0, String::new(), cx);
+        }
         let Some(Wire { endpoints, carrier }) = &mut self.wire else {
             return Ok(());
         };
@@ -396,8 +426,9 @@ impl Tracked {
             return Ok(());
         }
         let (endpoints, stand_ins) = cx.shared.addresses.place(self.id, &self.connection);
-        for stand_in in stand_ins {
-            self.note(Kind::StandInAddress, offset, 0, stand_in.to_string(), cx);
+        if !stand_ins.is_empty() {
+            let detail: Vec<_> = stand_ins.iter().map(ToString::to_string).collect();
+            self.note(Kind::StandInAddress, offset, 0, detail.join(", "), cx);
         }
         let (told, evidence) = protocol::role(&self.connection, first);
         let role = cx.shared.options.role.unwrap_or(told);
@@ -406,6 +437,7 @@ impl Tracked {
             Handshake::Always => true,
             Handshake::Never => false,
         };
+        let ordinal = cx.shared.opened;
         cx.shared.opened += 1;
         if first.is_some_and(|(_, bytes)| protocol::protocol(bytes) == Some(Protocol::Http2)) {
             let server = match role {
@@ -431,7 +463,8 @@ impl Tracked {
         }
         // Different connections, different numbers; the same one, always the same.
         let ports = u64::from(endpoints.local.port()) << 16 | u64::from(endpoints.remote.port());
-        let seed = mix(self.id.0 ^ mix(ports));
+        // Opened again on the same ports, too, or its first bytes would pass for the old one's.
+        let seed = mix(self.id.0 ^ mix(ports ^ mix(ordinal)));
         let limit = frame::max_tcp_payload(&endpoints);
         let mss = cx.shared.options.mss.unwrap_or(limit);
         let mut conversation = Conversation::new(seed, mss, limit, handshake.then_some(role));
@@ -463,7 +496,7 @@ impl Tracked {
 }
 
 /// Whether a string holds, or must have lost, bytes that are not UTF-8.
-fn cannot_be_a_string(payload: &[u8]) -> bool {
+pub(super) fn cannot_be_a_string(payload: &[u8]) -> bool {
     std::str::from_utf8(payload).is_err() || protocol::protocol(payload) == Some(Protocol::Http2)
 }
 

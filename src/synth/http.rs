@@ -12,7 +12,7 @@ use crate::event::{Connection, Direction, Http, Part, Side, Timestamp, TraceId};
 use crate::notice::{Kind, Notice};
 
 use super::Context;
-use super::connection::Tracked;
+use super::connection::{Tracked, When, cannot_be_a_string};
 use super::http2::{Http2, Stream};
 
 /// How long a connection may be silent between two exchanges and still be the same, in nanoseconds.
@@ -91,8 +91,7 @@ impl Exchanges {
     pub(super) fn event<E>(
         &mut self,
         id: TraceId,
-        offset: u64,
-        time: Option<Timestamp>,
+        when: When,
         http: Http,
         cx: &mut Context<'_, E>,
     ) -> Result<(), E> {
@@ -101,25 +100,13 @@ impl Exchanges {
                 self.open.insert(id, Exchange::new(id, connection));
             }
             Http::Part { side, part, last } => {
-                if let Part::Body {
-                    truncated: true, ..
-                } = part
-                {
-                    let (kind, trace) = (Kind::TruncatedUnknown, Some(id));
-                    cx.notices.add(Notice {
-                        kind,
-                        offset,
-                        trace,
-                        bytes: 0,
-                        detail: String::new(),
-                    });
-                }
+                note_losses(id, when.offset, &part, cx);
                 let exchange = self
                     .open
                     .entry(id)
                     .or_insert_with(|| Exchange::new(id, None));
-                let session = session(&mut self.sessions, exchange, id, time, cx)?;
-                session.part(exchange, (offset, time), (side, &part, last), cx)?;
+                let session = session(&mut self.sessions, exchange, id, when.time, cx)?;
+                session.part(exchange, when, (side, &part, last), cx)?;
             }
             Http::End => {
                 self.open.remove(&id);
@@ -139,12 +126,19 @@ impl Exchanges {
             // A streamed trace has no event for the end of a message; its own end is that.
             for side in [Side::Request, Side::Response] {
                 if whole && *exchange.progress(side) == Progress::Open {
+                    let (payload, truncated, as_string) = (Bytes::new(), false, false);
                     let end = Part::Body {
-                        payload: Bytes::new(),
-                        truncated: false,
+                        payload,
+                        truncated,
+                        as_string,
                     };
                     let time = session.tracked.last();
-                    session.part(&mut exchange, (0, time), (side, &end, true), cx)?;
+                    let when = When {
+                        offset: 0,
+                        time,
+                        adjusted: false,
+                    };
+                    session.part(&mut exchange, when, (side, &end, true), cx)?;
                 }
             }
         }
@@ -154,6 +148,34 @@ impl Exchanges {
             session.tracked.finish(cx)?;
         }
         Ok(())
+    }
+}
+
+/// Tells what of a part Envoy did not record.
+fn note_losses<E>(id: TraceId, offset: u64, part: &Part, cx: &mut Context<'_, E>) {
+    let Part::Body {
+        payload,
+        truncated,
+        as_string,
+    } = part
+    else {
+        return;
+    };
+    let lossy = *as_string && cannot_be_a_string(payload);
+    for (kind, told) in [
+        (Kind::TruncatedUnknown, *truncated),
+        (Kind::LossyString, lossy),
+    ] {
+        if told {
+            let trace = Some(id);
+            cx.notices.add(Notice {
+                kind,
+                offset,
+                trace,
+                bytes: 0,
+                detail: String::new(),
+            });
+        }
     }
 }
 
@@ -202,11 +224,11 @@ impl Session {
     fn part<E>(
         &mut self,
         exchange: &mut Exchange,
-        (offset, time): (u64, Option<Timestamp>),
+        when: When,
         (side, part, last): (Side, &Part, bool),
         cx: &mut Context<'_, E>,
     ) -> Result<(), E> {
-        let time = self.tracked.stamp(time, offset, cx);
+        let time = self.tracked.stamp(when, cx);
         let mut sent = Vec::new();
         if self.span.is_none() {
             self.tracked.connection(exchange.connection.clone(), cx)?;
@@ -231,7 +253,8 @@ impl Session {
                 Side::Request => Direction::Read,
                 Side::Response => Direction::Write,
             };
-            self.tracked.send(offset, time, direction, payload, cx)?;
+            self.tracked
+                .send(when.offset, time, direction, payload, cx)?;
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use crate::notice::Notices;
 use crate::protocol::Role;
 
 use address::AddressBook;
-use connection::{Flow, Tracked};
+use connection::{Flow, Tracked, When};
 use http::Exchanges;
 
 pub use address::Given;
@@ -164,23 +164,15 @@ impl Synthesizer {
             notices,
             out,
         };
-        let Event {
-            trace: id,
-            offset,
-            time,
-            seq_num,
-            what,
-        } = event;
-        if let What::Http(http) = what {
-            return self.exchanges.event(id, offset, time, http, cx);
+        let id = event.trace;
+        if let What::Http(http) = event.what {
+            let when = When {
+                offset: event.offset,
+                time: event.time,
+                adjusted: event.time_adjusted,
+            };
+            return self.exchanges.event(id, when, http, cx);
         }
-        let event = Event {
-            trace: id,
-            offset,
-            time,
-            seq_num,
-            what,
-        };
         let tracked = self.tracked.entry(id).or_insert_with(|| Tracked::new(id));
         if tracked.event(event, cx)? == Flow::Over {
             self.tracked.remove(&id);

@@ -10,7 +10,6 @@ use crate::event::{
     self, Connection, Direction, Endpoint, Event, Field, Form, Http, Side, Timestamp, TraceId,
     Transport, What,
 };
-use crate::notice::{Kind, Notice, Notices};
 
 use super::detect::Generation;
 use super::element::{Element, Part, Value};
@@ -62,11 +61,7 @@ impl Decoder {
     }
 
     /// Takes an element; what comes of it stands in `ready`.
-    pub(super) fn element(
-        &mut self,
-        element: Element,
-        notices: &mut Notices,
-    ) -> Result<(), Damage> {
+    pub(super) fn element(&mut self, element: Element) -> Result<(), Damage> {
         let offset = element.offset;
         match element.value {
             Value::Begin(form) => {
@@ -87,69 +82,65 @@ impl Decoder {
                         connection(message.local_address, message.remote_address)
                     }
                 };
-                self.push(offset, None, None, What::Connection(connection));
+                self.push(offset, Time::default(), None, What::Connection(connection));
             }
-            Value::Event(bytes) => self.event(bytes, offset, notices)?,
+            Value::Event(bytes) => self.event(bytes, offset)?,
             Value::Truncated(direction, true) => {
-                self.push(offset, None, None, What::Truncated(direction));
+                self.push(offset, Time::default(), None, What::Truncated(direction));
             }
             Value::Truncated(_, false) => {}
-            Value::HttpBuffered(bytes) => self.http_buffered(bytes, offset, notices)?,
+            Value::HttpBuffered(bytes) => self.http_buffered(bytes, offset)?,
             Value::HttpSegment(bytes) => {
                 let segment =
                     decode::<tap::HttpStreamedTraceSegment>(bytes, Part::HttpSegment, offset)?;
                 self.trace = TraceId(segment.trace_id);
                 if let Some((side, part)) = segment.message_piece.map(http_piece) {
-                    self.http(
-                        offset,
-                        None,
-                        Http::Part {
-                            side,
-                            part,
-                            last: false,
-                        },
-                    );
+                    let last = false;
+                    self.http(offset, Time::default(), Http::Part { side, part, last });
                 }
             }
         }
         Ok(())
     }
 
-    fn push(
-        &mut self,
-        offset: u64,
-        time: Option<Timestamp>,
-        seq_num: Option<NonZeroU64>,
-        what: What,
-    ) {
-        let trace = self.trace;
+    fn push(&mut self, offset: u64, time: Time, seq_num: Option<NonZeroU64>, what: What) {
         if !self.begun {
             self.begun = true;
-            let what = What::Begin(self.form);
-            self.ready.push_back(Event {
-                trace,
-                offset,
-                time: None,
-                seq_num: None,
-                what,
-            });
+            let begin = self.tell(offset, Time::default(), None, What::Begin(self.form));
+            self.ready.push_back(begin);
         }
-        self.ready.push_back(Event {
-            trace,
-            offset,
-            time,
-            seq_num,
-            what,
-        });
+        let event = self.tell(offset, time, seq_num, what);
+        self.ready.push_back(event);
     }
 
-    fn event(&mut self, bytes: Bytes, offset: u64, notices: &mut Notices) -> Result<(), Damage> {
+    const fn tell(
+        &self,
+        offset: u64,
+        time: Time,
+        seq_num: Option<NonZeroU64>,
+        what: What,
+    ) -> Event {
+        let Time {
+            time,
+            adjusted: time_adjusted,
+        } = time;
+        Event {
+            trace: self.trace,
+            offset,
+            time,
+            time_adjusted,
+            seq_num,
+            what,
+        }
+    }
+
+    fn event(&mut self, bytes: Bytes, offset: u64) -> Result<(), Damage> {
         let (timestamp, seq_num, what) = match self.generation {
             Generation::Tap => {
                 let event = decode::<tap::SocketEvent>(bytes, Part::Event, offset)?;
                 if let Some(told) = event.connection {
                     let told = connection(told.local_address, told.remote_address);
-                    self.push(offset, None, None, What::Connection(told));
+                    self.push(offset, Time::default(), None, What::Connection(told));
                 }
                 (
                     event.timestamp,
@@ -162,7 +153,7 @@ impl Decoder {
                 (event.timestamp, 0, capture_event(event.event_selector))
             }
         };
-        let time = self.time(timestamp, offset, notices);
+        let time = Time::of(timestamp);
         // Buffered traces do not count, and say so with a 0 in JSON.
         let seq_num = NonZeroU64::new(seq_num).filter(|_| self.form == Form::Streamed);
         self.push(offset, time, seq_num, what);
@@ -170,45 +161,34 @@ impl Decoder {
     }
 }
 
-impl Decoder {
-    fn time(
-        &self,
-        time: Option<tap::Timestamp>,
-        offset: u64,
-        notices: &mut Notices,
-    ) -> Option<Timestamp> {
-        let time = time?;
-        let (timestamp, adjusted) = Timestamp::from_parts(time.seconds, time.nanos);
-        if adjusted {
-            notices.add(Notice {
-                kind: Kind::TimeAdjusted,
-                offset,
-                trace: Some(self.trace),
-                bytes: 0,
-                detail: format!("{} s and {} ns", time.seconds, time.nanos),
-            });
-        }
-        Some(timestamp)
-    }
+/// A recorded time, and whether it had to be adjusted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Time {
+    time: Option<Timestamp>,
+    adjusted: bool,
+}
 
-    fn http(&mut self, offset: u64, time: Option<Timestamp>, http: Http) {
-        let what = What::Http(http);
-        self.ready.push_back(Event {
-            trace: self.trace,
-            offset,
-            time,
-            seq_num: None,
-            what,
-        });
+impl Time {
+    fn of(recorded: Option<tap::Timestamp>) -> Self {
+        let Some(recorded) = recorded else {
+            return Self::default();
+        };
+        let (time, adjusted) = Timestamp::from_parts(recorded.seconds, recorded.nanos);
+        Self {
+            time: Some(time),
+            adjusted,
+        }
+    }
+}
+
+impl Decoder {
+    fn http(&mut self, offset: u64, time: Time, http: Http) {
+        let event = self.tell(offset, time, None, What::Http(http));
+        self.ready.push_back(event);
     }
 
     /// Takes a whole exchange apart.
-    fn http_buffered(
-        &mut self,
-        bytes: Bytes,
-        offset: u64,
-        notices: &mut Notices,
-    ) -> Result<(), Damage> {
+    fn http_buffered(&mut self, bytes: Bytes, offset: u64) -> Result<(), Damage> {
         let exchange = decode::<tap::HttpBufferedTrace>(bytes, Part::HttpBuffered, offset)?;
         // Only the file's name holds an id. Within an input, a running number tells them apart.
         self.trace = TraceId(self.exchanges);
@@ -216,15 +196,14 @@ impl Decoder {
         let downstream = exchange
             .downstream_connection
             .map(|told| connection(told.local_address, told.remote_address));
-        self.http(offset, None, Http::Begin(downstream));
+        self.http(offset, Time::default(), Http::Begin(downstream));
         let sides = [
             (Side::Request, exchange.request),
             (Side::Response, exchange.response),
         ];
         for (side, message) in sides {
             let Some(message) = message else { continue };
-            // Body and trailers have no time of their own.
-            let time = self.time(message.headers_received_time, offset, notices);
+            let mut time = Time::of(message.headers_received_time);
             let mut parts = vec![event::Part::Headers(fields(message.headers))];
             parts.extend(message.body.map(http_body));
             if !message.trailers.is_empty() {
@@ -232,18 +211,13 @@ impl Decoder {
             }
             let count = parts.len();
             for (i, part) in parts.into_iter().enumerate() {
-                self.http(
-                    offset,
-                    time,
-                    Http::Part {
-                        side,
-                        part,
-                        last: i + 1 == count,
-                    },
-                );
+                let last = i + 1 == count;
+                self.http(offset, time, Http::Part { side, part, last });
+                // Body and trailers have no time of their own, so there is nothing wrong with it.
+                time.adjusted = false;
             }
         }
-        self.http(offset, None, Http::End);
+        self.http(offset, Time::default(), Http::End);
         Ok(())
     }
 }
@@ -269,8 +243,16 @@ fn http_piece(piece: tap::http_streamed_trace_segment::MessagePiece) -> (Side, e
 }
 
 fn http_body(body: tap::Body) -> event::Part {
-    let (payload, truncated) = bytes_of(body);
-    event::Part::Body { payload, truncated }
+    let Body {
+        payload,
+        truncated,
+        as_string,
+    } = Body::of(body);
+    event::Part::Body {
+        payload,
+        truncated,
+        as_string,
+    }
 }
 
 fn fields(headers: Vec<tap::HeaderValue>) -> Vec<Field> {
@@ -286,12 +268,29 @@ fn fields(headers: Vec<tap::HeaderValue>) -> Vec<Field> {
     headers.into_iter().map(field).collect()
 }
 
-/// A body's bytes, in whichever field they are, and whether Envoy cut them.
-fn bytes_of(body: tap::Body) -> (Bytes, bool) {
-    use tap::body::BodyType;
-    match body.body_type {
-        Some(BodyType::AsBytes(bytes) | BodyType::AsString(bytes)) => (bytes, body.truncated),
-        None => (Bytes::new(), body.truncated),
+/// A body's bytes, in whichever field they are.
+#[derive(Default)]
+struct Body {
+    payload: Bytes,
+    /// Whether Envoy cut them.
+    truncated: bool,
+    as_string: bool,
+}
+
+impl Body {
+    fn of(body: tap::Body) -> Self {
+        use tap::body::BodyType;
+        let truncated = body.truncated;
+        let (payload, as_string) = match body.body_type {
+            Some(BodyType::AsBytes(bytes)) => (bytes, false),
+            Some(BodyType::AsString(bytes)) => (bytes, true),
+            None => (Bytes::new(), false),
+        };
+        Self {
+            payload,
+            truncated,
+            as_string,
+        }
     }
 }
 
@@ -313,11 +312,11 @@ fn tap_event(event: Option<tap::socket_event::EventSelector>) -> What {
         Some(EventSelector::Closed(_)) => return What::Closed,
         None => return What::Nothing,
     };
-    use tap::body::BodyType;
-    let as_string = body
-        .as_ref()
-        .is_some_and(|body| matches!(body.body_type, Some(BodyType::AsString(_))));
-    let (payload, truncated) = body.map(bytes_of).unwrap_or_default();
+    let Body {
+        payload,
+        truncated,
+        as_string,
+    } = body.map(Body::of).unwrap_or_default();
     What::Data {
         direction,
         payload,

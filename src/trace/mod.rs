@@ -112,7 +112,7 @@ impl Reader {
             match step {
                 Step::Item(element) => {
                     self.recognised = true;
-                    source.decoder.element(element, notices)?;
+                    source.decoder.element(element)?;
                 }
                 Step::More => return Ok(Step::More),
                 Step::End if self.recognised => return Ok(Step::End),
