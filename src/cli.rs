@@ -3,12 +3,13 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use capture2pcap::capture::{self, DEFAULT_SNAPLEN, Precision, Target};
-use capture2pcap::convert::{Options, Source};
+use capture2pcap::capture::{self, DEFAULT_SNAPLEN, Precision};
+use capture2pcap::convert::Options;
 use capture2pcap::event::Timestamp;
 use capture2pcap::protocol::Role;
 use capture2pcap::synth::{self, Given, Handshake};
 use capture2pcap::trace::Encoding;
+use clap::error::ErrorKind;
 use clap::{ArgAction, Parser, ValueEnum};
 
 /// Turn the tap traces that Envoy records into captures that Wireshark opens
@@ -20,24 +21,31 @@ use clap::{ArgAction, Parser, ValueEnum};
         Envoy's tap extension (once capture) records what a connection read and wrote, decrypted. \
         capture2pcap reads its traces in every encoding and of every release since 1.7, and writes them \
         as packets: Ethernet, IPv4 or IPv6, TCP, with the original addresses, ports and times.",
+    override_usage = "capture2pcap [OPTIONS] INPUT OUTPUT\n       \
+        capture2pcap [OPTIONS] INPUT... DIRECTORY",
     after_help = "Example:\n  capture2pcap path_0.pb path_0.pcap\n  \
         tshark -r path_0.pcap -d tcp.port==10000,http2 -P",
     max_term_width = 100
 )]
 pub(crate) struct Args {
-    /// The trace; `-` for standard input
-    #[arg(value_name = "INPUT", required_unless_present = "generate")]
-    input: Option<OsString>,
-
-    /// The capture; `-` for standard output
+    /// The traces, and last the capture; - for standard input and output
     ///
-    /// An existing file is replaced once the new capture is whole; a device, FIFO or socket is written
+    /// The last is a folder for captures, one a trace, when it is a folder already, ends in /, or when
+    /// there are several traces or a folder of them. A folder is searched, with all below it, for files
+    /// that end in .pb, .pb_length_delimited, .pb_text or .json.
+    ///
+    /// A capture that exists is replaced once the new one is whole; a device, FIFO or socket is written
     /// in place.
-    #[arg(value_name = "OUTPUT", required_unless_present = "generate")]
-    output: Option<OsString>,
+    #[arg(value_name = "PATH", required_unless_present_any = ["generate"])]
+    paths: Vec<OsString>,
 
     /// Resolution of the packets' times; micro rounds to the nearest
-    #[arg(long, value_name = "PRECISION", default_value = "micro")]
+    #[arg(
+        long,
+        value_name = "micro|nano",
+        default_value = "micro",
+        hide_possible_values = true
+    )]
     time_stamp_precision: PrecisionArg,
 
     /// Same as --time-stamp-precision nano
@@ -53,7 +61,7 @@ pub(crate) struct Args {
     snaplen: u32,
 
     /// The largest TCP payload of a frame in bytes [default: what one IP packet holds]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_535))]
     mss: Option<u32>,
 
     /// Open connections with SYN, SYN-ACK, ACK and close them with FINs
@@ -62,7 +70,8 @@ pub(crate) struct Args {
     /// only what was recorded. Without a value: always.
     #[arg(
         long,
-        value_name = "WHEN",
+        value_name = "auto|always|never",
+        hide_possible_values = true,
         num_args = 0..=1,
         require_equals = true,
         default_value = "auto",
@@ -72,8 +81,13 @@ pub(crate) struct Args {
 
     /// The trace's encoding
     ///
-    /// auto reads it from the content, and from INPUT's extension where that leaves a choice.
-    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    /// auto reads it from the content, and from the file's extension where that leaves a choice.
+    #[arg(
+        long,
+        value_name = "auto|binary|delimited|text|json",
+        default_value = "auto",
+        hide_possible_values = true
+    )]
     input_format: InputFormat,
 
     /// Stand-in for a local address that the trace lacks [default: one for documentation]
@@ -85,7 +99,7 @@ pub(crate) struct Args {
     remote: Option<Given>,
 
     /// Which side of the connection the tap sat on [default: told from the trace]
-    #[arg(long, value_name = "SIDE")]
+    #[arg(long, value_name = "downstream|upstream", hide_possible_values = true)]
     role: Option<RoleArg>,
 
     /// First time of a trace that records none: RFC 3339, or now [default: 1970-01-01T00:00:00Z]
@@ -98,6 +112,20 @@ pub(crate) struct Args {
     #[arg(long)]
     strict: bool,
 
+    /// Take traces from a list, one a line; - for standard input
+    ///
+    /// They come behind those on the command line, whose last is the folder for captures.
+    #[arg(long, value_name = "FILE")]
+    files_from: Option<PathBuf>,
+
+    /// The list of --files-from is separated by NUL, as find -print0 writes it
+    #[arg(short = '0', requires = "files_from")]
+    null: bool,
+
+    /// Threads for many traces [default: one a core]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    jobs: Option<u32>,
+
     /// Print errors only
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
@@ -107,7 +135,12 @@ pub(crate) struct Args {
     verbose: bool,
 
     /// Print the man page or a completion script
-    #[arg(long, value_name = "WHAT", exclusive = true)]
+    #[arg(
+        long,
+        value_name = "man|bash|zsh|fish|powershell",
+        hide_possible_values = true,
+        exclusive = true
+    )]
     generate: Option<Generate>,
 }
 
@@ -166,20 +199,49 @@ pub(crate) enum Verbosity {
 #[derive(Debug)]
 pub(crate) enum Command {
     Generate(Generate),
-    Convert {
-        source: Source,
-        target: Target,
-        options: Box<Options>,
-        verbosity: Verbosity,
-    },
+    Convert(Box<Request>),
+}
+
+/// Traces to convert, and how.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) inputs: Vec<OsString>,
+    pub(crate) output: OsString,
+    pub(crate) list: Option<List>,
+    pub(crate) options: Options,
+    /// How many threads convert many traces; none: one a core.
+    pub(crate) jobs: Option<usize>,
+    pub(crate) verbosity: Verbosity,
+}
+
+/// A file that names more inputs.
+#[derive(Debug)]
+pub(crate) struct List {
+    pub(crate) path: PathBuf,
+    /// The byte between two names.
+    pub(crate) separator: u8,
 }
 
 impl Args {
     /// Resolves what was typed into what it means.
-    pub(crate) fn resolve(self) -> Command {
-        let (Some(input), Some(output)) = (self.input, self.output) else {
-            return Command::Generate(self.generate.unwrap_or(Generate::Man));
+    ///
+    /// # Errors
+    /// When something is missing that only the rest tells to be needed.
+    pub(crate) fn resolve(mut self) -> Result<Command, clap::Error> {
+        if let Some(what) = self.generate {
+            return Ok(Command::Generate(what));
+        }
+        let missing = |what: &str| {
+            use clap::CommandFactory as _;
+            Self::command().error(
+                ErrorKind::MissingRequiredArgument,
+                format!("{what} is missing"),
+            )
         };
+        let output = self.paths.pop().ok_or_else(|| missing("INPUT"))?;
+        if self.paths.is_empty() && self.files_from.is_none() {
+            return Err(missing("OUTPUT"));
+        }
         let precision = match (self.nano, self.time_stamp_precision) {
             (true, _) | (false, PrecisionArg::Nano) => Precision::Nano,
             (false, PrecisionArg::Micro) => Precision::Micro,
@@ -219,20 +281,18 @@ impl Args {
             (_, true) => Verbosity::Verbose,
             _ => Verbosity::Normal,
         };
-        Command::Convert {
-            source: if input == "-" {
-                Source::Stdin
-            } else {
-                Source::File(PathBuf::from(input))
-            },
-            target: if output == "-" {
-                Target::Stdout
-            } else {
-                Target::File(PathBuf::from(output))
-            },
-            options: Box::new(options),
+        let list = self.files_from.map(|path| List {
+            path,
+            separator: if self.null { 0 } else { b'\n' },
+        });
+        Ok(Command::Convert(Box::new(Request {
+            inputs: self.paths,
+            output,
+            list,
+            options,
+            jobs: self.jobs.map(|jobs| jobs as usize),
             verbosity,
-        }
+        })))
     }
 }
 
@@ -249,7 +309,9 @@ fn snaplen(text: &str) -> Result<u32, String> {
 fn start(text: &str) -> Result<Timestamp, String> {
     let time = match text {
         "now" => jiff::Timestamp::now(),
-        _ => text.parse().map_err(|error| format!("{error}"))?,
+        _ => text
+            .parse()
+            .map_err(|_| "not a time like 2024-05-01T12:00:00Z, nor now")?,
     };
     let nanos = u64::try_from(time.as_nanosecond()).map_err(|_| "before 1970 or after 2554")?;
     Ok(Timestamp::from_nanos(nanos))

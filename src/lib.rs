@@ -16,6 +16,7 @@
 //! What the rooms notice on the way, lost bytes above all, goes into [`notice`]. [`protocol`] is the one
 //! rule by which all of them tell the protocol and the client's side.
 
+pub mod batch;
 pub mod capture;
 pub mod convert;
 pub mod event;

@@ -1,164 +1,198 @@
-//! The command: parse, call the library, print what there is to say, choose the exit status.
+//! The command: parse, call the library, choose the exit status.
 
 mod cli;
 mod generate;
+mod report;
 
-use std::fmt::Display;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, IsTerminal as _, Read as _};
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Mutex;
 
+use capture2pcap::batch::{self, Job, Plan, PlanError};
 use capture2pcap::capture::Target;
-use capture2pcap::convert::{Failure, Options, Source, Summary, convert};
+use capture2pcap::convert::{Options, Source, convert};
 use capture2pcap::interrupt::Interrupt;
-use capture2pcap::notice::{Notice, Notices};
 use clap::Parser as _;
 
-use cli::{Args, Command, Verbosity};
+use cli::{Args, Command, List, Request};
+use report::Reporter;
 
 /// Something failed, or a damaged trace was converted in part.
 const FAILURE: u8 = 1;
+/// The command line asks for what makes no sense.
+const USAGE: u8 = 2;
 /// What a shell adds to the number of the signal that ended a process.
 const SIGNAL_BASE: u8 = 128;
+/// The extension of captures.
+const EXTENSION: &str = "pcap";
 
 fn main() -> ExitCode {
-    // clap exits with 2 where the usage is wrong.
-    match Args::parse().resolve() {
-        Command::Generate(what) => match generate::generate(what) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+    let code = match Args::parse().resolve() {
+        Ok(Command::Generate(what)) => match generate::generate(what) {
+            Ok(()) => 0,
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Err(error) => {
-                say(&format!("cannot write standard output: {error}"));
-                ExitCode::from(FAILURE)
+                report::say(&format!(
+                    "standard output: cannot write: {}",
+                    report::reason(&error)
+                ));
+                FAILURE
             }
         },
-        Command::Convert {
-            source,
-            target,
-            options,
-            verbosity,
-        } => run(&source, &target, &options, verbosity),
-    }
+        Ok(Command::Convert(request)) => run(*request),
+        Err(error) => error.exit(),
+    };
+    ExitCode::from(code)
 }
 
-fn run(source: &Source, target: &Target, options: &Options, verbosity: Verbosity) -> ExitCode {
-    let name = match source {
-        Source::Stdin => "standard input".to_owned(),
-        Source::File(path) => capture2pcap::shown(path).to_string(),
-    };
-    let mut notices = if verbosity == Verbosity::Verbose {
-        let name = name.clone();
-        Notices::with_listener(move |notice: &Notice| say(&format!("{name}: {notice}")))
-    } else {
-        Notices::default()
-    };
+/// Converts what the request names.
+fn run(request: Request) -> u8 {
+    let Request {
+        mut inputs,
+        output,
+        list,
+        options,
+        jobs,
+        verbosity,
+    } = request;
+    if let Some(list) = list {
+        match read_list(&list) {
+            Ok(listed) => inputs.extend(listed),
+            Err(error) => {
+                let path = capture2pcap::shown(&list.path);
+                report::say(&format!("{path}: cannot read: {}", report::reason(&error)));
+                return FAILURE;
+            }
+        }
+    }
     let interrupt = match Interrupt::install() {
         Ok(interrupt) => interrupt,
         Err(error) => {
-            say(&format!("cannot catch signals: {error}"));
-            return ExitCode::from(FAILURE);
+            report::say(&format!("cannot catch signals: {}", report::reason(&error)));
+            return FAILURE;
         }
     };
-    let summary = match convert(source, target, options, &interrupt, &mut notices) {
-        Ok(summary) => summary,
-        Err(Failure::Trace(error)) => {
-            say(&format!("{name}: {}", reason(&error)));
-            return ExitCode::from(FAILURE);
+    let plan = match batch::plan(&inputs, &output, EXTENSION) {
+        Ok(plan) => plan,
+        Err(PlanError::Stream(why)) => {
+            report::say(why);
+            return USAGE;
         }
-        Err(Failure::Capture(error)) => {
-            let name = match target {
-                Target::Stdout => "standard output".to_owned(),
-                Target::File(path) => capture2pcap::shown(path).to_string(),
-            };
-            say(&format!("{name}: {}", reason(&error)));
-            return ExitCode::from(FAILURE);
+        Err(PlanError::Collision(one, other)) => {
+            let (one, other) = (capture2pcap::shown(&one), capture2pcap::shown(&other));
+            report::say(&format!("{one} and {other} would become the same capture"));
+            return USAGE;
         }
     };
-    if verbosity != Verbosity::Quiet {
-        let mut hints = Vec::new();
-        for tally in notices.tallies() {
-            // Verbose, each of them has been told already.
-            if verbosity == Verbosity::Normal {
-                say(&format!("{name}: {tally}"));
+    let mut reporter = Reporter::new(verbosity);
+    let code = match plan {
+        Plan::One(_, Target::Stdout) if io::stdout().is_terminal() => {
+            report::say("standard output is a terminal, and a capture is no text");
+            report::say_hint("give it a file, or a reader: capture2pcap … - | tshark -r -");
+            return USAGE;
+        }
+        Plan::One(_, Target::File(path)) if path.extension() == Some("pcapng".as_ref()) => {
+            let path = capture2pcap::shown(&path);
+            report::say(&format!("{path}: this version writes pcap, not pcapng"));
+            return USAGE;
+        }
+        Plan::One(source, target) => {
+            one(&source, &target, &options, &interrupt, &mut reporter);
+            reporter.code()
+        }
+        Plan::Many {
+            jobs: conversions,
+            unread,
+        } => {
+            for (path, error) in unread {
+                reporter.unread(&path, &error);
             }
-            hints.extend(tally.first.kind.hint().filter(|hint| !hints.contains(hint)));
+            many(
+                &conversions,
+                jobs.unwrap_or(0),
+                &options,
+                &interrupt,
+                reporter,
+            )
         }
-        hints.into_iter().for_each(say_hint);
-    }
-    let saved = match summary.events {
-        1 => "the event before it is in the capture".to_owned(),
-        n => format!("{n} events before it are in the capture"),
     };
-    if let Some(damage) = &summary.damage {
-        say(&format!("{name}: {damage}; {saved}"));
-    }
-    if let Some(error) = &summary.unread {
-        let error = reason(error);
-        say(&format!("{name}: cannot read on: {error}; {saved}"));
-    }
-    if verbosity == Verbosity::Verbose
-        || (verbosity == Verbosity::Normal && io::stderr().is_terminal())
-    {
-        tell(&name, target, &summary);
-    }
-    let damaged = notices.tallies().any(|tally| tally.first.kind.is_damage());
-    match summary {
-        Summary {
-            signal: Some(signal),
-            ..
-        } => ExitCode::from(SIGNAL_BASE + signal),
-        Summary {
-            damage: None,
-            unread: None,
-            ..
-        } if !damaged => ExitCode::SUCCESS,
-        _ => ExitCode::from(FAILURE),
-    }
+    interrupt
+        .signal()
+        .map_or(code, |signal| SIGNAL_BASE + signal)
 }
 
-/// One line of counts, and the command that opens the capture.
-fn tell(name: &str, target: &Target, summary: &Summary) {
-    let plural = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-    say(&format!(
-        "{name}: {}, {}, {} ({} bytes read, {} written)",
-        plural(summary.connections, "connection"),
-        plural(summary.events, "event"),
-        plural(summary.frames, "packet"),
-        summary.bytes_read,
-        summary.bytes_written,
-    ));
-    if let Target::File(path) = target {
-        say_hint(&open_command(path, &summary.http2_ports));
-    }
+fn one(
+    source: &Source,
+    target: &Target,
+    options: &Options,
+    interrupt: &Interrupt,
+    reporter: &mut Reporter,
+) {
+    let mut notices = reporter.notices(source);
+    let result = convert(source, target, options, interrupt, &mut notices);
+    reporter.finished(source, target, &notices, result);
+    reporter.told(target);
 }
 
-/// The tshark command that shows a capture with its HTTP/2.
-fn open_command(path: &Path, http2_ports: &[u16]) -> String {
-    let name = capture2pcap::shown(path).to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./+,:@%".contains(c);
-    let quoted = match name.chars().all(plain) {
-        true => name,
-        false => format!("'{}'", name.replace('\'', r"'\''")),
+fn many(
+    jobs: &[Job],
+    threads: usize,
+    options: &Options,
+    interrupt: &Interrupt,
+    mut reporter: Reporter,
+) -> u8 {
+    let mut folders: Vec<_> = jobs.iter().filter_map(|job| job.capture.parent()).collect();
+    folders.dedup();
+    for folder in folders {
+        if let Err(error) = fs::create_dir_all(folder) {
+            reporter.unmade(folder, &error);
+            return reporter.code();
+        }
+    }
+    reporter.expect(jobs.len() as u64);
+    let reporter = Mutex::new(reporter);
+    let lock = || {
+        reporter
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     };
-    let ports: String = http2_ports
-        .iter()
-        .map(|port| format!(" -d tcp.port=={port},http2"))
-        .collect();
-    format!("tshark -r {quoted}{ports}")
+    let done = batch::run(jobs, threads, |job| {
+        if interrupt.signal().is_some() {
+            return;
+        }
+        let source = Source::File(job.trace.clone());
+        let target = Target::File(job.capture.clone());
+        let mut notices = lock().notices(&source);
+        let result = convert(&source, &target, options, interrupt, &mut notices);
+        lock().finished(&source, &target, &notices, result);
+    });
+    if let Err(error) = done {
+        report::say(&format!("cannot start threads: {error}"));
+        return FAILURE;
+    }
+    let mut reporter = reporter
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    reporter.summary(jobs.len() as u64);
+    reporter.code()
 }
 
-/// What went wrong and why, without the numbers that only programmers know.
-fn reason(error: &dyn Display) -> String {
-    let text = format!("{error:#}");
-    let system = text.rfind(" (os error ").filter(|_| text.ends_with(')'));
-    text[..system.unwrap_or(text.len())].to_owned()
-}
-
-fn say(message: &str) {
-    // Where even the message cannot be written, the exit status has to do.
-    let _ = writeln!(io::stderr(), "capture2pcap: {message}");
-}
-
-fn say_hint(hint: &str) {
-    let _ = writeln!(io::stderr(), "hint: {hint}");
+/// The inputs that a list names.
+fn read_list(list: &List) -> io::Result<Vec<OsString>> {
+    let mut bytes = Vec::new();
+    if list.path == Path::new("-") {
+        io::stdin().read_to_end(&mut bytes)?;
+    } else {
+        bytes = fs::read(&list.path)?;
+    }
+    let names = bytes
+        .split(|&byte| byte == list.separator)
+        .filter(|name| !name.is_empty());
+    Ok(names
+        .map(|name| OsString::from_vec(name.to_vec()))
+        .collect())
 }

@@ -16,7 +16,10 @@ pub struct Damage {
 #[non_exhaustive]
 pub enum Fault {
     /// Nothing that any Envoy writes.
-    Unrecognised,
+    Unrecognised {
+        /// How it begins, where that is text: an error message in a trace's place, most often.
+        begins: Option<String>,
+    },
     /// The input ends inside `what`.
     Cut {
         /// What was being read.
@@ -70,7 +73,15 @@ pub enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unrecognised => f.write_str("not an Envoy tap trace in any encoding"),
+            Self::Unrecognised { begins: None } => {
+                f.write_str("not an Envoy tap trace in any encoding")
+            }
+            Self::Unrecognised { begins: Some(text) } => {
+                write!(
+                    f,
+                    "not an Envoy tap trace in any encoding: it begins with \"{text}\""
+                )
+            }
             Self::Cut {
                 what,
                 missing: Some(1),
@@ -112,7 +123,7 @@ impl fmt::Display for Fault {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.fault {
-            Fault::Unrecognised => "not recognised",
+            Fault::Unrecognised { .. } => "not recognised",
             Fault::Cut { .. } => "cut",
             _ => "damaged",
         };

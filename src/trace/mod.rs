@@ -39,10 +39,8 @@ pub use detect::{Encoding, Generation};
 pub use error::{Damage, Fault};
 pub use token::Step;
 
-const UNRECOGNISED: Damage = Damage {
-    offset: 0,
-    fault: Fault::Unrecognised,
-};
+/// How much of an input that is no trace is shown, in bytes.
+const SHOWN: usize = 80;
 
 /// Reads the events of a trace.
 #[derive(Debug)]
@@ -53,6 +51,33 @@ pub struct Reader {
     source: Option<Source>,
     /// Whether anything came that only a trace holds.
     recognised: bool,
+    beginning: Beginning,
+}
+
+/// The first bytes of an input.
+#[derive(Debug, Default)]
+struct Beginning(Vec<u8>);
+
+impl Beginning {
+    fn of(window: &[u8]) -> Self {
+        Self(window[..window.len().min(SHOWN)].to_vec())
+    }
+
+    /// The damage that this is no trace.
+    fn unrecognised(&self) -> Damage {
+        let line = self
+            .0
+            .split(|&byte| byte == b'\n')
+            .next()
+            .unwrap_or_default();
+        let text = std::str::from_utf8(line)
+            .ok()
+            .filter(|line| !line.trim().is_empty() && !line.chars().any(char::is_control));
+        let fault = Fault::Unrecognised {
+            begins: text.map(str::to_owned),
+        };
+        Damage { offset: 0, fault }
+    }
 }
 
 #[derive(Debug)]
@@ -81,6 +106,7 @@ impl Reader {
             path,
             source: None,
             recognised: false,
+            beginning: Beginning::default(),
         }
     }
 
@@ -106,7 +132,7 @@ impl Reader {
             let step = step.map_err(|damage| match damage.fault {
                 Fault::Cut { .. } => damage,
                 // Whatever it is, its beginning only looked like a trace.
-                _ if !self.recognised && self.wanted.is_none() => UNRECOGNISED,
+                _ if !self.recognised && self.wanted.is_none() => self.beginning.unrecognised(),
                 _ => damage,
             })?;
             match step {
@@ -117,7 +143,7 @@ impl Reader {
                 Step::More => return Ok(Step::More),
                 Step::End if self.recognised => return Ok(Step::End),
                 Step::End => {
-                    return Err(UNRECOGNISED);
+                    return Err(self.beginning.unrecognised());
                 }
             }
         }
@@ -133,9 +159,10 @@ impl Reader {
                 Detected::As(encoding, generation) => (encoding, generation),
                 Detected::Short if !ended => return Ok(Step::More),
                 Detected::Short | Detected::Nothing => {
-                    return Err(UNRECOGNISED);
+                    return Err(Beginning::of(window).unrecognised());
                 }
             };
+        self.beginning = Beginning::of(window);
         let level = generation.level();
         let elements = match encoding {
             Encoding::Binary => Elements::Binary(Binary::undelimited(level)),

@@ -1,0 +1,313 @@
+//! Many traces, one capture each: which capture gets which name, and who converts which trace.
+//!
+//! All names are settled before the first conversion. It knows nothing of formats.
+//!
+//! Invariant: no two jobs of a plan write the same file, and the plan does not depend on the order in
+//! which a file system lists its folders.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use rayon::iter::{ParallelBridge as _, ParallelIterator as _};
+use walkdir::WalkDir;
+
+use crate::capture::Target;
+use crate::convert::Source;
+
+/// The extensions of the files that a folder is searched for.
+pub const TRACE_EXTENSIONS: [&str; 4] = ["pb", "pb_length_delimited", "pb_text", "json"];
+
+/// One conversion of many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// The trace.
+    pub trace: PathBuf,
+    /// The capture.
+    pub capture: PathBuf,
+    /// The trace's size in bytes, as far as it is known; the largest are converted first.
+    pub size: u64,
+}
+
+/// What is to be converted into what.
+#[derive(Debug)]
+pub enum Plan {
+    /// One trace into one capture.
+    One(Source, Target),
+    /// Many traces into captures of their own.
+    Many {
+        /// The conversions, in the order of their traces.
+        jobs: Vec<Job>,
+        /// What could not be searched.
+        unread: Vec<(PathBuf, io::Error)>,
+    },
+}
+
+/// Why there is no plan.
+#[derive(Debug)]
+pub enum PlanError {
+    /// Standard input or output is asked for where only files will do.
+    Stream(&'static str),
+    /// Two traces would share a capture, whatever is done about their names.
+    Collision(PathBuf, PathBuf),
+}
+
+/// Settles what `inputs` become.
+///
+/// `output` is a folder for captures when it is a folder already, ends in `/`, or when there are several
+/// inputs or a folder among them. `extension` is that of the captures' format.
+///
+/// # Errors
+/// When standard input or output stands among several, or names collide beyond help.
+pub fn plan(inputs: &[OsString], output: &OsStr, extension: &str) -> Result<Plan, PlanError> {
+    let many = inputs.len() != 1
+        || output.as_encoded_bytes().ends_with(b"/")
+        || Path::new(output).is_dir()
+        || Path::new(&inputs[0]).is_dir();
+    if !many {
+        let source = match inputs[0].to_str() {
+            Some("-") => Source::Stdin,
+            _ => Source::File(PathBuf::from(&inputs[0])),
+        };
+        let target = match output.to_str() {
+            Some("-") => Target::Stdout,
+            _ => Target::File(PathBuf::from(output)),
+        };
+        return Ok(Plan::One(source, target));
+    }
+    if output == "-" {
+        return Err(PlanError::Stream(
+            "several captures cannot share standard output",
+        ));
+    }
+    if inputs.iter().any(|input| input == "-") {
+        return Err(PlanError::Stream(
+            "standard input has no name that its capture could have",
+        ));
+    }
+    let mut found = Found::default();
+    for input in inputs {
+        found.search(Path::new(input));
+    }
+    let Found { mut traces, unread } = found;
+    traces.sort_by(|a, b| a.path.cmp(&b.path));
+    traces.dedup_by(|a, b| a.path == b.path);
+    let names = names(&traces, extension)?;
+    let jobs = traces.into_iter().zip(names).map(|(trace, name)| Job {
+        capture: Path::new(output).join(name),
+        trace: trace.path,
+        size: trace.size,
+    });
+    Ok(Plan::Many {
+        jobs: jobs.collect(),
+        unread,
+    })
+}
+
+/// A trace, and where the part of its path begins that is mirrored.
+#[derive(Debug)]
+struct Trace {
+    path: PathBuf,
+    size: u64,
+    /// How many components at the end of `path` its capture's path has at least.
+    depth: usize,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    traces: Vec<Trace>,
+    unread: Vec<(PathBuf, io::Error)>,
+}
+
+impl Found {
+    /// Adds `input`, or what is below it where it is a folder.
+    fn search(&mut self, input: &Path) {
+        if !input.is_dir() {
+            // Whatever it is, the conversion tells what is wrong with it.
+            let size = fs::metadata(input).map_or(0, |metadata| metadata.len());
+            self.traces.push(Trace {
+                path: input.to_owned(),
+                size,
+                depth: 1,
+            });
+            return;
+        }
+        // Links to folders are not followed, so there is no loop to fall into.
+        for entry in WalkDir::new(input) {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    let path = error.path().unwrap_or(input).to_owned();
+                    let error = error.into_io_error();
+                    self.unread
+                        .push((path, error.unwrap_or(io::ErrorKind::Other.into())));
+                    continue;
+                }
+            };
+            let is_trace = entry.path().extension().is_some_and(|extension| {
+                TRACE_EXTENSIONS
+                    .iter()
+                    .any(|known| extension == OsStr::new(known))
+            });
+            // A link to a file is one; a FIFO or device would keep the whole batch waiting.
+            let Some(metadata) = Some(entry.path())
+                .filter(|_| is_trace && !entry.file_type().is_dir())
+                .and_then(|path| fs::metadata(path).ok())
+                .filter(fs::Metadata::is_file)
+            else {
+                continue;
+            };
+            let (size, depth) = (metadata.len(), entry.depth().max(1));
+            self.traces.push(Trace {
+                path: entry.into_path(),
+                size,
+                depth,
+            });
+        }
+    }
+}
+
+/// The captures' names below the output folder, in the order of `traces`.
+///
+/// Where names collide, the traces in question keep their extension, then get a folder of their path in
+/// front, then both, and so on until they are told apart.
+fn names(traces: &[Trace], extension: &str) -> Result<Vec<PathBuf>, PlanError> {
+    let mut steps = vec![0_usize; traces.len()];
+    loop {
+        let names: Vec<_> = traces
+            .iter()
+            .zip(&steps)
+            .map(|(trace, step)| name(trace, *step, extension))
+            .collect();
+        let mut taken: HashMap<&Path, usize> = HashMap::with_capacity(names.len());
+        let mut colliding = Vec::new();
+        for (i, name) in names.iter().enumerate() {
+            if let Some(first) = taken.insert(name, i) {
+                colliding.extend([first, i]);
+            }
+        }
+        if colliding.is_empty() {
+            return Ok(names);
+        }
+        colliding.sort_unstable();
+        colliding.dedup();
+        let mut moved = false;
+        for &i in &colliding {
+            // Behind its whole path a name only repeats itself.
+            if steps[i] < 2 * traces[i].path.components().count() {
+                steps[i] += 1;
+                moved = true;
+            }
+        }
+        if !moved {
+            let path = |i: usize| traces[colliding[i]].path.clone();
+            return Err(PlanError::Collision(path(0), path(1)));
+        }
+    }
+}
+
+/// A trace's capture after so many steps away from the shortest name.
+fn name(trace: &Trace, step: usize, extension: &str) -> PathBuf {
+    // What leads out of a folder, or to the root, is no name in one.
+    let parts: Vec<_> = trace
+        .path
+        .components()
+        .filter_map(|part| match part {
+            Component::Normal(part) => Some(part),
+            _ => None,
+        })
+        .collect();
+    let (whole, parents) = (step % 2 == 1, step / 2);
+    let depth = (trace.depth + parents).min(parts.len());
+    let mut name: PathBuf = parts[parts.len() - depth..].iter().collect();
+    if !whole {
+        name.set_extension("");
+    }
+    let mut name = name.into_os_string();
+    name.push(".");
+    name.push(extension);
+    name.into()
+}
+
+/// Calls `convert` for each job, in `threads` threads, the largest traces first.
+///
+/// Started late, a large trace would keep one thread busy when all others have nothing left to do.
+///
+/// # Errors
+/// When the threads cannot be started.
+pub fn run(
+    jobs: &[Job],
+    threads: usize,
+    convert: impl Fn(&Job) + Sync + Send,
+) -> anyhow::Result<()> {
+    let mut order: Vec<_> = jobs.iter().collect();
+    // A stable sort: among equals, the order of the plan.
+    order.sort_by_key(|job| std::cmp::Reverse(job.size));
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()?;
+    pool.install(|| order.into_iter().par_bridge().for_each(convert));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(traces: &[(&str, usize)]) -> Vec<String> {
+        let trace = |&(path, depth): &(&str, usize)| Trace {
+            path: path.into(),
+            size: 0,
+            depth,
+        };
+        let traces: Vec<_> = traces.iter().map(trace).collect();
+        let names = names(&traces, "pcap").unwrap();
+        names
+            .iter()
+            .map(|name| name.to_str().unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn names_are_the_shortest_that_tell_traces_apart() {
+        let cases: [(&[(&str, usize)], &[&str]); 6] = [
+            (&[("/x/path_0.pb", 1)], &["path_0.pcap"]),
+            (
+                &[("in/a/path_0.pb", 2), ("in/b/path_0.pb", 2)],
+                &["a/path_0.pcap", "b/path_0.pcap"],
+            ),
+            (
+                &[("p_0.json", 1), ("p_0.pb", 1), ("p_1.pb", 1)],
+                &["p_0.json.pcap", "p_0.pb.pcap", "p_1.pcap"],
+            ),
+            (
+                &[("/n1/p_0.pb", 1), ("/n2/p_0.pb", 1)],
+                &["n1/p_0.pcap", "n2/p_0.pcap"],
+            ),
+            (
+                &[("n/1/p.json", 1), ("n/1/p.pb", 1), ("n/2/p.pb", 1)],
+                &["1/p.json.pcap", "1/p.pb.pcap", "2/p.pcap"],
+            ),
+            (
+                &[("../../p_0.pb", 1), ("no extension", 1)],
+                &["p_0.pcap", "no extension.pcap"],
+            ),
+        ];
+        for (traces, expected) in cases {
+            assert_eq!(planned(traces), expected);
+        }
+    }
+
+    #[test]
+    fn names_that_cannot_be_told_apart_are_an_error() {
+        let trace = |path: &str| Trace {
+            path: path.into(),
+            size: 0,
+            depth: 1,
+        };
+        let error = names(&[trace("../p_0.pb"), trace("p_0.pb")], "pcap").unwrap_err();
+        assert!(matches!(error, PlanError::Collision(..)), "{error:?}");
+    }
+}

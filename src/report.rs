@@ -1,0 +1,282 @@
+//! What is said on standard error, and how it went: the exit status remembers.
+
+use std::collections::BTreeSet;
+use std::fmt::{Display, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
+use std::time::Instant;
+
+use capture2pcap::capture::Target;
+use capture2pcap::convert::{Failure, Source, Summary};
+use capture2pcap::notice::{Notice, Notices};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::FAILURE;
+use crate::cli::Verbosity;
+
+/// Tells of conversions as they end, and counts them.
+#[derive(Debug)]
+pub(crate) struct Reporter {
+    verbosity: Verbosity,
+    terminal: bool,
+    progress: ProgressBar,
+    started: Instant,
+    /// The hints that have been given: each helps once.
+    hints: BTreeSet<&'static str>,
+    counts: Counts,
+    /// The server ports of the last capture on which HTTP/2 is to be expected.
+    http2_ports: Vec<u16>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    captures: u64,
+    failures: u64,
+    damaged: u64,
+    warnings: u64,
+    connections: u64,
+    events: u64,
+    frames: u64,
+    bytes_read: u64,
+    bytes_written: u64,
+}
+
+impl Reporter {
+    pub(crate) fn new(verbosity: Verbosity) -> Self {
+        Self {
+            verbosity,
+            terminal: io::stderr().is_terminal(),
+            progress: ProgressBar::hidden(),
+            started: Instant::now(),
+            hints: BTreeSet::new(),
+            counts: Counts::default(),
+            http2_ports: Vec::new(),
+        }
+    }
+
+    /// Shows how many of so many traces are done, where somebody may be looking.
+    pub(crate) fn expect(&mut self, traces: u64) {
+        if !self.terminal || self.verbosity == Verbosity::Quiet {
+            return;
+        }
+        let template = "{wide_bar} {human_pos}/{human_len} traces, {eta} left";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.progress = ProgressBar::new(traces).with_style(style);
+        }
+    }
+
+    /// What collects the notices of a conversion.
+    pub(crate) fn notices(&self, source: &Source) -> Notices {
+        if self.verbosity != Verbosity::Verbose {
+            return Notices::default();
+        }
+        let (name, progress) = (source_name(source), self.progress.clone());
+        Notices::with_listener(move |notice: &Notice| {
+            progress.suspend(|| say(&format!("{name}: {notice}")));
+        })
+    }
+
+    /// Tells how a conversion went.
+    pub(crate) fn finished(
+        &mut self,
+        source: &Source,
+        target: &Target,
+        notices: &Notices,
+        result: Result<Summary, Failure>,
+    ) {
+        let progress = self.progress.clone();
+        progress.suspend(|| match result {
+            Ok(summary) => self.converted(source, notices, summary),
+            Err(Failure::Trace(error)) => self.failed(&source_name(source), &error),
+            Err(Failure::Capture(error)) => self.failed(&target_name(target), &error),
+        });
+        progress.inc(1);
+    }
+
+    fn failed(&mut self, name: &str, error: &anyhow::Error) {
+        self.counts.failures += 1;
+        say(&format!("{name}: {}", reason(error)));
+    }
+
+    fn converted(&mut self, source: &Source, notices: &Notices, summary: Summary) {
+        let name = source_name(source);
+        for tally in notices.tallies() {
+            self.counts.warnings += 1;
+            // Verbose, each of them has been told where it was found.
+            if self.verbosity == Verbosity::Normal {
+                say(&format!("{name}: {tally}"));
+            }
+        }
+        for hint in notices
+            .tallies()
+            .filter_map(|tally| tally.first.kind.hint())
+        {
+            if self.verbosity != Verbosity::Quiet && self.hints.insert(hint) {
+                say_hint(hint);
+            }
+        }
+        let saved = match summary.events {
+            1 => "the event before it is in the capture".to_owned(),
+            n => format!("{n} events before it are in the capture"),
+        };
+        if let Some(damage) = &summary.damage {
+            say(&format!("{name}: {damage}; {saved}"));
+        }
+        if let Some(error) = &summary.unread {
+            say(&format!(
+                "{name}: cannot read on: {}; {saved}",
+                reason(error)
+            ));
+        }
+        let impossible = notices.tallies().any(|tally| tally.first.kind.is_damage());
+        let damaged = summary.damage.is_some() || summary.unread.is_some() || impossible;
+        let counts = &mut self.counts;
+        counts.captures += 1;
+        counts.damaged += u64::from(damaged);
+        counts.connections += summary.connections;
+        counts.events += summary.events;
+        counts.frames += summary.frames;
+        counts.bytes_read += summary.bytes_read;
+        counts.bytes_written += summary.bytes_written;
+        self.http2_ports = summary.http2_ports;
+    }
+
+    /// Tells of a folder that could not be searched.
+    pub(crate) fn unread(&mut self, path: &Path, error: &io::Error) {
+        self.counts.failures += 1;
+        say(&format!(
+            "{}: cannot search: {}",
+            capture2pcap::shown(path),
+            reason(error)
+        ));
+    }
+
+    /// Tells of a folder that could not be made.
+    pub(crate) fn unmade(&mut self, path: &Path, error: &io::Error) {
+        self.counts.failures += 1;
+        say(&format!(
+            "{}: cannot make the folder: {}",
+            capture2pcap::shown(path),
+            reason(error)
+        ));
+    }
+
+    /// Ends a lone conversion: one line of counts, and the command that opens the capture.
+    pub(crate) fn told(&self, target: &Target) {
+        let wanted = match self.verbosity {
+            Verbosity::Quiet => false,
+            Verbosity::Normal => self.terminal,
+            Verbosity::Verbose => true,
+        };
+        if !wanted || self.counts.captures == 0 {
+            return;
+        }
+        let name = target_name(target);
+        let frames = plural(self.counts.frames, "packet");
+        say(&format!("{name}: {frames} of {}", self.contents()));
+        if let Target::File(path) = target {
+            say(&format!(
+                "open it with: {}",
+                open_command(path, &self.http2_ports)
+            ));
+        }
+    }
+
+    /// Ends many conversions: one line of counts.
+    pub(crate) fn summary(&mut self, traces: u64) {
+        self.progress.finish_and_clear();
+        if self.verbosity == Verbosity::Quiet {
+            return;
+        }
+        let counts = &self.counts;
+        let mut line = format!(
+            "{} of {}, {}",
+            plural(counts.captures, "capture"),
+            plural(traces, "trace"),
+            self.contents()
+        );
+        for (count, what) in [
+            (counts.warnings, "warning"),
+            (counts.damaged, "damaged trace"),
+            (counts.failures, "failure"),
+        ] {
+            // Writing to a string cannot fail.
+            let _ = write!(line, ", {}", plural(count, what));
+        }
+        say(&format!(
+            "{line}, {:.2} s",
+            self.started.elapsed().as_secs_f64()
+        ));
+    }
+
+    fn contents(&self) -> String {
+        let counts = &self.counts;
+        format!(
+            "{}, {} ({} bytes read, {} written)",
+            plural(counts.connections, "connection"),
+            plural(counts.events, "event"),
+            counts.bytes_read,
+            counts.bytes_written
+        )
+    }
+
+    /// The exit status.
+    pub(crate) const fn code(&self) -> u8 {
+        if self.counts.failures > 0 || self.counts.damaged > 0 {
+            FAILURE
+        } else {
+            0
+        }
+    }
+}
+
+fn source_name(source: &Source) -> String {
+    match source {
+        Source::Stdin => "standard input".to_owned(),
+        Source::File(path) => capture2pcap::shown(path).to_string(),
+    }
+}
+
+fn target_name(target: &Target) -> String {
+    match target {
+        Target::Stdout => "standard output".to_owned(),
+        Target::File(path) => capture2pcap::shown(path).to_string(),
+    }
+}
+
+fn plural(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// The tshark command that shows a capture with its HTTP/2.
+fn open_command(path: &Path, http2_ports: &[u16]) -> String {
+    let name = capture2pcap::shown(path).to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./+,:@%".contains(c);
+    let quoted = match name.chars().all(plain) {
+        true => name,
+        false => format!("'{}'", name.replace('\'', r"'\''")),
+    };
+    let ports: String = http2_ports
+        .iter()
+        .map(|port| format!(" -d tcp.port=={port},http2"))
+        .collect();
+    format!("tshark -r {quoted}{ports}")
+}
+
+/// What went wrong and why, without the numbers that only programmers know.
+pub(crate) fn reason(error: &dyn Display) -> String {
+    let text = format!("{error:#}");
+    let system = text.rfind(" (os error ").filter(|_| text.ends_with(')'));
+    text[..system.unwrap_or(text.len())].to_owned()
+}
+
+/// Prints a message.
+pub(crate) fn say(message: &str) {
+    // Where even the message cannot be written, the exit status has to do.
+    let _ = writeln!(io::stderr(), "capture2pcap: {message}");
+}
+
+/// Prints what a person can do.
+pub(crate) fn say_hint(hint: &str) {
+    let _ = writeln!(io::stderr(), "hint: {hint}");
+}
