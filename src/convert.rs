@@ -61,8 +61,40 @@ pub struct Summary {
     pub reader_gone: bool,
 }
 
+impl Summary {
+    /// Counts an event of the trace.
+    pub(crate) fn count(&mut self, event: &Event) {
+        match &event.what {
+            What::Data {
+                direction, payload, ..
+            } => {
+                self.events += 1;
+                match direction {
+                    Direction::Read => self.bytes_read += payload.len() as u64,
+                    Direction::Write => self.bytes_written += payload.len() as u64,
+                }
+            }
+            What::Closed => self.events += 1,
+            What::Http(Http::Part { side, part, .. }) => {
+                self.events += 1;
+                if let Part::Body { payload, .. } = part {
+                    match side {
+                        Side::Request => self.bytes_read += payload.len() as u64,
+                        Side::Response => self.bytes_written += payload.len() as u64,
+                    }
+                }
+            }
+            What::Begin(_)
+            | What::Connection(_)
+            | What::Truncated(_)
+            | What::Nothing
+            | What::Http(Http::Begin(_) | Http::End) => {}
+        }
+    }
+}
+
 /// What a damaged trace comes to where the options are strict.
-const STRICT: &str = "damaged, and --strict allows no capture then";
+pub(crate) const STRICT: &str = "damaged, and --strict allows no capture then";
 
 /// Why there is no capture.
 #[derive(Debug)]
@@ -74,11 +106,11 @@ pub enum Failure {
 }
 
 impl Failure {
-    fn trace(why: &'static str, error: impl Into<anyhow::Error>) -> Self {
+    pub(crate) fn trace(why: &'static str, error: impl Into<anyhow::Error>) -> Self {
         Self::Trace(error.into().context(why))
     }
 
-    fn capture(error: io::Error) -> Self {
+    pub(crate) fn capture(error: io::Error) -> Self {
         Self::Capture(anyhow::Error::new(error).context("cannot write"))
     }
 }
@@ -115,7 +147,7 @@ pub fn convert(
     };
     let mut trace = Reader::new(input, options.encoding, path);
     let first = first_step(&mut trace, interrupt, notices)?;
-    let output = Output::create(target, metadata.as_ref()).map_err(Failure::capture)?;
+    let output = Output::create(target, metadata).map_err(Failure::capture)?;
     let live = output.is_stream();
     let mut work = Work {
         synth: Synthesizer::new(synth::Options {
@@ -251,33 +283,8 @@ impl Work {
         capture: &mut Pcap<Output>,
         notices: &mut Notices,
     ) -> io::Result<()> {
+        self.summary.count(&event);
         let summary = &mut self.summary;
-        match &event.what {
-            What::Data {
-                direction, payload, ..
-            } => {
-                summary.events += 1;
-                match direction {
-                    Direction::Read => summary.bytes_read += payload.len() as u64,
-                    Direction::Write => summary.bytes_written += payload.len() as u64,
-                }
-            }
-            What::Closed => summary.events += 1,
-            What::Http(Http::Part { side, part, .. }) => {
-                summary.events += 1;
-                if let Part::Body { payload, .. } = part {
-                    match side {
-                        Side::Request => summary.bytes_read += payload.len() as u64,
-                        Side::Response => summary.bytes_written += payload.len() as u64,
-                    }
-                }
-            }
-            What::Begin(_)
-            | What::Connection(_)
-            | What::Truncated(_)
-            | What::Nothing
-            | What::Http(Http::Begin(_) | Http::End) => {}
-        }
         self.synth.event(event, notices, &mut |frame| {
             summary.frames += 1;
             capture.frame(&frame)

@@ -44,13 +44,18 @@ impl Timestamp {
     }
 }
 
-/// The number that Envoy gives a tapped connection (socket taps) or request (HTTP taps).
+/// What tells tapped connections (socket taps) or requests (HTTP taps) apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TraceId(pub u64);
+pub struct TraceId {
+    /// Which input of a merge it comes from, from 0: Envoys number their connections alike.
+    pub source: u32,
+    /// The number that Envoy gives it.
+    pub number: u64,
+}
 
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{}", self.0)
+        write!(f, "#{}", self.number)
     }
 }
 
@@ -134,6 +139,28 @@ pub struct Connection {
     pub remote: Option<Endpoint>,
 }
 
+impl Event {
+    /// Envoy's running count before this event, on the scale of all others.
+    ///
+    /// What `closed` carries is one more than what an event at its place would.
+    pub fn count_before(&self) -> Option<u64> {
+        let seq = self.seq_num?.get();
+        Some(if self.what == What::Closed {
+            seq.saturating_sub(1)
+        } else {
+            seq
+        })
+    }
+
+    /// Whether it happened at a time, rather than telling of something else that did.
+    pub const fn is_timed(&self) -> bool {
+        matches!(
+            self.what,
+            What::Data { .. } | What::Closed | What::Http(Http::Part { .. })
+        )
+    }
+}
+
 impl Connection {
     /// Whether it names neither end.
     pub const fn is_empty(&self) -> bool {
@@ -165,6 +192,8 @@ pub struct Event {
     ///
     /// Streamed traces of Envoy 1.37 and later only.
     pub seq_num: Option<NonZeroU64>,
+    /// What that count is before the connection's next event, where somebody has looked ahead.
+    pub next_seq: Option<u64>,
     /// What happened.
     pub what: What,
 }

@@ -22,6 +22,7 @@ pub mod convert;
 pub mod event;
 pub mod input;
 pub mod interrupt;
+pub mod merge;
 pub mod notice;
 pub mod protocol;
 pub mod synth;

@@ -47,6 +47,10 @@ pub enum Kind {
     OversizedDatagram,
     /// An end of a connection has no address that a packet can carry.
     StandInAddress,
+    /// Another connection uses the same endpoints at the same time.
+    PortTaken,
+    /// A merge puts an event later than recorded, for the ones before it in its trace are not earlier.
+    TimeClamped,
     /// An event has no time of its own.
     StandInTime,
     /// A recorded time cannot be: nanoseconds out of range, or years that no capture holds.
@@ -113,6 +117,14 @@ impl Kind {
                 )
             }
             Self::StandInAddress => write!(f, "{count} connection{s} with stand-in addresses"),
+            Self::PortTaken => write!(
+                f,
+                "{count} connection{s} with a stand-in client port: another one at the same time has its endpoints"
+            ),
+            Self::TimeClamped => write!(
+                f,
+                "{count} event{s} put later than recorded: the clock had stepped back, and a merge keeps time order"
+            ),
             Self::StandInTime => write!(
                 f,
                 "{count} event{s} without a time: stand-in times, 1 µs apart"
@@ -143,6 +155,8 @@ impl Kind {
             }
             Self::ConversionFailed
             | Self::OversizedDatagram
+            | Self::PortTaken
+            | Self::TimeClamped
             | Self::Empty
             | Self::NoEvents
             | Self::LostEvents

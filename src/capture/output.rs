@@ -44,12 +44,15 @@ enum Kind {
 impl Output {
     /// Opens the place of a capture.
     ///
-    /// `trace` is the trace's metadata, where it is a file: a capture is never more readable than its
-    /// trace, as a copy would not be.
+    /// `traces` is the metadata of its traces, as far as they are files: a capture is never more
+    /// readable than one of them, as a copy would not be.
     ///
     /// # Errors
     /// Those of opening, and `InvalidInput` when the place is the trace itself.
-    pub fn create(target: &Target, trace: Option<&fs::Metadata>) -> io::Result<Self> {
+    pub fn create(
+        target: &Target,
+        traces: impl IntoIterator<Item = fs::Metadata>,
+    ) -> io::Result<Self> {
         let path = match target {
             Target::Stdout => {
                 let fd: OwnedFd = io::stdout().as_fd().try_clone_to_owned()?;
@@ -62,13 +65,18 @@ impl Output {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        if let (Some(existing), Some(trace)) = (&existing, trace)
-            && (existing.dev(), existing.ino()) == (trace.dev(), trace.ino())
-        {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "it is the trace itself",
-            ));
+        let mut mode = existing
+            .as_ref()
+            .map_or(DEFAULT_MODE, |file| DEFAULT_MODE & file.mode());
+        for trace in traces {
+            let same = |file: &fs::Metadata| (file.dev(), file.ino()) == (trace.dev(), trace.ino());
+            if existing.as_ref().is_some_and(same) {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "it is the trace itself",
+                ));
+            }
+            mode &= trace.mode();
         }
         match &existing {
             Some(existing) if existing.is_dir() => {
@@ -79,8 +87,6 @@ impl Output {
             ))),
             _ => {
                 let path = follow(path)?;
-                let mode = [existing.as_ref(), trace].into_iter().flatten();
-                let mode = mode.fold(DEFAULT_MODE, |mode, file| mode & file.mode());
                 Self::replace(path, mode)
             }
         }

@@ -20,6 +20,16 @@ use super::frame::Endpoints;
 /// The first port of IANA's dynamic range (RFC 6335, section 6), and how many there are.
 const FIRST_DYNAMIC_PORT: u16 = 49_152;
 const DYNAMIC_PORTS: u64 = 65_536 - FIRST_DYNAMIC_PORT as u64;
+/// All dynamic ports, from one that `seed` picks.
+pub(super) fn dynamic_ports(seed: u64) -> impl Iterator<Item = u16> {
+    (0..DYNAMIC_PORTS).map(move |step| dynamic_port(seed, step))
+}
+
+/// The dynamic port so many steps behind the one that `seed` picks.
+const fn dynamic_port(seed: u64, step: u64) -> u16 {
+    FIRST_DYNAMIC_PORT + ((seed % DYNAMIC_PORTS + step) % DYNAMIC_PORTS) as u16
+}
+
 /// How many pairs of hosts 192.0.2.0/24 has: 1 and 2, 3 and 4, … 253 and 254.
 const HOST_PAIRS: u64 = 127;
 
@@ -189,7 +199,7 @@ fn candidate(local: Known, remote: Known, v6: bool, trace: TraceId, attempt: u64
     } else {
         attempt / HOST_PAIRS
     };
-    let port = FIRST_DYNAMIC_PORT + ((trace.0 % DYNAMIC_PORTS + port_step) % DYNAMIC_PORTS) as u16;
+    let port = dynamic_port(trace.number, port_step);
     let end = |known: Known, host: u64| {
         let ip = known.ip.unwrap_or_else(|| {
             if v6 {
@@ -229,7 +239,13 @@ mod tests {
             remote,
             ..Connection::default()
         };
-        let (ends, stand_ins) = book.place(TraceId(trace), &connection);
+        let (ends, stand_ins) = book.place(
+            TraceId {
+                source: 0,
+                number: trace,
+            },
+            &connection,
+        );
         (format!("{} {}", ends.local, ends.remote), stand_ins.len())
     }
 

@@ -1,8 +1,6 @@
 //! One connection from its first mention in a trace to its end: when it starts anew, which bytes are
 //! missing, what its events look like on the wire.
 
-use std::num::NonZeroU64;
-
 use bytes::Bytes;
 
 use crate::event::{Connection, Direction, Event, Form, Timestamp, TraceId, Transport, What};
@@ -100,11 +98,12 @@ impl Tracked {
 
     /// Takes an event of this connection.
     pub(super) fn event<E>(&mut self, event: Event, cx: &mut Context<'_, E>) -> Result<Flow, E> {
+        let seq = event.count_before();
         let Event {
             offset,
             time,
             time_adjusted: adjusted,
-            seq_num,
+            next_seq,
             what,
             ..
         } = event;
@@ -113,7 +112,6 @@ impl Tracked {
             time,
             adjusted,
         };
-        let seq = seq_num.map(NonZeroU64::get);
         match what {
             What::Begin(form) => self.resumed = form == Form::Buffered && self.last.is_some(),
             What::Connection(connection) => self.connection(connection, cx)?,
@@ -148,12 +146,17 @@ impl Tracked {
                 match (truncated, seq) {
                     (false, _) => self.whole(data, cx)?,
                     (true, None) => self.cut(data, cx)?,
-                    (true, Some(_)) => self.held = Some(data),
+                    (true, Some(_)) => {
+                        self.held = Some(data);
+                        if next_seq.is_some() {
+                            self.settle(next_seq, offset, cx)?;
+                            self.expected = next_seq;
+                        }
+                    }
                 }
             }
             What::Closed => {
-                // Envoy's count at the end is one more than that of an event there.
-                self.settle(seq.map(|seq| seq.saturating_sub(1)), offset, cx)?;
+                self.settle(seq, offset, cx)?;
                 let time = self.stamp(when, cx);
                 self.open(time, None, offset, cx)?;
                 self.close(time, true, cx)?;
@@ -402,11 +405,11 @@ impl Tracked {
         recorded: bool,
         cx: &mut Context<'_, E>,
     ) -> Result<(), E> {
-        let Some(Wire {
-            endpoints,
-            carrier: Carrier::Tcp(conversation),
-        }) = &mut self.wire
-        else {
+        let Some(Wire { endpoints, carrier }) = &mut self.wire else {
+            return Ok(());
+        };
+        cx.shared.release(endpoints);
+        let Carrier::Tcp(conversation) = carrier else {
             return Ok(());
         };
         conversation.close(time, recorded, &mut |segment| {
@@ -432,6 +435,15 @@ impl Tracked {
         }
         let (told, evidence) = protocol::role(&self.connection, first);
         let role = cx.shared.options.role.unwrap_or(told);
+        let recorded = endpoints;
+        let endpoints = cx.shared.occupy(recorded, role, self.id);
+        if endpoints != recorded {
+            let (was, is) = match role {
+                Role::Downstream => (recorded.remote, endpoints.remote),
+                Role::Upstream => (recorded.local, endpoints.local),
+            };
+            self.note(Kind::PortTaken, offset, 0, format!("{is} for {was}"), cx);
+        }
         let handshake = match cx.shared.options.handshake {
             Handshake::Auto => cx.shared.opened > 0,
             Handshake::Always => true,
@@ -464,7 +476,7 @@ impl Tracked {
         // Different connections, different numbers; the same one, always the same.
         let ports = u64::from(endpoints.local.port()) << 16 | u64::from(endpoints.remote.port());
         // Opened again on the same ports, too, or its first bytes would pass for the old one's.
-        let seed = mix(self.id.0 ^ mix(ports ^ mix(ordinal)));
+        let seed = mix(self.id.number ^ mix(ports ^ mix(ordinal)));
         let limit = frame::max_tcp_payload(&endpoints);
         let mss = cx.shared.options.mss.unwrap_or(limit);
         let mut conversation = Conversation::new(seed, mss, limit, handshake.then_some(role));

@@ -52,6 +52,11 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
+    /// Both, the lesser first: the same for both directions and for a tap on either side.
+    pub(super) fn in_order(&self) -> (SocketAddr, SocketAddr) {
+        (self.local.min(self.remote), self.local.max(self.remote))
+    }
+
     /// The source and the destination of bytes that go this way.
     pub(super) const fn ends(&self, direction: Direction) -> (SocketAddr, SocketAddr) {
         match direction {

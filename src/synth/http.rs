@@ -13,6 +13,7 @@ use crate::notice::{Kind, Notice};
 
 use super::Context;
 use super::connection::{Tracked, When, cannot_be_a_string};
+use super::conversation::ConversationId;
 use super::http2::{Http2, Stream};
 
 /// How long a connection may be silent between two exchanges and still be the same, in nanoseconds.
@@ -22,17 +23,8 @@ const IDLE_GAP: u64 = 60 * 1_000_000_000;
 /// All HTTP exchanges of a capture.
 #[derive(Debug, Default)]
 pub(super) struct Exchanges {
-    sessions: HashMap<Key, Session>,
+    sessions: HashMap<ConversationId, Session>,
     open: HashMap<TraceId, Exchange>,
-}
-
-/// What makes exchanges share a connection.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Key {
-    /// Their downstream connection, recorded in full.
-    Connection(Connection),
-    /// Nothing does: the connection is not recorded.
-    Alone(TraceId),
 }
 
 /// An HTTP/2 connection.
@@ -47,7 +39,7 @@ struct Session {
 /// A request and its response.
 #[derive(Debug)]
 struct Exchange {
-    key: Key,
+    key: ConversationId,
     connection: Connection,
     stream: Option<Stream>,
     request: Progress,
@@ -63,15 +55,9 @@ enum Progress {
 
 impl Exchange {
     fn new(id: TraceId, connection: Option<Connection>) -> Self {
-        let connection = connection.unwrap_or_default();
-        let whole = connection.local.is_some() && connection.remote.is_some();
         Self {
-            key: if whole {
-                Key::Connection(connection.clone())
-            } else {
-                Key::Alone(id)
-            },
-            connection,
+            key: ConversationId::of_exchange(id, connection.as_ref()),
+            connection: connection.unwrap_or_default(),
             stream: None,
             request: Progress::NotBegun,
             response: Progress::NotBegun,
@@ -117,12 +103,34 @@ impl Exchanges {
 
     /// Ends what is open: the sides of exchanges, where the trace is `whole`, and the connections.
     pub(super) fn finish<E>(&mut self, whole: bool, cx: &mut Context<'_, E>) -> Result<(), E> {
-        let mut open: Vec<_> = self.open.drain().collect();
+        let mut sessions: Vec<_> = self.sessions.iter().collect();
+        sessions.sort_by_key(|(_, session)| (session.tracked.last(), session.tracked.id()));
+        let keys: Vec<_> = sessions.into_iter().map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.end(&key, whole, cx)?;
+        }
+        Ok(())
+    }
+
+    /// Ends one connection, and before it the exchanges that are open on it.
+    pub(super) fn end<E>(
+        &mut self,
+        key: &ConversationId,
+        whole: bool,
+        cx: &mut Context<'_, E>,
+    ) -> Result<(), E> {
+        let Some(mut session) = self.sessions.remove(key) else {
+            return Ok(());
+        };
+        let mut open: Vec<_> = match key {
+            ConversationId::Exchange(id) => self.open.remove_entry(id).into_iter().collect(),
+            _ => self
+                .open
+                .extract_if(|_, exchange| exchange.key == *key)
+                .collect(),
+        };
         open.sort_by_key(|(id, _)| *id);
         for (_, mut exchange) in open {
-            let Some(session) = self.sessions.get_mut(&exchange.key) else {
-                continue;
-            };
             // A streamed trace has no event for the end of a message; its own end is that.
             for side in [Side::Request, Side::Response] {
                 if whole && *exchange.progress(side) == Progress::Open {
@@ -142,12 +150,7 @@ impl Exchanges {
                 }
             }
         }
-        let mut sessions: Vec<_> = self.sessions.drain().map(|(_, session)| session).collect();
-        sessions.sort_by_key(|session| (session.tracked.last(), session.tracked.id()));
-        for mut session in sessions {
-            session.tracked.finish(cx)?;
-        }
-        Ok(())
+        session.tracked.finish(cx)
     }
 }
 
@@ -181,7 +184,7 @@ fn note_losses<E>(id: TraceId, offset: u64, part: &Part, cx: &mut Context<'_, E>
 
 /// The connection of `exchange`, which begins here if there is none or it was silent too long.
 fn session<'a, E>(
-    sessions: &'a mut HashMap<Key, Session>,
+    sessions: &'a mut HashMap<ConversationId, Session>,
     exchange: &Exchange,
     id: TraceId,
     time: Option<Timestamp>,

@@ -7,12 +7,14 @@
 
 mod address;
 mod connection;
+mod conversation;
 mod frame;
 mod http;
 mod http2;
 mod tcp;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::SocketAddr;
 
 use crate::event::{Event, Timestamp, TraceId, What};
 use crate::notice::Notices;
@@ -23,6 +25,7 @@ use connection::{Flow, Tracked, When};
 use http::Exchanges;
 
 pub use address::Given;
+pub use conversation::{ConversationId, Conversations};
 pub use frame::{Endpoints, Frame};
 
 /// The most bytes that one event may have lost and still be believed, in bytes.
@@ -61,6 +64,9 @@ pub struct Options {
     pub role: Option<Role>,
     /// The first time of a trace that records none; default: the Unix epoch.
     pub start: Timestamp,
+    /// Whether endpoints are kept to one conversation at a time. Whoever asks for it has to
+    /// [`end`](Synthesizer::end) each conversation with its last event; default: no.
+    pub exclusive: bool,
     /// The last time that the capture can tell; default: the last that a [`Timestamp`] holds.
     pub latest: Timestamp,
 }
@@ -74,6 +80,7 @@ impl Default for Options {
             remote: None,
             role: None,
             start: Timestamp::default(),
+            exclusive: false,
             latest: Timestamp::from_nanos(u64::MAX),
         }
     }
@@ -98,6 +105,8 @@ struct Shared {
     http2_ports: BTreeSet<u16>,
     /// The last time that stands for one that no trace records.
     stand_in: Option<Timestamp>,
+    /// The endpoints in use, the lesser first, where each is kept to one conversation at a time.
+    in_use: HashSet<(SocketAddr, SocketAddr)>,
 }
 
 impl Shared {
@@ -110,6 +119,34 @@ impl Shared {
         };
         self.stand_in = Some(time);
         time
+    }
+
+    /// Takes `endpoints` into use, with another port for the client where they are in use already.
+    ///
+    /// Two conversations at once between the same endpoints would be one to a reader.
+    fn occupy(&mut self, endpoints: Endpoints, role: Role, id: TraceId) -> Endpoints {
+        let mut free = endpoints;
+        if self.options.exclusive {
+            let ports = address::dynamic_ports(mix(id.number)).map(Some);
+            for port in std::iter::once(None).chain(ports) {
+                free = endpoints;
+                if let Some(port) = port {
+                    match role {
+                        Role::Downstream => free.remote.set_port(port),
+                        Role::Upstream => free.local.set_port(port),
+                    }
+                }
+                if self.in_use.insert(free.in_order()) {
+                    break;
+                }
+            }
+        }
+        free
+    }
+
+    /// Lets others have `endpoints`.
+    fn release(&mut self, endpoints: &Endpoints) {
+        self.in_use.remove(&endpoints.in_order());
     }
 }
 
@@ -130,6 +167,7 @@ impl Synthesizer {
             opened: 0,
             http2_ports: BTreeSet::new(),
             stand_in: None,
+            in_use: HashSet::new(),
         };
         Self {
             shared,
@@ -178,6 +216,33 @@ impl Synthesizer {
             self.tracked.remove(&id);
         }
         Ok(())
+    }
+
+    /// Ends one conversation, if it is open, with the last of its events; `out` gets what was held back.
+    ///
+    /// `whole` says that its trace ended where it should have.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn end<E>(
+        &mut self,
+        conversation: &ConversationId,
+        whole: bool,
+        notices: &mut Notices,
+        out: &mut dyn FnMut(Frame) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let cx = &mut Context {
+            shared: &mut self.shared,
+            notices,
+            out,
+        };
+        match conversation {
+            ConversationId::Socket(id) => match self.tracked.remove(id) {
+                Some(mut tracked) => tracked.finish(cx),
+                None => Ok(()),
+            },
+            _ => self.exchanges.end(conversation, whole, cx),
+        }
     }
 
     /// Ends the connections whose end is not recorded; `out` gets what was held back.

@@ -12,7 +12,7 @@ use super::token::Step;
 use super::wire::{self, Header, MAX_MESSAGE, NoHeader, WireValue};
 
 /// Walks over a binary trace.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Binary {
     /// The open messages, the innermost last; never empty unless `delimited`.
     open: Vec<Open>,

@@ -34,7 +34,7 @@ mod proto {
 use proto::{capture, tap};
 
 /// Makes events of elements.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Decoder {
     generation: Generation,
     /// The connection that the message around the elements is about.
@@ -49,10 +49,10 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    pub(super) fn new(generation: Generation) -> Self {
+    pub(super) fn new(generation: Generation, source: u32) -> Self {
         Self {
             generation,
-            trace: TraceId::default(),
+            trace: TraceId { source, number: 0 },
             form: Form::Buffered,
             begun: false,
             exchanges: 0,
@@ -65,11 +65,11 @@ impl Decoder {
         let offset = element.offset;
         match element.value {
             Value::Begin(form) => {
-                self.trace = TraceId::default();
+                self.trace.number = 0;
                 self.form = form;
                 self.begun = false;
             }
-            Value::TraceId(id) => self.trace = TraceId(id),
+            Value::TraceId(id) => self.trace.number = id,
             Value::Connection(bytes) => {
                 let connection = match self.generation {
                     Generation::Tap => tap_connection(&bytes, offset)?,
@@ -77,7 +77,7 @@ impl Decoder {
                         let message =
                             decode::<capture::Connection>(bytes, Part::Connection, offset)?;
                         // A trace of this generation is one connection, which begins here.
-                        self.trace = TraceId(message.id);
+                        self.trace.number = message.id;
                         self.begun = false;
                         connection(message.local_address, message.remote_address)
                     }
@@ -93,7 +93,7 @@ impl Decoder {
             Value::HttpSegment(bytes) => {
                 let segment =
                     decode::<tap::HttpStreamedTraceSegment>(bytes, Part::HttpSegment, offset)?;
-                self.trace = TraceId(segment.trace_id);
+                self.trace.number = segment.trace_id;
                 if let Some((side, part)) = segment.message_piece.map(http_piece) {
                     let last = false;
                     self.http(offset, Time::default(), Http::Part { side, part, last });
@@ -130,6 +130,7 @@ impl Decoder {
             time,
             time_adjusted,
             seq_num,
+            next_seq: None,
             what,
         }
     }
@@ -191,7 +192,7 @@ impl Decoder {
     fn http_buffered(&mut self, bytes: Bytes, offset: u64) -> Result<(), Damage> {
         let exchange = decode::<tap::HttpBufferedTrace>(bytes, Part::HttpBuffered, offset)?;
         // Only the file's name holds an id. Within an input, a running number tells them apart.
-        self.trace = TraceId(self.exchanges);
+        self.trace.number = self.exchanges;
         self.exchanges += 1;
         let downstream = exchange
             .downstream_connection

@@ -18,7 +18,7 @@ use super::token::{Lexer, Step, Token};
 pub(super) const FAILURE: &[u8] = b"Failed to convert protobuf message to JSON string:";
 
 /// The lexer of JSON.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Json {
     /// Where Envoy's notes of messages that it failed to write begin.
     pub(super) conversion_failures: Vec<u64>,

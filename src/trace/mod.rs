@@ -23,7 +23,9 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
-use crate::event::Event;
+use crate::event::{Event, What};
+use bytes::Bytes;
+
 use crate::input::Input;
 use crate::notice::{Kind, Notice, Notices};
 
@@ -49,9 +51,17 @@ pub struct Reader {
     wanted: Option<Encoding>,
     path: Option<PathBuf>,
     source: Option<Source>,
+    source_number: u32,
     /// Whether anything came that only a trace holds.
     recognised: bool,
     beginning: Beginning,
+}
+
+/// A place in a trace.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    offset: u64,
+    source: Source,
 }
 
 /// The first bytes of an input.
@@ -80,7 +90,7 @@ impl Beginning {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Source {
     encoding: Encoding,
     generation: Generation,
@@ -88,7 +98,7 @@ struct Source {
     decoder: Decoder,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Elements {
     Binary(Binary),
     Text(Named<Text>),
@@ -105,9 +115,45 @@ impl Reader {
             wanted,
             path,
             source: None,
+            source_number: 0,
             recognised: false,
             beginning: Beginning::default(),
         }
+    }
+
+    /// Gives the events' trace ids the number of their input in a merge.
+    #[must_use]
+    pub const fn of_source(mut self, number: u32) -> Self {
+        self.source_number = number;
+        self
+    }
+
+    /// The place behind the last event that was told, to read on from there with another reader.
+    ///
+    /// None before the first.
+    pub fn mark(&self) -> Option<Mark> {
+        let mut source = self.source.clone()?;
+        // A slice of a mapped file would keep all of it mapped.
+        for event in &mut source.decoder.ready {
+            if let What::Data { payload, .. } = &mut event.what {
+                *payload = Bytes::copy_from_slice(payload);
+            }
+        }
+        Some(Mark {
+            offset: self.input.offset(),
+            source,
+        })
+    }
+
+    /// Reads on from `mark`, in the same input from its beginning.
+    pub fn resume(mut input: Input, mark: &Mark) -> Self {
+        // A file that has shrunk since is cut, and found to be.
+        let behind = usize::try_from(mark.offset).unwrap_or(usize::MAX);
+        input.skip(behind.min(input.window().len()));
+        let mut reader = Self::new(input, None, None);
+        reader.source = Some(mark.source.clone());
+        reader.recognised = true;
+        reader
     }
 
     /// The next event; [`Step::More`] when it needs [`fill`](Self::fill) first.
@@ -174,7 +220,7 @@ impl Reader {
             encoding,
             generation,
             elements,
-            decoder: Decoder::new(generation),
+            decoder: Decoder::new(generation, self.source_number),
         }))
     }
 

@@ -25,7 +25,7 @@ pub(super) enum BytesForm {
 }
 
 /// Reads a trace in a readable encoding.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Named<L> {
     pub(super) lexer: L,
     bytes_form: BytesForm,
@@ -40,7 +40,7 @@ pub(super) struct Named<L> {
     offset: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum State {
     /// Between the fields of an entered message.
     Fields,
@@ -53,7 +53,7 @@ enum State {
 }
 
 /// A message being brought into the binary encoding.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Build {
     out: Vec<u8>,
     /// The open messages, and where the length of each stands.
@@ -61,7 +61,7 @@ struct Build {
     state: BuildState,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum BuildState {
     Fields,
     Value(&'static Field),

@@ -189,7 +189,7 @@ pub(super) fn syntax(offset: u64, expected: &'static str) -> Damage {
 }
 
 /// The messages and lists that are open, and the names that repeat in the lists.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Nesting {
     open: Vec<Open>,
     /// The names of the open lists, outermost first, and behind them that of the last field.

@@ -16,7 +16,7 @@ use super::scan::{Nesting, Stop, View, hex, push, syntax, unicode};
 use super::token::{Lexer, Step, Token};
 
 /// The lexer of the text format.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Text {
     state: State,
     nesting: Nesting,
