@@ -128,8 +128,9 @@ pub fn convert(
 ) -> Result<Summary, Failure> {
     let (input, metadata, path) = match source {
         Source::Stdin => {
-            let input = Input::stdin().map_err(|error| Failure::trace("cannot read", error))?;
-            (input, None, None)
+            let (input, metadata) =
+                Input::stdin().map_err(|error| Failure::trace("cannot read", error))?;
+            (input, Some(metadata).filter(Metadata::is_file), None)
         }
         Source::File(path) => {
             let open = |path| {
@@ -147,6 +148,13 @@ pub fn convert(
     };
     let mut trace = Reader::new(input, options.encoding, path);
     let first = first_step(&mut trace, interrupt, notices)?;
+    // Interrupted before there was anything, nothing is what there is: no capture gives way to that.
+    if let (Ok(None), Some(signal)) = (&first, interrupt.signal()) {
+        return Ok(Summary {
+            signal: Some(signal),
+            ..Summary::default()
+        });
+    }
     let output = Output::create(target, metadata).map_err(Failure::capture)?;
     let live = output.is_stream();
     let mut work = Work {
@@ -167,6 +175,12 @@ pub fn convert(
     if options.strict {
         if let Some(damage) = summary.damage {
             return Err(Failure::trace(STRICT, damage));
+        }
+        if let Some(error) = summary.unread {
+            return Err(Failure::trace(
+                "cannot read on, and --strict allows no capture then",
+                error,
+            ));
         }
         if let Some(tally) = notices.tallies().find(|tally| tally.first.kind.is_damage()) {
             return Err(Failure::trace(STRICT, anyhow!("{tally}")));

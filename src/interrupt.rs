@@ -1,11 +1,11 @@
-//! SIGINT and SIGTERM: a request to end the work with whole captures.
+//! SIGINT, SIGTERM and SIGHUP: a request to end the work with whole captures.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// Tells whether a signal has asked for the end.
 ///
@@ -18,7 +18,8 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Takes over SIGINT and SIGTERM. A second one ends the process as if nobody had.
+    /// Takes over SIGINT, SIGTERM and SIGHUP, but for those that the process was told to ignore (nohup,
+    /// a shell's `&`). A second signal ends the process as if nobody had.
     ///
     /// # Errors
     /// When the handlers cannot be installed.
@@ -29,7 +30,11 @@ impl Interrupt {
             wake: Some(Arc::new(reader.into())),
         };
         let seen = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
+        let ignored = ignored();
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            if ignored & 1 << (signal - 1) != 0 {
+                continue;
+            }
             // In this order: the first of them acts on what the last one has set before.
             signal_hook::flag::register_conditional_default(signal, Arc::clone(&seen))?;
             signal_hook::flag::register(signal, Arc::clone(&seen))?;
@@ -51,4 +56,12 @@ impl Interrupt {
     pub fn wake(&self) -> Option<BorrowedFd<'_>> {
         self.wake.as_ref().map(|fd| fd.as_fd())
     }
+}
+
+/// The signals that the process ignores, a bit each from signal 1; none where the system does not tell.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
 }

@@ -57,7 +57,7 @@ impl Evidence {
 }
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Where Linux begins to take ephemeral ports from (`ip_local_port_range`); IANA's begin higher.
 const FIRST_EPHEMERAL_PORT: u16 = 32_768;
 /// The longest method that is taken for one, in bytes; the longest registered is 17.
@@ -79,7 +79,7 @@ fn opening(bytes: &[u8]) -> Option<Opening> {
         return Some(Opening::Server(Protocol::Http1));
     }
     // A server's first frame is SETTINGS on stream 0, a multiple of six bytes (RFC 9113, section 6.5).
-    if let [len @ .., 4, 0, 0, 0, 0, 0] = bytes.get(..9)?
+    if let Some([len @ .., 4, 0, 0, 0, 0, 0]) = bytes.get(..9)
         && let [0, high, low] = *len
         && u16::from_be_bytes([high, low]) % 6 == 0
     {

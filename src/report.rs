@@ -99,6 +99,10 @@ impl Reporter {
     }
 
     fn converted(&mut self, source: &Source, notices: &Notices, summary: Summary) {
+        // Whoever read the capture has seen enough.
+        if summary.reader_gone {
+            return;
+        }
         let name = source_name(source);
         for tally in notices.tallies() {
             self.counts.warnings += 1;

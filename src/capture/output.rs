@@ -6,7 +6,8 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -56,7 +57,12 @@ impl Output {
         let path = match target {
             Target::Stdout => {
                 let fd: OwnedFd = io::stdout().as_fd().try_clone_to_owned()?;
-                return Ok(Self(Kind::InPlace(File::from(fd))));
+                let file = File::from(fd);
+                let metadata = file.metadata()?;
+                if traces.into_iter().any(|trace| is_same(&metadata, &trace)) {
+                    return Err(same_file());
+                }
+                return Ok(Self(Kind::InPlace(file)));
             }
             Target::File(path) => path,
         };
@@ -69,18 +75,21 @@ impl Output {
             .as_ref()
             .map_or(DEFAULT_MODE, |file| DEFAULT_MODE & file.mode());
         for trace in traces {
-            let same = |file: &fs::Metadata| (file.dev(), file.ino()) == (trace.dev(), trace.ino());
-            if existing.as_ref().is_some_and(same) {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "it is the trace itself",
-                ));
+            if existing
+                .as_ref()
+                .is_some_and(|existing| is_same(existing, &trace))
+            {
+                return Err(same_file());
             }
             mode &= trace.mode();
         }
         match &existing {
             Some(existing) if existing.is_dir() => {
                 Err(io::Error::from_raw_os_error(Errno::ISDIR.raw_os_error()))
+            }
+            Some(existing) if existing.file_type().is_socket() => {
+                let socket: OwnedFd = UnixStream::connect(path)?.into();
+                Ok(Self(Kind::InPlace(File::from(socket))))
             }
             Some(existing) if !existing.is_file() => Ok(Self(Kind::InPlace(
                 OpenOptions::new().write(true).open(path)?,
@@ -93,10 +102,9 @@ impl Output {
     }
 
     fn replace(path: PathBuf, mode: u32) -> io::Result<Self> {
-        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-        let mut prefix = std::ffi::OsString::from(".");
-        prefix.push(name);
-        prefix.push(".");
+        if path.file_name().is_none() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let folder = path
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
@@ -104,7 +112,7 @@ impl Output {
         // A missing folder is told in the system's words, which the library keeps to itself.
         fs::metadata(folder)?;
         let temporary = tempfile::Builder::new()
-            .prefix(&prefix)
+            .prefix(".capture2pcap-")
             .suffix(".tmp")
             // Without the owner's right to write, the file could not be opened again by its name.
             .permissions(Permissions::from_mode(mode | 0o200))
@@ -144,6 +152,14 @@ impl Write for Output {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+fn is_same(a: &fs::Metadata, b: &fs::Metadata) -> bool {
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
+
+fn same_file() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "it is the trace itself")
 }
 
 /// The path that symbolic links lead to, whose last need not exist.

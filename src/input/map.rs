@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use memmap2::{Mmap, UncheckedAdvice};
 
 /// How far the cursor runs before the pages behind it are given back, in bytes.
@@ -61,6 +61,17 @@ impl Map {
 
     pub(super) fn take(&mut self, n: usize) -> Bytes {
         let taken = self.rest.split_to(n);
+        self.release();
+        taken
+    }
+
+    pub(super) fn skip(&mut self, n: usize) {
+        self.rest.advance(n);
+        self.release();
+    }
+
+    /// Gives back the pages behind the cursor, once there are enough of them.
+    fn release(&mut self) {
         if let Some((map, released)) = &mut self.release {
             let cursor = map.len() - self.rest.len();
             if cursor - *released >= RELEASE_EVERY {
@@ -82,6 +93,5 @@ impl Map {
                 *released = end;
             }
         }
-        taken
     }
 }

@@ -10,7 +10,7 @@
 
 mod map;
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -78,13 +78,16 @@ impl Input {
         Ok(Self::stream(Stream::File(file)))
     }
 
-    /// Reads standard input.
+    /// Reads standard input, and tells what it is.
     ///
     /// # Errors
     /// When the process has none.
-    pub fn stdin() -> io::Result<Self> {
+    pub fn stdin() -> io::Result<(Self, Metadata)> {
         let fd: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
-        Ok(Self::stream(Stream::File(File::from(fd))))
+        let file = File::from(fd);
+        let metadata = file.metadata()?;
+        // Read, not mapped: where a shell has left the file's position is where it begins.
+        Ok((Self::stream(Stream::File(file)), metadata))
     }
 
     /// Reads `reader`, which is taken to have bytes ready at any time.
@@ -151,7 +154,7 @@ impl Input {
     pub fn skip(&mut self, n: usize) {
         self.offset += n as u64;
         match &mut self.source {
-            Source::Mapped(map) => drop(map.take(n)),
+            Source::Mapped(map) => map.skip(n),
             Source::Stream { buffer, .. } => buffer.advance(n),
         }
     }

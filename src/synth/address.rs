@@ -4,9 +4,9 @@
 //! from the ranges that are reserved for documentation (192.0.2.0/24, RFC 5737; 2001:db8::/32, RFC
 //! 3849), with a port made of the trace id.
 //!
-//! Invariant: no two connections of a capture with a stand-in have the same pair of endpoints,
-//! unless `--local` and `--remote` leave nothing to choose. The same connection alone always gets the
-//! same stand-ins.
+//! Invariant: no two connections of a capture with a stand-in have the same pair of endpoints, as long
+//! as the ranges have any left for what is known of them. The same connection alone always gets the same
+//! stand-ins.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -99,6 +99,8 @@ pub(super) struct AddressBook {
     remote: Option<Given>,
     /// Whose the endpoints are that have a stand-in among them.
     taken: HashMap<Endpoints, TraceId>,
+    /// How far the search has gone from the endpoints that it began with.
+    attempts: HashMap<Endpoints, u64>,
 }
 
 /// What is known of an end.
@@ -134,6 +136,7 @@ impl AddressBook {
             local,
             remote,
             taken: HashMap::new(),
+            attempts: HashMap::new(),
         }
     }
 
@@ -151,15 +154,24 @@ impl AddressBook {
             .any(|end| end.ip.is_some_and(|ip| ip.is_ipv6()));
         let mut endpoints = candidate(local, remote, v6, trace, 0);
         if !(local.is_whole() && remote.is_whole()) {
-            // Ends after as many steps as there are connections with stand-ins.
-            let mut attempt = 0;
-            while self
-                .taken
-                .get(&endpoints)
-                .is_some_and(|owner| *owner != trace)
-            {
-                attempt += 1;
+            let first = endpoints;
+            // Where the last one that began here found its place, the next one need not look before.
+            let mut attempt = self.attempts.get(&first).copied().unwrap_or(0);
+            loop {
                 endpoints = candidate(local, remote, v6, trace, attempt);
+                let theirs = |owner: &TraceId| *owner != trace;
+                let is_taken = self.taken.get(&endpoints).is_some_and(theirs);
+                // All of them taken, some have to be shared; a handshake keeps them apart in time.
+                if !is_taken || (attempt > 0 && endpoints == first) {
+                    break;
+                }
+                attempt += 1;
+            }
+            if attempt > 0 && self.taken.get(&first) != Some(&trace) {
+                self.attempts.insert(first, attempt);
+            }
+            if self.taken.get(&first) == Some(&trace) {
+                endpoints = first;
             }
             self.taken.insert(endpoints, trace);
         }

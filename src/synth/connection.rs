@@ -147,7 +147,9 @@ impl Tracked {
                     (false, _) => self.whole(data, cx)?,
                     (true, None) => self.cut(data, cx)?,
                     (true, Some(_)) => {
-                        self.held = Some(data);
+                        // A slice of a stream keeps its whole buffer, and this one stays.
+                        let payload = Bytes::copy_from_slice(&data.payload);
+                        self.held = Some(Data { payload, ..data });
                         if next_seq.is_some() {
                             self.settle(next_seq, offset, cx)?;
                             self.expected = next_seq;
@@ -311,7 +313,9 @@ impl Tracked {
         // Counting starts at 1; what came before a trace's first event is lost, too.
         let start = if self.last.is_none() { Some(1) } else { None };
         match self.expected.or(start) {
-            Some(expected) if seq > expected && !self.as_string => {
+            Some(expected)
+                if seq > expected && seq - expected <= MAX_EVENT_LOSS && !self.as_string =>
+            {
                 self.note(Kind::LostEvents, offset, seq - expected, String::new(), cx);
             }
             Some(expected) if seq != expected => {
@@ -473,9 +477,9 @@ impl Tracked {
             let detail = format!("{client} is taken for the client");
             self.note(Kind::RoleGuessed, offset, 0, detail, cx);
         }
-        // Different connections, different numbers; the same one, always the same.
+        // Different ones even for the same ports and id, or what comes later would pass for the
+        // same bytes sent again.
         let ports = u64::from(endpoints.local.port()) << 16 | u64::from(endpoints.remote.port());
-        // Opened again on the same ports, too, or its first bytes would pass for the old one's.
         let seed = mix(self.id.number ^ mix(ports ^ mix(ordinal)));
         let limit = frame::max_tcp_payload(&endpoints);
         let mss = cx.shared.options.mss.unwrap_or(limit);
@@ -509,7 +513,9 @@ impl Tracked {
 
 /// Whether a string holds, or must have lost, bytes that are not UTF-8.
 pub(super) fn cannot_be_a_string(payload: &[u8]) -> bool {
-    std::str::from_utf8(payload).is_err() || protocol::protocol(payload) == Some(Protocol::Http2)
+    std::str::from_utf8(payload).is_err()
+        || (payload.len() > protocol::PREFACE.len()
+            && protocol::protocol(payload) == Some(Protocol::Http2))
 }
 
 fn on_wire(endpoints: &Endpoints, segment: Segment) -> Frame {

@@ -3,8 +3,8 @@
 //! Exchanges of one downstream connection become streams of one HTTP/2 connection, as long as no longer
 //! silence lies between them than a client's connection would bear.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 
@@ -20,11 +20,17 @@ use super::http2::{Http2, Stream};
 /// A 4-tuple that comes back later was most likely given to another connection.
 const IDLE_GAP: u64 = 60 * 1_000_000_000;
 
+/// How many exchanges of streamed traces are kept open at a time, the latest. A tap that runs for days
+/// must not take memory for each request of them.
+const MAX_STREAMED: usize = 16_384;
+
 /// All HTTP exchanges of a capture.
 #[derive(Debug, Default)]
 pub(super) struct Exchanges {
     sessions: HashMap<ConversationId, Session>,
     open: HashMap<TraceId, Exchange>,
+    /// The exchanges of streamed traces, which no event ends, the oldest first.
+    streamed: VecDeque<TraceId>,
 }
 
 /// An HTTP/2 connection.
@@ -87,15 +93,27 @@ impl Exchanges {
             }
             Http::Part { side, part, last } => {
                 note_losses(id, when.offset, &part, cx);
-                let exchange = self
-                    .open
-                    .entry(id)
-                    .or_insert_with(|| Exchange::new(id, None));
+                let exchange = match self.open.entry(id) {
+                    Entry::Occupied(entry) => entry.into_mut(),
+                    Entry::Vacant(entry) => {
+                        self.streamed.push_back(id);
+                        entry.insert(Exchange::new(id, None))
+                    }
+                };
                 let session = session(&mut self.sessions, exchange, id, when.time, cx)?;
                 session.part(exchange, when, (side, &part, last), cx)?;
+                if self.streamed.len() > MAX_STREAMED
+                    && let Some(oldest) = self.streamed.pop_front()
+                {
+                    self.end(&ConversationId::Exchange(oldest), true, cx)?;
+                }
             }
             Http::End => {
-                self.open.remove(&id);
+                if let Some(exchange) = self.open.remove(&id)
+                    && let ConversationId::Exchange(_) = exchange.key
+                {
+                    self.end(&exchange.key, true, cx)?;
+                }
             }
         }
         Ok(())

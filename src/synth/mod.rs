@@ -13,10 +13,11 @@ mod http;
 mod http2;
 mod tcp;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 
-use crate::event::{Event, Timestamp, TraceId, What};
+use crate::event::{Event, Form, Timestamp, TraceId, What};
 use crate::notice::Notices;
 use crate::protocol::Role;
 
@@ -28,11 +29,15 @@ pub use address::Given;
 pub use conversation::{ConversationId, Conversations};
 pub use frame::{Endpoints, Frame};
 
-/// The most bytes that one event may have lost and still be believed, in bytes.
+/// The most that may be missing of one event, or between two, and still be believed, in bytes.
 ///
 /// Real taps cut single reads and writes, a few MiB at most; a hostile count must not become
 /// terabytes of frames.
 pub const MAX_EVENT_LOSS: u64 = 1 << 30;
+
+/// How many connections of buffered traces are kept for messages that may go on with them. A capture
+/// with more of them must not take memory for each.
+const MAX_RESUMABLE: usize = 4096;
 
 /// The time between two events of a trace that records none, in nanoseconds.
 const STAND_IN_INTERVAL: u64 = 1_000;
@@ -91,6 +96,9 @@ impl Default for Options {
 pub struct Synthesizer {
     shared: Shared,
     tracked: HashMap<TraceId, Tracked>,
+    /// The connections of buffered traces, the oldest first. Another message may go on with each, and
+    /// none says that it is the last.
+    resumable: VecDeque<TraceId>,
     exchanges: Exchanges,
 }
 
@@ -172,6 +180,7 @@ impl Synthesizer {
         Self {
             shared,
             tracked: HashMap::new(),
+            resumable: VecDeque::new(),
             exchanges: Exchanges::default(),
         }
     }
@@ -211,9 +220,24 @@ impl Synthesizer {
             };
             return self.exchanges.event(id, when, http, cx);
         }
-        let tracked = self.tracked.entry(id).or_insert_with(|| Tracked::new(id));
+        let begins = matches!(event.what, What::Begin(Form::Buffered));
+        let tracked = match self.tracked.entry(id) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                if begins {
+                    self.resumable.push_back(id);
+                }
+                entry.insert(Tracked::new(id))
+            }
+        };
         if tracked.event(event, cx)? == Flow::Over {
             self.tracked.remove(&id);
+        }
+        if self.resumable.len() > MAX_RESUMABLE
+            && let Some(oldest) = self.resumable.pop_front()
+            && let Some(mut tracked) = self.tracked.remove(&oldest)
+        {
+            tracked.finish(cx)?;
         }
         Ok(())
     }

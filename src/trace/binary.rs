@@ -140,7 +140,7 @@ impl Binary {
                 let value = part.of_number(number);
                 Ok(value.map(|value| Step::Item(Element { offset, value })))
             }
-            (Action::Take(part), WireValue::Len(_)) => {
+            (Action::Take(part), WireValue::Len(_)) if part.is_message() => {
                 self.message(input, part, header, len).map(Some)
             }
             _ => {

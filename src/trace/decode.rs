@@ -390,7 +390,7 @@ fn endpoint(address: tap::Address) -> Option<Endpoint> {
     use tap::address::Address;
     use tap::envoy_internal_address::AddressNameSpecifier;
     use tap::socket_address::PortSpecifier;
-    // Names are shown, never compared, so what is not UTF-8 in them may be replaced.
+    // Names are for people; what is not UTF-8 in them may be replaced.
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match address.address? {
         Address::SocketAddress(socket) => {

@@ -66,7 +66,8 @@ pub(super) fn detect(
     wanted: Option<Encoding>,
     path: Option<&Path>,
 ) -> Detected {
-    let readable = readable(window, ended);
+    // Blanks and comments alone are no trace, however many there are.
+    let readable = readable(window, ended || window.len() >= PREFIX);
     match (wanted, readable) {
         (Some(Encoding::Text | Encoding::Json), Detected::Short) => Detected::Short,
         (Some(wanted @ (Encoding::Text | Encoding::Json)), found) => match found {

@@ -140,6 +140,11 @@ impl Part {
         }
     }
 
+    /// Whether it is a message, and no number.
+    pub(super) const fn is_message(self) -> bool {
+        !matches!(self, Self::TraceId | Self::Truncated(_))
+    }
+
     /// The element of a message; none where the part is a number.
     pub(super) fn of_message(self, message: Bytes) -> Option<Value> {
         match self {

@@ -174,7 +174,7 @@ impl Reader {
                 return Ok(Step::Item(event));
             }
             let step = source.elements.next(&mut self.input);
-            source.elements.note_failures(notices);
+            self.recognised |= source.elements.note_failures(notices);
             let step = step.map_err(|damage| match damage.fault {
                 Fault::Cut { .. } => damage,
                 // Whatever it is, its beginning only looked like a trace.
@@ -264,9 +264,11 @@ impl Elements {
         }
     }
 
-    /// Tells of the messages that Envoy failed to write.
-    fn note_failures(&mut self, notices: &mut Notices) {
+    /// Tells of the messages that Envoy failed to write, and whether there were any.
+    fn note_failures(&mut self, notices: &mut Notices) -> bool {
+        let mut any = false;
         if let Self::Json(json) = self {
+            any = !json.lexer.conversion_failures.is_empty();
             for offset in json.lexer.conversion_failures.drain(..) {
                 let (kind, detail) = (Kind::ConversionFailed, String::new());
                 notices.add(Notice {
@@ -278,5 +280,6 @@ impl Elements {
                 });
             }
         }
+        any
     }
 }

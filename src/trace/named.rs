@@ -373,10 +373,8 @@ fn number(field: &Field, text: &[u8], offset: u64) -> Result<u64, Damage> {
         },
         Kind::Enum(values) => {
             let named = values.iter().find(|(name, _)| Some(*name) == text);
-            named
-                .map(|&(_, n)| n as u64)
-                .or_else(integer)
-                .ok_or_else(|| damage("one of its values"))
+            // A name of the future is unknown, as its number would be.
+            Ok(named.map(|&(_, n)| n as u64).or_else(integer).unwrap_or(0))
         }
         _ => integer().ok_or_else(|| damage("an integer")),
     }
@@ -384,12 +382,49 @@ fn number(field: &Field, text: &[u8], offset: u64) -> Result<u64, Damage> {
 
 /// Seconds and nanoseconds since the epoch of an RFC 3339 time.
 fn rfc3339(text: &[u8]) -> Option<(i64, i32)> {
-    let time: jiff::Timestamp = std::str::from_utf8(text).ok()?.parse().ok()?;
+    let text = std::str::from_utf8(text).ok()?;
+    let since_epoch = match text.strip_suffix(['Z', 'z']) {
+        // Read as a civil time, for protobuf's last day lies beyond jiff's last timestamp.
+        Some(utc) => {
+            let time: jiff::civil::DateTime = utc.parse().ok()?;
+            time.duration_since(jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0))
+        }
+        None => text.parse::<jiff::Timestamp>().ok()?.as_duration(),
+    };
     // jiff's nanoseconds have the sign of its seconds, protobuf's are never negative.
-    let nanos = time.subsec_nanosecond();
+    let (seconds, nanos) = (since_epoch.as_secs(), since_epoch.subsec_nanos());
     let borrow = i64::from(nanos < 0);
-    Some((
-        time.as_second() - borrow,
-        nanos + borrow as i32 * 1_000_000_000,
-    ))
+    Some((seconds - borrow, nanos + borrow as i32 * 1_000_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_all_of_protobufs_years() {
+        let cases = [
+            ("1970-01-01T00:00:00Z", Some((0, 0))),
+            (
+                "2026-11-22T06:08:46.153382Z",
+                Some((1_795_327_726, 153_382_000)),
+            ),
+            (
+                "2026-11-22T08:08:46.5+02:00",
+                Some((1_795_327_726, 500_000_000)),
+            ),
+            ("1969-12-31T23:59:59.75Z", Some((-1, 750_000_000))),
+            ("0001-01-01T00:00:00Z", Some((-62_135_596_800, 0))),
+            (
+                "9999-12-31T23:59:59.999999999Z",
+                Some((253_402_300_799, 999_999_999)),
+            ),
+            ("yesterday", None),
+            ("2026-11-22", None),
+            ("\u{e9}Z", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(rfc3339(text.as_bytes()), expected, "{text}");
+        }
+    }
 }
