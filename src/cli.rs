@@ -22,7 +22,8 @@ use clap::{ArgAction, Parser, ValueEnum};
         capture2pcap reads its traces in every encoding and of every release since 1.7, and writes them \
         as packets: Ethernet, IPv4 or IPv6, TCP, with the original addresses, ports and times.",
     override_usage = "capture2pcap [OPTIONS] INPUT OUTPUT\n       \
-        capture2pcap [OPTIONS] INPUT... DIRECTORY",
+        capture2pcap [OPTIONS] INPUT... DIRECTORY\n       \
+        capture2pcap [OPTIONS] --merge INPUT... OUTPUT",
     after_help = "Example:\n  capture2pcap path_0.pb path_0.pcap\n  \
         tshark -r path_0.pcap -d tcp.port==10000,http2 -P",
     max_term_width = 100
@@ -122,6 +123,13 @@ pub(crate) struct Args {
     #[arg(short = '0', requires = "files_from")]
     null: bool,
 
+    /// Make one capture of all traces, in time order
+    ///
+    /// Each connection opens with a handshake and closes with FINs, so that those that use the same
+    /// endpoints one after the other are kept apart. What uses them at the same time gets another port.
+    #[arg(short, long)]
+    merge: bool,
+
     /// Threads for many traces [default: one a core]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     jobs: Option<u32>,
@@ -209,6 +217,8 @@ pub(crate) struct Request {
     pub(crate) output: OsString,
     pub(crate) list: Option<List>,
     pub(crate) options: Options,
+    /// One capture of all of them.
+    pub(crate) merge: bool,
     /// How many threads convert many traces; none: one a core.
     pub(crate) jobs: Option<usize>,
     pub(crate) verbosity: Verbosity,
@@ -290,6 +300,7 @@ impl Args {
             output,
             list,
             options,
+            merge: self.merge,
             jobs: self.jobs.map(|jobs| jobs as usize),
             verbosity,
         })))

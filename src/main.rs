@@ -4,18 +4,19 @@ mod cli;
 mod generate;
 mod report;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use capture2pcap::batch::{self, Job, Plan, PlanError};
 use capture2pcap::capture::Target;
 use capture2pcap::convert::{Options, Source, convert};
 use capture2pcap::interrupt::Interrupt;
+use capture2pcap::merge;
 use clap::Parser as _;
 
 use cli::{Args, Command, List, Request};
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
 fn run(request: Request) -> u8 {
     let Request {
         mut inputs,
+        merge,
         output,
         list,
         options,
@@ -76,66 +78,111 @@ fn run(request: Request) -> u8 {
             return FAILURE;
         }
     };
-    let plan = match batch::plan(&inputs, &output, EXTENSION) {
-        Ok(plan) => plan,
-        Err(PlanError::Stream(why)) => {
-            report::say(why);
-            return USAGE;
-        }
-        Err(PlanError::Collision(one, other)) => {
-            let (one, other) = (capture2pcap::shown(&one), capture2pcap::shown(&other));
-            report::say(&format!("{one} and {other} would become the same capture"));
-            return USAGE;
-        }
-    };
     let mut reporter = Reporter::new(verbosity);
-    let code = match plan {
-        Plan::One(_, Target::Stdout) if io::stdout().is_terminal() => {
-            report::say("standard output is a terminal, and a capture is no text");
-            report::say_hint("give it a file, or a reader: capture2pcap … - | tshark -r -");
-            return USAGE;
-        }
-        Plan::One(_, Target::File(path)) if path.extension() == Some("pcapng".as_ref()) => {
-            let path = capture2pcap::shown(&path);
-            report::say(&format!("{path}: this version writes pcap, not pcapng"));
-            return USAGE;
-        }
-        Plan::One(source, target) => {
-            one(&source, &target, &options, &interrupt, &mut reporter);
-            reporter.code()
-        }
-        Plan::Many {
-            jobs: conversions,
-            unread,
-        } => {
-            for (path, error) in unread {
-                reporter.unread(&path, &error);
-            }
-            many(
-                &conversions,
-                jobs.unwrap_or(0),
-                &options,
-                &interrupt,
-                reporter,
-            )
-        }
+    let done = if merge {
+        merged(
+            &inputs,
+            &output,
+            jobs.unwrap_or(0),
+            &options,
+            &interrupt,
+            &mut reporter,
+        )
+    } else {
+        converted(
+            &inputs,
+            &output,
+            jobs.unwrap_or(0),
+            &options,
+            &interrupt,
+            &mut reporter,
+        )
     };
-    interrupt
-        .signal()
-        .map_or(code, |signal| SIGNAL_BASE + signal)
+    match (done, interrupt.signal()) {
+        (Err(code), _) => code,
+        (Ok(()), Some(signal)) => SIGNAL_BASE + signal,
+        (Ok(()), None) => reporter.code(),
+    }
 }
 
-fn one(
-    source: &Source,
-    target: &Target,
+/// Says why the command line makes no sense, and gives the exit status.
+fn misused(error: PlanError) -> u8 {
+    match error {
+        PlanError::Stream(why) => report::say(why),
+        PlanError::Collision(one, other) => {
+            let (one, other) = (capture2pcap::shown(&one), capture2pcap::shown(&other));
+            report::say(&format!("{one} and {other} would become the same capture"));
+        }
+    }
+    USAGE
+}
+
+/// Refuses a place that no capture of ours belongs to.
+fn refuse(target: &Target) -> Result<(), u8> {
+    match target {
+        Target::Stdout if io::stdout().is_terminal() => {
+            report::say("standard output is a terminal, and a capture is no text");
+            report::say_hint("give it a file, or a reader: capture2pcap … - | tshark -r -");
+            Err(USAGE)
+        }
+        Target::File(path) if path.extension() == Some("pcapng".as_ref()) => {
+            let path = capture2pcap::shown(path);
+            report::say(&format!("{path}: this version writes pcap, not pcapng"));
+            Err(USAGE)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Converts each trace into a capture of its own.
+fn converted(
+    inputs: &[OsString],
+    output: &OsStr,
+    threads: usize,
     options: &Options,
     interrupt: &Interrupt,
     reporter: &mut Reporter,
-) {
-    let mut notices = reporter.notices(source);
-    let result = convert(source, target, options, interrupt, &mut notices);
-    reporter.finished(source, target, &notices, result);
-    reporter.told(target);
+) -> Result<(), u8> {
+    match batch::plan(inputs, output, EXTENSION).map_err(misused)? {
+        Plan::One(source, target) => {
+            refuse(&target)?;
+            let mut notices = reporter.notices(&source);
+            let result = convert(&source, &target, options, interrupt, &mut notices);
+            reporter.finished(&source, &target, &notices, result);
+            reporter.told(&target);
+        }
+        Plan::Many { jobs, unread } => {
+            for (path, error) in unread {
+                reporter.unread(&path, &error);
+            }
+            many(&jobs, threads, options, interrupt, reporter);
+        }
+    }
+    Ok(())
+}
+
+/// Converts all traces into one capture.
+fn merged(
+    inputs: &[OsString],
+    output: &OsStr,
+    threads: usize,
+    options: &Options,
+    interrupt: &Interrupt,
+    reporter: &mut Reporter,
+) -> Result<(), u8> {
+    let target = Target::of(output);
+    refuse(&target)?;
+    let (paths, unread) = batch::search(inputs).map_err(misused)?;
+    for (path, error) in unread {
+        reporter.unread(&path, &error);
+    }
+    match merge::merge(&paths, &target, options, threads, interrupt, |source| {
+        reporter.notices(source)
+    }) {
+        Ok(merged) => reporter.merged(&target, merged),
+        Err(failure) => reporter.failed_all(&target, &failure),
+    }
+    Ok(())
 }
 
 fn many(
@@ -143,23 +190,18 @@ fn many(
     threads: usize,
     options: &Options,
     interrupt: &Interrupt,
-    mut reporter: Reporter,
-) -> u8 {
+    reporter: &mut Reporter,
+) {
     let mut folders: Vec<_> = jobs.iter().filter_map(|job| job.capture.parent()).collect();
     folders.dedup();
     for folder in folders {
         if let Err(error) = fs::create_dir_all(folder) {
-            reporter.unmade(folder, &error);
-            return reporter.code();
+            return reporter.unmade(folder, &error);
         }
     }
     reporter.expect(jobs.len() as u64);
-    let reporter = Mutex::new(reporter);
-    let lock = || {
-        reporter
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    };
+    let shared = Mutex::new(&mut *reporter);
+    let lock = || shared.lock().unwrap_or_else(PoisonError::into_inner);
     let done = batch::run(jobs, threads, |job| {
         if interrupt.signal().is_some() {
             return;
@@ -170,15 +212,10 @@ fn many(
         let result = convert(&source, &target, options, interrupt, &mut notices);
         lock().finished(&source, &target, &notices, result);
     });
-    if let Err(error) = done {
-        report::say(&format!("cannot start threads: {error}"));
-        return FAILURE;
-    }
-    let mut reporter = reporter
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
     reporter.summary(jobs.len() as u64);
-    reporter.code()
+    if let Err(error) = done {
+        reporter.unstarted(&error);
+    }
 }
 
 /// The inputs that a list names.

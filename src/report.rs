@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use capture2pcap::capture::Target;
 use capture2pcap::convert::{Failure, Source, Summary};
+use capture2pcap::merge::{Merged, Outcome};
 use capture2pcap::notice::{Notice, Notices};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -143,6 +144,44 @@ impl Reporter {
         counts.bytes_read += summary.bytes_read;
         counts.bytes_written += summary.bytes_written;
         self.http2_ports = summary.http2_ports;
+    }
+
+    /// Tells how a merge went, trace by trace and in all.
+    pub(crate) fn merged(&mut self, target: &Target, merged: Merged) {
+        if merged.reader_gone {
+            return;
+        }
+        let traces = merged.traces.len() as u64;
+        for Outcome {
+            path,
+            notices,
+            result,
+        } in merged.traces
+        {
+            self.finished(&Source::File(path), target, &notices, result);
+        }
+        self.counts.connections = merged.connections;
+        self.counts.frames = merged.frames;
+        self.http2_ports = merged.http2_ports;
+        let merged = traces - self.counts.failures.min(traces);
+        self.counts.captures = u64::from(merged > 0);
+        if traces != 1 {
+            self.summary(traces);
+        }
+        self.told(target);
+    }
+
+    /// Tells that nothing came of all traces together.
+    pub(crate) fn failed_all(&mut self, target: &Target, failure: &Failure) {
+        match failure {
+            Failure::Trace(error) => self.failed("merge", error),
+            Failure::Capture(error) => self.failed(&target_name(target), error),
+        }
+    }
+
+    /// Tells that threads could not be started.
+    pub(crate) fn unstarted(&mut self, error: &anyhow::Error) {
+        self.failed("threads", error);
     }
 
     /// Tells of a folder that could not be searched.

@@ -3,6 +3,7 @@
 //! Invariant: a regular file never holds half a capture under its name. There is no fsync, as in cp
 //! and tcpdump: what a crash of the machine leaves is the file system's matter.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,6 +26,16 @@ pub enum Target {
     Stdout,
     /// A path.
     File(PathBuf),
+}
+
+impl Target {
+    /// The place that an argument names; `-` is standard output.
+    pub fn of(argument: &OsStr) -> Self {
+        match argument.to_str() {
+            Some("-") => Self::Stdout,
+            _ => Self::File(PathBuf::from(argument)),
+        }
+    }
 }
 
 /// A capture being written.

@@ -308,6 +308,7 @@ mod tests {
         let body = |len| Part::Body {
             payload: vec![0; len].into(),
             truncated: false,
+            as_string: false,
         };
         let cases = [
             (
@@ -343,6 +344,7 @@ mod tests {
         let body = Part::Body {
             payload: vec![0; 50].into(),
             truncated: false,
+            as_string: false,
         };
         let sent = http2.part(&mut stream, Side::Response, &body, false);
         assert_eq!(sent[0].0, Side::Request);
