@@ -111,6 +111,20 @@ pub fn search(inputs: &[OsString]) -> Result<(Vec<PathBuf>, Unread), PlanError> 
     Ok((traces.into_iter().map(|trace| trace.path).collect(), unread))
 }
 
+/// The traces among `inputs` and below the folders among them, in order, and what could not be searched.
+/// `-` is standard input.
+pub fn sources(inputs: &[OsString]) -> (Vec<Source>, Unread) {
+    let (stdin, files): (Vec<_>, Vec<_>) = inputs.iter().cloned().partition(|input| input == "-");
+    let Found { traces, unread } = Found::search_all(&files);
+    let stdin = stdin.first().map(|_| Source::Stdin).into_iter();
+    (
+        stdin
+            .chain(traces.into_iter().map(|trace| Source::File(trace.path)))
+            .collect(),
+        unread,
+    )
+}
+
 /// Paths that could not be searched, and why.
 pub type Unread = Vec<(PathBuf, io::Error)>;
 

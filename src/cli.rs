@@ -23,7 +23,8 @@ use clap::{ArgAction, Parser, ValueEnum};
         as packets: Ethernet, IPv4 or IPv6, TCP, with the original addresses, ports and times.",
     override_usage = "capture2pcap [OPTIONS] INPUT OUTPUT\n       \
         capture2pcap [OPTIONS] INPUT... DIRECTORY\n       \
-        capture2pcap [OPTIONS] --merge INPUT... OUTPUT",
+        capture2pcap [OPTIONS] --merge INPUT... OUTPUT\n       \
+        capture2pcap --info [--json] INPUT...",
     after_help = "Example:\n  capture2pcap path_0.pb path_0.pcap\n  \
         tshark -r path_0.pcap -d tcp.port==10000,http2 -P",
     max_term_width = 100
@@ -37,7 +38,7 @@ pub(crate) struct Args {
     ///
     /// A capture that exists is replaced once the new one is whole; a device, FIFO or socket is written
     /// in place.
-    #[arg(value_name = "PATH", required_unless_present_any = ["generate"])]
+    #[arg(value_name = "PATH", required_unless_present_any = ["generate", "files_from"])]
     paths: Vec<OsString>,
 
     /// Resolution of the packets' times; micro rounds to the nearest
@@ -130,6 +131,14 @@ pub(crate) struct Args {
     #[arg(short, long)]
     merge: bool,
 
+    /// Print what the traces hold: connections, protocol, events, bytes, times, losses, damage
+    #[arg(long, conflicts_with = "merge")]
+    info: bool,
+
+    /// With --info, print a JSON object a line
+    #[arg(long, requires = "info")]
+    json: bool,
+
     /// Threads for many traces [default: one a core]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     jobs: Option<u32>,
@@ -208,6 +217,11 @@ pub(crate) enum Verbosity {
 pub(crate) enum Command {
     Generate(Generate),
     Convert(Box<Request>),
+    /// Traces to look into; the request has no output.
+    Info {
+        request: Box<Request>,
+        json: bool,
+    },
 }
 
 /// Traces to convert, and how.
@@ -248,8 +262,11 @@ impl Args {
                 format!("{what} is missing"),
             )
         };
-        let output = self.paths.pop().ok_or_else(|| missing("INPUT"))?;
-        if self.paths.is_empty() && self.files_from.is_none() {
+        let output = match self.info {
+            true => OsString::new(),
+            false => self.paths.pop().ok_or_else(|| missing("INPUT"))?,
+        };
+        if self.paths.is_empty() && self.files_from.is_none() && !self.info {
             return Err(missing("OUTPUT"));
         }
         let precision = match (self.nano, self.time_stamp_precision) {
@@ -295,7 +312,7 @@ impl Args {
             path,
             separator: if self.null { 0 } else { b'\n' },
         });
-        Ok(Command::Convert(Box::new(Request {
+        let request = Box::new(Request {
             inputs: self.paths,
             output,
             list,
@@ -303,7 +320,14 @@ impl Args {
             merge: self.merge,
             jobs: self.jobs.map(|jobs| jobs as usize),
             verbosity,
-        })))
+        });
+        Ok(match self.info {
+            true => Command::Info {
+                request,
+                json: self.json,
+            },
+            false => Command::Convert(request),
+        })
     }
 }
 

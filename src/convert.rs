@@ -126,25 +126,10 @@ pub fn convert(
     interrupt: &Interrupt,
     notices: &mut Notices,
 ) -> Result<Summary, Failure> {
-    let (input, metadata, path) = match source {
-        Source::Stdin => {
-            let (input, metadata) =
-                Input::stdin().map_err(|error| Failure::trace("cannot read", error))?;
-            (input, Some(metadata).filter(Metadata::is_file), None)
-        }
-        Source::File(path) => {
-            let open = |path| {
-                let file = File::open(path)?;
-                let metadata = file.metadata()?;
-                Ok((
-                    Input::from_file(file)?,
-                    Some(metadata).filter(Metadata::is_file),
-                ))
-            };
-            let (input, metadata) =
-                open(path).map_err(|error: io::Error| Failure::trace("cannot open", error))?;
-            (input, metadata, Some(path.clone()))
-        }
+    let (input, metadata) = open(source)?;
+    let path = match source {
+        Source::Stdin => None,
+        Source::File(path) => Some(path.clone()),
     };
     let mut trace = Reader::new(input, options.encoding, path);
     let first = first_step(&mut trace, interrupt, notices)?;
@@ -194,6 +179,22 @@ pub fn convert(
         }
         Err(error) => Err(Failure::capture(error)),
     }
+}
+
+/// Opens a trace, and tells what it is where it is a file.
+pub(crate) fn open(source: &Source) -> Result<(Input, Option<Metadata>), Failure> {
+    let (input, metadata) = match source {
+        Source::Stdin => Input::stdin().map_err(|error| Failure::trace("cannot read", error))?,
+        Source::File(path) => {
+            let open = || {
+                let file = File::open(path)?;
+                let metadata = file.metadata()?;
+                Ok((Input::from_file(file)?, metadata))
+            };
+            open().map_err(|error: io::Error| Failure::trace("cannot open", error))?
+        }
+    };
+    Ok((input, Some(metadata).filter(Metadata::is_file)))
 }
 
 /// The first event, or whatever else there is first: before it, nothing says that it is a trace.

@@ -20,6 +20,7 @@ pub mod batch;
 pub mod capture;
 pub mod convert;
 pub mod event;
+pub mod info;
 pub mod input;
 pub mod interrupt;
 pub mod merge;

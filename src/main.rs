@@ -3,6 +3,7 @@
 mod cli;
 mod generate;
 mod report;
+mod show;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -15,6 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use capture2pcap::batch::{self, Job, Plan, PlanError};
 use capture2pcap::capture::Target;
 use capture2pcap::convert::{Options, Source, convert};
+use capture2pcap::info::inspect;
 use capture2pcap::interrupt::Interrupt;
 use capture2pcap::merge;
 use clap::Parser as _;
@@ -44,14 +46,15 @@ fn main() -> ExitCode {
                 FAILURE
             }
         },
-        Ok(Command::Convert(request)) => run(*request),
+        Ok(Command::Convert(request)) => run(*request, None),
+        Ok(Command::Info { request, json }) => run(*request, Some(json)),
         Err(error) => error.exit(),
     };
     ExitCode::from(code)
 }
 
-/// Converts what the request names.
-fn run(request: Request) -> u8 {
+/// Converts what the request names, or looks into it: `info` tells whether in JSON.
+fn run(request: Request, info: Option<bool>) -> u8 {
     let Request {
         mut inputs,
         merge,
@@ -79,24 +82,25 @@ fn run(request: Request) -> u8 {
         }
     };
     let mut reporter = Reporter::new(verbosity);
-    let done = if merge {
-        merged(
+    let threads = jobs.unwrap_or(0);
+    let done = match (info, merge) {
+        (Some(json), _) => inspected(&inputs, json, &options, &interrupt, &mut reporter),
+        (None, true) => merged(
             &inputs,
             &output,
-            jobs.unwrap_or(0),
+            threads,
             &options,
             &interrupt,
             &mut reporter,
-        )
-    } else {
-        converted(
+        ),
+        (None, false) => converted(
             &inputs,
             &output,
-            jobs.unwrap_or(0),
+            threads,
             &options,
             &interrupt,
             &mut reporter,
-        )
+        ),
     };
     match (done, interrupt.signal()) {
         (Err(code), _) => code,
@@ -132,6 +136,50 @@ fn refuse(target: &Target) -> Result<(), u8> {
         }
         _ => Ok(()),
     }
+}
+
+/// Prints what each trace holds.
+fn inspected(
+    inputs: &[OsString],
+    json: bool,
+    options: &Options,
+    interrupt: &Interrupt,
+    reporter: &mut Reporter,
+) -> Result<(), u8> {
+    let (sources, unread) = batch::sources(inputs);
+    for (path, error) in unread {
+        reporter.unread(&path, &error);
+    }
+    for source in sources {
+        let mut notices = reporter.notices(&source);
+        let result = inspect(
+            &source,
+            options.encoding,
+            &options.synth,
+            interrupt,
+            &mut notices,
+        );
+        let printed = match &result {
+            Ok(info) if json => show::json(&source, info, &notices),
+            Ok(info) => show::table(&source, info, &notices),
+            Err(_) => Ok(()),
+        };
+        reporter.inspected(&source, result);
+        match printed {
+            Ok(()) if interrupt.signal().is_none() => {}
+            Ok(()) => break,
+            // Whoever read the list has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
+            Err(error) => {
+                report::say(&format!(
+                    "standard output: cannot write: {}",
+                    report::reason(&error)
+                ));
+                return Err(FAILURE);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Converts each trace into a capture of its own.

@@ -139,6 +139,19 @@ impl Kind {
         matches!(self, Self::ImpossibleCount)
     }
 
+    /// Whether it is about what the trace holds, rather than about what a capture of it shows.
+    pub const fn is_of_trace(self) -> bool {
+        !matches!(
+            self,
+            Self::StandInAddress
+                | Self::StandInTime
+                | Self::RoleGuessed
+                | Self::PortTaken
+                | Self::TimeClamped
+                | Self::OversizedDatagram
+        )
+    }
+
     /// What a person can do about it.
     pub const fn hint(self) -> Option<&'static str> {
         match self {

@@ -2,6 +2,10 @@
 //!
 //! The one rule for both, for whoever asks: the handshake, the names, the hints.
 
+use std::fmt;
+
+use memchr::memmem;
+
 use crate::event::{Connection, Direction, Endpoint};
 
 /// What a connection speaks, as far as its first bytes show.
@@ -9,8 +13,20 @@ use crate::event::{Connection, Direction, Endpoint};
 pub enum Protocol {
     /// HTTP/1.0 or 1.1.
     Http1,
-    /// HTTP/2, gRPC included.
+    /// HTTP/2.
     Http2,
+    /// gRPC, over HTTP/2.
+    Grpc,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http1 => "HTTP/1",
+            Self::Http2 => "HTTP/2",
+            Self::Grpc => "gRPC",
+        })
+    }
 }
 
 /// Which side of the connection a tap sat on.
@@ -99,6 +115,19 @@ fn opening(bytes: &[u8]) -> Option<Opening> {
 /// The protocol whose first bytes, from either side, these are.
 pub fn protocol(bytes: &[u8]) -> Option<Protocol> {
     opening(bytes).map(|(Opening::Client(protocol) | Opening::Server(protocol))| protocol)
+}
+
+/// gRPC's content type, as it is and in HPACK's Huffman code (RFC 7541, appendix B), in which a value
+/// begins at a whole byte.
+const GRPC: [&[u8]; 2] = [
+    b"application/grpc",
+    b"\x1d\x75\xd0\x62\x0d\x26\x3d\x4c\x4d\x65\x64",
+];
+
+/// Whether some bytes hold gRPC's content type.
+pub fn is_grpc(bytes: &[u8]) -> bool {
+    GRPC.iter()
+        .any(|needle| memmem::find(bytes, needle).is_some())
 }
 
 /// Tells on which side of `connection` a tap sat, and by what.

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use capture2pcap::capture::Target;
 use capture2pcap::convert::{Failure, Source, Summary};
+use capture2pcap::info::{Info, tshark_command};
 use capture2pcap::merge::{Merged, Outcome};
 use capture2pcap::notice::{Notice, Notices};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -184,6 +185,19 @@ impl Reporter {
         self.failed("threads", error);
     }
 
+    /// Tells how the reading of a trace for its contents went.
+    pub(crate) fn inspected(&mut self, source: &Source, result: Result<Info, Failure>) {
+        match result {
+            Ok(info) => {
+                let damaged = info.damage.is_some() || info.unread.is_some();
+                self.counts.damaged += u64::from(damaged);
+            }
+            Err(Failure::Trace(error) | Failure::Capture(error)) => {
+                self.failed(&source_name(source), &error);
+            }
+        }
+    }
+
     /// Tells of a folder that could not be searched.
     pub(crate) fn unread(&mut self, path: &Path, error: &io::Error) {
         self.counts.failures += 1;
@@ -220,7 +234,7 @@ impl Reporter {
         if let Target::File(path) = target {
             say(&format!(
                 "open it with: {}",
-                open_command(path, &self.http2_ports)
+                tshark_command(path, &self.http2_ports)
             ));
         }
     }
@@ -289,21 +303,6 @@ fn target_name(target: &Target) -> String {
 
 fn plural(n: u64, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
-}
-
-/// The tshark command that shows a capture with its HTTP/2.
-fn open_command(path: &Path, http2_ports: &[u16]) -> String {
-    let name = capture2pcap::shown(path).to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./+,:@%".contains(c);
-    let quoted = match name.chars().all(plain) {
-        true => name,
-        false => format!("'{}'", name.replace('\'', r"'\''")),
-    };
-    let ports: String = http2_ports
-        .iter()
-        .map(|port| format!(" -d tcp.port=={port},http2"))
-        .collect();
-    format!("tshark -r {quoted}{ports}")
 }
 
 /// What went wrong and why, without the numbers that only programmers know.

@@ -47,7 +47,62 @@ pub(super) struct Tracked {
     as_string: bool,
     /// The last time that was recorded, not invented.
     recorded: Option<Timestamp>,
+    story: Story,
 }
+
+/// What there was to tell about a connection, once it is over.
+#[derive(Clone, Debug, Default)]
+pub struct Story {
+    /// Its endpoints, as recorded.
+    pub connection: Connection,
+    /// The number that Envoy gives it.
+    pub id: TraceId,
+    /// On which side of it the tap sat; none before its first event.
+    pub role: Option<Role>,
+    /// What it speaks, as far as its bytes show.
+    pub protocol: Option<Protocol>,
+    /// Its reads, writes and end, or the parts of its HTTP messages.
+    pub events: u64,
+    /// What Envoy read and what it wrote, in bytes, as far as it is recorded.
+    pub bytes_read: u64,
+    /// What Envoy wrote, in bytes, as far as it is recorded.
+    pub bytes_written: u64,
+    /// The times of its first and last event, where events have times.
+    pub span: Option<(Timestamp, Timestamp)>,
+    /// Events of which Envoy kept only the first bytes.
+    pub truncated_events: u64,
+    /// The bytes that those lack, as far as Envoy has counted them.
+    pub truncated_bytes: u64,
+    /// The bytes of events that are missing, as far as Envoy has counted them.
+    pub lost_bytes: u64,
+    /// Whether its end is recorded.
+    pub closed: bool,
+}
+
+impl Story {
+    /// Takes note of bytes that went one way at a time.
+    pub(super) fn add(&mut self, direction: Direction, payload: &[u8]) {
+        match direction {
+            Direction::Read => self.bytes_read += payload.len() as u64,
+            Direction::Write => self.bytes_written += payload.len() as u64,
+        }
+        // gRPC shows in its headers only, which come behind HTTP/2's first bytes or with them.
+        if self.events <= GRPC_EVENTS
+            && matches!(self.protocol, None | Some(Protocol::Http2))
+            && protocol::is_grpc(payload)
+        {
+            self.protocol = Some(Protocol::Grpc);
+        }
+    }
+
+    fn at(&mut self, time: Timestamp) {
+        let (first, last) = self.span.unwrap_or((time, time));
+        self.span = Some((first.min(time), last.max(time)));
+    }
+}
+
+/// In how many of a connection's first events gRPC's headers are looked for.
+const GRPC_EVENTS: u64 = 8;
 
 #[derive(Debug)]
 struct Wire {
@@ -84,6 +139,10 @@ impl Tracked {
             expected: None,
             as_string: false,
             recorded: None,
+            story: Story {
+                id,
+                ..Story::default()
+            },
         }
     }
 
@@ -129,6 +188,9 @@ impl Tracked {
                 self.resumed = false;
                 self.settle(seq, offset, cx)?;
                 let time = self.stamp(when, cx);
+                if cx.shared.stories.is_some() {
+                    self.story.add(direction, &payload);
+                }
                 self.expected = seq.map(|seq| seq.saturating_add(payload.len() as u64));
                 self.as_string = as_string;
                 // Where Envoy counts, the next event tells whether its length is right.
@@ -162,6 +224,8 @@ impl Tracked {
                 let time = self.stamp(when, cx);
                 self.open(time, None, offset, cx)?;
                 self.close(time, true, cx)?;
+                self.story.closed = true;
+                self.tell(cx);
                 return Ok(Flow::Over);
             }
             What::Truncated(direction) => {
@@ -180,10 +244,27 @@ impl Tracked {
     /// Ends a connection whose end is not recorded.
     pub(super) fn finish<E>(&mut self, cx: &mut Context<'_, E>) -> Result<(), E> {
         self.settle(None, 0, cx)?;
-        match self.last {
-            Some(last) => self.close(last, false, cx),
-            None => Ok(()),
+        if let Some(last) = self.last {
+            self.close(last, false, cx)?;
         }
+        self.tell(cx);
+        Ok(())
+    }
+
+    /// Tells the connection's story, where somebody listens.
+    fn tell<E>(&mut self, cx: &mut Context<'_, E>) {
+        if let Some(stories) = &mut cx.shared.stories {
+            let connection = self.connection.clone();
+            stories.push(Story {
+                connection,
+                ..std::mem::take(&mut self.story)
+            });
+        }
+    }
+
+    /// What is to be told about it.
+    pub(super) const fn story(&mut self) -> &mut Story {
+        &mut self.story
     }
 
     /// Puts bytes on the wire that no event of this connection holds.
@@ -273,6 +354,10 @@ impl Tracked {
         }
         let time = time.min(cx.shared.options.latest);
         self.last = Some(time);
+        self.story.events += 1;
+        if self.recorded.is_some() {
+            self.story.at(time);
+        }
         time
     }
 
@@ -328,7 +413,7 @@ impl Tracked {
     }
 
     /// Tells that the running count and an event's length do not fit by so many bytes.
-    fn mismatch<E>(&self, offset: u64, bytes: u64, detail: String, cx: &mut Context<'_, E>) {
+    fn mismatch<E>(&mut self, offset: u64, bytes: u64, detail: String, cx: &mut Context<'_, E>) {
         if self.as_string {
             self.note(Kind::LossyString, offset, bytes, String::new(), cx);
         } else {
@@ -455,6 +540,10 @@ impl Tracked {
         };
         let ordinal = cx.shared.opened;
         cx.shared.opened += 1;
+        self.story.role = Some(role);
+        if let (None, Some((_, bytes))) = (self.story.protocol, first) {
+            self.story.protocol = protocol::protocol(bytes);
+        }
         if first.is_some_and(|(_, bytes)| protocol::protocol(bytes) == Some(Protocol::Http2)) {
             let server = match role {
                 Role::Downstream => endpoints.local,
@@ -493,13 +582,21 @@ impl Tracked {
     }
 
     fn note<E>(
-        &self,
+        &mut self,
         kind: Kind,
         offset: u64,
         bytes: u64,
         detail: String,
         cx: &mut Context<'_, E>,
     ) {
+        match kind {
+            Kind::Truncated | Kind::TruncatedUnknown => {
+                self.story.truncated_events += 1;
+                self.story.truncated_bytes += bytes;
+            }
+            Kind::LostEvents => self.story.lost_bytes += bytes,
+            _ => {}
+        }
         let trace = Some(self.id);
         cx.notices.add(Notice {
             kind,

@@ -8,8 +8,9 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 
-use crate::event::{Connection, Direction, Http, Part, Side, Timestamp, TraceId};
+use crate::event::{Connection, Direction, Field, Http, Part, Side, Timestamp, TraceId};
 use crate::notice::{Kind, Notice};
+use crate::protocol::{self, Protocol};
 
 use super::Context;
 use super::connection::{Tracked, When, cannot_be_a_string};
@@ -93,6 +94,13 @@ impl Exchanges {
             }
             Http::Part { side, part, last } => {
                 note_losses(id, when.offset, &part, cx);
+                let is_cut = matches!(
+                    part,
+                    Part::Body {
+                        truncated: true,
+                        ..
+                    }
+                );
                 let exchange = match self.open.entry(id) {
                     Entry::Occupied(entry) => entry.into_mut(),
                     Entry::Vacant(entry) => {
@@ -101,6 +109,7 @@ impl Exchanges {
                     }
                 };
                 let session = session(&mut self.sessions, exchange, id, when.time, cx)?;
+                session.tracked.story().truncated_events += u64::from(is_cut);
                 session.part(exchange, when, (side, &part, last), cx)?;
                 if self.streamed.len() > MAX_STREAMED
                     && let Some(oldest) = self.streamed.pop_front()
@@ -169,6 +178,14 @@ impl Exchanges {
             }
         }
         session.tracked.finish(cx)
+    }
+}
+
+/// Which way a side's bytes go on the downstream connection.
+const fn direction(side: Side) -> Direction {
+    match side {
+        Side::Request => Direction::Read,
+        Side::Response => Direction::Write,
     }
 }
 
@@ -250,6 +267,19 @@ impl Session {
         cx: &mut Context<'_, E>,
     ) -> Result<(), E> {
         let time = self.tracked.stamp(when, cx);
+        if cx.shared.stories.is_some() {
+            let direction = direction(side);
+            match part {
+                Part::Body { payload, .. } => self.tracked.story().add(direction, payload),
+                Part::Headers(fields) => {
+                    let grpc = |field: &Field| protocol::is_grpc(&field.value);
+                    if fields.iter().any(grpc) {
+                        self.tracked.story().protocol = Some(Protocol::Grpc);
+                    }
+                }
+                Part::Trailers(_) => {}
+            }
+        }
         let mut sent = Vec::new();
         if self.span.is_none() {
             self.tracked.connection(exchange.connection.clone(), cx)?;
@@ -270,10 +300,7 @@ impl Session {
             Progress::Open
         };
         for (side, payload) in sent {
-            let direction = match side {
-                Side::Request => Direction::Read,
-                Side::Response => Direction::Write,
-            };
+            let direction = direction(side);
             self.tracked
                 .send(when.offset, time, direction, payload, cx)?;
         }

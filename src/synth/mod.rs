@@ -26,6 +26,7 @@ use connection::{Flow, Tracked, When};
 use http::Exchanges;
 
 pub use address::Given;
+pub use connection::Story;
 pub use conversation::{ConversationId, Conversations};
 pub use frame::{Endpoints, Frame};
 
@@ -115,6 +116,8 @@ struct Shared {
     stand_in: Option<Timestamp>,
     /// The endpoints in use, the lesser first, where each is kept to one conversation at a time.
     in_use: HashSet<(SocketAddr, SocketAddr)>,
+    /// The connections that are over, where somebody wants to know.
+    stories: Option<Vec<Story>>,
 }
 
 impl Shared {
@@ -176,6 +179,7 @@ impl Synthesizer {
             http2_ports: BTreeSet::new(),
             stand_in: None,
             in_use: HashSet::new(),
+            stories: None,
         };
         Self {
             shared,
@@ -183,6 +187,20 @@ impl Synthesizer {
             resumable: VecDeque::new(),
             exchanges: Exchanges::default(),
         }
+    }
+
+    /// Has the story of each connection kept, for [`take_stories`](Self::take_stories).
+    pub fn keep_stories(&mut self) {
+        self.shared.stories.get_or_insert_default();
+    }
+
+    /// Gives the stories of the connections that are over since the last time.
+    pub fn take_stories(&mut self) -> Vec<Story> {
+        self.shared
+            .stories
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
     }
 
     /// The connections that have put a frame into the capture.

@@ -42,6 +42,8 @@ pub(super) struct Decoder {
     form: Form,
     /// Whether `Begin` has been told of this message. It waits for the trace id, which comes first.
     begun: bool,
+    /// Which numbering the last connection had that shows one.
+    pub(super) numbering: Option<Numbering>,
     /// How many buffered HTTP exchanges there were.
     exchanges: u64,
     /// Events that are decoded and not fetched yet.
@@ -55,6 +57,7 @@ impl Decoder {
             trace: TraceId { source, number: 0 },
             form: Form::Buffered,
             begun: false,
+            numbering: None,
             exchanges: 0,
             ready: VecDeque::new(),
         }
@@ -72,7 +75,11 @@ impl Decoder {
             Value::TraceId(id) => self.trace.number = id,
             Value::Connection(bytes) => {
                 let connection = match self.generation {
-                    Generation::Tap => tap_connection(&bytes, offset)?,
+                    Generation::Tap => {
+                        let (connection, numbering) = tap_connection(&bytes, offset)?;
+                        self.numbering = numbering.or(self.numbering);
+                        connection
+                    }
                     Generation::Capture => {
                         let message =
                             decode::<capture::Connection>(bytes, Part::Connection, offset)?;
@@ -343,22 +350,33 @@ fn capture_event(event: Option<capture::event::EventSelector>) -> What {
     }
 }
 
+/// The numbers of a connection's fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Numbering {
+    /// Local 2, remote 3: before Envoy 1.28.
+    Old,
+    /// Local 1, remote 2: since then.
+    New,
+}
+
 /// Decodes a `TraceWrapper`'s connection, whose two numberings are told apart by their shape.
 ///
-/// Before Envoy 1.28 local was 2 and remote 3, since then they are 1 and 2. A lone field 2 is the new
-/// remote address: an old Envoy always knew its local one.
-fn tap_connection(bytes: &Bytes, offset: u64) -> Result<Connection, Damage> {
-    let old = Fields::new(bytes).any(|(header, _)| match header.number {
-        1 => matches!(header.value, WireValue::Varint(_)),
-        3 => true,
-        _ => false,
-    });
-    if old {
+/// A lone field 2 is the new remote address: an old Envoy always knew its local one.
+fn tap_connection(bytes: &Bytes, offset: u64) -> Result<(Connection, Option<Numbering>), Damage> {
+    let numbering =
+        Fields::new(bytes).find_map(|(header, _)| match (header.number, header.value) {
+            (1, WireValue::Varint(_)) | (3, _) => Some(Numbering::Old),
+            (1, WireValue::Len(_)) => Some(Numbering::New),
+            _ => None,
+        });
+    let connection = if numbering == Some(Numbering::Old) {
         let message = decode::<tap::OldConnection>(bytes.clone(), Part::Connection, offset)?;
-        return Ok(connection(message.local_address, message.remote_address));
-    }
-    let message = decode::<tap::Connection>(bytes.clone(), Part::Connection, offset)?;
-    Ok(connection(message.local_address, message.remote_address))
+        connection(message.local_address, message.remote_address)
+    } else {
+        let message = decode::<tap::Connection>(bytes.clone(), Part::Connection, offset)?;
+        connection(message.local_address, message.remote_address)
+    };
+    Ok((connection, numbering))
 }
 
 fn connection(local: Option<tap::Address>, remote: Option<tap::Address>) -> Connection {

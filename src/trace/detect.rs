@@ -3,6 +3,7 @@
 //! JSON and text give themselves away by their first name. The binary layouts share their first
 //! tags, so each is held against the schema: the one whose fields fit furthest is it.
 
+use std::fmt;
 use std::path::Path;
 
 use super::element::Level;
@@ -30,6 +31,17 @@ pub enum Generation {
     Capture,
     /// Envoy 1.10 and later: `TraceWrapper`.
     Tap,
+}
+
+impl fmt::Display for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Binary => "binary",
+            Self::Delimited => "delimited",
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
 }
 
 impl Generation {

@@ -30,7 +30,7 @@ use crate::input::Input;
 use crate::notice::{Kind, Notice, Notices};
 
 use binary::Binary;
-use decode::Decoder;
+use decode::{Decoder, Numbering};
 use detect::Detected;
 use element::Element;
 use json::Json;
@@ -248,10 +248,26 @@ impl Reader {
     }
 
     /// How the trace is written, once its first bytes have shown it.
-    pub fn encoding(&self) -> Option<(Encoding, Generation)> {
-        self.source
-            .as_ref()
-            .map(|source| (source.encoding, source.generation))
+    pub fn encoding(&self) -> Option<Encoding> {
+        self.source.as_ref().map(|source| source.encoding)
+    }
+
+    /// Which releases of Envoy write such a trace, as far as what has been read shows.
+    pub fn releases(&self) -> Option<&'static str> {
+        let source = self.source.as_ref()?;
+        // Text and JSON have names, which have always been the same.
+        let binary = matches!(source.encoding, Encoding::Binary | Encoding::Delimited);
+        Some(
+            match (
+                source.generation,
+                source.decoder.numbering.filter(|_| binary),
+            ) {
+                (Generation::Capture, _) => "1.7 to 1.9",
+                (Generation::Tap, Some(Numbering::Old)) => "1.10 to 1.27",
+                (Generation::Tap, Some(Numbering::New)) => "1.28 or later",
+                (Generation::Tap, None) => "1.10 or later",
+            },
+        )
     }
 }
 

@@ -22,7 +22,7 @@ fn convert(made: &Made, form: Form, options: &[&str]) -> Capture {
 }
 
 /// The port that sent each frame, its flags, and how many bytes of payload it had on the wire.
-fn frames(capture: &Capture) -> Vec<(u16, u8, usize)> {
+pub(crate) fn frames(capture: &Capture) -> Vec<(u16, u8, usize)> {
     let segments = capture.segments();
     segments
         .iter()
@@ -30,8 +30,8 @@ fn frames(capture: &Capture) -> Vec<(u16, u8, usize)> {
         .collect()
 }
 
-const LOCAL: u16 = 10000;
-const REMOTE: u16 = 50000;
+pub(crate) const LOCAL: u16 = 10000;
+pub(crate) const REMOTE: u16 = 50000;
 const DATA: u8 = PSH | ACK;
 
 /// A request, a response and the end.
@@ -161,7 +161,7 @@ fn the_role_decides_who_opens() {
 }
 
 /// What is lost of one record.
-fn lost(record: &Record) -> usize {
+pub(crate) fn lost(record: &Record) -> usize {
     record.original - record.data.len()
 }
 

@@ -1,5 +1,6 @@
 //! What tshark, capinfos and tcpdump say to every capture: nothing.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -8,15 +9,15 @@ use crate::harness::{Scratch, capinfos, each, http2_on, tcpdump, tshark};
 use crate::pcap::Capture;
 
 /// What must not be in a capture.
-const FAULTS: &str = "_ws.malformed \
+pub(crate) const FAULTS: &str = "_ws.malformed \
     || tcp.analysis.retransmission || tcp.analysis.fast_retransmission \
     || tcp.analysis.spurious_retransmission || tcp.analysis.lost_segment \
     || tcp.analysis.ack_lost_segment || tcp.analysis.out_of_order || tcp.analysis.duplicate_ack \
     || tcp.analysis.window_full || tcp.checksum.status == \"Bad\" || ip.checksum.status == \"Bad\"";
 
-/// The frames of a capture with one of `faults`, one a line.
-fn faults(path: &Path, http2: Option<u16>, faults: &str) -> String {
-    let mut args = http2_on(path, http2.map_or(0..0, |port| port..port + 1));
+/// The arguments that make tshark read a capture critically, with HTTP/2 on each of `http2`.
+pub(crate) fn critically(path: &Path, http2: impl IntoIterator<Item = u16>) -> Vec<OsString> {
+    let mut args = http2_on(path, http2);
     for option in [
         "tcp.check_checksum:TRUE",
         "ip.check_checksum:TRUE",
@@ -25,20 +26,28 @@ fn faults(path: &Path, http2: Option<u16>, faults: &str) -> String {
         args.extend(["-o", option].map(OsString::from));
     }
     // The lab's gRPC bodies are no protobuf: tshark calls them malformed on the wire, too.
-    args.extend(["--disable-protocol", "protobuf", "-Y", faults].map(OsString::from));
+    args.extend(["--disable-protocol", "protobuf"].map(OsString::from));
+    args
+}
+
+/// The frames of a capture with one of `faults`, one a line.
+pub(crate) fn faults(path: &Path, http2: impl IntoIterator<Item = u16>, faults: &str) -> String {
+    let mut args = critically(path, http2);
+    args.extend(["-Y", faults].map(OsString::from));
     tshark(args)
 }
 
-/// The server's port where the capture holds HTTP/2.
+/// The servers' ports where the capture holds HTTP/2.
 ///
 /// tshark must not look for HTTP/2 in HTTP/1, where it would see nothing, neither right nor wrong.
-fn http2_port(capture: &Capture) -> Option<u16> {
+pub(crate) fn http2_ports(capture: &Capture) -> BTreeSet<u16> {
     let preface = |payload: &[u8]| payload.starts_with(b"PRI * HTTP/2.0");
     let segments = capture.segments();
     segments
         .iter()
-        .find(|segment| preface(segment.payload))
+        .filter(|segment| preface(segment.payload))
         .map(|segment| segment.destination.port())
+        .collect()
 }
 
 /// Converts a fixture to a file in `scratch`.
@@ -62,12 +71,9 @@ fn judge(fixture: &Fixture, options: &[&str]) {
     let capture = Capture::read(&path);
     assert!(!capture.records.is_empty(), "{name}: no packets");
     assert!(!capture.streams().is_empty(), "{name}: no data");
-    let port = http2_port(&capture);
-    assert_eq!(
-        faults(&path, port, FAULTS),
-        "",
-        "{name}, HTTP/2 on {port:?}"
-    );
+    let ports = http2_ports(&capture);
+    let found = faults(&path, ports.clone(), FAULTS);
+    assert_eq!(found, "", "{name}, HTTP/2 on {ports:?}");
 
     let lines = tcpdump(
         ["-n", "-q", "-t", "-r"]

@@ -6,7 +6,6 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt::Debug;
 use std::io::{ErrorKind, Read, Write};
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -415,7 +414,7 @@ pub(crate) fn each<T: Sync>(
 }
 
 /// The arguments that make tshark read `path` with HTTP/2 on each of `ports`.
-pub(crate) fn http2_on(path: &Path, ports: Range<u16>) -> Vec<OsString> {
+pub(crate) fn http2_on(path: &Path, ports: impl IntoIterator<Item = u16>) -> Vec<OsString> {
     let mut args = vec!["-r".into(), path.into()];
     for port in ports {
         args.extend(["-d".into(), format!("tcp.port=={port},http2").into()]);

@@ -19,6 +19,12 @@ mod make;
 /// Captures and packets, read without the help of the code under test.
 mod pcap;
 
+/// What tshark shows of HTTP/2.
+mod pdml;
+
+/// HTTP traces, read without the help of the code under test.
+mod tree;
+
 // The themes.
 
 /// Broken input, and files that cannot be: a clear message, never a panic.
@@ -36,11 +42,20 @@ mod cut;
 /// What tshark, capinfos and tcpdump say to every capture.
 mod dissect;
 
+/// What Envoy did not keep: counted, and given its place.
+mod losses;
+
 /// The transcript in Envoy's documentation.
 mod seed;
 
+/// HTTP taps at their limits.
+mod http;
+
 /// Standard input and standard output.
 mod stdio;
+
+/// HTTP taps, and what tshark shows of them.
+mod taps;
 
 /// Every trace against the packets that were on the wire.
 mod wire;

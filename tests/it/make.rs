@@ -3,6 +3,8 @@
 //! Its own few lines of protobuf, so that a mistake in the program's schema cannot hide in the tests'.
 //! Layouts follow envoy.data.tap.v3 (today), v2alpha (1.10) and the capture extension (1.7).
 
+/// Messages put together from their parts, where the usual ones are not odd enough.
+pub(crate) mod parts;
 mod readable;
 
 use std::net::SocketAddr;

@@ -10,7 +10,7 @@ use crate::make::{Ev, Form, Made, What, noise};
 use crate::pcap::Capture;
 
 /// How long to wait for a packet that must come by itself: a guard against hanging, no measure.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn a_stream_gives_the_capture_that_a_file_gives() {
@@ -97,7 +97,7 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 /// The next record on standard output, with its header.
-fn next_record(running: &mut Running, place: &str) -> Vec<u8> {
+pub(crate) fn next_record(running: &mut Running, place: &str) -> Vec<u8> {
     let stdout = running.stdout.as_mut().expect("a pipe");
     let fail = |e| -> ! { panic!("{place}: {e}") };
     let mut record = stdout.read(16, PATIENCE).unwrap_or_else(|e| fail(e));

@@ -151,7 +151,7 @@ fn endpoint(v4: &str, v6: &str, port: &str) -> Endpoint {
     (ip.to_owned(), port.parse().expect("a port"))
 }
 
-fn unhex(hex: &str) -> Vec<u8> {
+pub(crate) fn unhex(hex: &str) -> Vec<u8> {
     let digit = |c: u8| char::from(c).to_digit(16).expect("a hexadecimal digit") as u8;
     let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
     assert!(rest.is_empty(), "an odd number of digits");
@@ -263,6 +263,28 @@ fn truncated_traces_hold_their_bytes_at_the_places_of_the_wire() {
         |fixture| fixture.name.clone(),
         compare,
     );
+}
+
+/// Where Envoy counts what it cuts, each side is exactly as long as it was.
+#[test]
+fn counted_traces_span_what_the_wire_spans() {
+    let mut traces = traces(&[Expect::Part], 6);
+    traces.retain(|fixture| fixture.name.contains("str_trunc"));
+    assert_eq!(traces.len(), 3);
+    let mut missing = 0;
+    for fixture in &traces {
+        let name = &fixture.name;
+        for (ends, ours) in &convert(fixture) {
+            for (sender, wire) in &wire()[ends].flows {
+                let flow = ours.flows.get(sender);
+                let flow = flow.unwrap_or_else(|| panic!("{name}: {sender:?} is silent"));
+                let (len, wire_len) = (flow.bytes.len(), wire.bytes.len());
+                assert_eq!(len, wire_len, "{name}: bytes from {sender:?}");
+                missing += flow.missing();
+            }
+        }
+    }
+    assert!(missing > 10_000, "{missing} bytes missing in all");
 }
 
 #[test]

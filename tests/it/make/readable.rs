@@ -35,6 +35,12 @@ impl Made {
             events.push((start, text.len()));
             text.push('\n');
         }
+        for (name, what) in [("read", What::Read), ("write", What::Write)] {
+            let of = |event: &Ev| event.what == what && event.truncated;
+            if self.events.iter().any(of) {
+                writeln!(text, "  {name}_truncated: true").expect("a string");
+            }
+        }
         text.push_str("}\n");
         Encoded {
             boundaries: vec![text.len() - 1, text.len()],

@@ -1,0 +1,114 @@
+//! What a trace holds, told without making a capture of it.
+
+use std::io;
+use std::path::Path;
+
+use crate::convert::{Failure, Source, open};
+use crate::event::Timestamp;
+use crate::interrupt::Interrupt;
+use crate::notice::Notices;
+use crate::synth::{self, Frame, Story, Synthesizer};
+use crate::trace::{Damage, Encoding, Reader, Step};
+
+/// What a trace holds.
+#[derive(Debug, Default)]
+pub struct Info {
+    /// How it is written; none where it is empty.
+    pub encoding: Option<Encoding>,
+    /// Which releases of Envoy write such a trace, e.g. `1.28 or later`.
+    pub releases: Option<&'static str>,
+    /// Its connections, by the times of their first events.
+    pub connections: Vec<Story>,
+    /// The server ports on which a reader of its capture has to be told to expect HTTP/2, in order.
+    pub http2_ports: Vec<u16>,
+    /// Where it stops making sense, if it does.
+    pub damage: Option<Damage>,
+    /// Why it could not be read to its end, if it could not.
+    pub unread: Option<io::Error>,
+}
+
+/// Reads a trace, and tells what it holds.
+///
+/// # Errors
+/// When it cannot be opened, or is no trace.
+pub fn inspect(
+    source: &Source,
+    encoding: Option<Encoding>,
+    options: &synth::Options,
+    interrupt: &Interrupt,
+    notices: &mut Notices,
+) -> Result<Info, Failure> {
+    let (input, _) = open(source)?;
+    let path = match source {
+        Source::Stdin => None,
+        Source::File(path) => Some(path.clone()),
+    };
+    let mut reader = Reader::new(input, encoding, path);
+    let mut synth = Synthesizer::new(options.clone());
+    synth.keep_stories();
+    let mut info = Info::default();
+    let nowhere = &mut |_: Frame| Ok::<(), std::convert::Infallible>(());
+    while interrupt.signal().is_none() {
+        match reader.next(notices) {
+            Ok(Step::Item(event)) => match synth.event(event, notices, nowhere) {
+                Ok(()) => info.connections.append(&mut synth.take_stories()),
+            },
+            Ok(Step::More) => match reader.fill(interrupt.wake()) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    info.unread = Some(error);
+                    break;
+                }
+            },
+            Ok(Step::End) => break,
+            Err(damage) if !reader.recognised() => return Err(Failure::Trace(damage.into())),
+            Err(damage) => {
+                info.damage = Some(damage);
+                break;
+            }
+        }
+    }
+    match synth.finish(info.damage.is_none(), notices, nowhere) {
+        Ok(()) => info.connections.append(&mut synth.take_stories()),
+    }
+    info.connections
+        .sort_by_key(|story| (story.span.map(|(first, _)| first), story.id));
+    info.http2_ports = synth.http2_ports().iter().copied().collect();
+    info.encoding = reader.encoding();
+    info.releases = reader.releases();
+    Ok(info)
+}
+
+impl Info {
+    /// The times of its first and last event.
+    pub fn span(&self) -> Option<(Timestamp, Timestamp)> {
+        let spans = || self.connections.iter().filter_map(|story| story.span);
+        Some((
+            spans().map(|span| span.0).min()?,
+            spans().map(|span| span.1).max()?,
+        ))
+    }
+
+    /// The sum of something over all connections.
+    pub fn total(&self, what: impl Fn(&Story) -> u64) -> u64 {
+        self.connections.iter().map(what).sum()
+    }
+}
+
+/// The tshark command that shows a capture with its HTTP/2.
+///
+/// The path is quoted for a shell where it needs to be.
+pub fn tshark_command(capture: &Path, http2_ports: &[u16]) -> String {
+    let name = crate::shown(capture).to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./+,:@%".contains(c);
+    let quoted = match !name.is_empty() && name.chars().all(plain) {
+        true => name,
+        false => format!("'{}'", name.replace('\'', r"'\''")),
+    };
+    let ports: String = http2_ports
+        .iter()
+        .map(|port| format!(" -d tcp.port=={port},http2"))
+        .collect();
+    format!("tshark -r {quoted}{ports}")
+}

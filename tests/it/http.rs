@@ -1,0 +1,413 @@
+//! HTTP taps at their limits: what HTTP/2 forbids, what is large, what is missing, what overlaps.
+
+use crate::harness::{Outcome, Scratch};
+use crate::make::parts::{
+    Half, Piece, body, connection, exchange, header, piece, raw_header, request, response, socket,
+};
+use crate::make::{START, field, noise, number};
+use crate::pcap::Capture;
+use crate::pdml::View;
+use crate::taps::{assert_shown, show};
+use crate::tree::{Told, exchanges};
+
+/// The types of HTTP/2 frames.
+const DATA: u64 = 0;
+const HEADERS: u64 = 1;
+const CONTINUATION: u64 = 9;
+
+/// What an HTTP/2 client sends first.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+fn downstream() -> Vec<u8> {
+    let (local, remote) = (socket("10.0.0.1", 10000), socket("10.0.0.2", 50000));
+    connection(Some(&local), Some(&remote))
+}
+
+/// A request and a response, so many seconds after the start.
+fn halves(at: i64, took: i64) -> (Half, Half) {
+    let asked = Half {
+        headers: request("GET", &[]),
+        time: Some((START + at, 0)),
+        ..Half::default()
+    };
+    let answered = Half {
+        headers: response("200", &[header("server", "envoy")]),
+        body: Some(body(b"hello")),
+        time: Some((START + at + took, 0)),
+        ..Half::default()
+    };
+    (asked, answered)
+}
+
+fn usual(at: i64, took: i64) -> Vec<u8> {
+    let (asked, answered) = halves(at, took);
+    exchange(Some(&asked), Some(&answered), Some(&downstream()))
+}
+
+/// Converts a trace, holds what tshark shows against what it tells, and gives both.
+#[track_caller]
+fn convert(trace: &[u8], options: &[&str]) -> (Outcome, Capture, View, Vec<Told>) {
+    let scratch = Scratch::new();
+    let input = scratch.write("trace.pb", trace);
+    let (outcome, capture, view) = show(&scratch, &input, options);
+    let told = exchanges("pb", trace);
+    assert_shown("trace.pb", &told, &view);
+    (outcome, capture, view, told)
+}
+
+#[test]
+fn any_field_is_kept_as_recorded() {
+    let (mut asked, mut answered) = halves(0, 1);
+    let odd = [
+        header("Upper-Case", "Kept"),
+        header("connection", "keep-alive, Upgrade"),
+        header("transfer-encoding", "chunked"),
+        header("te", "gzip"),
+        header("empty", ""),
+        header("with space", " padded "),
+        raw_header("raw", b"\xff\xfe\x00\r\n\x80"),
+        // JSON prints both fields, one of them empty.
+        [header("raw-beside-empty", ""), field(3, b"\xc3\x28")].concat(),
+        header("utf-8", "gr\u{fc}n \u{1f980}"),
+        header("twice", "first"),
+        header("twice", "second"),
+        header(":late", "a pseudo-header that comes last"),
+    ];
+    asked.headers.extend_from_slice(&odd);
+    answered.headers.extend_from_slice(&odd);
+    answered.trailers = odd[..9].to_vec();
+    let trace = exchange(Some(&asked), Some(&answered), Some(&downstream()));
+    let (outcome, _, view, _) = convert(&trace, &[]);
+    outcome.says_nothing();
+    let shown = &view.exchanges[0].messages[0].headers;
+    let value = |name: &[u8]| {
+        let found = shown.iter().find(|(other, _)| other == name);
+        found.map(|(_, value)| &value[..])
+    };
+    assert_eq!(value(b"raw"), Some(&b"\xff\xfe\x00\r\n\x80"[..]));
+    assert_eq!(value(b"Upper-Case"), Some(&b"Kept"[..]));
+    assert_eq!(value(b"empty"), Some(&b""[..]));
+    assert_eq!(shown[4].0, b":late", "pseudo-headers first");
+    assert_eq!(view.exchanges[0].messages[1].trailers.len(), 9);
+}
+
+/// The same field in the encodings that people read, where `raw_value` is escaped or in base64.
+#[test]
+fn bytes_in_a_header_survive_every_encoding() {
+    let text = "http_buffered_trace {\n  request {\n    headers {\n      key: \":method\"\n      value: \"GET\"\n    }\n    \
+        headers {\n      key: \"raw\"\n      raw_value: \"\\377\\000a\\n\"\n    }\n  }\n}\n";
+    let json = r#"{"http_buffered_trace": {"request": {"headers": [
+        {"key": ":method", "value": "GET", "raw_value": ""},
+        {"key": "raw", "value": "", "raw_value": "/wBhCg=="}], "trailers": []}}}"#;
+    let asked = Half {
+        headers: vec![header(":method", "GET"), raw_header("raw", b"\xff\x00a\n")],
+        ..Half::default()
+    };
+    let binary = exchange(Some(&asked), None, None);
+    for (extension, trace) in [
+        ("pb_text", text.as_bytes()),
+        ("json", json.as_bytes()),
+        ("pb", &binary),
+    ] {
+        let scratch = Scratch::new();
+        let input = scratch.write(&format!("trace.{extension}"), trace);
+        let (_, _, view) = show(&scratch, &input, &[]);
+        assert_shown(extension, &exchanges(extension, trace), &view);
+        let headers = &view.exchanges[0].messages[0].headers;
+        let expected = [(":method", &b"GET"[..]), ("raw", b"\xff\x00a\n")]
+            .map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec()));
+        assert_eq!(headers[..], expected, "{extension}");
+    }
+}
+
+/// A value of so many letters.
+fn letters(len: usize) -> String {
+    let letters = noise(3).map(|byte| char::from(b'a' + byte % 26));
+    letters.take(len).collect()
+}
+
+#[test]
+fn long_headers_continue() {
+    let (mut asked, mut answered) = halves(0, 1);
+    // nghttp2, which decodes for tshark, takes no string of more than 64 KiB.
+    asked.headers.push(header("cookie", &letters(60_000)));
+    asked.headers.push(header("after", "it"));
+    answered.trailers = vec![header("trailer", &letters(20_000))];
+    let trace = exchange(Some(&asked), Some(&answered), Some(&downstream()));
+    let (_, _, view, _) = convert(&trace, &[]);
+    // Of frames with 16,384 bytes, the header takes four and the trailer two.
+    assert_eq!(view.frames[&CONTINUATION], 3 + 1);
+}
+
+/// One that tshark does not decode is whole all the same, and no fault.
+#[test]
+fn longer_headers_than_tshark_decodes_are_written() {
+    let (mut asked, answered) = halves(0, 1);
+    let long = letters(100 << 10);
+    asked.headers.push(header("cookie", &long));
+    asked.headers.push(header("after", "it"));
+    let trace = exchange(Some(&asked), Some(&answered), Some(&downstream()));
+    let scratch = Scratch::new();
+    let (_, capture, view) = show(&scratch, &scratch.write("trace.pb", &trace), &[]);
+    assert_eq!(view.frames[&CONTINUATION], 6);
+    // The exchange is whole behind it.
+    assert_eq!(view.exchanges[0].messages[1].body, b"hello");
+
+    let streams = capture.http_streams();
+    let client = streams.iter().find(|stream| stream.0.port() == 50000);
+    let bytes = &client.expect("a client").2;
+    let mut rest = bytes.strip_prefix(PREFACE).expect("a preface");
+    let mut block = Vec::new();
+    while let [a, b, c, kind, _, _, _, _, _, behind @ ..] = rest {
+        let length = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
+        assert!(length <= 16_384, "a frame of {length} bytes");
+        if matches!(u64::from(*kind), HEADERS | CONTINUATION) {
+            block.extend(&behind[..length]);
+        }
+        rest = &behind[length..];
+    }
+    // HPACK: the length is 127 and, in groups of seven bits, 102,273 more.
+    let field = [
+        b"\x00\x06cookie\x7f\x81\x9f\x06",
+        long.as_bytes(),
+        b"\x00\x05after\x02it",
+    ]
+    .concat();
+    assert!(block.ends_with(&field), "another header block");
+}
+
+#[test]
+fn large_bodies_are_split_and_fit_the_windows() {
+    let (mut asked, mut answered) = halves(0, 1);
+    let bytes: Vec<u8> = noise(4).take(3 << 20).collect();
+    asked.headers = request("POST", &[]);
+    asked.body = Some(body(&bytes[..1 << 20]));
+    answered.body = Some(body(&bytes));
+    let trace = exchange(Some(&asked), Some(&answered), Some(&downstream()));
+    let (_, capture, view, _) = convert(&trace, &[]);
+    let frames = (3 << 20) / 16_384 + (1 << 20) / 16_384;
+    assert_eq!(view.frames[&DATA], frames, "each as large as it may be");
+    let sent: usize = capture.http_streams().iter().map(|s| s.2.len()).sum();
+    assert!(sent > 4 << 20, "{sent} bytes");
+}
+
+#[test]
+fn truncated_bodies_are_told() {
+    let (asked, mut answered) = halves(0, 1);
+    answered.body = Some([body(b"the first of them"), number(3, 1)].concat());
+    let one = exchange(Some(&asked), Some(&answered), Some(&downstream()));
+    let (outcome, _, view, _) = convert(&one, &[]);
+    outcome.says(["1 truncated event: ", "max_buffered"]);
+    assert_eq!(view.exchanges[0].messages[1].body, b"the first of them");
+    // Once, whatever their number.
+    let (outcome, ..) = convert(&[one.clone(), one.clone(), one].concat(), &["--strict"]);
+    assert_eq!(
+        outcome.stderr.matches("truncated").count(),
+        1,
+        "{}",
+        outcome.explain()
+    );
+    outcome.says(["3 truncated events: "]);
+}
+
+#[test]
+fn strings_in_place_of_bytes_are_told() {
+    let (asked, mut answered) = halves(0, 1);
+    answered.body = Some(field(2, b"\x89PNG\xff"));
+    let trace = exchange(Some(&asked), Some(&answered), Some(&downstream()));
+    let (outcome, _, view, _) = convert(&trace, &[]);
+    outcome.says(["1 string in place of bytes"]);
+    assert_eq!(view.exchanges[0].messages[1].body, b"\x89PNG\xff");
+    // One that holds all of its bytes is no loss.
+    answered.body = Some(field(2, "gr\u{fc}n".as_bytes()));
+    let trace = exchange(Some(&asked), Some(&answered), Some(&downstream()));
+    convert(&trace, &[]).0.says_nothing();
+}
+
+#[test]
+fn what_is_missing_of_an_exchange_is_missing() {
+    let (asked, answered) = halves(0, 1);
+    for (asked, answered) in [(Some(&asked), None), (None, Some(&answered))] {
+        let (outcome, _, view, _) = convert(&exchange(asked, answered, Some(&downstream())), &[]);
+        outcome.says_nothing();
+        let there = view.exchanges[0].messages.clone().map(|m| m.there);
+        assert_eq!(there, [asked.is_some(), answered.is_some()]);
+    }
+    // Neither: nothing to show, and no fault.
+    let scratch = Scratch::new();
+    let trace = exchange(None, None, Some(&downstream()));
+    let input = scratch.write("trace.pb", &trace);
+    let (_, capture, _) = show(&scratch, &input, &[]);
+    assert_eq!(capture.records, []);
+}
+
+/// HTTP/2 has no 101, but Envoy records the one of HTTP/1.
+#[test]
+fn switching_protocols_is_shown() {
+    let (mut asked, mut answered) = halves(0, 1);
+    asked.headers = request(
+        "GET",
+        &[
+            header("upgrade", "websocket"),
+            header("connection", "Upgrade"),
+        ],
+    );
+    answered.headers = response("101", &[header("upgrade", "websocket")]);
+    for bytes in [None, Some(body(b"\x81\x05hello"))] {
+        answered.body = bytes;
+        let trace = exchange(Some(&asked), Some(&answered), Some(&downstream()));
+        let (_, _, view, _) = convert(&trace, &[]);
+        let status = &view.exchanges[0].messages[1].headers[0];
+        assert_eq!(*status, (b":status".to_vec(), b"101".to_vec()));
+    }
+}
+
+/// The streams of all exchanges: of TCP, and of HTTP/2 within.
+fn streams(view: &View) -> Vec<(u64, u64)> {
+    view.exchanges.iter().map(|shown| shown.stream).collect()
+}
+
+#[test]
+fn exchanges_on_one_connection_are_its_streams() {
+    let (_, capture, view, _) = convert(&[usual(0, 1), usual(2, 1)].concat(), &[]);
+    assert_eq!(streams(&view), [(0, 1), (0, 3)]);
+    capture.streams();
+
+    // Sixty seconds of silence are borne, more are not.
+    for (silence, expected) in [(60, [(0, 1), (0, 3)]), (61, [(0, 1), (1, 1)])] {
+        let trace = [usual(0, 1), usual(1 + silence, 1)].concat();
+        let (_, capture, view, _) = convert(&trace, &[]);
+        assert_eq!(streams(&view), expected, "{silence} s of silence");
+        capture.streams();
+    }
+    // Silence counts from the last of what came before, whatever the order.
+    let trace = [usual(0, 50), usual(100, 1), usual(45, 1)].concat();
+    assert_eq!(streams(&convert(&trace, &[]).2), [(0, 1), (0, 3), (0, 5)]);
+}
+
+/// The client's other port, or the server's, is another connection.
+#[test]
+fn other_ends_are_other_connections() {
+    let (asked, answered) = halves(0, 1);
+    let ends = [
+        (10000, 50000),
+        (10000, 50001),
+        (10001, 50000),
+        (10000, 50000),
+    ];
+    let trace = ends.map(|(local, remote)| {
+        let (local, remote) = (socket("10.0.0.1", local), socket("10.0.0.2", remote));
+        let downstream = connection(Some(&local), Some(&remote));
+        exchange(Some(&asked), Some(&answered), Some(&downstream))
+    });
+    let (_, _, view, _) = convert(&trace.concat(), &[]);
+    assert_eq!(streams(&view), [(0, 1), (1, 1), (2, 1), (0, 3)]);
+}
+
+/// Envoy records an exchange at its end: the one that began first may come last.
+#[test]
+fn overlapping_exchanges_keep_their_times() {
+    let trace = [usual(1, 1), usual(0, 5)].concat();
+    let (_, capture, view, told) = convert(&trace, &[]);
+    assert_eq!(streams(&view), [(0, 1), (0, 3)]);
+    assert_eq!(
+        told[1].times,
+        [0, 5].map(|s| Some((START as u64 + s) * 1_000_000_000))
+    );
+    assert!(!capture.records.is_sorted_by_key(|record| record.time));
+}
+
+#[test]
+fn without_times_the_start_is_the_first() {
+    let (mut asked, mut answered) = halves(0, 1);
+    (asked.time, answered.time) = (None, None);
+    let one = exchange(Some(&asked), Some(&answered), Some(&downstream()));
+    let start = 1_577_836_800_000_000_000;
+    let (outcome, capture, view, _) = convert(
+        &[one.clone(), one].concat(),
+        &["--start", "2020-01-01T00:00:00Z"],
+    );
+    outcome.says(["6 events without a time"]);
+    assert_eq!(capture.records[0].time, start);
+    let times: Vec<_> = view
+        .exchanges
+        .iter()
+        .flat_map(|e| e.times.clone())
+        .collect();
+    let expected = [vec![0], vec![1000, 2000], vec![3000], vec![4000, 5000]];
+    assert_eq!(
+        times,
+        expected.map(|t| t.iter().map(|t| start + t).collect::<Vec<_>>())
+    );
+    capture.streams();
+}
+
+#[test]
+fn a_start_is_a_time() {
+    let (asked, _) = halves(0, 1);
+    let asked = Half {
+        time: None,
+        ..asked
+    };
+    let trace = exchange(Some(&asked), None, Some(&downstream()));
+    let accepted = [
+        ("1970-01-01T00:00:00Z", 0),
+        ("2020-01-01T00:00:00.000001Z", 1_577_836_800_000_001_000),
+        ("2020-01-01T00:00:00+02:00", 1_577_829_600_000_000_000),
+    ];
+    for (start, first) in accepted {
+        let capture = convert(&trace, &["--start", start]).1;
+        assert_eq!(capture.records[0].time, first, "{start}");
+    }
+    let now = convert(&trace, &["--start", "now"]).1.records[0].time;
+    assert!(
+        now > START as u64 * 1_000_000_000 - 365 * 86_400_000_000_000,
+        "{now}"
+    );
+    let scratch = Scratch::new();
+    let input = scratch.write("trace.pb", &trace);
+    for start in [
+        "",
+        "yesterday",
+        "1960-01-01T00:00:00Z",
+        "2020-01-01",
+        "12:00:00Z",
+    ] {
+        let run = scratch.capture2pcap().args(["--start", start]);
+        run.arg(&input).arg("out").run().exits(2).says(["--start"]);
+    }
+}
+
+/// Two exchanges whose segments come in turn.
+#[test]
+fn interleaved_segments_stay_apart() {
+    let body = |text: &str| body(text.as_bytes());
+    let trace = [
+        piece(1 << 63, &Piece::RequestHeaders(request("POST", &[]))),
+        piece(5, &Piece::RequestHeaders(request("PUT", &[]))),
+        piece(1 << 63, &Piece::RequestBody(body("one "))),
+        piece(5, &Piece::RequestBody(body("two"))),
+        piece(5, &Piece::ResponseHeaders(response("204", &[]))),
+        piece(1 << 63, &Piece::RequestBody(body("more"))),
+        piece(1 << 63, &Piece::RequestTrailers(vec![header("sum", "1")])),
+        piece(1 << 63, &Piece::ResponseHeaders(response("200", &[]))),
+        piece(5, &Piece::ResponseBody(body("late"))),
+        piece(1 << 63, &Piece::ResponseBody(body("answer"))),
+        piece(
+            1 << 63,
+            &Piece::ResponseTrailers(vec![header("grpc-status", "0")]),
+        ),
+    ];
+    let (outcome, capture, view, _) = convert(&trace.concat(), &[]);
+    capture.streams();
+    outcome.says([
+        "2 connections with stand-in addresses",
+        "11 events without a time",
+    ]);
+    assert_eq!(streams(&view), [(0, 1), (1, 1)]);
+    let bodies = view.exchanges.iter().flat_map(|e| &e.messages);
+    let bodies: Vec<_> = bodies.map(|message| &message.body[..]).collect();
+    assert_eq!(bodies, [&b"one more"[..], b"answer", b"two", b"late"]);
+    let trailers = &view.exchanges[0].messages[1].trailers;
+    assert_eq!(trailers[..], [(b"grpc-status".to_vec(), b"0".to_vec())]);
+}

@@ -1,0 +1,505 @@
+//! What Envoy did not keep: where it counted, the capture leaves room to the byte; where the count
+//! cannot be, it says so and goes on; and each kind of loss is told once.
+
+use std::io::Write;
+
+use crate::bad::convert;
+use crate::conversation::{LOCAL, REMOTE, frames, lost};
+use crate::dissect::{FAULTS, faults};
+use crate::fixtures;
+use crate::harness::{Outcome, Scratch, each};
+use crate::make::parts::{begin, connection, segment, socket};
+use crate::make::{Ev, Form, Made, What};
+use crate::pcap::{Capture, Record};
+use crate::stdio::{PATIENCE, next_record};
+
+/// The most bytes that one event may have lost and still be believed.
+const MAX_EVENT_LOSS: u64 = 1 << 30;
+/// The largest TCP payloads of an IPv4 and an IPv6 packet.
+const MAX_PAYLOAD: [usize; 2] = [65_495, 65_515];
+
+const STREAMED: [Form; 4] = [
+    Form::Streamed,
+    Form::StreamedDelimited,
+    Form::StreamedText,
+    Form::StreamedJson,
+];
+
+/// An event with Envoy's count before it.
+fn counted(what: What, micros: i32, data: &[u8], seq_num: u64) -> Ev {
+    Ev {
+        seq_num,
+        ..Ev::new(what, micros, data)
+    }
+}
+
+/// The same, cut.
+fn cut(what: What, micros: i32, data: &[u8], seq_num: u64) -> Ev {
+    Ev {
+        truncated: true,
+        ..counted(what, micros, data, seq_num)
+    }
+}
+
+/// Converts and gives what came of it and the capture, in which every number must fit.
+#[track_caller]
+fn captured(scratch: &Scratch, bytes: &[u8], options: &[&str]) -> (Outcome, Capture) {
+    let (outcome, records) = convert(scratch, bytes, options);
+    let Some(records) = records else {
+        panic!("no capture{}", outcome.explain());
+    };
+    let capture = Capture {
+        snaplen: 0,
+        records,
+    };
+    capture.streams();
+    (outcome, capture)
+}
+
+/// Fails unless tshark is content with the capture that was made last.
+#[track_caller]
+fn assert_content(scratch: &Scratch) {
+    assert_eq!(faults(&scratch.path("output.pcap"), None, FAULTS), "");
+}
+
+/// Fails unless standard error holds exactly one warning with each of `parts`, and no others.
+#[track_caller]
+fn assert_warns(outcome: &Outcome, parts: &[&str]) {
+    let lines: Vec<_> = outcome.stderr.lines().collect();
+    let hints = lines.iter().filter(|line| line.starts_with("hint: "));
+    assert_eq!(
+        lines.len() - hints.count(),
+        parts.len(),
+        "{}",
+        outcome.explain()
+    );
+    for part in parts {
+        let found = lines.iter().filter(|line| line.contains(part)).count();
+        assert_eq!(found, 1, "{part:?}{}", outcome.explain());
+    }
+}
+
+#[test]
+fn a_large_loss_spans_frames() {
+    let events = vec![
+        cut(What::Read, 0, &[b'a'; 100], 1),
+        counted(What::Write, 1000, &[b'b'; 50], 200_001),
+        counted(What::Read, 2000, &[b'c'; 30], 200_051),
+        counted(What::Closed, 3000, &[], 200_082),
+    ];
+    for (made, max) in [Made::v4(events.clone()), Made::v6(events)]
+        .iter()
+        .zip(MAX_PAYLOAD)
+    {
+        for form in STREAMED {
+            let scratch = Scratch::new();
+            let (outcome, capture) = captured(&scratch, &made.encode(form).bytes, &[]);
+            let outcome = outcome.exits(0);
+            assert_warns(
+                &outcome,
+                &["1 truncated event: 199900 bytes are not in the trace"],
+            );
+            assert_content(&scratch);
+            let segments = capture.segments();
+            // The bytes that are known, and the length on the wire.
+            let seen: Vec<_> = segments
+                .iter()
+                .map(|s| (s.payload.len(), s.length))
+                .collect();
+            let rest = 200_000 - 3 * max;
+            let expected = [
+                (100, max),
+                (0, max),
+                (0, max),
+                (0, rest),
+                (50, 50),
+                (30, 30),
+                (0, 0),
+            ];
+            assert_eq!(seen, expected, "{form:?}");
+            for (record, segment) in capture.records.iter().zip(&segments) {
+                // What is not known cannot be summed up.
+                let unknown = segment.payload.len() < segment.length;
+                assert_eq!(segment.checksum == 0, unknown, "{form:?}: {segment:?}");
+                assert_eq!(lost(record), segment.length - segment.payload.len());
+            }
+            assert!(
+                capture.records[..4]
+                    .iter()
+                    .all(|r| r.time == made.events[0].nanos())
+            );
+        }
+    }
+}
+
+/// A snaplen and an MSS cut what is there; what is not there keeps its length.
+#[test]
+fn losses_and_limits_go_together() {
+    let events = vec![
+        cut(What::Read, 0, &[b'a'; 100], 1),
+        counted(What::Read, 1000, b"next", 100_001),
+    ];
+    let scratch = Scratch::new();
+    let options = ["--mss", "40", "-s", "80"];
+    let trace = Made::v4(events).encode(Form::Streamed).bytes;
+    let (outcome, capture) = captured(&scratch, &trace, &options);
+    outcome.exits(0);
+    assert!(capture.records.iter().all(|record| record.data.len() <= 80));
+    let lengths: Vec<_> = frames(&capture).iter().map(|frame| frame.2).collect();
+    assert_eq!(lengths, [40, 40, 40, 65_495, 100_000 - 120 - 65_495, 4]);
+    assert_content(&scratch);
+}
+
+/// The limit was exactly used up, so nothing of the next event was kept.
+#[test]
+fn an_event_of_which_nothing_was_kept_has_its_place() {
+    let events = vec![
+        counted(What::Read, 0, b"first", 1),
+        cut(What::Read, 1000, b"", 6),
+        counted(What::Write, 2000, b"answer", 506),
+        counted(What::Closed, 3000, b"", 513),
+    ];
+    for form in STREAMED {
+        let scratch = Scratch::new();
+        let trace = Made::v4(events.clone()).encode(form).bytes;
+        let (outcome, capture) = captured(&scratch, &trace, &[]);
+        assert_warns(&outcome.exits(0), &["1 truncated event: 500 bytes"]);
+        let seen: Vec<_> = capture
+            .segments()
+            .iter()
+            .map(|s| (s.payload.len(), s.length))
+            .collect();
+        assert_eq!(seen, [(5, 5), (0, 500), (6, 6), (0, 0)], "{form:?}");
+        assert_eq!(capture.records[1].time, events[1].nanos(), "{form:?}");
+        assert_content(&scratch);
+    }
+    // Without a count there is nothing to show of it.
+    let mut made = Made::v4(events);
+    made.events.retain(|event| event.what != What::Closed);
+    for event in &mut made.events {
+        event.seq_num = 0;
+    }
+    let scratch = Scratch::new();
+    let (outcome, capture) = captured(&scratch, &made.encode(Form::Streamed).bytes, &[]);
+    assert_warns(&outcome.exits(0), &["1 truncated event: Envoy kept only"]);
+    assert_eq!(frames(&capture).len(), 2);
+}
+
+#[test]
+fn a_loss_up_to_the_cap_is_believed() {
+    let events = vec![
+        cut(What::Read, 0, &[b'a'; 100], 1),
+        counted(What::Write, 1000, b"next", 101 + MAX_EVENT_LOSS),
+    ];
+    let scratch = Scratch::new();
+    let trace = Made::v4(events).encode(Form::Streamed).bytes;
+    let (outcome, records) = convert(&scratch, &trace, &["--strict"]);
+    assert_warns(&outcome.exits(0), &["1 truncated event: 1073741824 bytes"]);
+    // A gigabyte of zeros is no way to look at it.
+    let records = records.expect("a capture");
+    let total: usize = records.iter().map(lost).sum();
+    assert_eq!(total as u64, MAX_EVENT_LOSS);
+    let numbers = |record: &Record| {
+        let segment = record.segment().expect("a segment");
+        (segment.sequence, segment.acknowledgement)
+    };
+    let (first, last) = (numbers(&records[0]), numbers(&records[records.len() - 1]));
+    let size = 100 + MAX_EVENT_LOSS as u32;
+    assert_eq!(last, (first.1, first.0.wrapping_add(size)));
+}
+
+/// More than the cap, or a count that goes down: what is there is written, and nothing in its place.
+#[test]
+fn an_impossible_count_is_damage() {
+    let last = u64::MAX;
+    for next in [102 + MAX_EVENT_LOSS, last, last - 1, 100, 50, 1] {
+        let events = vec![
+            cut(What::Read, 0, &[b'a'; 100], 1),
+            counted(What::Write, 1000, b"next", next),
+            counted(What::Read, 2000, b"and on", next.saturating_add(4)),
+        ];
+        for form in STREAMED {
+            let scratch = Scratch::new();
+            let trace = Made::v4(events.clone()).encode(form).bytes;
+            let (outcome, capture) = captured(&scratch, &trace, &[]);
+            let outcome = outcome.exits(1);
+            assert_warns(&outcome, &["1 impossible seq_num: "]);
+            let expected = [(REMOTE, 100), (LOCAL, 4), (REMOTE, 6)];
+            let seen: Vec<_> = frames(&capture).iter().map(|f| (f.0, f.2)).collect();
+            assert_eq!(seen, expected, "{form:?}, then {next}");
+            let (outcome, records) = convert(&scratch, &trace, &["--strict"]);
+            outcome.exits(1).says(["strict", "impossible seq_num"]);
+            assert_eq!(records, None, "{form:?}, then {next}: a capture");
+        }
+    }
+    // Down without a truncated event before it.
+    let mut made = Made::v4(vec![
+        counted(What::Read, 0, &[b'a'; 100], 1),
+        counted(What::Write, 1000, b"next", 50),
+        counted(What::Write, 2000, b"down", 54),
+        counted(What::Write, 3000, b"again", 3),
+        counted(What::Closed, 4000, b"", 9),
+    ]);
+    let scratch = Scratch::new();
+    let (outcome, capture) = captured(&scratch, &made.encode(Form::Streamed).bytes, &[]);
+    assert_warns(&outcome.exits(1), &["2 impossible seq_nums: "]);
+    let lengths: Vec<_> = frames(&capture).iter().map(|f| f.2).collect();
+    assert_eq!(lengths, [100, 4, 4, 5, 0]);
+    // At the end, too.
+    made.events.truncate(1);
+    made.events.push(counted(What::Closed, 1000, b"", 90));
+    let (outcome, _) = captured(&scratch, &made.encode(Form::Streamed).bytes, &[]);
+    assert_warns(&outcome.exits(1), &["1 impossible seq_num: "]);
+}
+
+/// A jump that no truncation explains: whose the bytes were is unknown, so no numbers move.
+#[test]
+fn lost_events_are_counted() {
+    let events = vec![
+        counted(What::Read, 0, &[b'a'; 100], 11),
+        counted(What::Write, 1000, b"next", 1_111),
+        counted(What::Read, 2000, b"on", 1_115),
+        counted(What::Closed, 3000, b"", 2_118),
+    ];
+    for form in STREAMED {
+        let scratch = Scratch::new();
+        let trace = Made::v4(events.clone()).encode(form).bytes;
+        let (outcome, capture) = captured(&scratch, &trace, &["--strict"]);
+        // 10 before the first event, 1,000 behind it, 1,000 before the end.
+        assert_warns(
+            &outcome.exits(0),
+            &["3 gaps in Envoy's count: events with 2010 bytes"],
+        );
+        let lengths: Vec<_> = frames(&capture).iter().map(|f| f.2).collect();
+        assert_eq!(lengths, [100, 4, 2, 0], "{form:?}");
+        assert_content(&scratch);
+    }
+}
+
+#[test]
+fn without_a_count_the_frames_hold_what_is_there() {
+    let mut events: Vec<_> = (0..6)
+        .map(|i| {
+            let what = if i % 2 == 0 { What::Read } else { What::Write };
+            cut(what, 1000 * i, &[b'a'; 100], 0)
+        })
+        .collect();
+    events[5].truncated = false;
+    let made = Made::v4(events);
+    for form in Form::ALL {
+        if form == Form::Bare {
+            continue; // Envoy 1.7 to 1.9 cut nothing.
+        }
+        let scratch = Scratch::new();
+        let (outcome, capture) = captured(&scratch, &made.encode(form).bytes, &["--strict"]);
+        let outcome = outcome.exits(0);
+        let unknown = "5 truncated events: Envoy kept only";
+        if form.is_streamed() {
+            assert_warns(&outcome, &[unknown]);
+        } else {
+            assert_warns(
+                &outcome,
+                &[unknown, "2 directions truncated at the tap's limit"],
+            );
+        }
+        assert_eq!(
+            capture.records.iter().map(lost).sum::<usize>(),
+            0,
+            "{form:?}"
+        );
+        assert!(
+            frames(&capture).iter().all(|frame| frame.2 == 100),
+            "{form:?}"
+        );
+        assert_content(&scratch);
+    }
+}
+
+#[test]
+fn a_last_event_of_unknown_size_shows_what_is_there() {
+    let events = vec![
+        counted(What::Read, 0, b"request", 1),
+        cut(What::Write, 1000, &[b'b'; 1024], 8),
+    ];
+    for form in STREAMED {
+        let scratch = Scratch::new();
+        let trace = Made::v4(events.clone()).encode(form).bytes;
+        let (outcome, capture) = captured(&scratch, &trace, &[]);
+        assert_warns(&outcome.exits(0), &["1 truncated event: Envoy kept only"]);
+        let lengths: Vec<_> = frames(&capture).iter().map(|f| f.2).collect();
+        assert_eq!(lengths, [7, 1024], "{form:?}");
+        assert_eq!(
+            capture.records.iter().map(lost).sum::<usize>(),
+            0,
+            "{form:?}"
+        );
+    }
+}
+
+/// A cut event waits for the next one of its own trace and for nothing else.
+#[test]
+fn a_held_frame_comes_with_the_next_event_of_its_trace() {
+    let (local, remote) = (socket("10.0.0.1", 10000), socket("10.0.0.2", 50000));
+    let other = socket("10.0.0.3", 50001);
+    let messages = [
+        begin(1, &connection(Some(&local), Some(&remote))),
+        begin(2, &connection(Some(&local), Some(&other))),
+        segment(1, &cut(What::Read, 0, b"cut", 1).message()),
+        segment(2, &cut(What::Read, 1, b"short", 1).message()),
+        segment(2, &counted(What::Write, 2, b"other", 1_001).message()),
+        segment(1, &counted(What::Write, 3, b"own", 70_001).message()),
+        segment(2, &counted(What::Closed, 4, b"", 1_007).message()),
+    ];
+    // After so many messages these come out: the payload that is known, and the length on the wire.
+    let due: [&[(&[u8], usize)]; 7] = [
+        &[],
+        &[],
+        &[],
+        &[],
+        &[
+            (b"", 0),
+            (b"", 0),
+            (b"", 0),
+            (b"short", 1_000),
+            (b"other", 5),
+        ],
+        &[(b"cut", 65_495), (b"", 4_505), (b"own", 3)],
+        &[(b"", 0), (b"", 0), (b"", 0)],
+    ];
+    let scratch = Scratch::new();
+    let run = scratch
+        .capture2pcap()
+        .args(["--role=downstream", "--handshake=always"]);
+    let mut running = run.args(["-", "-"]).start();
+    let mut stdin = running.stdin.take().expect("a pipe");
+    let mut capture = Vec::new();
+    let mut before = 0;
+    for (i, (message, due)) in messages.iter().zip(due).enumerate() {
+        let place = format!("message {i}");
+        stdin
+            .write_all(message)
+            .unwrap_or_else(|e| panic!("{place}: {e}"));
+        if i == 4 {
+            let stdout = running.stdout.as_mut().expect("a pipe");
+            capture.extend(stdout.read(24, PATIENCE).expect("a header"));
+        }
+        if i == 5 {
+            // This one opens its connection now.
+            for _ in 0..3 {
+                capture.extend(next_record(&mut running, &place));
+                before += 1;
+            }
+        }
+        for &(payload, length) in due {
+            capture.extend(next_record(&mut running, &place));
+            let whole = Capture::parse(&capture).unwrap_or_else(|e| panic!("{place}: {e}"));
+            let segment = whole.segments().swap_remove(before);
+            assert_eq!(
+                (segment.payload, segment.length),
+                (payload, length),
+                "{place}"
+            );
+            before += 1;
+        }
+    }
+    drop(stdin);
+    let outcome = running.finish().exits(0);
+    assert_warns(&outcome, &["2 truncated events: 70992 bytes"]);
+}
+
+/// Addresses that come late do not disturb the count.
+#[test]
+fn a_connection_told_late_keeps_the_count() {
+    let (local, remote) = (socket("10.0.0.1", 10000), socket("10.0.0.2", 50000));
+    let whole = connection(Some(&local), Some(&remote));
+    let half = connection(None, Some(&remote));
+    let late = [
+        segment(7, &counted(What::Read, 0, &[b'a'; 100], 1).message()),
+        segment(
+            7,
+            &counted(What::Write, 1000, &[b'b'; 50], 101).with_connection(&whole),
+        ),
+    ];
+    let held = [
+        begin(7, &half),
+        segment(7, &counted(What::Write, 0, &[b'x'; 10], 1).message()),
+        segment(7, &cut(What::Read, 1000, &[b'a'; 100], 11).message()),
+        segment(
+            7,
+            &counted(What::Read, 2000, &[b'c'; 20], 1_011).with_connection(&whole),
+        ),
+    ];
+    let scratch = Scratch::new();
+    let (outcome, capture) = captured(&scratch, &late.concat(), &["--role=upstream"]);
+    assert_warns(&outcome.exits(0), &["1 connection with stand-in addresses"]);
+    assert_eq!(capture.streams().len(), 2);
+    let (outcome, capture) = captured(&scratch, &held.concat(), &["--role=upstream"]);
+    let warnings = [
+        "1 connection with stand-in addresses",
+        "1 truncated event: 900 bytes",
+    ];
+    assert_warns(&outcome.exits(0), &warnings);
+    let total: usize = frames(&capture).iter().map(|frame| frame.2).sum();
+    assert_eq!(total, 10 + 1000 + 20);
+    assert_content(&scratch);
+}
+
+/// However many there are of each kind, a line each; verbosely, a line each event.
+#[test]
+fn every_loss_is_told_once_with_its_count() {
+    let mut events = Vec::new();
+    let mut seq = 1;
+    for i in 0..20 {
+        events.push(cut(What::Read, 10_000 * i, b"cut", seq));
+        seq += 1_000;
+        events.push(counted(What::Write, 10_000 * i + 1, b"lost behind it", seq));
+        seq += 14 + 7;
+    }
+    events.push(cut(What::Read, 1_000_000, b"last", seq));
+    let trace = Made::v4(events).encode(Form::StreamedDelimited).bytes;
+    let scratch = Scratch::new();
+    let (outcome, _) = captured(&scratch, &trace, &[]);
+    let told = [
+        "input: 20 truncated events: 19940 bytes",
+        "input: 20 gaps in Envoy's count: events with 140 bytes",
+        "input: 1 truncated event: Envoy kept only",
+    ];
+    assert_warns(&outcome.exits(0), &told);
+    let (outcome, _) = captured(&scratch, &trace, &["-v"]);
+    let lines = |part: &str| {
+        outcome
+            .stderr
+            .lines()
+            .filter(|line| line.contains(part))
+            .count()
+    };
+    assert_eq!(lines("1 gap in Envoy's count"), 20, "{}", outcome.explain());
+    captured(&scratch, &trace, &["-q"]).0.says_nothing();
+}
+
+/// The recordings with cut bodies.
+#[test]
+fn recorded_losses_are_told_once() {
+    let mut traces = fixtures::socket_traces();
+    traces.retain(|fixture| fixture.name.contains("_trunc_"));
+    assert_eq!(traces.len(), 6);
+    each(
+        &traces,
+        |fixture| fixture.name.clone(),
+        |fixture| {
+            let scratch = Scratch::new();
+            let (outcome, _) = captured(&scratch, &fixture.bytes(), &["--strict"]);
+            let outcome = outcome.exits(0);
+            if ["buf_trunc_123.pb", "str_trunc_132.pb_length_delimited"]
+                .iter()
+                .any(|short| fixture.name.ends_with(short))
+            {
+                outcome.says_nothing(); // Its bodies are below the limit.
+            } else if fixture.name.contains("str_trunc") {
+                assert_warns(&outcome, &["are not in the trace, the capture leaves room"]);
+            } else {
+                assert_warns(&outcome, &["Envoy kept only", "at the tap's limit"]);
+            }
+        },
+    );
+}
