@@ -1,9 +1,9 @@
 //! What is typed, and what it means. It opens nothing.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use capture2pcap::capture::{self, DEFAULT_SNAPLEN, Precision};
+use capture2pcap::capture::{self, DEFAULT_SNAPLEN, Format, Precision};
 use capture2pcap::convert::Options;
 use capture2pcap::event::Timestamp;
 use capture2pcap::protocol::Role;
@@ -41,7 +41,18 @@ pub(crate) struct Args {
     #[arg(value_name = "PATH", required_unless_present_any = ["generate", "files_from"])]
     paths: Vec<OsString>,
 
-    /// Resolution of the packets' times; micro rounds to the nearest
+    /// File format of the captures [default: by OUTPUT's extension, else pcap]
+    ///
+    /// pcapng shows an interface a connection, directions, comments on what is missing, and names.
+    #[arg(
+        short = 'F',
+        long,
+        value_name = "pcap|pcapng",
+        hide_possible_values = true
+    )]
+    format: Option<FormatArg>,
+
+    /// Resolution of a pcap's times (pcapng has nanoseconds); micro rounds to the nearest
     #[arg(
         long,
         value_name = "micro|nano",
@@ -162,6 +173,12 @@ pub(crate) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
+enum FormatArg {
+    Pcap,
+    Pcapng,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum PrecisionArg {
     Micro,
     Nano,
@@ -269,6 +286,12 @@ impl Args {
         if self.paths.is_empty() && self.files_from.is_none() && !self.info {
             return Err(missing("OUTPUT"));
         }
+        let by_name = Path::new(&output).extension() == Some(Format::Pcapng.extension().as_ref());
+        let format = match self.format {
+            Some(FormatArg::Pcapng) => Format::Pcapng,
+            None if by_name => Format::Pcapng,
+            Some(FormatArg::Pcap) | None => Format::Pcap,
+        };
         let precision = match (self.nano, self.time_stamp_precision) {
             (true, _) | (false, PrecisionArg::Nano) => Precision::Nano,
             (false, PrecisionArg::Micro) => Precision::Micro,
@@ -298,6 +321,7 @@ impl Args {
                 ..synth::Options::default()
             },
             capture: capture::Options {
+                format,
                 precision,
                 snaplen: self.snaplen,
             },

@@ -2,11 +2,11 @@
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 
-use crate::capture::{self, Output, Pcap, Target};
+use crate::capture::{self, Capture, Format, Output, Target};
 use crate::event::{Direction, Event, Http, Part, Side, What};
 use crate::input::Input;
 use crate::interrupt::Interrupt;
@@ -142,15 +142,17 @@ pub fn convert(
     }
     let output = Output::create(target, metadata).map_err(Failure::capture)?;
     let live = output.is_stream();
+    let sources = labels(options, std::iter::once(source)).unwrap_or_default();
     let mut work = Work {
         synth: Synthesizer::new(synth::Options {
-            latest: capture::LAST_PCAP_TIME,
+            latest: options.capture.format.last_time(),
+            labels: labels(options, std::iter::once(source)),
             ..options.synth.clone()
         }),
         summary: Summary::default(),
     };
     let written = (|| {
-        let mut capture = Pcap::new(output, options.capture)?;
+        let mut capture = Capture::new(output, options.capture, &sources)?;
         work.run(&mut trace, first, &mut capture, live, interrupt, notices)?;
         capture.finish()
     })();
@@ -179,6 +181,20 @@ pub fn convert(
         }
         Err(error) => Err(Failure::capture(error)),
     }
+}
+
+/// The names of the traces, where the capture's format has a place for them: nothing of the machine.
+pub(crate) fn labels<'a>(
+    options: &Options,
+    sources: impl Iterator<Item = &'a Source>,
+) -> Option<Vec<String>> {
+    let name = |source: &Source| match source {
+        Source::Stdin => "standard input".to_owned(),
+        Source::File(path) => {
+            crate::shown(Path::new(path.file_name().unwrap_or_default())).to_string()
+        }
+    };
+    (options.capture.format == Format::Pcapng).then(|| sources.map(name).collect())
 }
 
 /// Opens a trace, and tells what it is where it is a file.
@@ -234,7 +250,7 @@ impl Work {
         &mut self,
         trace: &mut Reader,
         first: Result<Option<Event>, Damage>,
-        capture: &mut Pcap<Output>,
+        capture: &mut Capture<Output>,
         live: bool,
         interrupt: &Interrupt,
         notices: &mut Notices,
@@ -295,7 +311,7 @@ impl Work {
     fn event(
         &mut self,
         event: Event,
-        capture: &mut Pcap<Output>,
+        capture: &mut Capture<Output>,
         notices: &mut Notices,
     ) -> io::Result<()> {
         self.summary.count(&event);

@@ -30,8 +30,6 @@ const FAILURE: u8 = 1;
 const USAGE: u8 = 2;
 /// What a shell adds to the number of the signal that ended a process.
 const SIGNAL_BASE: u8 = 128;
-/// The extension of captures.
-const EXTENSION: &str = "pcap";
 
 fn main() -> ExitCode {
     let code = match Args::parse().resolve() {
@@ -129,11 +127,6 @@ fn refuse(target: &Target) -> Result<(), u8> {
             report::say_hint("give it a file, or a reader: capture2pcap … - | tshark -r -");
             Err(USAGE)
         }
-        Target::File(path) if path.extension() == Some("pcapng".as_ref()) => {
-            let path = capture2pcap::shown(path);
-            report::say(&format!("{path}: this version writes pcap, not pcapng"));
-            Err(USAGE)
-        }
         _ => Ok(()),
     }
 }
@@ -191,7 +184,7 @@ fn converted(
     interrupt: &Interrupt,
     reporter: &mut Reporter,
 ) -> Result<(), u8> {
-    match batch::plan(inputs, output, EXTENSION).map_err(misused)? {
+    match batch::plan(inputs, output, options.capture.format.extension()).map_err(misused)? {
         Plan::One(source, target) => {
             refuse(&target)?;
             let mut notices = reporter.notices(&source);

@@ -17,8 +17,8 @@ use rayon::iter::{
     IndexedParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _,
 };
 
-use crate::capture::{self, Output, Pcap, Target};
-use crate::convert::{Failure, Options, Source, Summary};
+use crate::capture::{Capture, Output, Target};
+use crate::convert::{Failure, Options, Source, Summary, labels};
 use crate::event::{Event, Form, Http, Timestamp, What};
 use crate::input::Input;
 use crate::interrupt::Interrupt;
@@ -101,12 +101,15 @@ pub fn merge(
             |(source, path): (usize, &PathBuf)| scan(source as u32, path, options, interrupt);
         paths.par_iter().enumerate().map(scan).collect()
     });
+    let sources: Vec<_> = paths.iter().cloned().map(Source::File).collect();
+    let names = labels(options, sources.iter());
     let mut sweep = Sweep {
         paths,
         counts: HashMap::new(),
         conversations: Conversations::default(),
         synth: Synthesizer::new(synth::Options {
-            latest: capture::LAST_PCAP_TIME,
+            latest: options.capture.format.last_time(),
+            labels: names.clone(),
             exclusive: true,
             handshake: match options.synth.handshake {
                 Handshake::Auto => Handshake::Always,
@@ -158,7 +161,7 @@ pub fn merge(
         let output = Output::create(target, metadata).map_err(Failure::capture)?;
         let live = output.is_stream();
         let written = (|| {
-            let mut capture = Pcap::new(output, options.capture)?;
+            let mut capture = Capture::new(output, options.capture, &names.unwrap_or_default())?;
             sweep.run(runs, &mut capture, interrupt)?;
             capture.finish()
         })();
@@ -359,7 +362,7 @@ impl Sweep<'_> {
     fn run(
         &mut self,
         mut runs: Vec<Run>,
-        capture: &mut Pcap<Output>,
+        capture: &mut Capture<Output>,
         interrupt: &Interrupt,
     ) -> io::Result<()> {
         // Stable: among equals, the order of the traces and of their parts.
@@ -420,7 +423,7 @@ impl Sweep<'_> {
     }
 
     /// Opens a run, and tells what was read before its beginning.
-    fn open(&mut self, run: Run, capture: &mut Pcap<Output>) -> io::Result<Option<Open>> {
+    fn open(&mut self, run: Run, capture: &mut Capture<Output>) -> io::Result<Option<Open>> {
         let trace = &mut self.traces[run.source as usize];
         let input = match open(&self.paths[run.source as usize]) {
             Ok(input) => input,
@@ -451,7 +454,7 @@ impl Sweep<'_> {
     }
 
     /// Tells what a run says behind its last event.
-    fn rest(&mut self, mut run: Open, capture: &mut Pcap<Output>) -> io::Result<()> {
+    fn rest(&mut self, mut run: Open, capture: &mut Capture<Output>) -> io::Result<()> {
         while let Some(event) = run.take() {
             self.event(event, capture)?;
         }
@@ -477,7 +480,7 @@ impl Sweep<'_> {
         });
     }
 
-    fn event(&mut self, event: Event, capture: &mut Pcap<Output>) -> io::Result<()> {
+    fn event(&mut self, event: Event, capture: &mut Capture<Output>) -> io::Result<()> {
         let conversation = self.conversations.of(&event);
         let trace = &mut self.traces[event.trace.source as usize];
         let whole = match &mut trace.result {
@@ -510,7 +513,7 @@ fn write(
     mut frame: synth::Frame,
     now: &mut Timestamp,
     frames: &mut u64,
-    capture: &mut Pcap<Output>,
+    capture: &mut Capture<Output>,
 ) -> io::Result<()> {
     *now = frame.time.max(*now);
     frame.time = *now;

@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anstyle::{AnsiColor, Style};
+use capture2pcap::capture::Format;
 use capture2pcap::convert::Source;
 use capture2pcap::event::Timestamp;
 use capture2pcap::info::{Info, tshark_command};
@@ -183,9 +184,8 @@ fn source_name(source: &Source) -> String {
 fn capture(source: &Source) -> PathBuf {
     match source {
         Source::Stdin => PathBuf::from("-"),
-        Source::File(path) => {
-            Path::new(path.file_name().unwrap_or_default()).with_extension(crate::EXTENSION)
-        }
+        Source::File(path) => Path::new(path.file_name().unwrap_or_default())
+            .with_extension(Format::default().extension()),
     }
 }
 

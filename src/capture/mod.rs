@@ -2,17 +2,54 @@
 
 mod output;
 mod pcap;
+mod pcapng;
 
 pub use output::{Output, Target};
-pub use pcap::Pcap;
+
+use std::io::{self, Write};
+
+use pcap::Pcap;
+use pcapng::Pcapng;
 
 use crate::event::Timestamp;
+use crate::synth::Frame;
+
+/// How much is gathered before it is written, in bytes. Writes of 8 KiB take twice the time.
+const BUFFER: usize = 1 << 20;
 
 /// The snaplen of a capture unless the user says otherwise, in bytes: tcpdump's.
 pub const DEFAULT_SNAPLEN: u32 = 262_144;
 
+/// A file format for captures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Classic libpcap.
+    #[default]
+    Pcap,
+    /// pcapng, with all that a trace knows beside its packets.
+    Pcapng,
+}
+
+impl Format {
+    /// The extension of its files.
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Pcap => "pcap",
+            Self::Pcapng => "pcapng",
+        }
+    }
+
+    /// The last moment that it can tell.
+    pub const fn last_time(self) -> Timestamp {
+        match self {
+            Self::Pcap => LAST_PCAP_TIME,
+            Self::Pcapng => Timestamp::from_nanos(u64::MAX),
+        }
+    }
+}
+
 /// The last moment that a classic pcap can tell, at either precision: its seconds have 32 bits.
-pub const LAST_PCAP_TIME: Timestamp =
+const LAST_PCAP_TIME: Timestamp =
     Timestamp::from_nanos(u32::MAX as u64 * 1_000_000_000 + 999_999_000);
 
 /// How finely a classic pcap tells the time.
@@ -28,7 +65,9 @@ pub enum Precision {
 /// How a capture is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// How finely it tells the time; default: microseconds.
+    /// The file format; default: classic libpcap.
+    pub format: Format,
+    /// How finely a classic pcap tells the time; default: microseconds. pcapng has nanoseconds.
     pub precision: Precision,
     /// How many bytes of a frame it keeps; default: [`DEFAULT_SNAPLEN`].
     pub snaplen: u32,
@@ -37,8 +76,67 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            format: Format::default(),
             precision: Precision::default(),
             snaplen: DEFAULT_SNAPLEN,
+        }
+    }
+}
+
+/// A capture being written, in either format.
+#[derive(Debug)]
+pub struct Capture<W: Write>(Writer<W>);
+
+#[derive(Debug)]
+enum Writer<W: Write> {
+    Pcap(Pcap<W>),
+    Pcapng(Box<Pcapng<W>>),
+}
+
+impl<W: Write> Capture<W> {
+    /// Starts a capture of the traces that `sources` names.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn new(writer: W, options: Options, sources: &[String]) -> io::Result<Self> {
+        Ok(Self(match options.format {
+            Format::Pcap => Writer::Pcap(Pcap::new(writer, options)?),
+            Format::Pcapng => {
+                Writer::Pcapng(Box::new(Pcapng::new(writer, options.snaplen, sources)?))
+            }
+        }))
+    }
+
+    /// Writes one frame.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn frame(&mut self, frame: &Frame) -> io::Result<()> {
+        match &mut self.0 {
+            Writer::Pcap(pcap) => pcap.frame(frame),
+            Writer::Pcapng(pcapng) => pcapng.frame(frame),
+        }
+    }
+
+    /// Hands on what is gathered.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn flush(&mut self) -> io::Result<()> {
+        match &mut self.0 {
+            Writer::Pcap(pcap) => pcap.flush(),
+            Writer::Pcapng(pcapng) => pcapng.flush(),
+        }
+    }
+
+    /// Ends the capture, and gives back what it was written to.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn finish(self) -> io::Result<W> {
+        match self.0 {
+            Writer::Pcap(pcap) => pcap.finish(),
+            Writer::Pcapng(pcapng) => pcapng.finish(),
         }
     }
 }

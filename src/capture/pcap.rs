@@ -10,16 +10,14 @@ use pcap_file::{DataLink, Endianness};
 use crate::event::{NANOS_PER_SECOND, Timestamp};
 use crate::synth::Frame;
 
-use super::{LAST_PCAP_TIME, Options, Precision};
+use super::{BUFFER, LAST_PCAP_TIME, Options, Precision};
 
-/// How much is gathered before it is written, in bytes. Writes of 8 KiB take twice the time.
-const BUFFER: usize = 1 << 20;
 /// The version of the format that every reader knows.
 const VERSION: (u16, u16) = (2, 4);
 
 /// Writes frames to a classic libpcap file.
 #[derive(Debug)]
-pub struct Pcap<W: Write> {
+pub(super) struct Pcap<W: Write> {
     writer: BufWriter<W>,
     precision: Precision,
     snaplen: u32,
@@ -27,11 +25,10 @@ pub struct Pcap<W: Write> {
 
 impl<W: Write> Pcap<W> {
     /// Starts a capture with its file header.
-    ///
-    /// # Errors
-    /// Those of writing.
-    pub fn new(writer: W, options: Options) -> io::Result<Self> {
-        let Options { precision, snaplen } = options;
+    pub(super) fn new(writer: W, options: Options) -> io::Result<Self> {
+        let Options {
+            precision, snaplen, ..
+        } = options;
         let mut writer = BufWriter::with_capacity(BUFFER, writer);
         let header = PcapHeader {
             version_major: VERSION.0,
@@ -55,10 +52,7 @@ impl<W: Write> Pcap<W> {
     }
 
     /// Writes one frame as a record.
-    ///
-    /// # Errors
-    /// Those of writing.
-    pub fn frame(&mut self, frame: &Frame) -> io::Result<()> {
+    pub(super) fn frame(&mut self, frame: &Frame) -> io::Result<()> {
         let snaplen = self.snaplen as usize;
         let headers = &frame.headers[..frame.headers.len().min(snaplen)];
         let payload = &frame.payload[..frame.payload.len().min(snaplen - headers.len())];
@@ -81,18 +75,12 @@ impl<W: Write> Pcap<W> {
     }
 
     /// Hands on what is gathered.
-    ///
-    /// # Errors
-    /// Those of writing.
-    pub fn flush(&mut self) -> io::Result<()> {
+    pub(super) fn flush(&mut self) -> io::Result<()> {
         self.writer.flush()
     }
 
     /// Ends the capture, and gives back what it was written to.
-    ///
-    /// # Errors
-    /// Those of writing.
-    pub fn finish(self) -> io::Result<W> {
+    pub(super) fn finish(self) -> io::Result<W> {
         self.writer
             .into_inner()
             .map_err(io::IntoInnerError::into_error)

@@ -1,14 +1,19 @@
 //! One connection from its first mention in a trace to its end: when it starts anew, which bytes are
 //! missing, what its events look like on the wire.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::event::{Connection, Direction, Event, Form, Timestamp, TraceId, Transport, What};
 use crate::notice::{Kind, Notice};
 use crate::protocol::{self, Protocol, Role};
 
-use super::frame::{self, Endpoints, Frame};
-use super::tcp::{Conversation, Segment};
+use super::address::StandIn;
+use super::frame::{self, Endpoints, Label};
+use super::link::{Carrier, Link, Sink};
+use super::story::Story;
+use super::tcp::Conversation;
 use super::{Context, Handshake, MAX_EVENT_LOSS, STAND_IN_INTERVAL, mix};
 
 /// Whether a connection goes on behind an event.
@@ -33,7 +38,7 @@ pub(super) struct Tracked {
     id: TraceId,
     connection: Connection,
     /// Its packets' side; none until the first of them.
-    wire: Option<Wire>,
+    wire: Option<Link>,
     /// The time of its last event.
     last: Option<Timestamp>,
     /// A buffered message began whose first event has not come yet, so that it is not known whether
@@ -48,72 +53,8 @@ pub(super) struct Tracked {
     /// The last time that was recorded, not invented.
     recorded: Option<Timestamp>,
     story: Story,
-}
-
-/// What there was to tell about a connection, once it is over.
-#[derive(Clone, Debug, Default)]
-pub struct Story {
-    /// Its endpoints, as recorded.
-    pub connection: Connection,
-    /// The number that Envoy gives it.
-    pub id: TraceId,
-    /// On which side of it the tap sat; none before its first event.
-    pub role: Option<Role>,
-    /// What it speaks, as far as its bytes show.
-    pub protocol: Option<Protocol>,
-    /// Its reads, writes and end, or the parts of its HTTP messages.
-    pub events: u64,
-    /// What Envoy read and what it wrote, in bytes, as far as it is recorded.
-    pub bytes_read: u64,
-    /// What Envoy wrote, in bytes, as far as it is recorded.
-    pub bytes_written: u64,
-    /// The times of its first and last event, where events have times.
-    pub span: Option<(Timestamp, Timestamp)>,
-    /// Events of which Envoy kept only the first bytes.
-    pub truncated_events: u64,
-    /// The bytes that those lack, as far as Envoy has counted them.
-    pub truncated_bytes: u64,
-    /// The bytes of events that are missing, as far as Envoy has counted them.
-    pub lost_bytes: u64,
-    /// Whether its end is recorded.
-    pub closed: bool,
-}
-
-impl Story {
-    /// Takes note of bytes that went one way at a time.
-    pub(super) fn add(&mut self, direction: Direction, payload: &[u8]) {
-        match direction {
-            Direction::Read => self.bytes_read += payload.len() as u64,
-            Direction::Write => self.bytes_written += payload.len() as u64,
-        }
-        // gRPC shows in its headers only, which come behind HTTP/2's first bytes or with them.
-        if self.events <= GRPC_EVENTS
-            && matches!(self.protocol, None | Some(Protocol::Http2))
-            && protocol::is_grpc(payload)
-        {
-            self.protocol = Some(Protocol::Grpc);
-        }
-    }
-
-    fn at(&mut self, time: Timestamp) {
-        let (first, last) = self.span.unwrap_or((time, time));
-        self.span = Some((first.min(time), last.max(time)));
-    }
-}
-
-/// In how many of a connection's first events gRPC's headers are looked for.
-const GRPC_EVENTS: u64 = 8;
-
-#[derive(Debug)]
-struct Wire {
-    endpoints: Endpoints,
-    carrier: Carrier,
-}
-
-#[derive(Debug)]
-enum Carrier {
-    Tcp(Conversation),
-    Udp,
+    /// What there is to say about the next frame, where labels are asked for.
+    comments: Vec<String>,
 }
 
 /// Bytes that went one way.
@@ -125,6 +66,7 @@ struct Data {
     direction: Direction,
     payload: Bytes,
     end_stream: bool,
+    comments: Vec<String>,
 }
 
 impl Tracked {
@@ -143,6 +85,7 @@ impl Tracked {
                 id,
                 ..Story::default()
             },
+            comments: Vec::new(),
         }
     }
 
@@ -197,6 +140,9 @@ impl Tracked {
                 if as_string && seq.is_none() && cannot_be_a_string(&payload) {
                     self.note(Kind::LossyString, offset, 0, String::new(), cx);
                 }
+                if end_stream {
+                    self.comment(cx, || "end_stream".into());
+                }
                 let data = Data {
                     offset,
                     time,
@@ -204,6 +150,7 @@ impl Tracked {
                     direction,
                     payload,
                     end_stream,
+                    comments: std::mem::take(&mut self.comments),
                 };
                 match (truncated, seq) {
                     (false, _) => self.whole(data, cx)?,
@@ -222,7 +169,9 @@ impl Tracked {
             What::Closed => {
                 self.settle(seq, offset, cx)?;
                 let time = self.stamp(when, cx);
-                self.open(time, None, offset, cx)?;
+                let opening = self.open(time, None, offset, cx)?;
+                self.comments.splice(0..0, opening);
+                self.comment(cx, || "closed".into());
                 self.close(time, true, cx)?;
                 self.story.closed = true;
                 self.tell(cx);
@@ -283,6 +232,7 @@ impl Tracked {
             direction,
             payload,
             end_stream: false,
+            comments: std::mem::take(&mut self.comments),
         };
         self.whole(data, cx)
     }
@@ -339,6 +289,7 @@ impl Tracked {
                 time
             }
             (None, recorded) => {
+                self.comment(cx, || "stand-in time".into());
                 self.note(Kind::StandInTime, offset, 0, String::new(), cx);
                 match recorded {
                     Some(_) => self
@@ -368,7 +319,7 @@ impl Tracked {
         offset: u64,
         cx: &mut Context<'_, E>,
     ) -> Result<(), E> {
-        if let Some(held) = self.held.take() {
+        if let Some(mut held) = self.held.take() {
             let known = held.payload.len() as u64;
             let (Some(from), Some(to)) = (held.seq, seq) else {
                 return self.cut(held, cx);
@@ -379,6 +330,11 @@ impl Tracked {
             return match missing {
                 Some(missing) if missing <= MAX_EVENT_LOSS => {
                     self.note(Kind::Truncated, held.offset, missing, String::new(), cx);
+                    if cx.shared.options.labels.is_some() {
+                        let size = known + missing;
+                        held.comments
+                            .push(format!("truncated: {known} of {size} bytes recorded"));
+                    }
                     let original_len = held.payload.len() + missing as usize;
                     self.data(held, original_len, cx)
                 }
@@ -401,7 +357,9 @@ impl Tracked {
             Some(expected)
                 if seq > expected && seq - expected <= MAX_EVENT_LOSS && !self.as_string =>
             {
-                self.note(Kind::LostEvents, offset, seq - expected, String::new(), cx);
+                let lost = seq - expected;
+                self.note(Kind::LostEvents, offset, lost, String::new(), cx);
+                self.comment(cx, || format!("lost before this: {lost} bytes"));
             }
             Some(expected) if seq != expected => {
                 let detail = format!("{seq} where {expected} comes next");
@@ -422,8 +380,14 @@ impl Tracked {
     }
 
     /// Truncated bytes of which nobody knows how many are missing.
-    fn cut<E>(&mut self, data: Data, cx: &mut Context<'_, E>) -> Result<(), E> {
+    fn cut<E>(&mut self, mut data: Data, cx: &mut Context<'_, E>) -> Result<(), E> {
         self.note(Kind::TruncatedUnknown, data.offset, 0, String::new(), cx);
+        if cx.shared.options.labels.is_some() {
+            let known = data.payload.len();
+            data.comments.push(format!(
+                "truncated: {known} bytes recorded of an unknown number"
+            ));
+        }
         self.whole(data, cx)
     }
 
@@ -439,53 +403,25 @@ impl Tracked {
         original_len: usize,
         cx: &mut Context<'_, E>,
     ) -> Result<(), E> {
-        let Data {
-            offset,
-            time,
-            direction,
-            payload,
-            end_stream,
-            ..
-        } = data;
-        self.open(time, Some((direction, &payload)), offset, cx)?;
-        if let Some(Wire {
-            endpoints,
-            carrier: Carrier::Udp,
-        }) = &self.wire
-            && original_len > frame::max_udp_payload(endpoints)
+        let when = (data.time, data.direction);
+        let first = Some((data.direction, &data.payload[..]));
+        let mut comments = self.open(data.time, first, data.offset, cx)?;
+        comments.extend(data.comments);
+        if self
+            .wire
+            .as_ref()
+            .is_some_and(|link| link.is_too_much(original_len))
         {
-            self.note(Kind::OversizedDatagram, offset, 0, String::new(), cx);
+            self.note(Kind::OversizedDatagram, data.offset, 0, String::new(), cx);
         }
-        let Some(Wire { endpoints, carrier }) = &mut self.wire else {
+        let Some(link) = &mut self.wire else {
             return Ok(());
         };
-        match carrier {
-            Carrier::Tcp(conversation) => {
-                conversation.data(time, direction, payload, original_len, &mut |segment| {
-                    (cx.out)(on_wire(endpoints, segment))
-                })?;
-                if end_stream {
-                    conversation.end_local();
-                }
-                Ok(())
-            }
-            Carrier::Udp => {
-                let (source, destination) = endpoints.ends(direction);
-                let limit = frame::max_udp_payload(endpoints);
-                let (mut payload, mut left) = (payload, original_len);
-                // A datagram of nothing is a datagram. One beyond IP's limit never was one; its bytes
-                // are shown all the same.
-                loop {
-                    let len = left.min(limit);
-                    let known = payload.split_to(len.min(payload.len()));
-                    (cx.out)(frame::udp(source, destination, time, known, len))?;
-                    left -= len;
-                    if left == 0 {
-                        return Ok(());
-                    }
-                }
-            }
-        }
+        let sink = Sink {
+            out: cx.out,
+            comments,
+        };
+        link.data(when, data.payload, original_len, data.end_stream, sink)
     }
 
     fn close<E>(
@@ -494,28 +430,28 @@ impl Tracked {
         recorded: bool,
         cx: &mut Context<'_, E>,
     ) -> Result<(), E> {
-        let Some(Wire { endpoints, carrier }) = &mut self.wire else {
+        let Some(link) = &mut self.wire else {
             return Ok(());
         };
-        cx.shared.release(endpoints);
-        let Carrier::Tcp(conversation) = carrier else {
-            return Ok(());
+        cx.shared.release(link.endpoints());
+        let sink = Sink {
+            out: cx.out,
+            comments: std::mem::take(&mut self.comments),
         };
-        conversation.close(time, recorded, &mut |segment| {
-            (cx.out)(on_wire(endpoints, segment))
-        })
+        link.close(time, recorded, sink)
     }
 
-    /// Gives the connection its addresses and its side on the wire, unless it has them.
+    /// Gives the connection its addresses and its side on the wire, unless it has them. What there is
+    /// to say about that and has no frame of its own is for the next one.
     fn open<E>(
         &mut self,
         time: Timestamp,
         first: Option<(Direction, &[u8])>,
         offset: u64,
         cx: &mut Context<'_, E>,
-    ) -> Result<(), E> {
+    ) -> Result<Vec<String>, E> {
         if self.wire.is_some() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let (endpoints, stand_ins) = cx.shared.addresses.place(self.id, &self.connection);
         if !stand_ins.is_empty() {
@@ -551,13 +487,6 @@ impl Tracked {
             };
             cx.shared.http2_ports.insert(server.port());
         }
-        if self.connection.transport == Transport::Udp {
-            self.wire = Some(Wire {
-                endpoints,
-                carrier: Carrier::Udp,
-            });
-            return Ok(());
-        }
         if handshake && evidence.is_guess() && cx.shared.options.role.is_none() {
             let client = match role {
                 Role::Downstream => endpoints.remote,
@@ -568,17 +497,87 @@ impl Tracked {
         }
         // Different ones even for the same ports and id, or what comes later would pass for the
         // same bytes sent again.
-        let ports = u64::from(endpoints.local.port()) << 16 | u64::from(endpoints.remote.port());
-        let seed = mix(self.id.number ^ mix(ports ^ mix(ordinal)));
-        let limit = frame::max_tcp_payload(&endpoints);
-        let mss = cx.shared.options.mss.unwrap_or(limit);
-        let mut conversation = Conversation::new(seed, mss, limit, handshake.then_some(role));
-        conversation.open(time, &mut |segment| (cx.out)(on_wire(&endpoints, segment)))?;
-        self.wire = Some(Wire {
-            endpoints,
-            carrier: Carrier::Tcp(conversation),
+        let carrier = match self.connection.transport {
+            Transport::Udp => Carrier::Udp,
+            Transport::Tcp => {
+                let (local, remote) = (endpoints.local.port(), endpoints.remote.port());
+                let ports = u64::from(local) << 16 | u64::from(remote);
+                // Different numbers even for the same ports and id, or what comes later would pass for
+                // the same bytes sent again.
+                let seed = mix(self.id.number ^ mix(ports ^ mix(ordinal)));
+                let limit = frame::max_tcp_payload(&endpoints);
+                let mss = cx.shared.options.mss.unwrap_or(limit);
+                Carrier::Tcp(Conversation::new(
+                    seed,
+                    mss,
+                    limit,
+                    handshake.then_some(role),
+                ))
+            }
+        };
+        let mut comments = Vec::new();
+        let label = cx.shared.options.labels.as_ref().map(|sources| {
+            comments.extend(
+                stand_ins
+                    .iter()
+                    .map(|stand_in| format!("stand-in: {stand_in}")),
+            );
+            Arc::new(self.label(ordinal, role, &endpoints, &stand_ins, sources))
         });
-        Ok(())
+        let mut link = Link::new(endpoints, carrier, label);
+        let rest;
+        if handshake {
+            rest = Vec::new();
+            link.open(
+                time,
+                Sink {
+                    out: cx.out,
+                    comments,
+                },
+            )?;
+        } else {
+            rest = comments;
+        }
+        self.wire = Some(link);
+        Ok(rest)
+    }
+
+    /// What a person calls the connection.
+    fn label(
+        &self,
+        number: u64,
+        role: Role,
+        endpoints: &Endpoints,
+        stand_ins: &[StandIn],
+        sources: &[String],
+    ) -> Label {
+        let (side, server, placed) = match role {
+            Role::Downstream => ("downstream", &self.connection.local, endpoints.local),
+            Role::Upstream => ("upstream", &self.connection.remote, endpoints.remote),
+        };
+        let server = server
+            .as_ref()
+            .map_or_else(|| placed.to_string(), ToString::to_string);
+        let source = sources
+            .get(self.id.source as usize)
+            .map_or("", String::as_str);
+        let name = |stand_in: &StandIn| {
+            let recorded = stand_in.recorded.as_ref()?;
+            Some((stand_in.address.ip(), recorded.to_string()))
+        };
+        Label {
+            number,
+            name: format!("{side} {server} {}", self.id),
+            description: format!("{source}, trace {}", self.id.number),
+            names: stand_ins.iter().filter_map(name).collect(),
+        }
+    }
+
+    /// Has the next frame say something, where labels are asked for.
+    pub(super) fn comment<E>(&mut self, cx: &Context<'_, E>, say: impl FnOnce() -> String) {
+        if cx.shared.options.labels.is_some() {
+            self.comments.push(say());
+        }
     }
 
     fn note<E>(
@@ -589,14 +588,7 @@ impl Tracked {
         detail: String,
         cx: &mut Context<'_, E>,
     ) {
-        match kind {
-            Kind::Truncated | Kind::TruncatedUnknown => {
-                self.story.truncated_events += 1;
-                self.story.truncated_bytes += bytes;
-            }
-            Kind::LostEvents => self.story.lost_bytes += bytes,
-            _ => {}
-        }
+        self.story.note(kind, bytes);
         let trace = Some(self.id);
         cx.notices.add(Notice {
             kind,
@@ -613,9 +605,4 @@ pub(super) fn cannot_be_a_string(payload: &[u8]) -> bool {
     std::str::from_utf8(payload).is_err()
         || (payload.len() > protocol::PREFACE.len()
             && protocol::protocol(payload) == Some(Protocol::Http2))
-}
-
-fn on_wire(endpoints: &Endpoints, segment: Segment) -> Frame {
-    let (source, destination) = endpoints.ends(segment.direction);
-    frame::tcp(source, destination, segment)
 }

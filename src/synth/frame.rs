@@ -1,6 +1,7 @@
 //! Ethernet, IP, TCP and UDP headers around a payload that is never copied.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use bytes::Bytes;
@@ -40,6 +41,25 @@ pub struct Frame {
     pub payload: Bytes,
     /// The length of the frame on the wire in bytes, the unknown part of the payload included.
     pub original_len: u32,
+    /// Which way its bytes went.
+    pub direction: Direction,
+    /// The connection it belongs to, where labels are asked for.
+    pub label: Option<Arc<Label>>,
+    /// What there is to say about it, where labels are asked for.
+    pub comments: Vec<String>,
+}
+
+/// What a person calls a connection of a capture.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Label {
+    /// Its number within the capture, from 0.
+    pub number: u64,
+    /// A short name.
+    pub name: String,
+    /// Where it comes from.
+    pub description: String,
+    /// The names of the addresses that stand for something else.
+    pub names: Vec<(IpAddr, String)>,
 }
 
 /// The two ends of a conversation, as they stand in packets.
@@ -117,8 +137,9 @@ fn mac(ip: IpAddr) -> [u8; 6] {
     }
 }
 
-/// Puts `segment` on the way from `source` to `destination`.
-pub(super) fn tcp(source: SocketAddr, destination: SocketAddr, segment: Segment) -> Frame {
+/// Puts `segment` on its way.
+pub(super) fn tcp(endpoints: &Endpoints, segment: Segment) -> Frame {
+    let (source, destination) = endpoints.ends(segment.direction);
     let mut tcp = TcpHeader::new(source.port(), destination.port(), segment.seq.0, WINDOW);
     tcp.syn = segment.flags.syn;
     tcp.fin = segment.flags.fin;
@@ -150,7 +171,8 @@ pub(super) fn tcp(source: SocketAddr, destination: SocketAddr, segment: Segment)
         }
     }
     put(&mut headers, &tcp.to_bytes());
-    frame(segment.time, headers, segment.payload, segment.original_len)
+    let when = (segment.time, segment.direction);
+    frame(when, headers, segment.payload, segment.original_len)
 }
 
 /// What both sides of an invented handshake offer: the largest segment size that the option holds,
@@ -161,14 +183,15 @@ const SYN_OPTIONS: [etherparse::TcpOptionElement; 3] = [
     etherparse::TcpOptionElement::Noop,
 ];
 
-/// Puts a datagram of `original_len` bytes on the way from `source` to `destination`.
+/// Puts a datagram of `original_len` bytes on its way.
 pub(super) fn udp(
-    source: SocketAddr,
-    destination: SocketAddr,
+    endpoints: &Endpoints,
+    direction: Direction,
     time: Timestamp,
     payload: Bytes,
     original_len: usize,
 ) -> Frame {
+    let (source, destination) = endpoints.ends(direction);
     let len = UDP_HEADER_LEN + original_len;
     let mut udp = UdpHeader {
         source_port: source.port(),
@@ -194,7 +217,7 @@ pub(super) fn udp(
         }
     }
     put(&mut headers, &udp.to_bytes());
-    frame(time, headers, payload, original_len)
+    frame((time, direction), headers, payload, original_len)
 }
 
 fn ethernet(headers: &mut ArrayVec<u8, MAX_HEADERS>, from: IpAddr, to: IpAddr, kind: EtherType) {
@@ -250,17 +273,21 @@ fn ipv6(
 }
 
 fn frame(
-    time: Timestamp,
+    (time, direction): (Timestamp, Direction),
     headers: ArrayVec<u8, MAX_HEADERS>,
     payload: Bytes,
     original_payload_len: usize,
 ) -> Frame {
     let original_len = u32::try_from(headers.len() + original_payload_len).unwrap_or(u32::MAX);
+    let (label, comments) = (None, Vec::new());
     Frame {
         time,
         headers,
         payload,
         original_len,
+        direction,
+        label,
+        comments,
     }
 }
 

@@ -110,6 +110,10 @@ impl Exchanges {
                 };
                 let session = session(&mut self.sessions, exchange, id, when.time, cx)?;
                 session.tracked.story().truncated_events += u64::from(is_cut);
+                if is_cut {
+                    let say = || "truncated: by how much is not recorded".into();
+                    session.tracked.comment(cx, say);
+                }
                 session.part(exchange, when, (side, &part, last), cx)?;
                 if self.streamed.len() > MAX_STREAMED
                     && let Some(oldest) = self.streamed.pop_front()
@@ -179,6 +183,16 @@ impl Exchanges {
         }
         session.tracked.finish(cx)
     }
+}
+
+/// The method and path of a request, as far as they are recorded.
+fn request_line(fields: &[Field]) -> String {
+    let value = |name: &[u8]| {
+        let field = fields.iter().find(|field| field.name == name);
+        field.map(|field| String::from_utf8_lossy(&field.value).into_owned())
+    };
+    let parts = [value(b":method"), value(b":path")];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// Which way a side's bytes go on the downstream connection.
@@ -280,10 +294,11 @@ impl Session {
                 Part::Trailers(_) => {}
             }
         }
-        let mut sent = Vec::new();
+        let (mut sent, mut opening, asked) = (Vec::new(), 0, side);
         if self.span.is_none() {
             self.tracked.connection(exchange.connection.clone(), cx)?;
             sent.extend(Http2::opening());
+            opening = sent.len();
         }
         let (first, latest) = self.span.unwrap_or((time, time));
         self.span = Some((first.min(time), latest.max(time)));
@@ -299,7 +314,12 @@ impl Session {
         } else {
             Progress::Open
         };
-        for (side, payload) in sent {
+        for (i, (side, payload)) in sent.into_iter().enumerate() {
+            if i == opening
+                && let (Side::Request, Part::Headers(fields)) = (asked, part)
+            {
+                self.tracked.comment(cx, || request_line(fields));
+            }
             let direction = direction(side);
             self.tracked
                 .send(when.offset, time, direction, payload, cx)?;

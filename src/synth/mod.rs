@@ -11,6 +11,8 @@ mod conversation;
 mod frame;
 mod http;
 mod http2;
+mod link;
+mod story;
 mod tcp;
 
 use std::collections::hash_map::Entry;
@@ -26,9 +28,9 @@ use connection::{Flow, Tracked, When};
 use http::Exchanges;
 
 pub use address::Given;
-pub use connection::Story;
 pub use conversation::{ConversationId, Conversations};
-pub use frame::{Endpoints, Frame};
+pub use frame::{Endpoints, Frame, Label};
+pub use story::Story;
 
 /// The most that may be missing of one event, or between two, and still be believed, in bytes.
 ///
@@ -73,6 +75,8 @@ pub struct Options {
     /// Whether endpoints are kept to one conversation at a time. Whoever asks for it has to
     /// [`end`](Synthesizer::end) each conversation with its last event; default: no.
     pub exclusive: bool,
+    /// The traces' names, by their number in a merge, where frames are to be labelled; default: not.
+    pub labels: Option<Vec<String>>,
     /// The last time that the capture can tell; default: the last that a [`Timestamp`] holds.
     pub latest: Timestamp,
 }
@@ -87,6 +91,7 @@ impl Default for Options {
             role: None,
             start: Timestamp::default(),
             exclusive: false,
+            labels: None,
             latest: Timestamp::from_nanos(u64::MAX),
         }
     }

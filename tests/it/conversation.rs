@@ -1,6 +1,11 @@
 //! How a conversation opens and ends, and what Envoy cut out of it.
 
-use crate::harness::Scratch;
+use std::collections::HashSet;
+use std::ffi::OsString;
+
+use crate::bad;
+use crate::dissect::{FAULTS, faults};
+use crate::harness::{Scratch, tshark};
 use crate::make::{Ev, Form, Made, What};
 use crate::pcap::{ACK, Capture, FIN, PSH, Record, SYN};
 
@@ -143,6 +148,93 @@ fn conversations_one_after_the_other_are_kept_apart() {
             (with(SYN), with(FIN)),
             (4, 4),
             "{form:?}: two of three opened and closed"
+        );
+    }
+}
+
+/// Converts messages that stand one after the other, and gives the capture and how many TCP streams
+/// tshark finds in it.
+fn convert_all(messages: &[Made], form: Form) -> (Capture, usize) {
+    let bytes = messages.iter().flat_map(|made| made.encode(form).bytes);
+    let scratch = Scratch::new();
+    let (outcome, records) = bad::convert(&scratch, &bytes.collect::<Vec<_>>(), &[]);
+    outcome.exits(0).says_nothing();
+    let output = scratch.path("output.pcap");
+    assert_eq!(faults(&output, None, FAULTS), "", "{form:?}");
+    let args = ["-T", "fields", "-e", "tcp.stream", "-r"].map(OsString::from);
+    let streams = tshark(args.into_iter().chain([output.into()]));
+    let streams: HashSet<_> = streams.lines().collect();
+    let records = records.unwrap_or_default();
+    let capture = Capture {
+        snaplen: 0,
+        records,
+    };
+    capture.streams();
+    (capture, streams.len())
+}
+
+const BUFFERED: [Form; 4] = [Form::Binary, Form::Delimited, Form::Text, Form::Json];
+
+/// A request and its response as one message, so many seconds after the start.
+fn message(at: i64) -> Made {
+    let mut made = closed(false);
+    made.events.truncate(2);
+    for event in &mut made.events {
+        event.time.0 += at;
+    }
+    made
+}
+
+/// Some releases of Envoy write a connection's buffered trace in several messages.
+#[test]
+fn messages_of_one_connection_are_one_conversation() {
+    for form in BUFFERED {
+        // Times going on: at once, and an hour later.
+        let mut at_once = message(0);
+        at_once.events.remove(0);
+        let messages = [message(0), at_once, message(3600)];
+        let (capture, streams) = convert_all(&messages, form);
+        assert_eq!(streams, 1, "{form:?}");
+        let lengths: Vec<_> = frames(&capture).iter().map(|frame| frame.2).collect();
+        assert_eq!(lengths, [18, 19, 19, 18, 19], "{form:?}");
+    }
+}
+
+/// Ids begin anew with Envoy: an earlier time or another address is another connection.
+#[test]
+fn an_id_that_comes_back_is_another_conversation() {
+    for form in BUFFERED {
+        let mut other = message(5);
+        other.remote.1 += 1;
+        for again in [message(-5), other] {
+            let (capture, streams) = convert_all(&[message(0), again], form);
+            assert_eq!(streams, 2, "{form:?}");
+            // Each with its numbers: the old ones would pass for a retransmission.
+            let segments = capture.segments();
+            let data: Vec<_> = segments.iter().filter(|s| s.length == 18).collect();
+            assert_eq!(data.len(), 2, "{form:?}");
+            assert_ne!(data[0].sequence, data[1].sequence, "{form:?}");
+        }
+    }
+    // Behind a recorded end, too.
+    for form in Form::ALL.into_iter().filter(|form| form.is_streamed()) {
+        let mut again = closed(true);
+        for event in &mut again.events {
+            event.time.0 += 10;
+        }
+        let (capture, streams) = convert_all(&[closed(true), again], form);
+        assert_eq!(streams, 2, "{form:?}");
+        let syns: Vec<_> = capture
+            .segments()
+            .iter()
+            .filter(|segment| segment.flags & SYN != 0)
+            .map(|segment| segment.sequence)
+            .collect();
+        assert_eq!(syns.len(), 2, "{form:?}: the second one's");
+        assert_ne!(
+            capture.segments()[0].sequence,
+            syns[0].wrapping_add(1),
+            "{form:?}"
         );
     }
 }

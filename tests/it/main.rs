@@ -27,6 +27,9 @@ mod tree;
 
 // The themes.
 
+/// Addresses that a trace lacks, or that no packet can carry.
+mod addresses;
+
 /// Broken input, and files that cannot be: a clear message, never a panic.
 mod bad;
 
@@ -48,6 +51,9 @@ mod losses;
 /// The transcript in Envoy's documentation.
 mod seed;
 
+/// Damage in the middle, and what Envoy writes where it fails.
+mod failed;
+
 /// HTTP taps at their limits.
 mod http;
 
@@ -56,6 +62,12 @@ mod stdio;
 
 /// HTTP taps, and what tshark shows of them.
 mod taps;
+
+/// Times that cannot be.
+mod times;
+
+/// Datagrams.
+mod udp;
 
 /// Every trace against the packets that were on the wire.
 mod wire;

@@ -187,6 +187,10 @@ impl Capture {
             let there = (segment.source, segment.destination);
             let back = (segment.destination, segment.source);
             let now = self.records[i].time;
+            if segment.flags & (SYN | ACK) == SYN {
+                // Another conversation, which may well have been earlier.
+                last.remove(&there.min(back));
+            }
             let before = last.insert(there.min(back), now).unwrap_or(0);
             if !may_follow(before, now) {
                 fail(format!("{} ns before the one before it", before - now));

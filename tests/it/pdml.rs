@@ -101,10 +101,10 @@ pub(crate) fn view(path: &Path, ports: impl IntoIterator<Item = u16>) -> View {
             "tcp.srcport" => cursor.source.1 = number() as u16,
             "tcp.dstport" => cursor.destination.1 = number() as u16,
             "tcp.stream" => cursor.tcp = number(),
-            "ip.checksum.status" | "tcp.checksum.status" | "udp.checksum.status" => {
-                if number() == BAD {
-                    view.faults.push(line.to_owned());
-                }
+            "ip.checksum.status" | "tcp.checksum.status" | "udp.checksum.status"
+                if number() == BAD =>
+            {
+                view.faults.push(line.to_owned());
             }
             _ if FAULTS.split_whitespace().any(|word| word == name) => {
                 view.faults.push(line.to_owned());

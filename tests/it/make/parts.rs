@@ -47,15 +47,6 @@ pub(crate) fn segment(id: u64, event: &[u8]) -> Vec<u8> {
     field(4, &[number(1, id), field(3, event)].concat())
 }
 
-/// A buffered trace.
-pub(crate) fn buffered(id: u64, connection: &[u8], events: &[Ev]) -> Vec<u8> {
-    let mut trace = [number(1, id), field(2, connection)].concat();
-    for event in events {
-        trace.extend(field(3, &event.binary()));
-    }
-    field(3, &trace)
-}
-
 impl Ev {
     /// The event's message.
     pub(crate) fn message(&self) -> Vec<u8> {

@@ -1,0 +1,72 @@
+//! What there is to tell about a connection beside its packets.
+
+use crate::event::{Connection, Direction, Timestamp, TraceId};
+use crate::notice::Kind;
+use crate::protocol::{self, Protocol, Role};
+
+/// What there was to tell about a connection, once it is over.
+#[derive(Clone, Debug, Default)]
+pub struct Story {
+    /// Its endpoints, as recorded.
+    pub connection: Connection,
+    /// The number that Envoy gives it.
+    pub id: TraceId,
+    /// On which side of it the tap sat; none before its first event.
+    pub role: Option<Role>,
+    /// What it speaks, as far as its bytes show.
+    pub protocol: Option<Protocol>,
+    /// Its reads, writes and end, or the parts of its HTTP messages.
+    pub events: u64,
+    /// What Envoy read and what it wrote, in bytes, as far as it is recorded.
+    pub bytes_read: u64,
+    /// What Envoy wrote, in bytes, as far as it is recorded.
+    pub bytes_written: u64,
+    /// The times of its first and last event, where events have times.
+    pub span: Option<(Timestamp, Timestamp)>,
+    /// Events of which Envoy kept only the first bytes.
+    pub truncated_events: u64,
+    /// The bytes that those lack, as far as Envoy has counted them.
+    pub truncated_bytes: u64,
+    /// The bytes of events that are missing, as far as Envoy has counted them.
+    pub lost_bytes: u64,
+    /// Whether its end is recorded.
+    pub closed: bool,
+}
+
+impl Story {
+    /// Takes note of bytes that went one way at a time.
+    pub(super) fn add(&mut self, direction: Direction, payload: &[u8]) {
+        match direction {
+            Direction::Read => self.bytes_read += payload.len() as u64,
+            Direction::Write => self.bytes_written += payload.len() as u64,
+        }
+        // gRPC shows in its headers only, which come behind HTTP/2's first bytes or with them.
+        if self.events <= GRPC_EVENTS
+            && matches!(self.protocol, None | Some(Protocol::Http2))
+            && protocol::is_grpc(payload)
+        {
+            self.protocol = Some(Protocol::Grpc);
+        }
+    }
+
+    /// Takes note of a notice.
+    pub(super) const fn note(&mut self, kind: Kind, bytes: u64) {
+        match kind {
+            Kind::Truncated | Kind::TruncatedUnknown => {
+                self.truncated_events += 1;
+                self.truncated_bytes += bytes;
+            }
+            Kind::LostEvents => self.lost_bytes += bytes,
+            _ => {}
+        }
+    }
+
+    /// Takes note of the time of an event.
+    pub(super) fn at(&mut self, time: Timestamp) {
+        let (first, last) = self.span.unwrap_or((time, time));
+        self.span = Some((first.min(time), last.max(time)));
+    }
+}
+
+/// In how many of a connection's first events gRPC's headers are looked for.
+const GRPC_EVENTS: u64 = 8;

@@ -1,0 +1,421 @@
+//! Addresses that a trace lacks, or that no packet can carry.
+
+use std::collections::HashSet;
+use std::fs;
+
+use crate::bad::convert;
+use crate::fixtures;
+use crate::harness::{Outcome, Scratch};
+use crate::make::parts::{begin, connection, internal, pipe, segment, socket};
+use crate::make::{Ev, What, field};
+use crate::pcap::{Capture, SYN};
+
+/// A trace id, and the port that stands in for one of a connection with it.
+const ID: u64 = 16_384 * 3 + 7;
+const PORT: u16 = 49_152 + 7;
+
+/// An HTTP request, which leaves no doubt about the client.
+fn asked(micros: i32) -> Ev {
+    Ev::new(What::Read, micros, "GET / HTTP/1.1\r\n\r\n")
+}
+
+/// A connection with one event.
+fn one(id: u64, local: Option<&[u8]>, remote: Option<&[u8]>) -> Vec<u8> {
+    let begin = begin(id, &connection(local, remote));
+    [begin, segment(id, &asked(0).message())].concat()
+}
+
+/// Converts, and gives each frame's local and remote end: read events go from remote to local.
+#[track_caller]
+fn ends(bytes: &[u8], options: &[&str]) -> (Outcome, Vec<[String; 2]>) {
+    let scratch = Scratch::new();
+    let (outcome, records) = convert(&scratch, bytes, options);
+    let outcome = outcome.exits(0);
+    let Some(records) = records else {
+        panic!("no capture{}", outcome.explain());
+    };
+    let capture = Capture {
+        snaplen: 0,
+        records,
+    };
+    capture.streams();
+    let segments = capture.segments();
+    let data = segments.iter().filter(|segment| segment.length > 0);
+    let ends = data.map(|s| [s.destination.to_string(), s.source.to_string()]);
+    (outcome, ends.collect())
+}
+
+#[test]
+fn what_is_missing_gets_a_stand_in_and_what_is_known_is_kept() {
+    let known = socket("10.0.0.2", 50000);
+    let known = || Some(known.clone());
+    let both = |local: &str, remote: &str| [local.to_owned(), remote.to_owned()];
+    let local = |local: &str| both(local, "10.0.0.2:50000");
+    let named = field(1, &[field(2, b"10.0.0.1"), field(4, b"http")].concat());
+    // The local end, the remote end, what the packets carry, and what is told of it.
+    let cases = [
+        (
+            None,
+            None,
+            both("192.0.2.1:49159", "192.0.2.2:49159"),
+            vec![
+                "192.0.2.1:49159 for the local",
+                "192.0.2.2:49159 for the remote",
+            ],
+        ),
+        (
+            None,
+            known(),
+            local("192.0.2.1:49159"),
+            vec!["192.0.2.1:49159 for the local"],
+        ),
+        (
+            known(),
+            None,
+            both("10.0.0.2:50000", "192.0.2.2:49159"),
+            vec!["192.0.2.2:49159 for the remote"],
+        ),
+        (
+            None,
+            Some(socket("fd00::2", 443)),
+            both("[2001:db8::1]:49159", "[fd00::2]:443"),
+            vec!["[2001:db8::1]:49159 for the local"],
+        ),
+        (
+            Some(pipe("/run/envoy.sock")),
+            Some(pipe("/run/envoy.sock")),
+            both("192.0.2.1:49159", "192.0.2.2:49159"),
+            vec![
+                "for the local unix:/run/envoy.sock",
+                "for the remote unix:/run/envoy.sock",
+            ],
+        ),
+        (
+            Some(pipe("@abstract")),
+            known(),
+            local("192.0.2.1:49159"),
+            vec!["192.0.2.1:49159 for the local unix:@abstract"],
+        ),
+        (
+            Some(internal("inner", "id")),
+            known(),
+            local("192.0.2.1:49159"),
+            vec!["for the local envoy://inner/id"],
+        ),
+        (
+            Some(socket("db.example.com", 5432)),
+            known(),
+            local("192.0.2.1:5432"),
+            vec!["192.0.2.1:5432 for the local db.example.com:5432"],
+        ),
+        (
+            Some(socket("10.0.0.1", 0)),
+            known(),
+            local("10.0.0.1:49159"),
+            vec!["10.0.0.1:49159 for the local 10.0.0.1:0"],
+        ),
+        // Beyond 16 bits, and a name: no port.
+        (
+            Some(socket("10.0.0.1", 70_000)),
+            known(),
+            local("10.0.0.1:49159"),
+            vec!["for the local"],
+        ),
+        (
+            Some(named),
+            known(),
+            local("10.0.0.1:49159"),
+            vec!["for the local"],
+        ),
+        // Nothing at all, in three ways.
+        (
+            Some(socket("", 0)),
+            known(),
+            local("192.0.2.1:49159"),
+            vec!["for the local"],
+        ),
+        (
+            Some(field(1, b"")),
+            known(),
+            local("192.0.2.1:49159"),
+            vec!["for the local"],
+        ),
+        (
+            Some(Vec::new()),
+            known(),
+            local("192.0.2.1:49159"),
+            vec!["for the local"],
+        ),
+        // What every packet can carry is no stand-in.
+        (
+            Some(socket("::ffff:10.0.0.1", 80)),
+            Some(socket("::FFFF:10.0.0.2", 50000)),
+            local("10.0.0.1:80"),
+            vec![],
+        ),
+        (
+            Some(socket("::ffff:10.0.0.1", 80)),
+            known(),
+            local("10.0.0.1:80"),
+            vec![],
+        ),
+        (
+            Some(socket("fd00::1", 80)),
+            known(),
+            both("[fd00::1]:80", "[::ffff:10.0.0.2]:50000"),
+            vec![],
+        ),
+        (
+            Some(socket("10.0.0.1", 80)),
+            Some(socket("fd00::2", 443)),
+            both("[::ffff:10.0.0.1]:80", "[fd00::2]:443"),
+            vec![],
+        ),
+        (
+            Some(socket("fe80::1%eth0", 80)),
+            Some(socket("fe80::2%3", 443)),
+            both("[fe80::1]:80", "[fe80::2]:443"),
+            vec![],
+        ),
+        (
+            Some(socket("10.0.0.2", 50000)),
+            known(),
+            local("10.0.0.2:50000"),
+            vec![],
+        ),
+    ];
+    for (i, (from, to, expected, told)) in cases.iter().enumerate() {
+        let trace = one(ID, from.as_deref(), to.as_deref());
+        let (outcome, got) = ends(&trace, &[]);
+        assert_eq!(
+            got,
+            std::slice::from_ref(expected),
+            "case {i}{}",
+            outcome.explain()
+        );
+        if told.is_empty() {
+            outcome.says_nothing();
+        } else {
+            let outcome = outcome
+                .says(told)
+                .says(["1 connection with stand-in addresses: "]);
+            assert_eq!(
+                outcome.stderr.matches("for the ").count(),
+                told.len(),
+                "{}",
+                outcome.explain()
+            );
+            assert_eq!(
+                outcome.stderr.lines().count(),
+                2,
+                "a warning and a hint{}",
+                outcome.explain()
+            );
+        }
+        // The same again, on another day.
+        assert_eq!(ends(&trace, &[]).1, got, "case {i}");
+    }
+}
+
+#[test]
+fn given_addresses_stand_for_what_is_missing_only() {
+    let known = socket("10.0.0.2", 50000);
+    let (none, host) = (None, socket("db.example.com", 5432));
+    let (zero, socket_path) = (socket("10.0.0.1", 0), pipe("/run/envoy.sock"));
+    let (six, host) = (socket("fd00::2", 443), Some(&host[..]));
+    let (zero, socket_path) = (Some(&zero[..]), Some(&socket_path[..]));
+    let options = ["--local=10.9.9.9:80", "--remote=10.8.8.8"];
+    for (local, remote, expected) in [
+        (none, Some(&known[..]), ["10.9.9.9:80", "10.0.0.2:50000"]),
+        (none, none, ["10.9.9.9:80", "10.8.8.8:49159"]),
+        (socket_path, socket_path, ["10.9.9.9:80", "10.8.8.8:49159"]),
+        (host, Some(&known[..]), ["10.9.9.9:5432", "10.0.0.2:50000"]),
+        (zero, Some(&known[..]), ["10.0.0.1:80", "10.0.0.2:50000"]),
+        (
+            none,
+            Some(&six[..]),
+            ["[::ffff:10.9.9.9]:80", "[fd00::2]:443"],
+        ),
+        (
+            Some(&six[..]),
+            Some(&known[..]),
+            ["[fd00::2]:443", "[::ffff:10.0.0.2]:50000"],
+        ),
+    ] {
+        let (outcome, got) = ends(&one(ID, local, remote), &options);
+        outcome.says_nothing();
+        assert_eq!(got, [expected.map(str::to_owned)]);
+    }
+    for given in ["[fd00::9]:99", "fd00::9"] {
+        let (outcome, got) = ends(&one(ID, none, Some(&six[..])), &["--local", given]);
+        outcome.says_nothing();
+        let port = if given == "fd00::9" { PORT } else { 99 };
+        assert_eq!(got[0][0], format!("[fd00::9]:{port}"));
+    }
+    let scratch = Scratch::new();
+    for bad in [
+        "",
+        "host",
+        "10.0.0.1:",
+        "10.0.0.1:99999",
+        "[::1",
+        "10.0.0.256",
+    ] {
+        let run = scratch.capture2pcap().args(["--remote", bad, "in", "out"]);
+        run.run().exits(2).says(["--remote"]);
+    }
+}
+
+/// As many connections as share a port by their ids, and nothing else is known of them.
+#[test]
+fn stand_ins_are_unique_within_a_capture() {
+    let known = socket("10.0.0.2", 443);
+    let zero = socket("10.0.0.1", 0);
+    for (local, remote) in [
+        (None, None),
+        (None, Some(&known[..])),
+        (Some(&zero[..]), Some(&known[..])),
+    ] {
+        let traces = (0..300).map(|i| one(ID + 16_384 * i, local, remote));
+        let trace: Vec<u8> = traces.flatten().collect();
+        let (outcome, got) = ends(&trace, &["--handshake=never"]);
+        outcome.says(["300 connections with stand-in addresses: "]);
+        assert_eq!(got.len(), 300);
+        let different: HashSet<_> = got.iter().collect();
+        assert_eq!(different.len(), 300, "pairs of ends");
+        for [local_end, remote_end] in &got {
+            if local.is_none() {
+                assert!(local_end.starts_with("192.0.2."), "{local_end}");
+            }
+            match remote {
+                Some(_) => assert_eq!(remote_end, "10.0.0.2:443"),
+                None => assert!(remote_end.starts_with("192.0.2."), "{remote_end}"),
+            }
+        }
+        // The first is what it would be alone.
+        assert_eq!(ends(&one(ID, local, remote), &[]).1[0], got[0]);
+    }
+}
+
+/// Each event may tell the connection again, or at last.
+#[test]
+fn a_connection_told_later_wins() {
+    let (local, remote) = (socket("10.0.0.1", 10000), socket("10.0.0.2", 50000));
+    let whole = connection(Some(&local), Some(&remote));
+    let lesser = connection(None, Some(&remote));
+    let late = [
+        begin(ID, &lesser),
+        segment(ID, &asked(0).message()),
+        segment(ID, &asked(1).with_connection(&whole)),
+        segment(ID, &asked(2).message()),
+    ];
+    let (outcome, got) = ends(&late.concat(), &[]);
+    outcome.says(["1 connection with stand-in addresses"]);
+    let expected = ["192.0.2.1:49159", "10.0.0.1:10000", "10.0.0.1:10000"];
+    assert_eq!(
+        got,
+        expected.map(|local| [local.to_owned(), "10.0.0.2:50000".to_owned()])
+    );
+
+    // Before any packet is out, nobody sees the difference.
+    let in_time = [
+        begin(ID, &lesser),
+        segment(ID, &asked(0).with_connection(&whole)),
+        segment(ID, &asked(1).message()),
+    ];
+    let (outcome, got) = ends(&in_time.concat(), &[]);
+    outcome.says_nothing();
+    assert!(
+        got.iter().all(|ends| ends[0] == "10.0.0.1:10000"),
+        "{got:?}"
+    );
+}
+
+#[test]
+fn a_connection_that_tells_less_changes_nothing() {
+    let (local, remote) = (socket("10.0.0.1", 10000), socket("10.0.0.2", 50000));
+    let whole = connection(Some(&local), Some(&remote));
+    let nothing = [
+        Vec::new(),
+        connection(None, Some(&remote)),
+        connection(Some(&local), None),
+        connection(Some(b""), Some(&field(1, b""))),
+        whole.clone(),
+    ];
+    let mut trace = begin(ID, &whole);
+    for (i, less) in (0..).zip(&nothing) {
+        trace.extend(segment(ID, &asked(2 * i).with_connection(less)));
+        trace.extend(begin(ID, less));
+        trace.extend(segment(ID, &asked(2 * i + 1).message()));
+    }
+    let scratch = Scratch::new();
+    let (outcome, records) = convert(&scratch, &trace, &[]);
+    outcome.exits(0).says_nothing();
+    let records = records.unwrap_or_default();
+    // No other connection, whose handshake would show.
+    assert_eq!(records.len(), 10);
+    for record in &records {
+        let segment = record.segment().expect("a segment");
+        assert_eq!(segment.destination.to_string(), "10.0.0.1:10000");
+        assert_eq!(segment.source.to_string(), "10.0.0.2:50000");
+        assert_eq!(segment.flags & SYN, 0);
+    }
+}
+
+/// The recordings that lack an address: the end that is known, and what is told of the other.
+#[test]
+fn recordings_without_addresses() {
+    let pipe = "unix:";
+    let missing = "which is not recorded";
+    for (name, code, port, told) in [
+        ("buf_uds_236.pb", 0, None, [pipe, pipe]),
+        (
+            "up_str_146.pb_length_delimited",
+            1,
+            Some(()),
+            [missing, "local"],
+        ),
+        ("up_str_json_150.json", 1, Some(()), [missing, "local"]),
+        (
+            "str_json_body_as_string_81.json",
+            0,
+            None,
+            [missing, "remote"],
+        ),
+        (
+            "str_json_body_as_string_85.json",
+            0,
+            None,
+            [missing, "remote"],
+        ),
+        (
+            "str_json_body_as_string_87.json",
+            0,
+            None,
+            [missing, "remote"],
+        ),
+    ] {
+        let path = fixtures::testdata().join("envoy-1.40/taps").join(name);
+        let scratch = Scratch::new();
+        let bytes = fs::read(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let (outcome, records) = convert(&scratch, &bytes, &[]);
+        let outcome = outcome.exits(code).says(told);
+        let lines = outcome.stderr.matches("with stand-in addresses").count();
+        assert_eq!(lines, 1, "{name}{}", outcome.explain());
+        let records = records.unwrap_or_else(|| panic!("{name}: no capture"));
+        let id: u16 = name
+            .split(['_', '.'])
+            .find_map(|part| part.parse().ok())
+            .expect("a number");
+        for record in &records {
+            let segment = record.segment().unwrap_or_else(|e| panic!("{name}: {e}"));
+            let stand_ins = [segment.source, segment.destination].map(|end| {
+                let text = end.to_string();
+                text.starts_with("192.0.2.") && end.port() == 49_152 + id
+            });
+            let expected = if port.is_some() { 1 } else { 2 };
+            let found = stand_ins.iter().filter(|&&is| is).count();
+            assert_eq!(found, expected, "{name}: {segment:?}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What stands in the middle of a trace and is none: bytes gone bad, and what Envoy writes where it
+//! fails to make JSON.
+
+use crate::bad::{convert, made};
+use crate::harness::{Outcome, Scratch, each};
+use crate::make::Form;
+
+/// What Envoy writes in place of a message, and what may stand in it.
+const FAILURES: [&str; 4] = [
+    "Failed to convert protobuf message to JSON string: INTERNAL: something",
+    "Failed to convert protobuf message to JSON string: INVALID_ARGUMENT: bad \"bytes\", at 3",
+    "Failed to convert protobuf message to JSON string: UNKNOWN: ",
+    "Failed to convert protobuf message to JSON string: INTERNAL: two\nlines",
+];
+
+/// The offset that a message tells.
+#[track_caller]
+fn offset(outcome: &Outcome) -> usize {
+    let told = outcome.stderr.split("offset ").nth(1).unwrap_or_default();
+    let digits: String = told.chars().take_while(char::is_ascii_digit).collect();
+    digits
+        .parse()
+        .unwrap_or_else(|e| panic!("{e}{}", outcome.explain()))
+}
+
+/// Bytes that no encoding knows, in place of an event's first ones.
+fn damage(form: Form) {
+    let encoded = made().encode(form);
+    let scratch = Scratch::new();
+    let whole = convert(&scratch, &encoded.bytes, &[]).1;
+    let whole = whole.unwrap_or_else(|| panic!("{form:?}: no capture"));
+    for damaged in [1, 6, 11] {
+        let (start, end) = encoded.events[damaged];
+        let mut bytes = encoded.bytes.clone();
+        bytes[start..start + 11].fill(0xff);
+        let (outcome, records) = convert(&scratch, &bytes, &[]);
+        let outcome = outcome.exits(1).says(["input"]);
+        let records = records.unwrap_or_default();
+        assert_eq!(records, whole[..damaged], "{form:?}{}", outcome.explain());
+        let told = offset(&outcome);
+        assert!(
+            (start..end).contains(&told),
+            "{form:?}: {told}, not {start} to {end}"
+        );
+        // How much was saved is told as well.
+        let saved = match damaged {
+            1 => "the event before it is in the capture".to_owned(),
+            n => format!("{n} events before it are in the capture"),
+        };
+        let outcome = outcome.says([saved]);
+        assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.explain());
+
+        let (outcome, records) = convert(&scratch, &bytes, &["--strict"]);
+        outcome.exits(1).says(["input", "offset", "strict"]);
+        assert_eq!(records, None, "{form:?}: a capture");
+    }
+}
+
+/// The forms that are known for a trace although there is damage in their first 64 KiB.
+fn is_known(form: Form) -> bool {
+    !matches!(form, Form::Binary | Form::Old)
+}
+
+#[test]
+fn damage_in_the_middle_gives_what_stands_before() {
+    let forms: Vec<_> = Form::ALL
+        .into_iter()
+        .filter(|&form| is_known(form))
+        .collect();
+    each(&forms, |form| format!("{form:?}"), |&form| damage(form));
+}
+
+#[test]
+#[ignore = "not recognised as a trace"]
+fn damage_in_a_buffered_message_gives_what_stands_before() {
+    let forms: Vec<_> = Form::ALL
+        .into_iter()
+        .filter(|&form| !is_known(form))
+        .collect();
+    each(&forms, |form| format!("{form:?}"), |&form| damage(form));
+}
+
+/// The trace goes on behind it, and nothing around it is lost.
+#[test]
+fn failures_to_convert_are_passed_over() {
+    let encoded = made().encode(Form::StreamedJson);
+    let scratch = Scratch::new();
+    let whole = convert(&scratch, &encoded.bytes, &[]).1;
+    // Where messages begin and end, with the newline that this trace has and `/tap` has not.
+    let places: Vec<_> = [0]
+        .into_iter()
+        .chain(encoded.boundaries.iter().copied())
+        .collect();
+    for failure in FAILURES {
+        for separator in ["", "\n"] {
+            for at in [
+                &places[..1],
+                &places[5..6],
+                &places[places.len() - 1..],
+                &places[..],
+            ] {
+                let mut bytes = encoded.bytes.clone();
+                for &at in at.iter().rev() {
+                    let text = format!("{failure}{separator}");
+                    bytes.splice(at..at, text.into_bytes());
+                }
+                let place = format!("{failure:?} at {at:?}");
+                for strict in [&[][..], &["--strict"]] {
+                    let (outcome, records) = convert(&scratch, &bytes, strict);
+                    let outcome = outcome.exits(0);
+                    let s = if at.len() == 1 { "" } else { "s" };
+                    let told = format!("{} message{s} that Envoy failed to convert", at.len());
+                    let outcome = outcome.says([told]);
+                    assert_eq!(
+                        outcome.stderr.lines().count(),
+                        1,
+                        "{place}{}",
+                        outcome.explain()
+                    );
+                    assert_eq!(records, whole, "{place}{}", outcome.explain());
+                }
+            }
+        }
+    }
+}
+
+/// Nothing but a failure is a trace that holds nothing.
+#[test]
+fn a_failure_alone_is_an_empty_capture() {
+    for failure in FAILURES {
+        let scratch = Scratch::new();
+        let (outcome, records) = convert(&scratch, failure.as_bytes(), &[]);
+        outcome
+            .exits(0)
+            .says(["1 message that Envoy failed to convert", "no packets"]);
+        assert_eq!(records, Some(Vec::new()), "{failure:?}");
+    }
+}
