@@ -304,7 +304,8 @@ mod tests {
 
     #[test]
     fn names_are_the_shortest_that_tell_traces_apart() {
-        let cases: [(&[(&str, usize)], &[&str]); 6] = [
+        type Case<'a> = (&'a [(&'a str, usize)], &'a [&'a str]);
+        let cases: [Case<'_>; 6] = [
             (&[("/x/path_0.pb", 1)], &["path_0.pcap"]),
             (
                 &[("in/a/path_0.pb", 2), ("in/b/path_0.pb", 2)],

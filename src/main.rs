@@ -143,6 +143,9 @@ fn inspected(
     for (path, error) in unread {
         reporter.unread(&path, &error);
     }
+    if sources.is_empty() {
+        reporter.none_found(inputs);
+    }
     for source in sources {
         let mut notices = reporter.notices(&source);
         let result = inspect(
@@ -196,7 +199,11 @@ fn converted(
             for (path, error) in unread {
                 reporter.unread(&path, &error);
             }
-            many(&jobs, threads, options, interrupt, reporter);
+            if jobs.is_empty() {
+                reporter.none_found(inputs);
+            } else {
+                many(&jobs, threads, options, interrupt, reporter);
+            }
         }
     }
     Ok(())
@@ -216,6 +223,10 @@ fn merged(
     let (paths, unread) = batch::search(inputs).map_err(misused)?;
     for (path, error) in unread {
         reporter.unread(&path, &error);
+    }
+    if paths.is_empty() {
+        reporter.none_found(inputs);
+        return Ok(());
     }
     match merge::merge(&paths, &target, options, threads, interrupt, |source| {
         reporter.notices(source)

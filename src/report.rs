@@ -1,11 +1,13 @@
 //! What is said on standard error, and how it went: the exit status remembers.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fmt::{Display, Write as _};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::time::Instant;
 
+use capture2pcap::batch::TRACE_EXTENSIONS;
 use capture2pcap::capture::Target;
 use capture2pcap::convert::{Failure, Source, Summary};
 use capture2pcap::info::{Info, tshark_command};
@@ -196,6 +198,24 @@ impl Reporter {
                 self.failed(&source_name(source), &error);
             }
         }
+    }
+
+    /// Tells that there is nothing to convert.
+    pub(crate) fn none_found(&mut self, inputs: &[OsString]) {
+        self.counts.failures += 1;
+        let shown = |input: &OsString| capture2pcap::shown(Path::new(input)).to_string();
+        let names: Vec<_> = inputs.iter().map(shown).collect();
+        let name = if names.is_empty() {
+            "the list of traces".to_owned()
+        } else {
+            names.join(", ")
+        };
+        let extensions = TRACE_EXTENSIONS
+            .map(|extension| format!(".{extension}"))
+            .join(", ");
+        say(&format!(
+            "{name}: no traces: no file there ends in {extensions}"
+        ));
     }
 
     /// Tells of a folder that could not be searched.
