@@ -1,20 +1,18 @@
-//! One connection from its first mention in a trace to its end: when it starts anew, which bytes are
-//! missing, what its events look like on the wire.
+//! One connection from its first mention in a trace to its end: when it starts anew, and what its
+//! events look like on the wire.
 
-use std::sync::Arc;
+mod losses;
+mod opening;
 
 use bytes::Bytes;
 
-use crate::event::{Connection, Direction, Event, Form, Timestamp, TraceId, Transport, What};
+use crate::event::{Connection, Direction, Event, Form, Timestamp, TraceId, What};
 use crate::notice::{Kind, Notice};
-use crate::protocol::{self, Protocol, Role};
+use crate::protocol::{self, Protocol};
 
-use super::address::StandIn;
-use super::frame::{self, Endpoints, Label};
-use super::link::{Carrier, Link, Sink};
+use super::link::{Link, Sink};
 use super::story::Story;
-use super::tcp::Conversation;
-use super::{Context, Handshake, MAX_EVENT_LOSS, STAND_IN_INTERVAL, mix};
+use super::{Context, STAND_IN_INTERVAL};
 
 /// Whether a connection goes on behind an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +157,7 @@ impl Tracked {
                         // A slice of a stream keeps its whole buffer, and this one stays.
                         let payload = Bytes::copy_from_slice(&data.payload);
                         self.held = Some(Data { payload, ..data });
+                        // Somebody has looked ahead: it need not wait.
                         if next_seq.is_some() {
                             self.settle(next_seq, offset, cx)?;
                             self.expected = next_seq;
@@ -312,85 +311,6 @@ impl Tracked {
         time
     }
 
-    /// Holds what came before against the running count `seq` of the event that comes now.
-    fn settle<E>(
-        &mut self,
-        seq: Option<u64>,
-        offset: u64,
-        cx: &mut Context<'_, E>,
-    ) -> Result<(), E> {
-        if let Some(mut held) = self.held.take() {
-            let known = held.payload.len() as u64;
-            let (Some(from), Some(to)) = (held.seq, seq) else {
-                return self.cut(held, cx);
-            };
-            let missing = to
-                .checked_sub(from)
-                .and_then(|size| size.checked_sub(known));
-            return match missing {
-                Some(missing) if missing <= MAX_EVENT_LOSS => {
-                    self.note(Kind::Truncated, held.offset, missing, String::new(), cx);
-                    if cx.shared.options.labels.is_some() {
-                        let size = known + missing;
-                        held.comments
-                            .push(format!("truncated: {known} of {size} bytes recorded"));
-                    }
-                    let original_len = held.payload.len() + missing as usize;
-                    self.data(held, original_len, cx)
-                }
-                _ => {
-                    let detail = format!("from {from} to {to} over an event of {known} bytes");
-                    self.mismatch(
-                        held.offset,
-                        from.saturating_add(known).abs_diff(to),
-                        detail,
-                        cx,
-                    );
-                    self.whole(held, cx)
-                }
-            };
-        }
-        let Some(seq) = seq else { return Ok(()) };
-        // Counting starts at 1; what came before a trace's first event is lost, too.
-        let start = if self.last.is_none() { Some(1) } else { None };
-        match self.expected.or(start) {
-            Some(expected)
-                if seq > expected && seq - expected <= MAX_EVENT_LOSS && !self.as_string =>
-            {
-                let lost = seq - expected;
-                self.note(Kind::LostEvents, offset, lost, String::new(), cx);
-                self.comment(cx, || format!("lost before this: {lost} bytes"));
-            }
-            Some(expected) if seq != expected => {
-                let detail = format!("{seq} where {expected} comes next");
-                self.mismatch(offset, seq.abs_diff(expected), detail, cx);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Tells that the running count and an event's length do not fit by so many bytes.
-    fn mismatch<E>(&mut self, offset: u64, bytes: u64, detail: String, cx: &mut Context<'_, E>) {
-        if self.as_string {
-            self.note(Kind::LossyString, offset, bytes, String::new(), cx);
-        } else {
-            self.note(Kind::ImpossibleCount, offset, 0, detail, cx);
-        }
-    }
-
-    /// Truncated bytes of which nobody knows how many are missing.
-    fn cut<E>(&mut self, mut data: Data, cx: &mut Context<'_, E>) -> Result<(), E> {
-        self.note(Kind::TruncatedUnknown, data.offset, 0, String::new(), cx);
-        if cx.shared.options.labels.is_some() {
-            let known = data.payload.len();
-            data.comments.push(format!(
-                "truncated: {known} bytes recorded of an unknown number"
-            ));
-        }
-        self.whole(data, cx)
-    }
-
     fn whole<E>(&mut self, data: Data, cx: &mut Context<'_, E>) -> Result<(), E> {
         let original_len = data.payload.len();
         self.data(data, original_len, cx)
@@ -439,138 +359,6 @@ impl Tracked {
             comments: std::mem::take(&mut self.comments),
         };
         link.close(time, recorded, sink)
-    }
-
-    /// Gives the connection its addresses and its side on the wire, unless it has them. What there is
-    /// to say about that and has no frame of its own is for the next one.
-    fn open<E>(
-        &mut self,
-        time: Timestamp,
-        first: Option<(Direction, &[u8])>,
-        offset: u64,
-        cx: &mut Context<'_, E>,
-    ) -> Result<Vec<String>, E> {
-        if self.wire.is_some() {
-            return Ok(Vec::new());
-        }
-        let (endpoints, stand_ins) = cx.shared.addresses.place(self.id, &self.connection);
-        if !stand_ins.is_empty() {
-            let detail: Vec<_> = stand_ins.iter().map(ToString::to_string).collect();
-            self.note(Kind::StandInAddress, offset, 0, detail.join(", "), cx);
-        }
-        let (told, evidence) = protocol::role(&self.connection, first);
-        let role = cx.shared.options.role.unwrap_or(told);
-        let recorded = endpoints;
-        let endpoints = cx.shared.occupy(recorded, role, self.id);
-        if endpoints != recorded {
-            let (was, is) = match role {
-                Role::Downstream => (recorded.remote, endpoints.remote),
-                Role::Upstream => (recorded.local, endpoints.local),
-            };
-            self.note(Kind::PortTaken, offset, 0, format!("{is} for {was}"), cx);
-        }
-        let handshake = match cx.shared.options.handshake {
-            Handshake::Auto => cx.shared.opened > 0,
-            Handshake::Always => true,
-            Handshake::Never => false,
-        };
-        let ordinal = cx.shared.opened;
-        cx.shared.opened += 1;
-        self.story.role = Some(role);
-        if let (None, Some((_, bytes))) = (self.story.protocol, first) {
-            self.story.protocol = protocol::protocol(bytes);
-        }
-        if first.is_some_and(|(_, bytes)| protocol::protocol(bytes) == Some(Protocol::Http2)) {
-            let server = match role {
-                Role::Downstream => endpoints.local,
-                Role::Upstream => endpoints.remote,
-            };
-            cx.shared.http2_ports.insert(server.port());
-        }
-        if handshake && evidence.is_guess() && cx.shared.options.role.is_none() {
-            let client = match role {
-                Role::Downstream => endpoints.remote,
-                Role::Upstream => endpoints.local,
-            };
-            let detail = format!("{client} is taken for the client");
-            self.note(Kind::RoleGuessed, offset, 0, detail, cx);
-        }
-        // Different ones even for the same ports and id, or what comes later would pass for the
-        // same bytes sent again.
-        let carrier = match self.connection.transport {
-            Transport::Udp => Carrier::Udp,
-            Transport::Tcp => {
-                let (local, remote) = (endpoints.local.port(), endpoints.remote.port());
-                let ports = u64::from(local) << 16 | u64::from(remote);
-                // Different numbers even for the same ports and id, or what comes later would pass for
-                // the same bytes sent again.
-                let seed = mix(self.id.number ^ mix(ports ^ mix(ordinal)));
-                let limit = frame::max_tcp_payload(&endpoints);
-                let mss = cx.shared.options.mss.unwrap_or(limit);
-                Carrier::Tcp(Conversation::new(
-                    seed,
-                    mss,
-                    limit,
-                    handshake.then_some(role),
-                ))
-            }
-        };
-        let mut comments = Vec::new();
-        let label = cx.shared.options.labels.as_ref().map(|sources| {
-            comments.extend(
-                stand_ins
-                    .iter()
-                    .map(|stand_in| format!("stand-in: {stand_in}")),
-            );
-            Arc::new(self.label(ordinal, role, &endpoints, &stand_ins, sources))
-        });
-        let mut link = Link::new(endpoints, carrier, label);
-        let rest;
-        if handshake {
-            rest = Vec::new();
-            link.open(
-                time,
-                Sink {
-                    out: cx.out,
-                    comments,
-                },
-            )?;
-        } else {
-            rest = comments;
-        }
-        self.wire = Some(link);
-        Ok(rest)
-    }
-
-    /// What a person calls the connection.
-    fn label(
-        &self,
-        number: u64,
-        role: Role,
-        endpoints: &Endpoints,
-        stand_ins: &[StandIn],
-        sources: &[String],
-    ) -> Label {
-        let (side, server, placed) = match role {
-            Role::Downstream => ("downstream", &self.connection.local, endpoints.local),
-            Role::Upstream => ("upstream", &self.connection.remote, endpoints.remote),
-        };
-        let server = server
-            .as_ref()
-            .map_or_else(|| placed.to_string(), ToString::to_string);
-        let source = sources
-            .get(self.id.source as usize)
-            .map_or("", String::as_str);
-        let name = |stand_in: &StandIn| {
-            let recorded = stand_in.recorded.as_ref()?;
-            Some((stand_in.address.ip(), recorded.to_string()))
-        };
-        Label {
-            number,
-            name: format!("{side} {server} {}", self.id),
-            description: format!("{source}, trace {}", self.id.number),
-            names: stand_ins.iter().filter_map(name).collect(),
-        }
     }
 
     /// Has the next frame say something, where labels are asked for.

@@ -17,7 +17,7 @@ pub struct Story {
     pub protocol: Option<Protocol>,
     /// Its reads, writes and end, or the parts of its HTTP messages.
     pub events: u64,
-    /// What Envoy read and what it wrote, in bytes, as far as it is recorded.
+    /// What Envoy read, in bytes, as far as it is recorded.
     pub bytes_read: u64,
     /// What Envoy wrote, in bytes, as far as it is recorded.
     pub bytes_written: u64,
