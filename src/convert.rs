@@ -84,7 +84,7 @@ impl Summary {
                     }
                 }
             }
-            What::Begin(_)
+            What::Begin
             | What::Connection(_)
             | What::Truncated(_)
             | What::Nothing

@@ -168,15 +168,6 @@ impl Connection {
     }
 }
 
-/// How a tap delivers a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// One message at the connection's end (all of Envoy 1.7 to 1.9, `buffered` taps since).
-    Buffered,
-    /// A message an event, while the connection lives.
-    Streamed,
-}
-
 /// One thing that a trace says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -201,8 +192,9 @@ pub struct Event {
 /// What an [`Event`] tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// A message about this connection begins; everything up to the next one belongs to it.
-    Begin(Form),
+    /// A buffered message about this connection begins, up to the next one of its kind. Whether it goes
+    /// on with the connection or another one has its number, only what follows tells.
+    Begin,
     /// The connection's endpoints.
     Connection(Connection),
     /// Bytes went over the connection.

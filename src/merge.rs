@@ -19,7 +19,7 @@ use rayon::iter::{
 
 use crate::capture::{Capture, Output, Target};
 use crate::convert::{Failure, Options, Source, Summary, labels};
-use crate::event::{Event, Form, Http, Timestamp, What};
+use crate::event::{Event, Http, Timestamp, What};
 use crate::input::Input;
 use crate::interrupt::Interrupt;
 use crate::notice::{Kind, Notice, Notices};
@@ -235,10 +235,7 @@ fn scan(
         if let Some(conversation) = conversations.of(&event) {
             *scan.counts.entry(conversation).or_default() += 1;
         }
-        let begins = matches!(
-            event.what,
-            What::Begin(Form::Buffered) | What::Http(Http::Begin(_))
-        );
+        let begins = matches!(event.what, What::Begin | What::Http(Http::Begin(_)));
         if scan.runs.is_empty() || begins {
             let mark = reader.mark().filter(|_| !scan.runs.is_empty());
             let events = u64::from(mark.is_none());

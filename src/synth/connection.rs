@@ -6,7 +6,7 @@ mod opening;
 
 use bytes::Bytes;
 
-use crate::event::{Connection, Direction, Event, Form, Timestamp, TraceId, What};
+use crate::event::{Connection, Direction, Event, Timestamp, TraceId, What};
 use crate::notice::{Kind, Notice};
 use crate::protocol::{self, Protocol};
 
@@ -113,7 +113,7 @@ impl Tracked {
             adjusted,
         };
         match what {
-            What::Begin(form) => self.resumed = form == Form::Buffered && self.last.is_some(),
+            What::Begin => self.resumed = self.last.is_some(),
             What::Connection(connection) => self.connection(connection, cx)?,
             What::Data {
                 direction,

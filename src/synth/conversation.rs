@@ -52,7 +52,7 @@ impl Conversations {
                 self.exchanges.remove(&id);
                 None
             }
-            What::Begin(_) | What::Connection(_) | What::Truncated(_) | What::Nothing => None,
+            What::Begin | What::Connection(_) | What::Truncated(_) | What::Nothing => None,
         }
     }
 }

@@ -19,7 +19,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 
-use crate::event::{Event, Form, Timestamp, TraceId, What};
+use crate::event::{Event, Timestamp, TraceId, What};
 use crate::notice::Notices;
 use crate::protocol::Role;
 
@@ -243,7 +243,7 @@ impl Synthesizer {
             };
             return self.exchanges.event(id, when, http, cx);
         }
-        let begins = matches!(event.what, What::Begin(Form::Buffered));
+        let begins = matches!(event.what, What::Begin);
         let tracked = match self.tracked.entry(id) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {

@@ -7,12 +7,12 @@ use std::num::NonZeroU64;
 use bytes::Bytes;
 
 use crate::event::{
-    self, Connection, Direction, Endpoint, Event, Field, Form, Http, Side, Timestamp, TraceId,
-    Transport, What,
+    self, Connection, Direction, Endpoint, Event, Field, Http, Side, Timestamp, TraceId, Transport,
+    What,
 };
 
 use super::detect::Generation;
-use super::element::{Element, Part, Value};
+use super::element::{Element, Form, Part, Value};
 use super::error::{Damage, Fault};
 use super::wire::{Fields, WireValue};
 
@@ -70,7 +70,8 @@ impl Decoder {
             Value::Begin(form) => {
                 self.trace.number = 0;
                 self.form = form;
-                self.begun = false;
+                // What is streamed says nothing by its messages.
+                self.begun = form == Form::Streamed;
             }
             Value::TraceId(id) => self.trace.number = id,
             Value::Connection(bytes) => {
@@ -113,7 +114,7 @@ impl Decoder {
     fn push(&mut self, offset: u64, time: Time, seq_num: Option<NonZeroU64>, what: What) {
         if !self.begun {
             self.begun = true;
-            let begin = self.tell(offset, Time::default(), None, What::Begin(self.form));
+            let begin = self.tell(offset, Time::default(), None, What::Begin);
             self.ready.push_back(begin);
         }
         let event = self.tell(offset, time, seq_num, what);

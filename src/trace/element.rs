@@ -6,9 +6,18 @@
 
 use bytes::Bytes;
 
-use crate::event::{Direction, Form};
+use crate::event::Direction;
 
 use super::schema::{self, Message};
+
+/// How a tap delivers a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// One message at the connection's end (all of Envoy 1.7 to 1.9, `buffered` taps since).
+    Buffered,
+    /// A message an event, while the connection lives.
+    Streamed,
+}
 
 /// A message that is entered, not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
