@@ -183,13 +183,17 @@ impl Found {
                     .iter()
                     .any(|known| extension == OsStr::new(known))
             });
-            // A link to a file is one; a FIFO or device would keep the whole batch waiting.
-            let Some(metadata) = Some(entry.path())
-                .filter(|_| is_trace && !entry.file_type().is_dir())
-                .and_then(|path| fs::metadata(path).ok())
-                .filter(fs::Metadata::is_file)
-            else {
+            if !is_trace || entry.file_type().is_dir() {
                 continue;
+            }
+            // A link to a file is one; a FIFO or device would keep the whole batch waiting.
+            let metadata = match fs::metadata(entry.path()) {
+                Ok(metadata) if metadata.is_file() => metadata,
+                Ok(_) => continue,
+                Err(error) => {
+                    self.unread.push((entry.into_path(), error));
+                    continue;
+                }
             };
             let (size, depth) = (metadata.len(), entry.depth().max(1));
             self.traces.push(Trace {

@@ -8,7 +8,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -181,13 +181,13 @@ pub fn merge(
 }
 
 fn open(path: &Path) -> io::Result<Input> {
-    let file = File::open(path)?;
-    if !file.metadata()?.is_file() {
+    // Asked before it is opened, for opening a FIFO waits for a writer.
+    if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other(
             "it is no regular file, and a merge reads each trace twice",
         ));
     }
-    Input::from_file(file)
+    Input::from_file(File::open(path)?)
 }
 
 /// The time that an event has in a merge, behind the one at `last` of its run.

@@ -205,11 +205,7 @@ impl Reporter {
         self.counts.failures += 1;
         let shown = |input: &OsString| capture2pcap::shown(Path::new(input)).to_string();
         let names: Vec<_> = inputs.iter().map(shown).collect();
-        let name = if names.is_empty() {
-            "the list of traces".to_owned()
-        } else {
-            names.join(", ")
-        };
+        let name = names.join(", ");
         let extensions = TRACE_EXTENSIONS
             .map(|extension| format!(".{extension}"))
             .join(", ");
@@ -222,7 +218,7 @@ impl Reporter {
     pub(crate) fn unread(&mut self, path: &Path, error: &io::Error) {
         self.counts.failures += 1;
         say(&format!(
-            "{}: cannot search: {}",
+            "{}: cannot read: {}",
             capture2pcap::shown(path),
             reason(error)
         ));

@@ -13,12 +13,19 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 /// After this long a process counts as hanging.
 pub(crate) const GUARD: Duration = Duration::from_secs(120);
+
+/// The program under test.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_capture2pcap");
+
+pub(crate) const SIGINT: u32 = 2;
+pub(crate) const SIGKILL: u32 = 9;
+pub(crate) const SIGTERM: u32 = 15;
 
 /// A directory of one test's own, which stays where it is if the test fails.
 pub(crate) struct Scratch(TempDir);
@@ -50,7 +57,30 @@ impl Scratch {
 
     /// A run of the program in this directory.
     pub(crate) fn capture2pcap(&self) -> Run {
-        let mut run = Run::new(env!("CARGO_BIN_EXE_capture2pcap"));
+        self.here(PROGRAM)
+    }
+
+    /// The same, where the program can be interrupted even if whoever runs the tests cannot be: what a
+    /// process ignores, its children ignore too.
+    pub(crate) fn interruptible(&self) -> Run {
+        self.here("env")
+            .arg("--default-signal=INT,TERM")
+            .arg(PROGRAM)
+    }
+
+    /// A run of a shell script in this directory, which finds the program by its name.
+    pub(crate) fn shell(&self, script: &str) -> Run {
+        let folder = Path::new(PROGRAM).parent().expect("a folder");
+        let mut path = folder.as_os_str().to_owned();
+        path.push(":");
+        path.push(std::env::var_os("PATH").expect("a PATH"));
+        let mut run = self.here("sh").args(["-c", script]);
+        run.command.env("PATH", path);
+        run
+    }
+
+    fn here(&self, program: &str) -> Run {
+        let mut run = Run::new(program);
         run.command.current_dir(self.dir());
         // A zone no host is in: whatever depends on the local time comes out wrong.
         run.command.env("TZ", "TST-12:45");
@@ -104,6 +134,12 @@ impl Run {
 
     pub(crate) fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         self.command.args(args);
+        self
+    }
+
+    /// Sets a variable of the environment.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
         self
     }
 
@@ -242,6 +278,23 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Sends a signal, once the process is ready for it; one that it could not catch, at once.
+    pub(crate) fn signal(&self, signal: u32) {
+        let pid = self.child.id();
+        let caught = || {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a status");
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            u64::from_str_radix(mask.expect("a mask").trim(), 16).expect("a mask")
+        };
+        if signal != SIGKILL {
+            wait_until("a handler", || caught() & 1 << (signal - 1) != 0);
+        }
+        Run::new("sh")
+            .args(["-c", &format!("kill -{signal} {pid}")])
+            .run()
+            .exits(0);
+    }
+
     /// Closes its standard input and waits for its end.
     pub(crate) fn finish(mut self) -> Outcome {
         drop(self.stdin.take());
@@ -270,6 +323,16 @@ impl Running {
             outcome.explain()
         );
         outcome
+    }
+}
+
+/// Waits for something that happens by itself.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, happened: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !happened() {
+        assert!(begun.elapsed() < GUARD, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(2));
     }
 }
 

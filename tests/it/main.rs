@@ -33,11 +33,17 @@ mod addresses;
 /// Broken input, and files that cannot be: a clear message, never a panic.
 mod bad;
 
+/// Many traces, one capture each.
+mod batch;
+
 /// Events that fill one packet, or many.
 mod big;
 
 /// How a conversation opens and ends, and what Envoy cut out of it.
 mod conversation;
+
+/// Envoy's count where it does not fit.
+mod counts;
 
 /// Traces that end too early.
 mod cut;
@@ -45,8 +51,23 @@ mod cut;
 /// What tshark, capinfos and tcpdump say to every capture.
 mod dissect;
 
+/// The safety of files: nothing half written, nothing lost, nothing shown to others.
+mod files;
+
+/// More than one process: what docs/fleet.md says.
+mod fleet;
+
 /// What Envoy did not keep: counted, and given its place.
 mod losses;
+
+/// The man page, the help and the completions.
+mod manual;
+
+/// What pcapng tells beside the packets.
+mod pcapng;
+
+/// Many traces, one capture.
+mod merge;
 
 /// The transcript in Envoy's documentation.
 mod seed;
@@ -54,11 +75,14 @@ mod seed;
 /// Damage in the middle, and what Envoy writes where it fails.
 mod failed;
 
-/// HTTP taps at their limits.
+/// HTTP messages at their limits.
 mod http;
 
 /// Standard input and standard output.
 mod stdio;
+
+/// HTTP exchanges on their connections.
+mod streams;
 
 /// HTTP taps, and what tshark shows of them.
 mod taps;

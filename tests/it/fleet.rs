@@ -1,0 +1,144 @@
+//! More than one process: the commands of docs/fleet.md, run as they stand there.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::batch::{alone, files, write_trace};
+use crate::harness::{Outcome, Scratch};
+use crate::pcap::Capture;
+
+/// What stands in docs/fleet.md between the fences behind `heading`, in the language `info`.
+#[track_caller]
+fn block(heading: &str, info: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/fleet.md");
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let section = text.split_once(&format!("# {heading}\n"));
+    let (_, section) = section.unwrap_or_else(|| panic!("docs/fleet.md has no section {heading}"));
+    let fenced = section.split_once(&format!("```{info}\n"));
+    let fenced = fenced.and_then(|(_, rest)| rest.split_once("```"));
+    let (block, _) = fenced.unwrap_or_else(|| panic!("{heading} has no {info}"));
+    block.to_owned()
+}
+
+/// A tree of traces with the list that docs/fleet.md makes of it, and the captures that they give.
+fn tapped(scratch: &Scratch) -> Vec<Vec<u8>> {
+    let mut captures = Vec::new();
+    for i in 0..230 {
+        let extension = ["pb", "pb_length_delimited", "pb_text", "json"][i as usize % 4];
+        let odd = if i == 7 { "new\nline, 'quote" } else { "path" };
+        let name = format!("taps/host {}/{odd}_{}.{extension}", i % 3, i / 3);
+        captures.push(alone(&write_trace(scratch, name, i)));
+    }
+    scratch.write("taps/notes.txt", b"Not all here is a trace.\n");
+    captures.sort();
+    scratch.shell(&block("The list", "sh")).run().exits(0);
+    captures
+}
+
+/// Fails unless the folder `out` holds, in so many shards, exactly these captures.
+#[track_caller]
+fn assert_holds(scratch: &Scratch, shards: usize, captures: &[Vec<u8>], outcome: &Outcome) {
+    let found: BTreeMap<PathBuf, Vec<u8>> = files(&scratch.path("out"));
+    let folders = fs::read_dir(scratch.path("out")).expect("out/").count();
+    let mut found: Vec<_> = found.into_values().collect();
+    found.sort();
+    let explain = outcome.explain();
+    assert_eq!(
+        (found.len(), folders),
+        (captures.len(), shards),
+        "{explain}"
+    );
+    assert!(found == captures, "other captures{explain}");
+}
+
+/// GNU parallel, which is no Rust program: tests/run.sh installs it.
+#[test]
+fn parallel_runs_several_jobs() {
+    let scratch = Scratch::new();
+    let captures = tapped(&scratch);
+    let version = scratch.shell("parallel --version").run();
+    let version = String::from_utf8_lossy(&version.stdout).into_owned();
+    let gnu = version.starts_with("GNU parallel");
+    assert!(
+        gnu,
+        "GNU parallel is not installed (run tests/run.sh): {version:?}"
+    );
+    let example = block("GNU parallel", "sh");
+    let outcome = scratch.shell(&example).run().exits(0);
+    assert_holds(&scratch, 3, &captures, &outcome);
+    assert!(outcome.stdout.is_empty(), "{}", outcome.explain());
+
+    // A bad trace fails its shard, and only that.
+    fs::remove_dir_all(scratch.path("out")).expect("out/");
+    scratch.write("taps/host 1/path_1.pb", b"hello, world\n");
+    scratch.shell(&block("The list", "sh")).run().exits(0);
+    let outcome = scratch.shell(&example).run().exits(1);
+    let outcome = outcome.says(["capture2pcap: taps/host 1/path_1.pb: "]);
+    let found = files(&scratch.path("out")).len();
+    assert_eq!(found, captures.len() - 1, "{}", outcome.explain());
+}
+
+/// Every shard by its number makes its part, and all of them make everything once.
+#[test]
+fn shards_by_number_cover_the_list() {
+    let manifest = block("A Kubernetes Indexed Job", "yaml");
+    let (_, command) = manifest.split_once("        - |\n").expect("a script");
+    let command: String = command
+        .lines()
+        .take_while(|line| line.starts_with("          "))
+        .map(|line| format!("{}\n", line.trim_start()))
+        .collect();
+    let array = block("A Slurm array", "sh");
+    let array = array.strip_prefix("#!/bin/bash\n").expect("a script");
+    let cases = [
+        ("INDEX", block("A shard by its number", "sh")),
+        ("SLURM_ARRAY_TASK_ID", array.to_owned()),
+        ("JOB_COMPLETION_INDEX", command),
+    ];
+    let scratch = Scratch::new();
+    let captures = tapped(&scratch);
+    for (variable, script) in cases {
+        let mut last = None;
+        for index in 0..16 {
+            let run = scratch.shell(&script).env(variable, &index.to_string());
+            let outcome = run.env("SLURM_CPUS_PER_TASK", "2").run().exits(0);
+            last = Some(outcome.says_nothing());
+        }
+        assert_holds(&scratch, 16, &captures, &last.expect("an outcome"));
+        fs::remove_dir_all(scratch.path("out")).expect("out/");
+    }
+    // And the merge takes the same list.
+    let run = scratch
+        .capture2pcap()
+        .args(["-m", "-0", "--files-from=traces.list", "all.pcap"]);
+    run.run().exits(0);
+    let streams = Capture::read(&scratch.path("all.pcap")).streams().len();
+    assert_eq!(streams, 2 * captures.len());
+}
+
+/// What can be held against the manifest without a cluster, where Python can read YAML.
+#[test]
+fn the_manifest_is_yaml() {
+    let scratch = Scratch::new();
+    if !scratch
+        .shell("python3 -c 'import yaml'")
+        .run()
+        .status
+        .success()
+    {
+        eprintln!("NOT TESTED: python3-yaml is not installed");
+        return;
+    }
+    let script = "import sys, yaml
+job = yaml.safe_load(sys.stdin)
+spec = job['spec']
+container = spec['template']['spec']['containers'][0]
+print(job['kind'], spec['completionMode'], spec['completions'], container['command'][2].count('/16 '))";
+    scratch.write("read.py", script.as_bytes());
+    let manifest = block("A Kubernetes Indexed Job", "yaml");
+    let outcome = scratch.shell("python3 read.py").stdin(manifest).run();
+    let outcome = outcome.exits(0);
+    let printed = String::from_utf8_lossy(&outcome.stdout);
+    assert_eq!(printed, "Job Indexed 16 1\n", "{}", outcome.explain());
+}
