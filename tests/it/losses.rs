@@ -1,24 +1,22 @@
-//! What Envoy did not keep: where it counted, the capture leaves room to the byte; where the count
-//! cannot be, it says so and goes on; and each kind of loss is told once.
+//! What Envoy did not keep: where it counted, the capture leaves room to the byte; each kind of loss is
+//! told once.
 
 use std::io::Write;
 
 use crate::bad::convert;
-use crate::conversation::{LOCAL, REMOTE, frames, lost};
+use crate::conversation::{frames, lost};
 use crate::dissect::{FAULTS, faults};
 use crate::fixtures;
 use crate::harness::{Outcome, Scratch, each};
 use crate::make::parts::{begin, connection, segment, socket};
 use crate::make::{Ev, Form, Made, What};
-use crate::pcap::{Capture, Record};
+use crate::pcap::Capture;
 use crate::stdio::{PATIENCE, next_record};
 
-/// The most bytes that one event may have lost and still be believed.
-const MAX_EVENT_LOSS: u64 = 1 << 30;
 /// The largest TCP payloads of an IPv4 and an IPv6 packet.
 const MAX_PAYLOAD: [usize; 2] = [65_495, 65_515];
 
-const STREAMED: [Form; 4] = [
+pub(crate) const STREAMED: [Form; 4] = [
     Form::Streamed,
     Form::StreamedDelimited,
     Form::StreamedText,
@@ -26,7 +24,7 @@ const STREAMED: [Form; 4] = [
 ];
 
 /// An event with Envoy's count before it.
-fn counted(what: What, micros: i32, data: &[u8], seq_num: u64) -> Ev {
+pub(crate) fn counted(what: What, micros: i32, data: &[u8], seq_num: u64) -> Ev {
     Ev {
         seq_num,
         ..Ev::new(what, micros, data)
@@ -34,7 +32,7 @@ fn counted(what: What, micros: i32, data: &[u8], seq_num: u64) -> Ev {
 }
 
 /// The same, cut.
-fn cut(what: What, micros: i32, data: &[u8], seq_num: u64) -> Ev {
+pub(crate) fn cut(what: What, micros: i32, data: &[u8], seq_num: u64) -> Ev {
     Ev {
         truncated: true,
         ..counted(what, micros, data, seq_num)
@@ -43,7 +41,7 @@ fn cut(what: What, micros: i32, data: &[u8], seq_num: u64) -> Ev {
 
 /// Converts and gives what came of it and the capture, in which every number must fit.
 #[track_caller]
-fn captured(scratch: &Scratch, bytes: &[u8], options: &[&str]) -> (Outcome, Capture) {
+pub(crate) fn captured(scratch: &Scratch, bytes: &[u8], options: &[&str]) -> (Outcome, Capture) {
     let (outcome, records) = convert(scratch, bytes, options);
     let Some(records) = records else {
         panic!("no capture{}", outcome.explain());
@@ -58,13 +56,13 @@ fn captured(scratch: &Scratch, bytes: &[u8], options: &[&str]) -> (Outcome, Capt
 
 /// Fails unless tshark is content with the capture that was made last.
 #[track_caller]
-fn assert_content(scratch: &Scratch) {
+pub(crate) fn assert_content(scratch: &Scratch) {
     assert_eq!(faults(&scratch.path("output.pcap"), None, FAULTS), "");
 }
 
 /// Fails unless standard error holds exactly one warning with each of `parts`, and no others.
 #[track_caller]
-fn assert_warns(outcome: &Outcome, parts: &[&str]) {
+pub(crate) fn assert_warns(outcome: &Outcome, parts: &[&str]) {
     let lines: Vec<_> = outcome.stderr.lines().collect();
     let hints = lines.iter().filter(|line| line.starts_with("hint: "));
     assert_eq!(
@@ -183,97 +181,6 @@ fn an_event_of_which_nothing_was_kept_has_its_place() {
     let (outcome, capture) = captured(&scratch, &made.encode(Form::Streamed).bytes, &[]);
     assert_warns(&outcome.exits(0), &["1 truncated event: Envoy kept only"]);
     assert_eq!(frames(&capture).len(), 2);
-}
-
-#[test]
-fn a_loss_up_to_the_cap_is_believed() {
-    let events = vec![
-        cut(What::Read, 0, &[b'a'; 100], 1),
-        counted(What::Write, 1000, b"next", 101 + MAX_EVENT_LOSS),
-    ];
-    let scratch = Scratch::new();
-    let trace = Made::v4(events).encode(Form::Streamed).bytes;
-    let (outcome, records) = convert(&scratch, &trace, &["--strict"]);
-    assert_warns(&outcome.exits(0), &["1 truncated event: 1073741824 bytes"]);
-    // A gigabyte of zeros is no way to look at it.
-    let records = records.expect("a capture");
-    let total: usize = records.iter().map(lost).sum();
-    assert_eq!(total as u64, MAX_EVENT_LOSS);
-    let numbers = |record: &Record| {
-        let segment = record.segment().expect("a segment");
-        (segment.sequence, segment.acknowledgement)
-    };
-    let (first, last) = (numbers(&records[0]), numbers(&records[records.len() - 1]));
-    let size = 100 + MAX_EVENT_LOSS as u32;
-    assert_eq!(last, (first.1, first.0.wrapping_add(size)));
-}
-
-/// More than the cap, or a count that goes down: what is there is written, and nothing in its place.
-#[test]
-fn an_impossible_count_is_damage() {
-    let last = u64::MAX;
-    for next in [102 + MAX_EVENT_LOSS, last, last - 1, 100, 50, 1] {
-        let events = vec![
-            cut(What::Read, 0, &[b'a'; 100], 1),
-            counted(What::Write, 1000, b"next", next),
-            counted(What::Read, 2000, b"and on", next.saturating_add(4)),
-        ];
-        for form in STREAMED {
-            let scratch = Scratch::new();
-            let trace = Made::v4(events.clone()).encode(form).bytes;
-            let (outcome, capture) = captured(&scratch, &trace, &[]);
-            let outcome = outcome.exits(1);
-            assert_warns(&outcome, &["1 impossible seq_num: "]);
-            let expected = [(REMOTE, 100), (LOCAL, 4), (REMOTE, 6)];
-            let seen: Vec<_> = frames(&capture).iter().map(|f| (f.0, f.2)).collect();
-            assert_eq!(seen, expected, "{form:?}, then {next}");
-            let (outcome, records) = convert(&scratch, &trace, &["--strict"]);
-            outcome.exits(1).says(["strict", "impossible seq_num"]);
-            assert_eq!(records, None, "{form:?}, then {next}: a capture");
-        }
-    }
-    // Down without a truncated event before it.
-    let mut made = Made::v4(vec![
-        counted(What::Read, 0, &[b'a'; 100], 1),
-        counted(What::Write, 1000, b"next", 50),
-        counted(What::Write, 2000, b"down", 54),
-        counted(What::Write, 3000, b"again", 3),
-        counted(What::Closed, 4000, b"", 9),
-    ]);
-    let scratch = Scratch::new();
-    let (outcome, capture) = captured(&scratch, &made.encode(Form::Streamed).bytes, &[]);
-    assert_warns(&outcome.exits(1), &["2 impossible seq_nums: "]);
-    let lengths: Vec<_> = frames(&capture).iter().map(|f| f.2).collect();
-    assert_eq!(lengths, [100, 4, 4, 5, 0]);
-    // At the end, too.
-    made.events.truncate(1);
-    made.events.push(counted(What::Closed, 1000, b"", 90));
-    let (outcome, _) = captured(&scratch, &made.encode(Form::Streamed).bytes, &[]);
-    assert_warns(&outcome.exits(1), &["1 impossible seq_num: "]);
-}
-
-/// A jump that no truncation explains: whose the bytes were is unknown, so no numbers move.
-#[test]
-fn lost_events_are_counted() {
-    let events = vec![
-        counted(What::Read, 0, &[b'a'; 100], 11),
-        counted(What::Write, 1000, b"next", 1_111),
-        counted(What::Read, 2000, b"on", 1_115),
-        counted(What::Closed, 3000, b"", 2_118),
-    ];
-    for form in STREAMED {
-        let scratch = Scratch::new();
-        let trace = Made::v4(events.clone()).encode(form).bytes;
-        let (outcome, capture) = captured(&scratch, &trace, &["--strict"]);
-        // 10 before the first event, 1,000 behind it, 1,000 before the end.
-        assert_warns(
-            &outcome.exits(0),
-            &["3 gaps in Envoy's count: events with 2010 bytes"],
-        );
-        let lengths: Vec<_> = frames(&capture).iter().map(|f| f.2).collect();
-        assert_eq!(lengths, [100, 4, 2, 0], "{form:?}");
-        assert_content(&scratch);
-    }
 }
 
 #[test]
@@ -405,43 +312,6 @@ fn a_held_frame_comes_with_the_next_event_of_its_trace() {
     drop(stdin);
     let outcome = running.finish().exits(0);
     assert_warns(&outcome, &["2 truncated events: 70992 bytes"]);
-}
-
-/// Addresses that come late do not disturb the count.
-#[test]
-fn a_connection_told_late_keeps_the_count() {
-    let (local, remote) = (socket("10.0.0.1", 10000), socket("10.0.0.2", 50000));
-    let whole = connection(Some(&local), Some(&remote));
-    let half = connection(None, Some(&remote));
-    let late = [
-        segment(7, &counted(What::Read, 0, &[b'a'; 100], 1).message()),
-        segment(
-            7,
-            &counted(What::Write, 1000, &[b'b'; 50], 101).with_connection(&whole),
-        ),
-    ];
-    let held = [
-        begin(7, &half),
-        segment(7, &counted(What::Write, 0, &[b'x'; 10], 1).message()),
-        segment(7, &cut(What::Read, 1000, &[b'a'; 100], 11).message()),
-        segment(
-            7,
-            &counted(What::Read, 2000, &[b'c'; 20], 1_011).with_connection(&whole),
-        ),
-    ];
-    let scratch = Scratch::new();
-    let (outcome, capture) = captured(&scratch, &late.concat(), &["--role=upstream"]);
-    assert_warns(&outcome.exits(0), &["1 connection with stand-in addresses"]);
-    assert_eq!(capture.streams().len(), 2);
-    let (outcome, capture) = captured(&scratch, &held.concat(), &["--role=upstream"]);
-    let warnings = [
-        "1 connection with stand-in addresses",
-        "1 truncated event: 900 bytes",
-    ];
-    assert_warns(&outcome.exits(0), &warnings);
-    let total: usize = frames(&capture).iter().map(|frame| frame.2).sum();
-    assert_eq!(total, 10 + 1000 + 20);
-    assert_content(&scratch);
 }
 
 /// However many there are of each kind, a line each; verbosely, a line each event.

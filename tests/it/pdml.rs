@@ -43,7 +43,7 @@ pub(crate) struct View {
 }
 
 /// What tshark calls a wrong checksum.
-const BAD: u64 = 0;
+const BAD: &str = "0";
 
 /// Where in the file the reader is.
 #[derive(Default)]
@@ -59,6 +59,12 @@ struct Cursor {
     name: Vec<u8>,
     /// Whether the last frame's data is the whole body, put together by tshark.
     reassembled: bool,
+}
+
+/// Whether a field shows what [`FAULTS`] names.
+fn is_fault(name: &str, show: &str) -> bool {
+    let named = FAULTS.split_whitespace().any(|word| word == name);
+    named && (!name.ends_with(".checksum.status") || show == BAD)
 }
 
 /// The value of an attribute in a line of the file.
@@ -101,14 +107,7 @@ pub(crate) fn view(path: &Path, ports: impl IntoIterator<Item = u16>) -> View {
             "tcp.srcport" => cursor.source.1 = number() as u16,
             "tcp.dstport" => cursor.destination.1 = number() as u16,
             "tcp.stream" => cursor.tcp = number(),
-            "ip.checksum.status" | "tcp.checksum.status" | "udp.checksum.status"
-                if number() == BAD =>
-            {
-                view.faults.push(line.to_owned());
-            }
-            _ if FAULTS.split_whitespace().any(|word| word == name) => {
-                view.faults.push(line.to_owned());
-            }
+            _ if is_fault(name, show()) => view.faults.push(line.to_owned()),
             "http2.magic" => {
                 *view.prefaces.entry(cursor.tcp).or_default() += 1;
                 clients.insert(cursor.tcp, cursor.source.clone());
