@@ -50,6 +50,8 @@ pub enum Plan {
 pub enum PlanError {
     /// Standard input or output is asked for where only files will do.
     Stream(&'static str),
+    /// Several captures need a folder, and this is none.
+    NoFolder(PathBuf),
     /// Two traces would share a capture, whatever is done about their names.
     Collision(PathBuf, PathBuf),
 }
@@ -83,6 +85,10 @@ pub fn plan(inputs: &[OsString], output: &OsStr, extension: &str) -> Result<Plan
         return Err(PlanError::Stream(
             "standard input has no name that its capture could have",
         ));
+    }
+    // Whatever is there and is no folder: a file most of all, a capture or a trace of somebody's.
+    if Path::new(output).exists() && !Path::new(output).is_dir() {
+        return Err(PlanError::NoFolder(PathBuf::from(output)));
     }
     let Found { traces, unread } = Found::search_all(inputs);
     let names = names(&traces, extension)?;

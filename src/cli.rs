@@ -79,8 +79,8 @@ pub(crate) struct Args {
 
     /// Open connections with SYN, SYN-ACK, ACK and close them with FINs
     ///
-    /// auto does so for each connection of a capture but the first, so that a lone connection shows
-    /// only what was recorded. Without a value: always.
+    /// auto does so for every connection of a merge, otherwise for each of a capture but the first, so
+    /// that a lone connection shows only what was recorded. Without a value: always.
     #[arg(
         long,
         value_name = "auto|always|never",

@@ -11,10 +11,12 @@
 //! - [`trace`] makes [events](event) of them, whatever encoding and schema they are in;
 //! - [`synth`] makes Ethernet frames of events: conversations, addresses, sequence numbers;
 //! - [`capture`] writes frames to a file and the file into its place;
-//! - [`convert`] wires one conversion.
+//! - [`convert`] wires one conversion, [`merge`] many traces into one capture, [`batch`] plans many
+//!   conversions, [`info`] looks into a trace without making a capture.
 //!
 //! What the rooms notice on the way, lost bytes above all, goes into [`notice`]. [`protocol`] is the one
-//! rule by which all of them tell the protocol and the client's side.
+//! rule by which all of them tell the protocol and the client's side. [`interrupt`] is how a signal asks
+//! for the end.
 
 pub mod batch;
 pub mod capture;

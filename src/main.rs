@@ -116,6 +116,13 @@ fn run(request: Request, info: Option<bool>) -> u8 {
 fn misused(error: PlanError) -> u8 {
     match error {
         PlanError::Stream(why) => report::say(why),
+        PlanError::NoFolder(path) => {
+            let path = capture2pcap::shown(&path);
+            report::say(&format!(
+                "{path}: several captures need a folder, and this is a file"
+            ));
+            report::say_hint("--merge makes one capture of several traces");
+        }
         PlanError::Collision(one, other) => {
             let (one, other) = (capture2pcap::shown(&one), capture2pcap::shown(&other));
             report::say(&format!("{one} and {other} would become the same capture"));

@@ -75,12 +75,8 @@ pub(crate) fn table(source: &Source, info: &Info, notices: &Notices) -> io::Resu
             crate::report::reason(error)
         )?;
     }
-    if !info.connections.is_empty() {
-        writeln!(
-            out,
-            "  {}",
-            tshark_command(&capture(source), &info.http2_ports)
-        )?;
+    if let Some(capture) = capture(source).filter(|_| !info.connections.is_empty()) {
+        writeln!(out, "  {}", tshark_command(&capture, &info.http2_ports))?;
     }
     out.flush()
 }
@@ -137,7 +133,7 @@ pub(crate) fn json(source: &Source, info: &Info, notices: &Notices) -> io::Resul
             json!({ "offset": damage.offset, "message": damage.to_string() })
         }),
         "unread": info.unread.as_ref().map(|error| crate::report::reason(error)),
-        "tshark": tshark_command(&capture(source), &info.http2_ports),
+        "tshark": capture(source).map(|capture| tshark_command(&capture, &info.http2_ports)),
     });
     let mut out = io::stdout().lock();
     writeln!(out, "{object}")?;
@@ -180,12 +176,13 @@ fn source_name(source: &Source) -> String {
     }
 }
 
-/// The name that the capture of a trace has unless somebody wants another.
-fn capture(source: &Source) -> PathBuf {
+/// The name that the capture of a trace has unless somebody wants another; a stream has none.
+fn capture(source: &Source) -> Option<PathBuf> {
     match source {
-        Source::Stdin => PathBuf::from("-"),
-        Source::File(path) => Path::new(path.file_name().unwrap_or_default())
-            .with_extension(Format::default().extension()),
+        Source::Stdin => None,
+        Source::File(path) => {
+            Some(Path::new(path.file_name()?).with_extension(Format::default().extension()))
+        }
     }
 }
 

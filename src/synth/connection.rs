@@ -28,6 +28,8 @@ pub(super) struct When {
     pub(super) time: Option<Timestamp>,
     /// Whether the recorded time cannot be, and this is the nearest that can.
     pub(super) adjusted: bool,
+    /// Whether it is another event's time, too, which has been told of where there is something wrong.
+    pub(super) shared: bool,
 }
 
 /// What is known of a connection.
@@ -111,6 +113,7 @@ impl Tracked {
             offset,
             time,
             adjusted,
+            shared: false,
         };
         match what {
             What::Begin => self.resumed = self.last.is_some(),
@@ -127,6 +130,7 @@ impl Tracked {
                     self.restart(cx)?;
                 }
                 self.resumed = false;
+                self.story.events += 1;
                 self.settle(seq, offset, cx)?;
                 let time = self.stamp(when, cx);
                 if cx.shared.stories.is_some() {
@@ -166,6 +170,7 @@ impl Tracked {
                 }
             }
             What::Closed => {
+                self.story.events += 1;
                 self.settle(seq, offset, cx)?;
                 let time = self.stamp(when, cx);
                 let opening = self.open(time, None, offset, cx)?;
@@ -281,10 +286,13 @@ impl Tracked {
             offset,
             time,
             adjusted,
+            shared,
         } = when;
         let time = match (time, self.recorded) {
             (Some(time), _) => {
-                self.recorded = Some(time);
+                if !shared {
+                    self.recorded = Some(time);
+                }
                 time
             }
             (None, recorded) => {
@@ -299,12 +307,11 @@ impl Tracked {
                 }
             }
         };
-        if adjusted || time > cx.shared.options.latest {
+        if !shared && (adjusted || time > cx.shared.options.latest) {
             self.note(Kind::TimeAdjusted, offset, 0, String::new(), cx);
         }
         let time = time.min(cx.shared.options.latest);
         self.last = Some(time);
-        self.story.events += 1;
         if self.recorded.is_some() {
             self.story.at(time);
         }

@@ -109,6 +109,7 @@ impl Exchanges {
                     }
                 };
                 let session = session(&mut self.sessions, exchange, id, when.time, cx)?;
+                session.tracked.story().events += 1;
                 session.tracked.story().truncated_events += u64::from(is_cut);
                 if is_cut {
                     let say = || "truncated: by how much is not recorded".into();
@@ -176,6 +177,7 @@ impl Exchanges {
                         offset: 0,
                         time,
                         adjusted: false,
+                        shared: true,
                     };
                     session.part(&mut exchange, when, (side, &end, true), cx)?;
                 }

@@ -19,7 +19,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 
-use crate::event::{Event, Timestamp, TraceId, What};
+use crate::event::{Event, Http, Part, Timestamp, TraceId, What};
 use crate::notice::Notices;
 use crate::protocol::Role;
 
@@ -240,6 +240,14 @@ impl Synthesizer {
                 offset: event.offset,
                 time: event.time,
                 adjusted: event.time_adjusted,
+                // A message's body and trailers have its headers' time.
+                shared: matches!(
+                    &http,
+                    Http::Part {
+                        part: Part::Body { .. } | Part::Trailers(_),
+                        ..
+                    }
+                ),
             };
             return self.exchanges.event(id, when, http, cx);
         }

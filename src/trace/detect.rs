@@ -221,7 +221,15 @@ fn binary(window: &[u8], ended: bool, wanted: Option<Encoding>, path: Option<&Pa
     let best = candidates
         .into_iter()
         .filter(|(encoding, ..)| wanted.is_none_or(|wanted| wanted == *encoding))
-        .max_by_key(|(encoding, _, fit)| (fit.clean, fit.fields, named == Some(*encoding)));
+        // Damage counts for little against many fields that fit before it.
+        .max_by_key(|(encoding, _, fit)| {
+            (
+                fit.fields >= ENOUGH,
+                fit.clean,
+                fit.fields,
+                named == Some(*encoding),
+            )
+        });
     // A layout that fits half as well may still turn out to be it.
     let doubtful = |best: Fit| {
         let rival = |fit: &Fit| fit.clean && fit.fields * 2 > best.fields;

@@ -1,6 +1,6 @@
 //! Bytes into events: which encoding, which generation of the schema, one decoder a file.
 //!
-//! All encodings come down to the same [elements](element), binary messages that are whole and small,
+//! All encodings come down to the same elements, binary messages that are whole and small,
 //! and one decoder makes [`Event`]s of those. It knows nothing of packets. Nothing here waits or reads:
 //! a step that needs more input says so, and the caller fills it.
 //!

@@ -60,6 +60,9 @@ mod fleet;
 /// What Envoy did not keep: counted, and given its place.
 mod losses;
 
+/// What a trace holds, as `--info` tells it.
+mod info;
+
 /// The man page, the help and the completions.
 mod manual;
 
