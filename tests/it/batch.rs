@@ -244,7 +244,7 @@ fn a_file_is_no_folder() {
     write_trace(&scratch, "b.pb", 1);
     scratch.write("file", b"kept");
     let run = scratch.capture2pcap().args(["a.pb", "b.pb", "file"]);
-    run.run().exits(1).says(["capture2pcap: file: "]);
+    run.run().exits(2).says(["capture2pcap: file: "]);
     assert_eq!(fs::read(scratch.path("file")).expect("file"), b"kept");
     assert_left_over(&scratch, &["a.pb", "b.pb", "file"]);
 }
