@@ -88,18 +88,23 @@ impl Reporter {
         notices: &Notices,
         result: Result<Summary, Failure>,
     ) {
-        let progress = self.progress.clone();
-        progress.suspend(|| match result {
+        match result {
             Ok(summary) => self.converted(source, notices, summary),
             Err(Failure::Trace(error)) => self.failed(&source_name(source), &error),
             Err(Failure::Capture(error)) => self.failed(&target_name(target), &error),
-        });
-        progress.inc(1);
+        }
+        self.progress.inc(1);
+    }
+
+    /// Prints a message, above the progress bar where there is one.
+    fn say(&self, message: &str) {
+        // To draw the bar again takes longer than to convert a small trace.
+        self.progress.suspend(|| say(message));
     }
 
     fn failed(&mut self, name: &str, error: &anyhow::Error) {
         self.counts.failures += 1;
-        say(&format!("{name}: {}", reason(error)));
+        self.say(&format!("{name}: {}", reason(error)));
     }
 
     fn converted(&mut self, source: &Source, notices: &Notices, summary: Summary) {
@@ -112,7 +117,7 @@ impl Reporter {
             self.counts.warnings += 1;
             // Verbose, each of them has been told where it was found.
             if self.verbosity == Verbosity::Normal {
-                say(&format!("{name}: {tally}"));
+                self.say(&format!("{name}: {tally}"));
             }
         }
         for hint in notices
@@ -120,7 +125,7 @@ impl Reporter {
             .filter_map(|tally| tally.first.kind.hint())
         {
             if self.verbosity != Verbosity::Quiet && self.hints.insert(hint) {
-                say_hint(hint);
+                self.progress.suspend(|| say_hint(hint));
             }
         }
         let saved = match summary.events {
@@ -128,10 +133,10 @@ impl Reporter {
             n => format!("{n} events before it are in the capture"),
         };
         if let Some(damage) = &summary.damage {
-            say(&format!("{name}: {damage}; {saved}"));
+            self.say(&format!("{name}: {damage}; {saved}"));
         }
         if let Some(error) = &summary.unread {
-            say(&format!(
+            self.say(&format!(
                 "{name}: cannot read on: {}; {saved}",
                 reason(error)
             ));
@@ -209,7 +214,7 @@ impl Reporter {
         let extensions = TRACE_EXTENSIONS
             .map(|extension| format!(".{extension}"))
             .join(", ");
-        say(&format!(
+        self.say(&format!(
             "{name}: no traces: no file there ends in {extensions}"
         ));
     }
@@ -217,7 +222,7 @@ impl Reporter {
     /// Tells of a folder that could not be searched.
     pub(crate) fn unread(&mut self, path: &Path, error: &io::Error) {
         self.counts.failures += 1;
-        say(&format!(
+        self.say(&format!(
             "{}: cannot read: {}",
             capture2pcap::shown(path),
             reason(error)
@@ -227,7 +232,7 @@ impl Reporter {
     /// Tells of a folder that could not be made.
     pub(crate) fn unmade(&mut self, path: &Path, error: &io::Error) {
         self.counts.failures += 1;
-        say(&format!(
+        self.say(&format!(
             "{}: cannot make the folder: {}",
             capture2pcap::shown(path),
             reason(error)
@@ -246,9 +251,9 @@ impl Reporter {
         }
         let name = target_name(target);
         let frames = plural(self.counts.frames, "packet");
-        say(&format!("{name}: {frames} of {}", self.contents()));
+        self.say(&format!("{name}: {frames} of {}", self.contents()));
         if let Target::File(path) = target {
-            say(&format!(
+            self.say(&format!(
                 "open it with: {}",
                 tshark_command(path, &self.http2_ports)
             ));
@@ -276,7 +281,7 @@ impl Reporter {
             // Writing to a string cannot fail.
             let _ = write!(line, ", {}", plural(count, what));
         }
-        say(&format!(
+        self.say(&format!(
             "{line}, {:.2} s",
             self.started.elapsed().as_secs_f64()
         ));
