@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::fixtures;
 use crate::harness::{Scratch, capinfos, each, tcpdump, tshark};
+use crate::losses::{STREAMED, counted, cut};
+use crate::make::{Ev, Made, What};
 use crate::pcap::Capture;
 
 fn taps(name: &str) -> PathBuf {
@@ -119,6 +121,40 @@ fn packets_tell_their_connection_their_direction_and_what_is_missing() {
             .count()
             > 2
     );
+}
+
+/// Events lost, a body cut, the end of a stream, a connection's end, a name in place of an address.
+#[test]
+fn every_kind_of_remark_is_made() {
+    let scratch = Scratch::new();
+    let mut made = Made::v4(vec![
+        counted(What::Read, 0, b"twelve bytes", 1),
+        Ev {
+            end_stream: true,
+            ..counted(What::Write, 10, b"behind a gap", 50)
+        },
+        cut(What::Read, 20, b"cut", 62),
+        counted(What::Closed, 30, b"", 163),
+    ]);
+    made.local.0 = "tap.internal".into();
+    for form in STREAMED {
+        let input = scratch.write("trace", &made.encode(form).bytes);
+        let path = convert(&scratch, &[], &[input], 0);
+        let said: Vec<_> = shown(&path)
+            .iter()
+            .map(|line| line.split('\t').nth(2).unwrap_or_default().to_owned())
+            .collect();
+        let stand_in = format!("for the local tap.internal:{}", made.local.1);
+        assert!(said[0].ends_with(&stand_in), "{form:?}: {said:?}");
+        let rest = [
+            "lost before this: 37 bytes,end_stream",
+            "truncated: 3 of 100 bytes recorded",
+            "closed",
+        ];
+        assert_eq!(said[1..], rest, "{form:?}");
+        let named = tshark(["-N".as_ref(), "n".as_ref(), "-r".as_ref(), path.as_os_str()]);
+        assert!(named.contains("tap.internal → "), "{form:?}: {named}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::event::{Direction, Timestamp, Transport};
+use crate::event::{Direction, Endpoint, Timestamp, Transport};
 use crate::notice::Kind;
 use crate::protocol::{self, Protocol, Role};
 
@@ -134,7 +134,12 @@ impl Tracked {
             .map_or("", String::as_str);
         let name = |stand_in: &StandIn| {
             let recorded = stand_in.recorded.as_ref()?;
-            Some((stand_in.address.ip(), recorded.to_string()))
+            let name = match recorded {
+                // The port is the packet's own.
+                Endpoint::Host(host, _) => host.clone(),
+                other => other.to_string(),
+            };
+            Some((stand_in.address.ip(), name))
         };
         Label {
             number,
