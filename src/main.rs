@@ -85,25 +85,15 @@ fn run(request: Request, info: Option<bool>) -> u8 {
         }
     };
     let mut reporter = Reporter::new(verbosity);
-    let threads = jobs.unwrap_or(0);
+    let work = Work {
+        threads: jobs.unwrap_or(0),
+        options: &options,
+        interrupt: &interrupt,
+    };
     let done = match (info, merge) {
-        (Some(json), _) => inspected(&inputs, json, &options, &interrupt, &mut reporter),
-        (None, true) => merged(
-            &inputs,
-            &output,
-            threads,
-            &options,
-            &interrupt,
-            &mut reporter,
-        ),
-        (None, false) => converted(
-            &inputs,
-            &output,
-            threads,
-            &options,
-            &interrupt,
-            &mut reporter,
-        ),
+        (Some(json), _) => work.inspect(&inputs, json, &mut reporter),
+        (None, true) => work.merge(&inputs, &output, &mut reporter),
+        (None, false) => work.convert(&inputs, &output, &mut reporter),
     };
     match (done, interrupt.signal()) {
         (Err(code), _) => code,
@@ -143,142 +133,153 @@ fn refuse(target: &Target) -> Result<(), u8> {
     }
 }
 
-/// Prints what each trace holds.
-fn inspected(
-    inputs: &[OsString],
-    json: bool,
-    options: &Options,
-    interrupt: &Interrupt,
-    reporter: &mut Reporter,
-) -> Result<(), u8> {
-    let (sources, unread) = batch::sources(inputs);
-    for (path, error) in unread {
-        reporter.unread(&path, &error);
-    }
-    if sources.is_empty() {
-        reporter.none_found(inputs);
-    }
-    for source in sources {
-        let mut notices = reporter.notices(&source);
-        let result = inspect(
-            &source,
-            options.encoding,
-            &options.synth,
-            interrupt,
-            &mut notices,
-        );
-        let printed = match &result {
-            Ok(info) if json => show::json(&source, info, &notices),
-            Ok(info) => show::table(&source, info, &notices),
-            Err(_) => Ok(()),
-        };
-        reporter.inspected(&source, result);
-        match printed {
-            Ok(()) if interrupt.signal().is_none() => {}
-            Ok(()) => break,
-            // Whoever read the list has seen enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
-            Err(error) => {
-                report::say(&format!(
-                    "standard output: cannot write: {}",
-                    report::reason(&error)
-                ));
-                return Err(FAILURE);
-            }
-        }
-    }
-    Ok(())
+/// How and with what the work is done.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    /// How many threads there are for many traces; 0: one a core.
+    threads: usize,
+    options: &'a Options,
+    interrupt: &'a Interrupt,
 }
 
-/// Converts each trace into a capture of its own.
-fn converted(
-    inputs: &[OsString],
-    output: &OsStr,
-    threads: usize,
-    options: &Options,
-    interrupt: &Interrupt,
-    reporter: &mut Reporter,
-) -> Result<(), u8> {
-    match batch::plan(inputs, output, options.capture.format.extension()).map_err(misused)? {
-        Plan::One(source, target) => {
-            refuse(&target)?;
+impl Work<'_> {
+    /// Prints what each trace holds.
+    fn inspect(&self, inputs: &[OsString], json: bool, reporter: &mut Reporter) -> Result<(), u8> {
+        let Self {
+            options, interrupt, ..
+        } = *self;
+        let (sources, unread) = batch::sources(inputs);
+        for (path, error) in unread {
+            reporter.unread(&path, &error);
+        }
+        if sources.is_empty() {
+            reporter.none_found(inputs);
+        }
+        for source in sources {
             let mut notices = reporter.notices(&source);
+            let result = inspect(
+                &source,
+                options.encoding,
+                &options.synth,
+                interrupt,
+                &mut notices,
+            );
+            let printed = match &result {
+                Ok(info) if json => show::json(&source, info, &notices),
+                Ok(info) => show::table(&source, info, &notices),
+                Err(_) => Ok(()),
+            };
+            reporter.inspected(&source, result);
+            match printed {
+                Ok(()) if interrupt.signal().is_none() => {}
+                Ok(()) => break,
+                // Whoever read the list has seen enough.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
+                Err(error) => {
+                    report::say(&format!(
+                        "standard output: cannot write: {}",
+                        report::reason(&error)
+                    ));
+                    return Err(FAILURE);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Converts each trace into a capture of its own.
+    fn convert(
+        &self,
+        inputs: &[OsString],
+        output: &OsStr,
+        reporter: &mut Reporter,
+    ) -> Result<(), u8> {
+        let Self {
+            options, interrupt, ..
+        } = *self;
+        match batch::plan(inputs, output, options.capture.format.extension()).map_err(misused)? {
+            Plan::One(source, target) => {
+                refuse(&target)?;
+                let mut notices = reporter.notices(&source);
+                let result = convert(&source, &target, options, interrupt, &mut notices);
+                reporter.finished(&source, &target, &notices, result);
+                reporter.told(&target);
+            }
+            Plan::Many { jobs, unread } => {
+                for (path, error) in unread {
+                    reporter.unread(&path, &error);
+                }
+                if jobs.is_empty() {
+                    reporter.none_found(inputs);
+                } else {
+                    self.many(&jobs, reporter);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Converts all traces into one capture.
+    fn merge(
+        &self,
+        inputs: &[OsString],
+        output: &OsStr,
+        reporter: &mut Reporter,
+    ) -> Result<(), u8> {
+        let Self {
+            threads,
+            options,
+            interrupt,
+        } = *self;
+        let target = Target::of(output);
+        refuse(&target)?;
+        let (paths, unread) = batch::search(inputs).map_err(misused)?;
+        for (path, error) in unread {
+            reporter.unread(&path, &error);
+        }
+        if paths.is_empty() {
+            reporter.none_found(inputs);
+            return Ok(());
+        }
+        match merge::merge(&paths, &target, options, threads, interrupt, |source| {
+            reporter.notices(source)
+        }) {
+            Ok(merged) => reporter.merged(&target, merged),
+            Err(failure) => reporter.failed_all(&target, &failure),
+        }
+        Ok(())
+    }
+
+    fn many(&self, jobs: &[Job], reporter: &mut Reporter) {
+        let Self {
+            threads,
+            options,
+            interrupt,
+        } = *self;
+        let mut folders: Vec<_> = jobs.iter().filter_map(|job| job.capture.parent()).collect();
+        folders.dedup();
+        for folder in folders {
+            if let Err(error) = fs::create_dir_all(folder) {
+                return reporter.unmade(folder, &error);
+            }
+        }
+        reporter.expect(jobs.len() as u64);
+        let shared = Mutex::new(&mut *reporter);
+        let lock = || shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = batch::run(jobs, threads, |job| {
+            if interrupt.signal().is_some() {
+                return;
+            }
+            let source = Source::File(job.trace.clone());
+            let target = Target::File(job.capture.clone());
+            let mut notices = lock().notices(&source);
             let result = convert(&source, &target, options, interrupt, &mut notices);
-            reporter.finished(&source, &target, &notices, result);
-            reporter.told(&target);
+            lock().finished(&source, &target, &notices, result);
+        });
+        reporter.summary(jobs.len() as u64);
+        if let Err(error) = done {
+            reporter.unstarted(&error);
         }
-        Plan::Many { jobs, unread } => {
-            for (path, error) in unread {
-                reporter.unread(&path, &error);
-            }
-            if jobs.is_empty() {
-                reporter.none_found(inputs);
-            } else {
-                many(&jobs, threads, options, interrupt, reporter);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Converts all traces into one capture.
-fn merged(
-    inputs: &[OsString],
-    output: &OsStr,
-    threads: usize,
-    options: &Options,
-    interrupt: &Interrupt,
-    reporter: &mut Reporter,
-) -> Result<(), u8> {
-    let target = Target::of(output);
-    refuse(&target)?;
-    let (paths, unread) = batch::search(inputs).map_err(misused)?;
-    for (path, error) in unread {
-        reporter.unread(&path, &error);
-    }
-    if paths.is_empty() {
-        reporter.none_found(inputs);
-        return Ok(());
-    }
-    match merge::merge(&paths, &target, options, threads, interrupt, |source| {
-        reporter.notices(source)
-    }) {
-        Ok(merged) => reporter.merged(&target, merged),
-        Err(failure) => reporter.failed_all(&target, &failure),
-    }
-    Ok(())
-}
-
-fn many(
-    jobs: &[Job],
-    threads: usize,
-    options: &Options,
-    interrupt: &Interrupt,
-    reporter: &mut Reporter,
-) {
-    let mut folders: Vec<_> = jobs.iter().filter_map(|job| job.capture.parent()).collect();
-    folders.dedup();
-    for folder in folders {
-        if let Err(error) = fs::create_dir_all(folder) {
-            return reporter.unmade(folder, &error);
-        }
-    }
-    reporter.expect(jobs.len() as u64);
-    let shared = Mutex::new(&mut *reporter);
-    let lock = || shared.lock().unwrap_or_else(PoisonError::into_inner);
-    let done = batch::run(jobs, threads, |job| {
-        if interrupt.signal().is_some() {
-            return;
-        }
-        let source = Source::File(job.trace.clone());
-        let target = Target::File(job.capture.clone());
-        let mut notices = lock().notices(&source);
-        let result = convert(&source, &target, options, interrupt, &mut notices);
-        lock().finished(&source, &target, &notices, result);
-    });
-    reporter.summary(jobs.len() as u64);
-    if let Err(error) = done {
-        reporter.unstarted(&error);
     }
 }
 
