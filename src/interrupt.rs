@@ -1,11 +1,11 @@
-//! SIGINT, SIGTERM and SIGHUP: a request to end the work with whole captures.
+//! SIGINT, SIGTERM and SIGHUP: a request to end the work with whole captures. And SIGXFSZ: none at all.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 /// Tells whether a signal has asked for the end.
 ///
@@ -41,6 +41,11 @@ impl Interrupt {
             let number = signal.unsigned_abs() as usize;
             signal_hook::flag::register_usize(signal, Arc::clone(&interrupt.signal), number)?;
             signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+        }
+        // Caught, it lets the write that exceeds `ulimit -f` fail as one to a full disk does, with its
+        // message and without the temporary file; left alone, it ends the process where it is.
+        if ignored & 1 << (SIGXFSZ - 1) == 0 {
+            signal_hook::flag::register(SIGXFSZ, Arc::default())?;
         }
         Ok(interrupt)
     }

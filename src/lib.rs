@@ -34,12 +34,31 @@ pub mod trace;
 use std::fmt;
 use std::path::Path;
 
-/// A path as it may be shown on a terminal: one line, no control characters.
+/// A path as it may be shown on a terminal: one line, and nothing in it that a terminal obeys.
 pub fn shown(path: &Path) -> impl fmt::Display {
     let text = path.to_string_lossy();
-    let escape = |c: char| match c.is_control() {
-        true => c.escape_default().to_string(),
+    let escape = |c: char| match is_obeyed(c) {
+        true => c.escape_unicode().to_string(),
         false => c.to_string(),
     };
     text.chars().map(escape).collect::<String>()
+}
+
+/// Whether a terminal does something with a character other than showing it: the control characters,
+/// and those that end lines, turn the direction of writing, or cannot be seen (Unicode's classes Cc, Zl,
+/// Zp and, of Cf, what no name needs).
+pub(crate) fn is_obeyed(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
 }

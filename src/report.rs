@@ -160,6 +160,7 @@ impl Reporter {
             return;
         }
         let traces = merged.traces.len() as u64;
+        let is_in = merged.traces.iter().any(|trace| trace.result.is_ok());
         for Outcome {
             path,
             notices,
@@ -171,8 +172,7 @@ impl Reporter {
         self.counts.connections = merged.connections;
         self.counts.frames = merged.frames;
         self.http2_ports = merged.http2_ports;
-        let merged = traces - self.counts.failures.min(traces);
-        self.counts.captures = u64::from(merged > 0);
+        self.counts.captures = u64::from(is_in);
         if traces != 1 {
             self.summary(traces);
         }
