@@ -32,7 +32,7 @@ const USAGE: u8 = 2;
 const SIGNAL_BASE: u8 = 128;
 
 fn main() -> ExitCode {
-    let code = match Args::parse().resolve() {
+    let code = match Args::try_parse().and_then(Args::resolve) {
         Ok(Command::Generate(what)) => match generate::generate(what) {
             Ok(()) => 0,
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
@@ -46,9 +46,26 @@ fn main() -> ExitCode {
         },
         Ok(Command::Convert(request)) => run(*request, None),
         Ok(Command::Info { request, json }) => run(*request, Some(json)),
-        Err(error) => error.exit(),
+        Err(error) => misparsed(error),
     };
     ExitCode::from(code)
+}
+
+/// Says what clap has to say, and gives the exit status.
+///
+/// A name that begins with a hyphen is taken for an option and told back as it is, and a shell's `*` may
+/// have put it there. So what a terminal would obey is escaped, and what comes of that is told.
+fn misparsed(error: clap::Error) -> u8 {
+    let error = if error.use_stderr() {
+        let shown = |arg: OsString| capture2pcap::shown(Path::new(&arg)).to_string();
+        let parsed = Args::try_parse_from(std::env::args_os().map(shown));
+        parsed.and_then(Args::resolve).err().unwrap_or(error)
+    } else {
+        error
+    };
+    // Where even this cannot be written, the exit status has to do.
+    let _ = error.print();
+    u8::try_from(error.exit_code()).unwrap_or(USAGE)
 }
 
 /// Converts what the request names, or looks into it: `info` tells whether in JSON.
