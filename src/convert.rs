@@ -2,9 +2,11 @@
 
 use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
+use rustix::fs::OFlags;
 
 use crate::capture::{self, Capture, Format, Output, Target};
 use crate::event::{Direction, Event, Http, Part, Side, What};
@@ -87,6 +89,7 @@ impl Summary {
             What::Begin
             | What::Connection(_)
             | What::Truncated(_)
+            | What::Failed
             | What::Nothing
             | What::Http(Http::Begin(_) | Http::End) => {}
         }
@@ -132,7 +135,7 @@ pub fn convert(
         Source::File(path) => Some(path.clone()),
     };
     let mut trace = Reader::new(input, options.encoding, path);
-    let first = first_step(&mut trace, interrupt, notices)?;
+    let first = first_step(&mut trace, interrupt)?;
     // Interrupted before there was anything, nothing is what there is: no capture gives way to that.
     if let (Ok(None), Some(signal)) = (&first, interrupt.signal()) {
         return Ok(Summary {
@@ -203,7 +206,7 @@ pub(crate) fn open(source: &Source) -> Result<(Input, Option<Metadata>), Failure
         Source::Stdin => Input::stdin().map_err(|error| Failure::trace("cannot read", error))?,
         Source::File(path) => {
             let open = || {
-                let file = File::open(path)?;
+                let file = open_file(path)?;
                 let metadata = file.metadata()?;
                 Ok((Input::from_file(file)?, metadata))
             };
@@ -213,14 +216,27 @@ pub(crate) fn open(source: &Source) -> Result<(Input, Option<Metadata>), Failure
     Ok((input, Some(metadata).filter(Metadata::is_file)))
 }
 
+/// Opens a file, without waiting where it is a FIFO that nobody writes to yet: a signal would not end
+/// that. Reading waits instead, and wakes up.
+fn open_file(path: &Path) -> io::Result<File> {
+    // Elsewhere than on Linux, a FIFO without a writer reads as one at its end.
+    if !cfg!(target_os = "linux") {
+        return File::open(path);
+    }
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    let flags = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
+    Ok(file)
+}
+
 /// The first event, or whatever else there is first: before it, nothing says that it is a trace.
 fn first_step(
     trace: &mut Reader,
     interrupt: &Interrupt,
-    notices: &mut Notices,
 ) -> Result<Result<Option<Event>, Damage>, Failure> {
     loop {
-        match trace.next(notices) {
+        match trace.event() {
             Ok(Step::Item(event)) => return Ok(Ok(Some(event))),
             Ok(Step::End) => return Ok(Ok(None)),
             Ok(Step::More) => match trace.fill(interrupt.wake()) {
@@ -283,7 +299,7 @@ impl Work {
                     break;
                 }
             }
-            step = trace.next(notices);
+            step = trace.event();
         }
         let summary = &mut self.summary;
         let whole =

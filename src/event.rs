@@ -8,6 +8,8 @@ use std::num::NonZeroU64;
 
 use bytes::Bytes;
 
+use crate::slice::Slice;
+
 /// A moment in nanoseconds since the Unix epoch, from 1970 to 2554.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
@@ -196,13 +198,13 @@ pub enum What {
     /// on with the connection or another one has its number, only what follows tells.
     Begin,
     /// The connection's endpoints.
-    Connection(Connection),
+    Connection(Box<Connection>),
     /// Bytes went over the connection.
     Data {
         /// Which way.
         direction: Direction,
         /// The bytes, as far as Envoy kept them.
-        payload: Bytes,
+        payload: Slice,
         /// Envoy kept only the first of them.
         truncated: bool,
         /// They were recorded as a string, which cannot hold every byte.
@@ -214,6 +216,8 @@ pub enum What {
     Closed,
     /// The whole buffered trace lost bytes of one direction to its limit.
     Truncated(Direction),
+    /// A message stood here that Envoy failed to write. It is of no connection.
+    Failed,
     /// An event that tells nothing, as JSON_BODY_AS_STRING writes in place of the connection.
     Nothing,
     /// Something of an HTTP exchange, which an HTTP filter tap records without its bytes.
@@ -224,7 +228,7 @@ pub enum What {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Http {
     /// The exchange begins, on this downstream connection where it is recorded.
-    Begin(Option<Connection>),
+    Begin(Option<Box<Connection>>),
     /// Something of the request or the response.
     Part {
         /// Whose part it is.

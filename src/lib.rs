@@ -7,14 +7,14 @@
 //!
 //! Data goes one way. A room imports the types of its left neighbour and nothing to its right:
 //!
-//! - [`input`] owns bytes: a mapped file, or a stream that is read as it comes;
+//! - [`input`] owns bytes: a file or stream, read as it comes;
 //! - [`trace`] makes [events](event) of them, whatever encoding and schema they are in;
 //! - [`synth`] makes Ethernet frames of events: conversations, addresses, sequence numbers;
 //! - [`capture`] writes frames to a file and the file into its place;
 //! - [`convert`] wires one conversion, [`merge`] many traces into one capture, [`batch`] plans many
 //!   conversions, [`info`] looks into a trace without making a capture.
 //!
-//! What the rooms notice on the way, lost bytes above all, goes into [`notice`]. [`protocol`] is the one
+//! [`slice`](mod@slice) is how bytes are passed on without a copy. What the rooms notice on the way, lost bytes above all, goes into [`notice`]. [`protocol`] is the one
 //! rule by which all of them tell the protocol and the client's side. [`interrupt`] is how a signal asks
 //! for the end.
 
@@ -28,6 +28,7 @@ pub mod interrupt;
 pub mod merge;
 pub mod notice;
 pub mod protocol;
+pub mod slice;
 pub mod synth;
 pub mod trace;
 

@@ -24,7 +24,7 @@ use crate::input::Input;
 use crate::interrupt::Interrupt;
 use crate::notice::{Kind, Notice, Notices};
 use crate::synth::{self, ConversationId, Conversations, Handshake, Synthesizer};
-use crate::trace::{Damage, Mark, Reader, Step};
+use crate::trace::{Damage, Encoding, Fault, Mark, Reader, Step};
 
 /// The time between two events of a trace that records none, in nanoseconds.
 const STAND_IN_INTERVAL: u64 = 1_000;
@@ -104,7 +104,7 @@ pub fn merge(
     let sources: Vec<_> = paths.iter().cloned().map(Source::File).collect();
     let names = labels(options, sources.iter());
     let mut sweep = Sweep {
-        paths,
+        encoding: options.encoding,
         counts: HashMap::new(),
         conversations: Conversations::default(),
         synth: Synthesizer::new(synth::Options {
@@ -121,6 +121,7 @@ pub fn merge(
         traces: Vec::new(),
         now: Timestamp::default(),
         frames: 0,
+        incomplete: false,
     };
     let mut runs = Vec::new();
     for (path, scan) in paths.iter().zip(scans) {
@@ -165,6 +166,11 @@ pub fn merge(
             sweep.run(runs, &mut capture, interrupt)?;
             capture.finish()
         })();
+        if sweep.incomplete && options.strict {
+            return Err(Failure::Trace(anyhow!(
+                "a trace changed meanwhile, and --strict allows no capture then"
+            )));
+        }
         match written.and_then(Output::commit) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe && live => reader_gone = true,
@@ -180,6 +186,7 @@ pub fn merge(
     })
 }
 
+/// Opens a trace for the first pass.
 fn open(path: &Path) -> io::Result<Input> {
     // Asked before it is opened, for opening a FIFO waits for a writer.
     if !fs::metadata(path)?.is_file() {
@@ -208,13 +215,11 @@ fn scan(
 ) -> Result<Scan, Failure> {
     let input = open(path).map_err(|error| Failure::trace("cannot open", error))?;
     let mut reader = Reader::new(input, options.encoding, Some(path.to_owned())).of_source(source);
-    // Whatever there is to notice is noticed in the second pass.
-    let mut unheard = Notices::default();
     let mut conversations = Conversations::default();
     let mut scan = Scan::default();
     let mut first = None;
     while interrupt.signal().is_none() {
-        let event = match reader.next(&mut unheard) {
+        let event = match reader.event() {
             Ok(Step::Item(event)) => event,
             Ok(Step::More) => {
                 reader
@@ -269,20 +274,33 @@ struct Open {
     /// Events that are read and not told yet, and how many bytes of payload they hold.
     ahead: VecDeque<Event>,
     bytes: usize,
+    /// How many at the front of `ahead` are known to have no time of their own. Searched anew for each
+    /// event, a trace that begins with many connections would take the square of their number.
+    untimed: usize,
     last: Option<Timestamp>,
+    /// Why it ends short of what the first pass found, if it does.
+    short: Option<Short>,
+}
+
+/// Why a trace ends earlier than before.
+enum Short {
+    Damage(Damage),
+    Unread(io::Error),
 }
 
 impl Open {
     /// Reads up to the next event that happened at a time, and tells that time.
-    fn advance(&mut self, start: Timestamp, notices: &mut Notices) -> Option<Timestamp> {
+    fn advance(&mut self, start: Timestamp) -> Option<Timestamp> {
         loop {
-            let next = self.ahead.iter().position(Event::is_timed);
+            let timed = self.ahead.range(self.untimed..).position(Event::is_timed);
+            let next = timed.map(|at| self.untimed + at);
+            self.untimed = next.unwrap_or(self.ahead.len());
             if let Some(next) = next
-                && (self.is_settled(next) || !self.read(notices))
+                && (self.is_settled(next) || !self.read())
             {
                 return Some(place(self.ahead[next].time, self.last, start));
             }
-            if next.is_none() && !self.read(notices) {
+            if next.is_none() && !self.read() {
                 return None;
             }
         }
@@ -303,12 +321,28 @@ impl Open {
     }
 
     /// Reads one more event; false when there is none.
-    fn read(&mut self, notices: &mut Notices) -> bool {
+    fn read(&mut self) -> bool {
         if self.left == 0 {
             return false;
         }
-        // A file that has changed since the first pass ends where it stops making sense.
-        let Ok(Step::Item(event)) = self.reader.next(notices) else {
+        let event = loop {
+            let why = match self.reader.event() {
+                Ok(Step::Item(event)) => break event,
+                Ok(Step::More) => match self.reader.fill(None) {
+                    Ok(()) => continue,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => Short::Unread(error),
+                },
+                Ok(Step::End) => Short::Damage(Damage {
+                    offset: self.reader.offset(),
+                    fault: Fault::Cut {
+                        what: "a trace that was longer when the merge began",
+                        missing: None,
+                    },
+                }),
+                Err(damage) => Short::Damage(damage),
+            };
+            self.short = Some(why);
             self.left = 0;
             return false;
         };
@@ -333,6 +367,7 @@ impl Open {
     /// Takes the next event.
     fn take(&mut self) -> Option<Event> {
         let event = self.ahead.pop_front()?;
+        self.untimed = self.untimed.saturating_sub(1);
         if let What::Data { payload, .. } = &event.what {
             self.bytes -= payload.len();
         }
@@ -341,8 +376,8 @@ impl Open {
 }
 
 /// The second pass.
-struct Sweep<'a> {
-    paths: &'a [PathBuf],
+struct Sweep {
+    encoding: Option<Encoding>,
     /// How many events each conversation has still to come.
     counts: HashMap<ConversationId, u64>,
     conversations: Conversations,
@@ -353,9 +388,11 @@ struct Sweep<'a> {
     /// The time of the last packet.
     now: Timestamp,
     frames: u64,
+    /// Whether a trace ended earlier than in the first pass.
+    incomplete: bool,
 }
 
-impl Sweep<'_> {
+impl Sweep {
     fn run(
         &mut self,
         mut runs: Vec<Run>,
@@ -373,17 +410,15 @@ impl Sweep<'_> {
                 next.peek()
                     .is_none_or(|Reverse((time, _))| run.start <= *time)
             }) {
-                if let Some(mut run) = self.open(run, capture)? {
-                    let notices = &mut self.traces[run.source as usize].notices;
-                    match run.advance(self.start, notices) {
-                        Some(time) => {
-                            next.push(Reverse((time, opened)));
-                            open.insert(opened, run);
-                        }
-                        None => self.rest(run, capture)?,
+                let mut run = self.open(run, capture)?;
+                match run.advance(self.start) {
+                    Some(time) => {
+                        next.push(Reverse((time, opened)));
+                        open.insert(opened, run);
                     }
-                    opened += 1;
+                    None => self.rest(run, capture)?,
                 }
+                opened += 1;
             }
             let Some(Reverse((time, number))) = next.pop() else {
                 break;
@@ -402,8 +437,7 @@ impl Sweep<'_> {
                     break;
                 }
             }
-            let notices = &mut self.traces[run.source as usize].notices;
-            match run.advance(self.start, notices) {
+            match run.advance(self.start) {
                 Some(time) => {
                     next.push(Reverse((time, number)));
                     open.insert(number, run);
@@ -420,40 +454,50 @@ impl Sweep<'_> {
     }
 
     /// Opens a run, and tells what was read before its beginning.
-    fn open(&mut self, run: Run, capture: &mut Capture<Output>) -> io::Result<Option<Open>> {
+    fn open(&mut self, run: Run, capture: &mut Capture<Output>) -> io::Result<Open> {
         let trace = &mut self.traces[run.source as usize];
-        let input = match open(&self.paths[run.source as usize]) {
-            Ok(input) => input,
-            Err(error) => {
-                trace.result = Err(Failure::trace("cannot open", error));
-                return Ok(None);
-            }
-        };
+        let path = trace.path.clone();
         let (reader, before) = match run.mark {
-            Some((mark, before)) => (Reader::resume(input, &mark), Some(before)),
+            Some((mark, before)) => {
+                let input = Input::from_path(path, mark.offset());
+                (Reader::resume(input, &mark), Some(before))
+            }
             None => {
-                let path = Some(trace.path.clone());
-                (Reader::new(input, None, path).of_source(run.source), None)
+                let input = Input::from_path(path.clone(), 0);
+                (
+                    Reader::new(input, self.encoding, Some(path)).of_source(run.source),
+                    None,
+                )
             }
         };
         if let Some(before) = before {
             self.event(before, capture)?;
         }
         let (source, left) = (run.source, run.events);
-        Ok(Some(Open {
+        Ok(Open {
             source,
             reader,
             left,
             ahead: VecDeque::new(),
             bytes: 0,
+            untimed: 0,
             last: None,
-        }))
+            short: None,
+        })
     }
 
     /// Tells what a run says behind its last event.
     fn rest(&mut self, mut run: Open, capture: &mut Capture<Output>) -> io::Result<()> {
         while let Some(event) = run.take() {
             self.event(event, capture)?;
+        }
+        let trace = &mut self.traces[run.source as usize];
+        if let (Some(short), Ok(summary)) = (run.short, &mut trace.result) {
+            self.incomplete = true;
+            match short {
+                Short::Damage(damage) => drop(summary.damage.get_or_insert(damage)),
+                Short::Unread(error) => summary.unread = Some(error),
+            }
         }
         Ok(())
     }
@@ -488,7 +532,7 @@ impl Sweep<'_> {
             Err(_) => false,
         };
         let (now, frames) = (&mut self.now, &mut self.frames);
-        let out = &mut |frame| write(frame, now, frames, capture);
+        let out = &mut |frame: synth::Frame<'_>| write(frame, now, frames, capture);
         self.synth.event(event, &mut trace.notices, out)?;
         let Some(conversation) = conversation else {
             return Ok(());
@@ -507,7 +551,7 @@ impl Sweep<'_> {
 
 /// Writes a frame, no earlier than the one before it.
 fn write(
-    mut frame: synth::Frame,
+    mut frame: synth::Frame<'_>,
     now: &mut Timestamp,
     frames: &mut u64,
     capture: &mut Capture<Output>,

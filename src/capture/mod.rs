@@ -1,5 +1,6 @@
 //! Frames into a capture file, and the file into its place. It knows nothing of traces.
 
+mod behind;
 mod output;
 mod pcap;
 mod pcapng;
@@ -13,9 +14,6 @@ use pcapng::Pcapng;
 
 use crate::event::Timestamp;
 use crate::synth::Frame;
-
-/// How much is gathered before it is written, in bytes. Writes of 8 KiB take twice the time.
-const BUFFER: usize = 1 << 20;
 
 /// The snaplen of a capture unless the user says otherwise, in bytes: tcpdump's.
 pub const DEFAULT_SNAPLEN: u32 = 262_144;
@@ -85,15 +83,15 @@ impl Default for Options {
 
 /// A capture being written, in either format.
 #[derive(Debug)]
-pub struct Capture<W: Write>(Writer<W>);
+pub struct Capture<W: Write + Send + 'static>(Writer<W>);
 
 #[derive(Debug)]
-enum Writer<W: Write> {
+enum Writer<W: Write + Send + 'static> {
     Pcap(Pcap<W>),
     Pcapng(Box<Pcapng<W>>),
 }
 
-impl<W: Write> Capture<W> {
+impl<W: Write + Send + 'static> Capture<W> {
     /// Starts a capture of the traces that `sources` names.
     ///
     /// # Errors
@@ -111,7 +109,7 @@ impl<W: Write> Capture<W> {
     ///
     /// # Errors
     /// Those of writing.
-    pub fn frame(&mut self, frame: &Frame) -> io::Result<()> {
+    pub fn frame(&mut self, frame: &Frame<'_>) -> io::Result<()> {
         match &mut self.0 {
             Writer::Pcap(pcap) => pcap.frame(frame),
             Writer::Pcapng(pcapng) => pcapng.frame(frame),

@@ -1,7 +1,7 @@
 //! The classic libpcap format, little-endian on every host, Ethernet.
 
 use std::borrow::Cow;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 
 use byteorder_slice::LittleEndian;
 use pcap_file::pcap::{PcapHeader, PcapTsResolution, PcapWriteError, RawPcapPacket};
@@ -10,26 +10,30 @@ use pcap_file::{DataLink, Endianness};
 use crate::event::{NANOS_PER_SECOND, Timestamp};
 use crate::synth::Frame;
 
-use super::{BUFFER, LAST_PCAP_TIME, Options, Precision};
+use super::behind::WriteBehind;
+use super::{LAST_PCAP_TIME, Options, Precision};
 
 /// The version of the format that every reader knows.
 const VERSION: (u16, u16) = (2, 4);
 
+/// What stands before each frame, in bytes.
+const RECORD_HEADER_LEN: usize = 16;
+
 /// Writes frames to a classic libpcap file.
 #[derive(Debug)]
-pub(super) struct Pcap<W: Write> {
-    writer: BufWriter<W>,
+pub(super) struct Pcap<W: Write + Send + 'static> {
+    writer: WriteBehind<W>,
     precision: Precision,
     snaplen: u32,
 }
 
-impl<W: Write> Pcap<W> {
+impl<W: Write + Send + 'static> Pcap<W> {
     /// Starts a capture with its file header.
     pub(super) fn new(writer: W, options: Options) -> io::Result<Self> {
         let Options {
             precision, snaplen, ..
         } = options;
-        let mut writer = BufWriter::with_capacity(BUFFER, writer);
+        let mut writer = WriteBehind::new(writer);
         let header = PcapHeader {
             version_major: VERSION.0,
             version_minor: VERSION.1,
@@ -52,7 +56,7 @@ impl<W: Write> Pcap<W> {
     }
 
     /// Writes one frame as a record.
-    pub(super) fn frame(&mut self, frame: &Frame) -> io::Result<()> {
+    pub(super) fn frame(&mut self, frame: &Frame<'_>) -> io::Result<()> {
         let snaplen = self.snaplen as usize;
         let headers = &frame.headers[..frame.headers.len().min(snaplen)];
         let payload = &frame.payload[..frame.payload.len().min(snaplen - headers.len())];
@@ -67,9 +71,11 @@ impl<W: Write> Pcap<W> {
         };
         // The library wants a frame's bytes in one piece. Ours lie in two, so it writes the record's
         // header and they follow.
+        let mut header = [0; RECORD_HEADER_LEN];
         record
-            .write_to::<_, LittleEndian>(&mut self.writer)
+            .write_to::<_, LittleEndian>(&mut &mut header[..])
             .map_err(io_error)?;
+        self.writer.write_all(&header)?;
         self.writer.write_all(headers)?;
         self.writer.write_all(payload)
     }
@@ -81,9 +87,7 @@ impl<W: Write> Pcap<W> {
 
     /// Ends the capture, and gives back what it was written to.
     pub(super) fn finish(self) -> io::Result<W> {
-        self.writer
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)
+        self.writer.finish()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use pcap_file::{DataLink, Endianness};
 use crate::event::{Direction, Timestamp};
 use crate::synth::{Frame, Label};
 
-use super::BUFFER;
+use super::behind::WriteBehind;
 
 /// What wrote the capture.
 const APPLICATION: &str = concat!("capture2pcap ", env!("CARGO_PKG_VERSION"));
@@ -35,8 +35,8 @@ const INBOUND: u32 = 1;
 const OUTBOUND: u32 = 2;
 
 /// Writes frames to a pcapng file.
-pub(super) struct Pcapng<W: Write> {
-    writer: PcapNgWriter<BufWriter<W>>,
+pub(super) struct Pcapng<W: Write + Send + 'static> {
+    writer: PcapNgWriter<WriteBehind<W>>,
     snaplen: u32,
     /// The interfaces by the numbers of their connections.
     interfaces: HashMap<u64, u32>,
@@ -54,7 +54,7 @@ struct Statistics {
     last: Timestamp,
 }
 
-impl<W: Write> std::fmt::Debug for Pcapng<W> {
+impl<W: Write + Send + 'static> std::fmt::Debug for Pcapng<W> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pcapng")
             .field("interfaces", &self.interfaces.len())
@@ -62,10 +62,10 @@ impl<W: Write> std::fmt::Debug for Pcapng<W> {
     }
 }
 
-impl<W: Write> Pcapng<W> {
+impl<W: Write + Send + 'static> Pcapng<W> {
     /// Starts a capture of `sources` with its section header.
     pub(super) fn new(writer: W, snaplen: u32, sources: &[String]) -> io::Result<Self> {
-        let writer = BufWriter::with_capacity(BUFFER, writer);
+        let writer = WriteBehind::new(writer);
         let comment = match sources {
             [] => "no traces".to_owned(),
             [source] => format!("from {source}"),
@@ -91,7 +91,7 @@ impl<W: Write> Pcapng<W> {
     }
 
     /// Writes one frame as a packet.
-    pub(super) fn frame(&mut self, frame: &Frame) -> io::Result<()> {
+    pub(super) fn frame(&mut self, frame: &Frame<'_>) -> io::Result<()> {
         let interface_id = self.interface(frame)?;
         if let Some(statistics) = self.statistics.get_mut(interface_id as usize) {
             statistics.packets += 1;
@@ -99,8 +99,8 @@ impl<W: Write> Pcapng<W> {
             statistics.last = statistics.last.max(frame.time);
         }
         self.scratch.clear();
-        self.scratch.extend_from_slice(&frame.headers);
-        self.scratch.extend_from_slice(&frame.payload);
+        self.scratch.extend_from_slice(frame.headers);
+        self.scratch.extend_from_slice(frame.payload);
         self.scratch.truncate(self.snaplen as usize);
         let mut options = Vec::with_capacity(1 + frame.comments.len());
         options.push(EnhancedPacketOption::Flags(match frame.direction {
@@ -121,9 +121,9 @@ impl<W: Write> Pcapng<W> {
     }
 
     /// The interface of a frame's connection, which is described before its first packet.
-    fn interface(&mut self, frame: &Frame) -> io::Result<u32> {
+    fn interface(&mut self, frame: &Frame<'_>) -> io::Result<u32> {
         let unlabelled = Label::default();
-        let label = frame.label.as_deref().unwrap_or(&unlabelled);
+        let label = frame.label.unwrap_or(&unlabelled);
         if let Some(&interface) = self.interfaces.get(&label.number) {
             return Ok(interface);
         }
@@ -199,10 +199,7 @@ impl<W: Write> Pcapng<W> {
             };
             self.writer.write_pcapng_block(block).map_err(io_error)?;
         }
-        self.writer
-            .into_inner()
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)
+        self.writer.into_inner().finish()
     }
 }
 

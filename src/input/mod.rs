@@ -1,81 +1,87 @@
-//! Bytes: a mapped file, or a stream that is read as it comes.
+//! Bytes: a file or stream that is read as it comes.
 //!
 //! An [`Input`] is a cursor over bytes at hand, its [`window`](Input::window). Whoever decodes looks
 //! at the window and takes from its front; when it is too short, [`fill`](Input::fill) brings more.
-//! A mapped file is all window from the start. What lies behind the cursor is given back, so that
-//! the memory in use does not grow with the input.
+//! The buffers behind it are used again and again, so that the memory in use does not grow with the
+//! input.
+//!
+//! Files are read, not mapped: a mapped file that somebody cuts short ends the process with SIGBUS,
+//! and the page faults cost more than the copy.
 //!
 //! Invariant: `offset` counts every byte that was ever taken or skipped, so that the first byte of
 //! the window is the input's byte number `offset`.
 
-mod map;
+mod buffer;
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
 
 use arrayvec::ArrayVec;
-use bytes::{Buf, Bytes, BytesMut};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use map::Map;
+use crate::slice::Slice;
 
-/// The least that is asked of a stream at once: what a Linux pipe holds.
-const READ_SIZE: usize = 64 << 10;
-/// The most that is asked of a stream at once.
-const READ_SIZE_MAX: usize = 1 << 20;
+use buffer::Buffer;
+
+/// What is asked of a file or stream at first, in bytes: a small trace takes little memory.
+const FIRST_READ: usize = 16 << 10;
+/// What is asked once reads come full: larger ones fall out of the processor's cache.
+const READ_SIZE: usize = 256 << 10;
+/// The most that is asked where an event is larger than the window.
+const MAX_READ: usize = 1 << 20;
 
 /// A cursor over the bytes of a file or stream.
 #[derive(Debug)]
 pub struct Input {
     source: Source,
+    buffer: Buffer,
     offset: u64,
+    /// How much to ask for next.
+    ask: usize,
+    ended: bool,
 }
 
-#[derive(Debug)]
 enum Source {
-    Mapped(Map),
-    Stream {
-        reader: Stream,
-        buffer: BytesMut,
-        ended: bool,
-    },
-}
-
-enum Stream {
     /// A descriptor that can be asked whether it would block.
     File(File),
+    /// A regular file that is open only while it is read from, so that there can be thousands.
+    Path(PathBuf),
     Other(Box<dyn Read + Send>),
 }
 
-impl std::fmt::Debug for Stream {
+impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::File(file) => file.fmt(f),
+            Self::Path(path) => path.fmt(f),
             Self::Other(_) => f.write_str("Other"),
         }
     }
 }
 
 impl Input {
-    /// Reads `file`: mapped when it is a regular file, else as a stream.
+    /// Reads `file`.
     ///
     /// # Errors
-    /// Those of mapping it; a directory is refused.
+    /// A directory is refused.
     pub fn from_file(file: File) -> io::Result<Self> {
-        let metadata = file.metadata()?;
-        if metadata.is_dir() {
+        if file.metadata()?.is_dir() {
             return Err(io::Error::from_raw_os_error(Errno::ISDIR.raw_os_error()));
         }
-        // Files under /proc and the like say that they are empty, and are not.
-        if metadata.is_file() && metadata.len() > 0 {
-            return Ok(Self {
-                source: Source::Mapped(Map::new(&file)?),
-                offset: 0,
-            });
+        Ok(Self::new(Source::File(file)))
+    }
+
+    /// Reads the regular file at `path` from the byte number `offset` on, and keeps it open only while
+    /// it does.
+    pub fn from_path(path: PathBuf, offset: u64) -> Self {
+        Self {
+            offset,
+            ..Self::new(Source::Path(path))
         }
-        Ok(Self::stream(Stream::File(file)))
     }
 
     /// Reads standard input, and tells what it is.
@@ -86,31 +92,30 @@ impl Input {
         let fd: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
         let file = File::from(fd);
         let metadata = file.metadata()?;
-        // Read, not mapped: where a shell has left the file's position is where it begins.
-        Ok((Self::stream(Stream::File(file)), metadata))
+        Ok((Self::new(Source::File(file)), metadata))
     }
 
     /// Reads `reader`, which is taken to have bytes ready at any time.
     pub fn from_reader(reader: impl Read + Send + 'static) -> Self {
-        Self::stream(Stream::Other(Box::new(reader)))
+        Self::new(Source::Other(Box::new(reader)))
     }
 
     /// Has all of `bytes` at hand.
-    pub fn from_bytes(bytes: Bytes) -> Self {
+    pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Self {
         Self {
-            source: Source::Mapped(Map::of_bytes(bytes)),
-            offset: 0,
+            buffer: Buffer::holding(bytes.into()),
+            ended: true,
+            ..Self::new(Source::Other(Box::new(io::empty())))
         }
     }
 
-    fn stream(reader: Stream) -> Self {
+    fn new(source: Source) -> Self {
         Self {
-            source: Source::Stream {
-                reader,
-                buffer: BytesMut::new(),
-                ended: false,
-            },
+            source,
+            buffer: Buffer::default(),
             offset: 0,
+            ask: FIRST_READ,
+            ended: false,
         }
     }
 
@@ -120,53 +125,40 @@ impl Input {
     }
 
     /// The bytes at hand.
+    #[inline]
     pub fn window(&self) -> &[u8] {
-        match &self.source {
-            Source::Mapped(map) => map.window(),
-            Source::Stream { buffer, .. } => buffer,
-        }
+        self.buffer.window()
     }
 
     /// Whether nothing comes behind the window.
     pub const fn ended(&self) -> bool {
-        match &self.source {
-            Source::Mapped(_) => true,
-            Source::Stream { ended, .. } => *ended,
-        }
+        self.ended
     }
 
     /// Takes the first `n` bytes of the window, without a copy.
     ///
     /// # Panics
     /// When the window is shorter.
-    pub fn take(&mut self, n: usize) -> Bytes {
+    #[inline]
+    pub fn take(&mut self, n: usize) -> Slice {
         self.offset += n as u64;
-        match &mut self.source {
-            Source::Mapped(map) => map.take(n),
-            Source::Stream { buffer, .. } => buffer.split_to(n).freeze(),
-        }
+        self.buffer.take(n)
     }
 
     /// Drops the first `n` bytes of the window.
     ///
     /// # Panics
     /// When the window is shorter.
+    #[inline]
     pub fn skip(&mut self, n: usize) {
         self.offset += n as u64;
-        match &mut self.source {
-            Source::Mapped(map) => map.skip(n),
-            Source::Stream { buffer, .. } => buffer.advance(n),
-        }
+        self.buffer.skip(n);
     }
 
     /// Whether [`fill`](Self::fill) would return without waiting.
     pub fn ready(&self) -> bool {
         match &self.source {
-            Source::Stream {
-                reader: Stream::File(file),
-                ended: false,
-                ..
-            } => {
+            Source::File(file) if !self.ended => {
                 let mut fds = [PollFd::new(file, PollFlags::IN)];
                 // Whatever keeps poll from answering shows in the read that follows.
                 poll(
@@ -187,21 +179,13 @@ impl Input {
     /// # Errors
     /// Those of reading; `Interrupted` when a signal came while it waited, or `wake` became readable.
     pub fn fill(&mut self, wake: Option<BorrowedFd<'_>>) -> io::Result<()> {
-        let Source::Stream {
-            reader,
-            buffer,
-            ended,
-        } = &mut self.source
-        else {
-            return Ok(());
-        };
-        if *ended {
+        if self.ended {
             return Ok(());
         }
-        if let Stream::File(file) = reader {
+        if let Source::File(file) = &self.source {
             // Unlike read(2), poll(2) is never restarted behind our back when a signal arrives.
             let mut fds: ArrayVec<_, 2> = ArrayVec::new();
-            fds.push(PollFd::new(&*file, PollFlags::IN));
+            fds.push(PollFd::new(file, PollFlags::IN));
             fds.extend(wake.as_ref().map(|wake| PollFd::new(wake, PollFlags::IN)));
             poll(&mut fds, None)?;
             if fds
@@ -212,14 +196,19 @@ impl Input {
             }
         }
         // A window that grows is an event larger than the window: ask for more at once.
-        let old = buffer.len();
-        buffer.resize(old + old.clamp(READ_SIZE, READ_SIZE_MAX), 0);
-        let read = match reader {
-            Stream::File(file) => file.read(&mut buffer[old..]),
-            Stream::Other(reader) => reader.read(&mut buffer[old..]),
-        };
-        buffer.truncate(old + *read.as_ref().unwrap_or(&0));
-        *ended = read? == 0;
+        let at_hand = self.window().len();
+        let ask = at_hand.clamp(self.ask, MAX_READ);
+        let position = self.offset + at_hand as u64;
+        let source = &mut self.source;
+        let read = self.buffer.fill(ask, |room| match source {
+            Source::File(file) => file.read(room),
+            Source::Path(path) => File::open(path)?.read_at(room, position),
+            Source::Other(reader) => reader.read(room),
+        })?;
+        self.ended = read == 0;
+        if read == ask && !matches!(source, Source::Path(_)) {
+            self.ask = (self.ask * 2).min(READ_SIZE);
+        }
         Ok(())
     }
 }
@@ -229,29 +218,54 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_and_a_mapped_file_give_the_same_bytes() {
+    fn all_ways_of_reading_give_the_same_bytes() {
         let path = tempfile::NamedTempFile::new().unwrap();
         let bytes: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
         std::fs::write(path.path(), &bytes).unwrap();
 
-        let mut mapped = Input::from_file(File::open(path.path()).unwrap()).unwrap();
-        let mut stream = Input::from_reader(io::Cursor::new(bytes.clone()));
-        assert!(mapped.ended());
-        for step in [1, 7, 70_000, 800_000] {
-            while stream.window().len() < step {
-                stream.fill(None).unwrap();
+        let inputs = [
+            Input::from_file(File::open(path.path()).unwrap()).unwrap(),
+            Input::from_path(path.path().to_owned(), 0),
+            Input::from_reader(io::Cursor::new(bytes.clone())),
+            Input::from_bytes(bytes.clone()),
+        ];
+        for mut input in inputs {
+            let mut taken = Vec::new();
+            for step in [1, 7, 70_000, 800_000] {
+                while input.window().len() < step {
+                    input.fill(None).unwrap();
+                }
+                // Held while the window moves on, as an event may be.
+                taken.push(input.take(step));
+                assert_eq!(
+                    input.offset(),
+                    taken.iter().map(|t| t.len() as u64).sum::<u64>()
+                );
             }
-            assert_eq!(mapped.take(step), stream.take(step));
-            assert_eq!(mapped.offset(), stream.offset());
+            while !input.ended() {
+                input.fill(None).unwrap();
+            }
+            taken.push(Slice::copy_of(input.window()));
+            let taken: Vec<_> = taken
+                .iter()
+                .flat_map(|slice| slice.iter().copied())
+                .collect();
+            assert!(taken == bytes, "{:?}", input.source);
         }
-        while !stream.ended() {
-            stream.fill(None).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_read_from_any_place() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(path.path(), b"0123456789").unwrap();
+        for (offset, rest) in [(0, "0123456789"), (9, "9"), (10, ""), (11, "")] {
+            let mut input = Input::from_path(path.path().to_owned(), offset);
+            while !input.ended() {
+                input.fill(None).unwrap();
+            }
+            assert_eq!(input.window(), rest.as_bytes());
+            assert_eq!(input.offset(), offset);
         }
-        assert_eq!(mapped.window(), stream.window());
-        assert_eq!(
-            mapped.offset() as usize + mapped.window().len(),
-            bytes.len()
-        );
     }
 
     #[test]

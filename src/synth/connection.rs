@@ -4,9 +4,7 @@
 mod losses;
 mod opening;
 
-use bytes::Bytes;
-
-use crate::event::{Connection, Direction, Event, Timestamp, TraceId, What};
+use crate::event::{Connection, Direction, Event, Timestamp, TraceId, Transport, What};
 use crate::notice::{Kind, Notice};
 use crate::protocol::{self, Protocol};
 
@@ -45,27 +43,41 @@ pub(super) struct Tracked {
     /// the connection goes on or another one takes its id.
     resumed: bool,
     /// A truncated event, whose true size the next one's seq_num tells.
-    held: Option<Data>,
+    held: Option<Box<Held>>,
     /// What seq_num comes next if no event is lost.
     expected: Option<u64>,
     /// Whether the last event's body was recorded as a string.
     as_string: bool,
     /// The last time that was recorded, not invented.
     recorded: Option<Timestamp>,
+    /// Whether Envoy ended the stream before there was anything to show of the connection.
+    ended: bool,
     story: Story,
     /// What there is to say about the next frame, where labels are asked for.
     comments: Vec<String>,
 }
 
 /// Bytes that went one way.
-#[derive(Debug)]
-struct Data {
+#[derive(Clone, Copy, Debug)]
+struct Data<'a> {
     offset: u64,
     time: Timestamp,
-    seq: Option<u64>,
     direction: Direction,
-    payload: Bytes,
+    payload: &'a [u8],
     end_stream: bool,
+}
+
+/// A truncated event that waits.
+#[derive(Debug)]
+struct Held {
+    offset: u64,
+    time: Timestamp,
+    direction: Direction,
+    end_stream: bool,
+    payload: Vec<u8>,
+    /// The running count before it.
+    seq: u64,
+    /// What there is to say about it.
     comments: Vec<String>,
 }
 
@@ -81,6 +93,7 @@ impl Tracked {
             expected: None,
             as_string: false,
             recorded: None,
+            ended: false,
             story: Story {
                 id,
                 ..Story::default()
@@ -117,7 +130,7 @@ impl Tracked {
         };
         match what {
             What::Begin => self.resumed = self.last.is_some(),
-            What::Connection(connection) => self.connection(connection, cx)?,
+            What::Connection(connection) => self.connection(*connection, cx)?,
             What::Data {
                 direction,
                 payload,
@@ -148,19 +161,24 @@ impl Tracked {
                 let data = Data {
                     offset,
                     time,
-                    seq,
                     direction,
-                    payload,
+                    payload: &payload,
                     end_stream,
-                    comments: std::mem::take(&mut self.comments),
                 };
                 match (truncated, seq) {
-                    (false, _) => self.whole(data, cx)?,
+                    (false, _) => self.data(data, payload.len(), cx)?,
                     (true, None) => self.cut(data, cx)?,
-                    (true, Some(_)) => {
-                        // A slice of a stream keeps its whole buffer, and this one stays.
-                        let payload = Bytes::copy_from_slice(&data.payload);
-                        self.held = Some(Data { payload, ..data });
+                    (true, Some(seq)) => {
+                        self.held = Some(Box::new(Held {
+                            offset,
+                            time,
+                            direction,
+                            end_stream,
+                            // A slice would hold all that was read with it, and this one stays.
+                            payload: payload.to_vec(),
+                            seq,
+                            comments: std::mem::take(&mut self.comments),
+                        }));
                         // Somebody has looked ahead: it need not wait.
                         if next_seq.is_some() {
                             self.settle(next_seq, offset, cx)?;
@@ -173,8 +191,10 @@ impl Tracked {
                 self.story.events += 1;
                 self.settle(seq, offset, cx)?;
                 let time = self.stamp(when, cx);
-                let opening = self.open(time, None, offset, cx)?;
-                self.comments.splice(0..0, opening);
+                // The end of a conversation of datagrams shows nothing.
+                if self.connection.transport == Transport::Tcp {
+                    self.open(time, None, offset, cx)?;
+                }
                 self.comment(cx, || "closed".into());
                 self.close(time, true, cx)?;
                 self.story.closed = true;
@@ -189,7 +209,7 @@ impl Tracked {
                 self.note(Kind::DirectionTruncated, offset, 0, detail.into(), cx);
             }
             // An exchange has no bytes of its own; `http` makes them.
-            What::Nothing | What::Http(_) => {}
+            What::Nothing | What::Failed | What::Http(_) => {}
         }
         Ok(Flow::Open)
     }
@@ -226,19 +246,17 @@ impl Tracked {
         offset: u64,
         time: Timestamp,
         direction: Direction,
-        payload: Bytes,
+        payload: &[u8],
         cx: &mut Context<'_, E>,
     ) -> Result<(), E> {
         let data = Data {
             offset,
             time,
-            seq: None,
             direction,
             payload,
             end_stream: false,
-            comments: std::mem::take(&mut self.comments),
         };
-        self.whole(data, cx)
+        self.data(data, payload.len(), cx)
     }
 
     /// Another connection takes this one's id.
@@ -318,37 +336,43 @@ impl Tracked {
         time
     }
 
-    fn whole<E>(&mut self, data: Data, cx: &mut Context<'_, E>) -> Result<(), E> {
-        let original_len = data.payload.len();
-        self.data(data, original_len, cx)
-    }
-
     /// Puts bytes on the wire, the first of `original_len`.
     fn data<E>(
         &mut self,
-        data: Data,
+        data: Data<'_>,
         original_len: usize,
         cx: &mut Context<'_, E>,
     ) -> Result<(), E> {
-        let when = (data.time, data.direction);
-        let first = Some((data.direction, &data.payload[..]));
-        let mut comments = self.open(data.time, first, data.offset, cx)?;
-        comments.extend(data.comments);
+        let Data {
+            offset,
+            time,
+            direction,
+            payload,
+            end_stream,
+        } = data;
+        if self.wire.is_none() {
+            if original_len == 0 && self.connection.transport == Transport::Tcp {
+                // Nothing makes no segment, so the connection is not in the capture yet.
+                self.ended |= end_stream;
+                return Ok(());
+            }
+            self.open(time, Some((direction, payload)), offset, cx)?;
+        }
         if self
             .wire
             .as_ref()
             .is_some_and(|link| link.is_too_much(original_len))
         {
-            self.note(Kind::OversizedDatagram, data.offset, 0, String::new(), cx);
+            self.note(Kind::OversizedDatagram, offset, 0, String::new(), cx);
         }
         let Some(link) = &mut self.wire else {
             return Ok(());
         };
         let sink = Sink {
             out: cx.out,
-            comments,
+            comments: &mut self.comments,
         };
-        link.data(when, data.payload, original_len, data.end_stream, sink)
+        link.data((time, direction), payload, original_len, end_stream, sink)
     }
 
     fn close<E>(
@@ -363,7 +387,7 @@ impl Tracked {
         cx.shared.release(link.endpoints());
         let sink = Sink {
             out: cx.out,
-            comments: std::mem::take(&mut self.comments),
+            comments: &mut self.comments,
         };
         link.close(time, recorded, sink)
     }

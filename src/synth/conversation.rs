@@ -40,7 +40,7 @@ impl Conversations {
         match &event.what {
             What::Data { .. } | What::Closed => Some(ConversationId::Socket(id)),
             What::Http(Http::Begin(connection)) => {
-                let conversation = ConversationId::of_exchange(id, connection.as_ref());
+                let conversation = ConversationId::of_exchange(id, connection.as_deref());
                 self.exchanges.insert(id, conversation);
                 None
             }
@@ -52,7 +52,11 @@ impl Conversations {
                 self.exchanges.remove(&id);
                 None
             }
-            What::Begin | What::Connection(_) | What::Truncated(_) | What::Nothing => None,
+            What::Begin
+            | What::Connection(_)
+            | What::Truncated(_)
+            | What::Failed
+            | What::Nothing => None,
         }
     }
 }

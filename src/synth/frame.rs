@@ -1,10 +1,8 @@
 //! Ethernet, IP, TCP and UDP headers around a payload that is never copied.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use bytes::Bytes;
 use etherparse::{
     EtherType, Ethernet2Header, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, TcpHeader,
     UdpHeader,
@@ -12,7 +10,8 @@ use etherparse::{
 
 use crate::event::{Direction, Timestamp};
 
-use super::tcp::Segment;
+use super::checksum::Sum;
+use super::tcp::{Flags, Segment, SeqNumber};
 
 /// The largest IP packet, by its 16-bit length field (RFC 791, section 3.1), in bytes. An IPv6
 /// header is not counted by its own (RFC 8200, section 3).
@@ -23,30 +22,71 @@ const TCP_HEADER_LEN: usize = 20;
 const UDP_HEADER_LEN: usize = 8;
 /// An IPv4 header without options, in bytes (RFC 791, section 3.1).
 const IPV4_HEADER_LEN: usize = 20;
-/// All headers in front of a payload at their longest: Ethernet, IPv6, TCP with options.
-const MAX_HEADERS: usize = Ethernet2Header::LEN + Ipv6Header::LEN + TcpHeader::MAX_LEN;
+/// The options of a SYN, in bytes.
+const SYN_OPTIONS_LEN: usize = 8;
+/// All headers in front of a payload at their longest: Ethernet, IPv6, TCP of a SYN.
+const MAX_HEADERS: usize =
+    Ethernet2Header::LEN + Ipv6Header::LEN + TCP_HEADER_LEN + SYN_OPTIONS_LEN;
 /// What a router decrements; 64 is what Linux sends.
 const HOP_LIMIT: u8 = 64;
+/// Where the fields that change stand in a packet (RFC 791, section 3.1; RFC 8200, section 3).
+const IPV4_LENGTH_AT: usize = Ethernet2Header::LEN + 2;
+const IPV4_CHECKSUM_AT: usize = Ethernet2Header::LEN + 10;
+const IPV4_ADDRESSES_AT: usize = Ethernet2Header::LEN + 12;
+const IPV6_LENGTH_AT: usize = Ethernet2Header::LEN + 4;
+const IPV6_ADDRESSES_AT: usize = Ethernet2Header::LEN + 8;
+/// Where they stand in a TCP header, and its flags (RFC 9293, section 3.1).
+const SEQ_AT: usize = 4;
+const ACK_AT: usize = 8;
+const FLAGS_AT: usize = 13;
+const TCP_CHECKSUM_AT: usize = 16;
+const FIN: u8 = 0x01;
+const PSH: u8 = 0x08;
+const ACK: u8 = 0x10;
 /// The receive window that every segment offers: the largest without scaling.
 const WINDOW: u16 = u16::MAX;
 
+/// The headers of a packet.
+pub(super) type Headers = ArrayVec<u8, MAX_HEADERS>;
+
 /// A packet as it would have been captured.
-#[derive(Clone, Debug)]
-pub struct Frame {
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
     /// When it was captured.
     pub time: Timestamp,
     /// Everything before the payload.
-    pub headers: ArrayVec<u8, MAX_HEADERS>,
+    pub headers: &'a [u8],
     /// The payload, as far as it is known.
-    pub payload: Bytes,
+    pub payload: &'a [u8],
     /// The length of the frame on the wire in bytes, the unknown part of the payload included.
     pub original_len: u32,
     /// Which way its bytes went.
     pub direction: Direction,
     /// The connection it belongs to, where labels are asked for.
-    pub label: Option<Arc<Label>>,
+    pub label: Option<&'a Label>,
     /// What there is to say about it, where labels are asked for.
-    pub comments: Vec<String>,
+    pub comments: &'a [String],
+}
+
+impl<'a> Frame<'a> {
+    /// A packet of `headers` and the first bytes of a payload of `original_len`.
+    pub(super) fn new(
+        time: Timestamp,
+        direction: Direction,
+        headers: &'a [u8],
+        payload: &'a [u8],
+        original_len: usize,
+    ) -> Self {
+        Self {
+            time,
+            headers,
+            payload,
+            original_len: u32::try_from(headers.len() + original_len).unwrap_or(u32::MAX),
+            direction,
+            label: None,
+            comments: &[],
+        }
+    }
 }
 
 /// What a person calls a connection of a capture.
@@ -137,14 +177,126 @@ fn mac(ip: IpAddr) -> [u8; 6] {
     }
 }
 
-/// Puts `segment` on its way.
-pub(super) fn tcp(endpoints: &Endpoints, segment: Segment) -> Frame {
-    let (source, destination) = endpoints.ends(segment.direction);
-    let mut tcp = TcpHeader::new(source.port(), destination.port(), segment.seq.0, WINDOW);
-    tcp.syn = segment.flags.syn;
-    tcp.fin = segment.flags.fin;
-    tcp.psh = segment.flags.psh;
-    if let Some(ack) = segment.ack {
+/// The headers of one direction of a TCP connection, which differ from segment to segment in their
+/// lengths, numbers, flags and checksums only.
+#[derive(Debug)]
+pub(super) struct TcpHeaders {
+    source: SocketAddr,
+    destination: SocketAddr,
+    /// Those of the last segment without options.
+    plain: Headers,
+    /// Those of the last segment with options.
+    syn: Headers,
+    /// Where the TCP header begins.
+    tcp_at: usize,
+    /// The checksum of what stays the same in the IPv4 header.
+    ip_sum: Sum,
+    /// The checksum of what stays the same in the TCP header and its pseudo-header.
+    tcp_sum: Sum,
+}
+
+impl TcpHeaders {
+    pub(super) fn new(source: SocketAddr, destination: SocketAddr) -> Self {
+        let zero = SeqNumber(0);
+        let flags = Flags::default();
+        let mut plain = build(source, destination, zero, Some(zero), flags, &[], 0);
+        let tcp_at = plain.len() - TCP_HEADER_LEN;
+        plain[tcp_at + FLAGS_AT] = 0;
+        plain[tcp_at + TCP_CHECKSUM_AT..][..2].fill(0);
+        let (length_at, addresses_at) = match source {
+            SocketAddr::V4(_) => {
+                plain[IPV4_CHECKSUM_AT..][..2].fill(0);
+                (IPV4_LENGTH_AT, IPV4_ADDRESSES_AT)
+            }
+            SocketAddr::V6(_) => (IPV6_LENGTH_AT, IPV6_ADDRESSES_AT),
+        };
+        plain[length_at..][..2].fill(0);
+        Self {
+            source,
+            destination,
+            tcp_at,
+            ip_sum: Sum::default().bytes(&plain[Ethernet2Header::LEN..tcp_at]),
+            tcp_sum: Sum::default()
+                .bytes(&plain[addresses_at..])
+                .number(IpNumber::TCP.0.into()),
+            plain,
+            syn: Headers::new(),
+        }
+    }
+
+    /// Puts `segment` on its way.
+    pub(super) fn frame<'a>(&'a mut self, segment: &Segment<'a>) -> Frame<'a> {
+        let Segment {
+            time,
+            direction,
+            seq,
+            ack,
+            flags,
+            payload,
+            original_len,
+        } = *segment;
+        let headers = match ack {
+            Some(ack) if !flags.syn => {
+                self.patch(seq, ack, flags, payload, original_len);
+                &self.plain
+            }
+            _ => {
+                let ends = (self.source, self.destination);
+                self.syn = build(ends.0, ends.1, seq, ack, flags, payload, original_len);
+                &self.syn
+            }
+        };
+        Frame::new(time, direction, headers, payload, original_len)
+    }
+
+    fn patch(
+        &mut self,
+        seq: SeqNumber,
+        ack: SeqNumber,
+        flags: Flags,
+        payload: &[u8],
+        original_len: usize,
+    ) {
+        let len = TCP_HEADER_LEN + original_len;
+        let (ip, tcp) = self.plain.split_at_mut(self.tcp_at);
+        if self.source.is_ipv4() {
+            let total = clamp_u16(IPV4_HEADER_LEN + len);
+            ip[IPV4_LENGTH_AT..][..2].copy_from_slice(&total.to_be_bytes());
+            let checksum = self.ip_sum.number(total.into()).finish();
+            ip[IPV4_CHECKSUM_AT..][..2].copy_from_slice(&checksum);
+        } else {
+            ip[IPV6_LENGTH_AT..][..2].copy_from_slice(&clamp_u16(len).to_be_bytes());
+        }
+        let flags = ACK | if flags.fin { FIN } else { 0 } | if flags.psh { PSH } else { 0 };
+        tcp[SEQ_AT..][..4].copy_from_slice(&seq.0.to_be_bytes());
+        tcp[ACK_AT..][..4].copy_from_slice(&ack.0.to_be_bytes());
+        tcp[FLAGS_AT] = flags;
+        // There is none over unknown bytes.
+        let mut checksum = [0; 2];
+        if payload.len() == original_len {
+            let sum = self.tcp_sum.number(len as u32).number(seq.0);
+            let sum = sum.number(ack.0).number(flags.into());
+            checksum = sum.bytes(payload).finish();
+        }
+        tcp[TCP_CHECKSUM_AT..][..2].copy_from_slice(&checksum);
+    }
+}
+
+/// The headers of a segment with `payload`, the first of `original_len` bytes.
+fn build(
+    source: SocketAddr,
+    destination: SocketAddr,
+    seq: SeqNumber,
+    ack: Option<SeqNumber>,
+    flags: Flags,
+    payload: &[u8],
+    original_len: usize,
+) -> Headers {
+    let mut tcp = TcpHeader::new(source.port(), destination.port(), seq.0, WINDOW);
+    tcp.syn = flags.syn;
+    tcp.fin = flags.fin;
+    tcp.psh = flags.psh;
+    if let Some(ack) = ack {
         tcp.ack = true;
         tcp.acknowledgment_number = ack.0;
     }
@@ -153,26 +305,25 @@ pub(super) fn tcp(endpoints: &Endpoints, segment: Segment) -> Frame {
         let fits = tcp.set_options(&SYN_OPTIONS);
         debug_assert!(fits.is_ok());
     }
-    let known = segment.payload.len() == segment.original_len;
-    let len = tcp.header_len() + segment.original_len;
-    let mut headers = ArrayVec::new();
+    let known = payload.len() == original_len;
+    let len = tcp.header_len() + original_len;
+    let mut headers = Headers::new();
     match pair(source.ip(), destination.ip()) {
         Pair::V4(from, to) => {
             let ip = ipv4(&mut headers, from, to, IpNumber::TCP, len);
             if known {
-                tcp.checksum = tcp.calc_checksum_ipv4(&ip, &segment.payload).unwrap_or(0);
+                tcp.checksum = tcp.calc_checksum_ipv4(&ip, payload).unwrap_or(0);
             }
         }
         Pair::V6(from, to) => {
             let ip = ipv6(&mut headers, from, to, IpNumber::TCP, len);
             if known {
-                tcp.checksum = tcp.calc_checksum_ipv6(&ip, &segment.payload).unwrap_or(0);
+                tcp.checksum = tcp.calc_checksum_ipv6(&ip, payload).unwrap_or(0);
             }
         }
     }
     put(&mut headers, &tcp.to_bytes());
-    let when = (segment.time, segment.direction);
-    frame(when, headers, segment.payload, segment.original_len)
+    headers
 }
 
 /// What both sides of an invented handshake offer: the largest segment size that the option holds,
@@ -183,14 +334,13 @@ const SYN_OPTIONS: [etherparse::TcpOptionElement; 3] = [
     etherparse::TcpOptionElement::Noop,
 ];
 
-/// Puts a datagram of `original_len` bytes on its way.
+/// The headers of a datagram with `payload`, the first of `original_len` bytes.
 pub(super) fn udp(
     endpoints: &Endpoints,
     direction: Direction,
-    time: Timestamp,
-    payload: Bytes,
+    payload: &[u8],
     original_len: usize,
-) -> Frame {
+) -> Headers {
     let (source, destination) = endpoints.ends(direction);
     let len = UDP_HEADER_LEN + original_len;
     let mut udp = UdpHeader {
@@ -201,26 +351,26 @@ pub(super) fn udp(
         checksum: 0,
     };
     let known = payload.len() == original_len;
-    let mut headers = ArrayVec::new();
+    let mut headers = Headers::new();
     match pair(source.ip(), destination.ip()) {
         Pair::V4(from, to) => {
             let ip = ipv4(&mut headers, from, to, IpNumber::UDP, len);
             if known {
-                udp.checksum = udp.calc_checksum_ipv4(&ip, &payload).unwrap_or(0);
+                udp.checksum = udp.calc_checksum_ipv4(&ip, payload).unwrap_or(0);
             }
         }
         Pair::V6(from, to) => {
             let ip = ipv6(&mut headers, from, to, IpNumber::UDP, len);
             if known {
-                udp.checksum = udp.calc_checksum_ipv6(&ip, &payload).unwrap_or(0);
+                udp.checksum = udp.calc_checksum_ipv6(&ip, payload).unwrap_or(0);
             }
         }
     }
     put(&mut headers, &udp.to_bytes());
-    frame((time, direction), headers, payload, original_len)
+    headers
 }
 
-fn ethernet(headers: &mut ArrayVec<u8, MAX_HEADERS>, from: IpAddr, to: IpAddr, kind: EtherType) {
+fn ethernet(headers: &mut Headers, from: IpAddr, to: IpAddr, kind: EtherType) {
     let ethernet = Ethernet2Header {
         source: mac(from),
         destination: mac(to),
@@ -230,7 +380,7 @@ fn ethernet(headers: &mut ArrayVec<u8, MAX_HEADERS>, from: IpAddr, to: IpAddr, k
 }
 
 fn ipv4(
-    headers: &mut ArrayVec<u8, MAX_HEADERS>,
+    headers: &mut Headers,
     from: Ipv4Addr,
     to: Ipv4Addr,
     protocol: IpNumber,
@@ -252,7 +402,7 @@ fn ipv4(
 }
 
 fn ipv6(
-    headers: &mut ArrayVec<u8, MAX_HEADERS>,
+    headers: &mut Headers,
     from: Ipv6Addr,
     to: Ipv6Addr,
     protocol: IpNumber,
@@ -272,25 +422,6 @@ fn ipv6(
     ip
 }
 
-fn frame(
-    (time, direction): (Timestamp, Direction),
-    headers: ArrayVec<u8, MAX_HEADERS>,
-    payload: Bytes,
-    original_payload_len: usize,
-) -> Frame {
-    let original_len = u32::try_from(headers.len() + original_payload_len).unwrap_or(u32::MAX);
-    let (label, comments) = (None, Vec::new());
-    Frame {
-        time,
-        headers,
-        payload,
-        original_len,
-        direction,
-        label,
-        comments,
-    }
-}
-
 /// A length for a 16-bit field. Payloads are split so that they fit; this only keeps a mistake in
 /// that from becoming a panic on somebody's data.
 fn clamp_u16(len: usize) -> u16 {
@@ -301,8 +432,60 @@ fn clamp_u16(len: usize) -> u16 {
     u16::try_from(len).unwrap_or(u16::MAX)
 }
 
-fn put(headers: &mut ArrayVec<u8, MAX_HEADERS>, bytes: &[u8]) {
+fn put(headers: &mut Headers, bytes: &[u8]) {
     // MAX_HEADERS is the sum of what the headers take at most.
     let fits = headers.try_extend_from_slice(bytes);
     debug_assert!(fits.is_ok());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patched_headers_are_what_etherparse_builds() {
+        let bytes: Vec<u8> = (0..65_495_u32)
+            .map(|i| (i.wrapping_mul(i) >> 7) as u8)
+            .collect();
+        let ends = [
+            ("127.0.0.1:1", "10.0.0.255:65535"),
+            ("[::1]:80", "[fe80::1:2]:9"),
+        ];
+        for (source, destination) in ends {
+            let (source, destination) = (source.parse().unwrap(), destination.parse().unwrap());
+            let mut headers = TcpHeaders::new(source, destination);
+            let numbers = [0, 1, 0x7fff_ffff, 0x8000_0000, u32::MAX];
+            for (i, len) in [0, 1, 2, 100, 1460, 65_495, 3].into_iter().enumerate() {
+                for unknown in [0, 1, 70] {
+                    let original_len = (len + unknown).min(65_495);
+                    let segment = Segment {
+                        time: Timestamp::default(),
+                        direction: Direction::Read,
+                        seq: SeqNumber(numbers[i % 5]),
+                        ack: Some(SeqNumber(numbers[(i + 2) % 5])),
+                        flags: Flags {
+                            syn: false,
+                            fin: i % 2 == 0,
+                            psh: i % 3 == 0,
+                        },
+                        payload: &bytes[..len],
+                        original_len,
+                    };
+                    let frame = headers.frame(&segment);
+                    let (seq, ack, flags) = (segment.seq, segment.ack, segment.flags);
+                    let built = build(
+                        source,
+                        destination,
+                        seq,
+                        ack,
+                        flags,
+                        &bytes[..len],
+                        original_len,
+                    );
+                    assert_eq!(frame.headers, &built[..], "{segment:?}");
+                    assert_eq!(frame.original_len as usize, built.len() + original_len);
+                }
+            }
+        }
+    }
 }

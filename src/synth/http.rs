@@ -51,6 +51,8 @@ struct Exchange {
     stream: Option<Stream>,
     request: Progress,
     response: Progress,
+    binary_request: bool,
+    binary_response: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +70,16 @@ impl Exchange {
             stream: None,
             request: Progress::NotBegun,
             response: Progress::NotBegun,
+            binary_request: false,
+            binary_response: false,
+        }
+    }
+
+    /// Whether a side's headers say that its body is no text.
+    const fn binary(&mut self, side: Side) -> &mut bool {
+        match side {
+            Side::Request => &mut self.binary_request,
+            Side::Response => &mut self.binary_response,
         }
     }
 
@@ -90,10 +102,10 @@ impl Exchanges {
     ) -> Result<(), E> {
         match http {
             Http::Begin(connection) => {
+                let connection = connection.map(|told| *told);
                 self.open.insert(id, Exchange::new(id, connection));
             }
             Http::Part { side, part, last } => {
-                note_losses(id, when.offset, &part, cx);
                 let is_cut = matches!(
                     part,
                     Part::Body {
@@ -108,6 +120,10 @@ impl Exchanges {
                         entry.insert(Exchange::new(id, None))
                     }
                 };
+                if let Part::Headers(fields) = &part {
+                    *exchange.binary(side) = is_binary(fields);
+                }
+                note_losses(id, when.offset, &part, *exchange.binary(side), cx);
                 let session = session(&mut self.sessions, exchange, id, when.time, cx)?;
                 session.tracked.story().events += 1;
                 session.tracked.story().truncated_events += u64::from(is_cut);
@@ -197,6 +213,22 @@ fn request_line(fields: &[Field]) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
+/// Whether the headers of a message say that its body is no text.
+fn is_binary(fields: &[Field]) -> bool {
+    let types: [&[u8]; 5] = [
+        b"application/grpc",
+        b"application/octet-stream",
+        b"audio/",
+        b"image/",
+        b"video/",
+    ];
+    fields.iter().any(|field| match &field.name[..] {
+        b"content-type" => types.iter().any(|begin| field.value.starts_with(begin)),
+        b"content-encoding" => field.value != "identity",
+        _ => false,
+    })
+}
+
 /// Which way a side's bytes go on the downstream connection.
 const fn direction(side: Side) -> Direction {
     match side {
@@ -206,7 +238,10 @@ const fn direction(side: Side) -> Direction {
 }
 
 /// Tells what of a part Envoy did not record.
-fn note_losses<E>(id: TraceId, offset: u64, part: &Part, cx: &mut Context<'_, E>) {
+///
+/// In a string, Envoy puts a space for most bytes that are not UTF-8, which shows only where a body is
+/// `binary`: each of its spaces may have been something else.
+fn note_losses<E>(id: TraceId, offset: u64, part: &Part, binary: bool, cx: &mut Context<'_, E>) {
     let Part::Body {
         payload,
         truncated,
@@ -215,7 +250,7 @@ fn note_losses<E>(id: TraceId, offset: u64, part: &Part, cx: &mut Context<'_, E>
     else {
         return;
     };
-    let lossy = *as_string && cannot_be_a_string(payload);
+    let lossy = *as_string && (cannot_be_a_string(payload) || (binary && payload.contains(&b' ')));
     for (kind, told) in [
         (Kind::TruncatedUnknown, *truncated),
         (Kind::LossyString, lossy),
@@ -324,7 +359,7 @@ impl Session {
             }
             let direction = direction(side);
             self.tracked
-                .send(when.offset, time, direction, payload, cx)?;
+                .send(when.offset, time, direction, &payload, cx)?;
         }
         Ok(())
     }

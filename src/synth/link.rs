@@ -1,54 +1,90 @@
 //! A connection's side on the wire: its endpoints and carrier, and the frames that they make.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-
 use crate::event::{Direction, Timestamp};
 
-use super::frame::{self, Endpoints, Frame, Label};
-use super::tcp::Conversation;
+use super::frame::{self, Endpoints, Frame, Label, TcpHeaders};
+use super::tcp::{Conversation, Segment};
 
 /// A connection that has packets in the capture.
 #[derive(Debug)]
 pub(super) struct Link {
     endpoints: Endpoints,
     carrier: Carrier,
-    label: Option<Arc<Label>>,
+    label: Option<Label>,
 }
 
 /// What carries the bytes.
 #[derive(Debug)]
-pub(super) enum Carrier {
-    Tcp(Conversation),
+enum Carrier {
+    Tcp(Box<Conversation>, Box<Headers>),
     Udp,
+}
+
+/// The headers of both directions.
+#[derive(Debug)]
+struct Headers {
+    read: TcpHeaders,
+    write: TcpHeaders,
+}
+
+impl Headers {
+    fn frame<'a>(&'a mut self, segment: &Segment<'a>) -> Frame<'a> {
+        match segment.direction {
+            Direction::Read => self.read.frame(segment),
+            Direction::Write => self.write.frame(segment),
+        }
+    }
 }
 
 /// Where frames go, and what there is to say about the next of them.
 pub(super) struct Sink<'a, E> {
-    pub(super) out: &'a mut dyn FnMut(Frame) -> Result<(), E>,
-    pub(super) comments: Vec<String>,
+    pub(super) out: &'a mut dyn FnMut(Frame<'_>) -> Result<(), E>,
+    pub(super) comments: &'a mut Vec<String>,
 }
 
 impl<E> Sink<'_, E> {
-    fn put(&mut self, label: Option<&Arc<Label>>, mut frame: Frame) -> Result<(), E> {
-        if label.is_some() {
-            frame.label = label.cloned();
-            frame.comments = std::mem::take(&mut self.comments);
+    fn put(&mut self, label: Option<&Label>, frame: Frame<'_>) -> Result<(), E> {
+        if label.is_none() {
+            return (self.out)(frame);
         }
-        (self.out)(frame)
+        let comments = &self.comments[..];
+        let result = (self.out)(Frame {
+            label,
+            comments,
+            ..frame
+        });
+        self.comments.clear();
+        result
     }
 }
 
 impl Link {
-    pub(super) const fn new(
-        endpoints: Endpoints,
-        carrier: Carrier,
-        label: Option<Arc<Label>>,
-    ) -> Self {
+    /// A link that carries datagrams.
+    pub(super) const fn udp(endpoints: Endpoints, label: Option<Label>) -> Self {
         Self {
             endpoints,
-            carrier,
+            carrier: Carrier::Udp,
+            label,
+        }
+    }
+
+    /// A link that carries a stream.
+    pub(super) fn tcp(
+        endpoints: Endpoints,
+        conversation: Conversation,
+        label: Option<Label>,
+    ) -> Self {
+        let headers = |direction| {
+            let (source, destination) = endpoints.ends(direction);
+            TcpHeaders::new(source, destination)
+        };
+        let headers = Headers {
+            read: headers(Direction::Read),
+            write: headers(Direction::Write),
+        };
+        Self {
+            endpoints,
+            carrier: Carrier::Tcp(Box::new(conversation), Box::new(headers)),
             label,
         }
     }
@@ -60,21 +96,17 @@ impl Link {
     /// Whether so many bytes are more than one datagram holds.
     pub(super) const fn is_too_much(&self, len: usize) -> bool {
         match self.carrier {
-            Carrier::Tcp(_) => false,
+            Carrier::Tcp(..) => false,
             Carrier::Udp => len > frame::max_udp_payload(&self.endpoints),
         }
     }
 
     /// Opens the connection, as far as that is to be shown.
     pub(super) fn open<E>(&mut self, time: Timestamp, mut sink: Sink<'_, E>) -> Result<(), E> {
-        let Self {
-            endpoints,
-            carrier,
-            label,
-        } = self;
+        let Self { carrier, label, .. } = self;
         match carrier {
-            Carrier::Tcp(conversation) => conversation.open(time, &mut |segment| {
-                sink.put(label.as_ref(), frame::tcp(endpoints, segment))
+            Carrier::Tcp(conversation, headers) => conversation.open(time, &mut |segment| {
+                sink.put(label.as_ref(), headers.frame(&segment))
             }),
             Carrier::Udp => Ok(()),
         }
@@ -84,7 +116,7 @@ impl Link {
     pub(super) fn data<E>(
         &mut self,
         (time, direction): (Timestamp, Direction),
-        mut payload: Bytes,
+        payload: &[u8],
         original_len: usize,
         end_stream: bool,
         mut sink: Sink<'_, E>,
@@ -95,24 +127,26 @@ impl Link {
             label,
         } = self;
         match carrier {
-            Carrier::Tcp(conversation) => {
+            Carrier::Tcp(conversation, headers) => {
                 conversation.data(time, direction, payload, original_len, &mut |segment| {
-                    sink.put(label.as_ref(), frame::tcp(endpoints, segment))
+                    sink.put(label.as_ref(), headers.frame(&segment))
                 })?;
                 if end_stream {
-                    conversation.end_local();
+                    self.end_local();
                 }
                 Ok(())
             }
             Carrier::Udp => {
                 let limit = frame::max_udp_payload(endpoints);
-                let mut left = original_len;
+                let (mut payload, mut left) = (payload, original_len);
                 // A datagram of nothing is a datagram. One beyond IP's limit never was one; its bytes
                 // are shown all the same.
                 loop {
                     let len = left.min(limit);
-                    let known = payload.split_to(len.min(payload.len()));
-                    let frame = frame::udp(endpoints, direction, time, known, len);
+                    let known;
+                    (known, payload) = payload.split_at(len.min(payload.len()));
+                    let headers = frame::udp(endpoints, direction, known, len);
+                    let frame = Frame::new(time, direction, &headers, known, len);
                     sink.put(label.as_ref(), frame)?;
                     left -= len;
                     if left == 0 {
@@ -123,6 +157,13 @@ impl Link {
         }
     }
 
+    /// Takes note that Envoy ended its side of the stream.
+    pub(super) fn end_local(&mut self) {
+        if let Carrier::Tcp(conversation, _) = &mut self.carrier {
+            conversation.end_local();
+        }
+    }
+
     /// Closes the connection, as far as that is recorded or to be shown.
     pub(super) fn close<E>(
         &mut self,
@@ -130,15 +171,13 @@ impl Link {
         recorded: bool,
         mut sink: Sink<'_, E>,
     ) -> Result<(), E> {
-        let Self {
-            endpoints,
-            carrier,
-            label,
-        } = self;
+        let Self { carrier, label, .. } = self;
         match carrier {
-            Carrier::Tcp(conversation) => conversation.close(time, recorded, &mut |segment| {
-                sink.put(label.as_ref(), frame::tcp(endpoints, segment))
-            }),
+            Carrier::Tcp(conversation, headers) => {
+                conversation.close(time, recorded, &mut |segment| {
+                    sink.put(label.as_ref(), headers.frame(&segment))
+                })
+            }
             Carrier::Udp => Ok(()),
         }
     }

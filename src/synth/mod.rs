@@ -6,6 +6,7 @@
 //! Invariant: frames of one conversation come in the order of its events.
 
 mod address;
+pub mod checksum;
 mod connection;
 mod conversation;
 mod frame;
@@ -19,8 +20,10 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 
+use foldhash::fast::RandomState;
+
 use crate::event::{Event, Http, Part, Timestamp, TraceId, What};
-use crate::notice::Notices;
+use crate::notice::{Kind, Notice, Notices};
 use crate::protocol::Role;
 
 use address::AddressBook;
@@ -101,7 +104,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Synthesizer {
     shared: Shared,
-    tracked: HashMap<TraceId, Tracked>,
+    tracked: HashMap<TraceId, Tracked, RandomState>,
     /// The connections of buffered traces, the oldest first. Another message may go on with each, and
     /// none says that it is the last.
     resumable: VecDeque<TraceId>,
@@ -170,7 +173,7 @@ impl Shared {
 struct Context<'a, E> {
     shared: &'a mut Shared,
     notices: &'a mut Notices,
-    out: &'a mut dyn FnMut(Frame) -> Result<(), E>,
+    out: &'a mut dyn FnMut(Frame<'_>) -> Result<(), E>,
 }
 
 impl Synthesizer {
@@ -188,7 +191,7 @@ impl Synthesizer {
         };
         Self {
             shared,
-            tracked: HashMap::new(),
+            tracked: HashMap::default(),
             resumable: VecDeque::new(),
             exchanges: Exchanges::default(),
         }
@@ -226,7 +229,7 @@ impl Synthesizer {
         &mut self,
         event: Event,
         notices: &mut Notices,
-        out: &mut dyn FnMut(Frame) -> Result<(), E>,
+        out: &mut dyn FnMut(Frame<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let shared = &mut self.shared;
         let cx = &mut Context {
@@ -250,6 +253,17 @@ impl Synthesizer {
                 ),
             };
             return self.exchanges.event(id, when, http, cx);
+        }
+        if let What::Failed = event.what {
+            let (kind, detail) = (Kind::ConversionFailed, String::new());
+            cx.notices.add(Notice {
+                kind,
+                offset: event.offset,
+                trace: None,
+                bytes: 0,
+                detail,
+            });
+            return Ok(());
         }
         let begins = matches!(event.what, What::Begin);
         let tracked = match self.tracked.entry(id) {
@@ -284,7 +298,7 @@ impl Synthesizer {
         conversation: &ConversationId,
         whole: bool,
         notices: &mut Notices,
-        out: &mut dyn FnMut(Frame) -> Result<(), E>,
+        out: &mut dyn FnMut(Frame<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let cx = &mut Context {
             shared: &mut self.shared,
@@ -310,7 +324,7 @@ impl Synthesizer {
         &mut self,
         whole: bool,
         notices: &mut Notices,
-        out: &mut dyn FnMut(Frame) -> Result<(), E>,
+        out: &mut dyn FnMut(Frame<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let shared = &mut self.shared;
         let cx = &mut Context {

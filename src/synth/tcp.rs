@@ -5,8 +5,6 @@
 //!
 //! Invariant: consecutive segments of a direction leave neither a gap nor an overlap.
 
-use bytes::Bytes;
-
 use crate::event::{Direction, Timestamp};
 use crate::protocol::Role;
 
@@ -52,15 +50,15 @@ const NONE: Flags = Flags {
 };
 
 /// A TCP segment, still without ports and addresses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Segment {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Segment<'a> {
     pub(super) time: Timestamp,
     pub(super) direction: Direction,
     pub(super) seq: SeqNumber,
     pub(super) ack: Option<SeqNumber>,
     pub(super) flags: Flags,
     /// The payload as far as it is known.
-    pub(super) payload: Bytes,
+    pub(super) payload: &'a [u8],
     /// The length of the payload on the wire, in bytes.
     pub(super) original_len: usize,
 }
@@ -107,7 +105,7 @@ impl Conversation {
     pub(super) fn open<E>(
         &mut self,
         time: Timestamp,
-        out: &mut impl FnMut(Segment) -> Result<(), E>,
+        out: &mut impl FnMut(Segment<'static>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some(role) = self.handshake else {
             return Ok(());
@@ -127,13 +125,13 @@ impl Conversation {
     }
 
     /// `payload`, the first of `original_len` bytes that went one way, in as many segments as needed.
-    pub(super) fn data<E>(
+    pub(super) fn data<'a, E>(
         &mut self,
         time: Timestamp,
         direction: Direction,
-        mut payload: Bytes,
+        mut payload: &'a [u8],
         mut original_len: usize,
-        out: &mut impl FnMut(Segment) -> Result<(), E>,
+        out: &mut impl FnMut(Segment<'a>) -> Result<(), E>,
     ) -> Result<(), E> {
         while original_len > 0 {
             // Unknown bytes need no small segments, and a claimed size must not make many of them.
@@ -144,7 +142,7 @@ impl Conversation {
             };
             let len = original_len.min(limit);
             let mut segment = self.segment(time, direction, PSH);
-            segment.payload = payload.split_to(len.min(payload.len()));
+            (segment.payload, payload) = payload.split_at(len.min(payload.len()));
             segment.original_len = len;
             *self.next(direction) = self.next(direction).advance(len);
             original_len -= len;
@@ -166,7 +164,7 @@ impl Conversation {
         &mut self,
         time: Timestamp,
         recorded: bool,
-        out: &mut impl FnMut(Segment) -> Result<(), E>,
+        out: &mut impl FnMut(Segment<'static>) -> Result<(), E>,
     ) -> Result<(), E> {
         let first = if self.local_ended {
             Direction::Write
@@ -183,20 +181,20 @@ impl Conversation {
         Ok(())
     }
 
-    fn fin(&mut self, time: Timestamp, direction: Direction) -> Segment {
+    fn fin(&mut self, time: Timestamp, direction: Direction) -> Segment<'static> {
         let segment = self.segment(time, direction, FIN);
         *self.next(direction) = segment.seq.advance(1);
         segment
     }
 
-    fn segment(&mut self, time: Timestamp, direction: Direction, flags: Flags) -> Segment {
+    fn segment(&mut self, time: Timestamp, direction: Direction, flags: Flags) -> Segment<'static> {
         Segment {
             time,
             direction,
             seq: *self.next(direction),
             ack: Some(*self.next(direction.reverse())),
             flags,
-            payload: Bytes::new(),
+            payload: &[],
             original_len: 0,
         }
     }
@@ -209,9 +207,9 @@ mod tests {
 
     const TIME: Timestamp = Timestamp::from_nanos(1);
 
-    fn collect(
-        f: impl FnOnce(&mut dyn FnMut(Segment) -> Result<(), Infallible>) -> Result<(), Infallible>,
-    ) -> Vec<Segment> {
+    fn collect<'a>(
+        f: impl FnOnce(&mut dyn FnMut(Segment<'a>) -> Result<(), Infallible>) -> Result<(), Infallible>,
+    ) -> Vec<Segment<'a>> {
         let mut segments = Vec::new();
         let Ok(()) = f(&mut |segment| {
             segments.push(segment);
@@ -225,11 +223,11 @@ mod tests {
         // Both sides start three bytes before the end of the number space.
         let seed = u64::from(u32::MAX - 3) << 32 | u64::from(u32::MAX - 3);
         let mut conversation = Conversation::new(seed, 1460, 1460, None);
-        let bytes = Bytes::from_static(b"0123456789");
+        let bytes = b"0123456789";
         let mut segments = Vec::new();
         for direction in [Direction::Write, Direction::Write, Direction::Read] {
             segments.extend(collect(|mut out| {
-                conversation.data(TIME, direction, bytes.clone(), bytes.len(), &mut out)
+                conversation.data(TIME, direction, bytes, bytes.len(), &mut out)
             }));
         }
         let seen: Vec<_> = segments
@@ -250,11 +248,11 @@ mod tests {
     fn numbers_stay_exact_over_more_than_4_gib() {
         let mut conversation = Conversation::new(41, 65_495, 65_495, None);
         let start = conversation.read;
-        let event = Bytes::from(vec![7; 5 << 20]);
+        let event = vec![7; 5 << 20];
         let mut sent = 0_u64;
         while sent < (9 << 30) {
             let segments = collect(|mut out| {
-                conversation.data(TIME, Direction::Read, event.clone(), event.len(), &mut out)
+                conversation.data(TIME, Direction::Read, &event, event.len(), &mut out)
             });
             for segment in segments {
                 assert_eq!(
@@ -317,7 +315,7 @@ mod tests {
     #[test]
     fn unknown_bytes_take_large_segments_whatever_the_mss() {
         let mut conversation = Conversation::new(5, 2, 60_000, None);
-        let payload = Bytes::from_static(b"abcde");
+        let payload = b"abcde";
         let segments = collect(|mut out| {
             conversation.data(TIME, Direction::Write, payload, 100_000, &mut out)
         });

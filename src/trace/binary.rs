@@ -4,23 +4,30 @@
 //! size takes the memory of its largest event. Undelimited and length-delimited files, `TraceWrapper`
 //! and the bare `Trace` differ only in the level that it starts at.
 
+use arrayvec::ArrayVec;
+
+use crate::event::Event;
 use crate::input::Input;
 
-use super::element::{Action, Element, Level, Part};
+use super::decode::Decoder;
+use super::element::{Action, Level, Part};
 use super::error::{Damage, Fault};
 use super::token::Step;
-use super::wire::{self, Header, MAX_MESSAGE, NoHeader, WireValue};
+use super::wire::{self, Header, MAX_MESSAGE, WireValue};
 
 /// Walks over a binary trace.
 #[derive(Clone, Debug)]
 pub(super) struct Binary {
     /// The open messages, the innermost last; never empty unless `delimited`.
-    open: Vec<Open>,
+    open: ArrayVec<Open, MAX_DEPTH>,
     /// A varint with its length stands before each outermost message.
     delimited: bool,
     /// Bytes of a field that nobody wants, still to be dropped.
     skipping: u64,
 }
+
+/// The most levels that lie in each other: a wrapper, a streamed segment, a batch of events.
+const MAX_DEPTH: usize = 3;
 
 #[derive(Clone, Copy, Debug)]
 struct Open {
@@ -33,23 +40,28 @@ impl Binary {
     /// A trace without lengths before its messages: one `level` up to the end of the input.
     pub(super) fn undelimited(level: Level) -> Self {
         Self {
-            open: vec![Open { level, end: None }],
+            open: ArrayVec::from_iter([Open { level, end: None }]),
             delimited: false,
             skipping: 0,
         }
     }
 
     /// A trace with a length before each message.
-    pub(super) const fn delimited() -> Self {
+    pub(super) fn delimited() -> Self {
         Self {
-            open: Vec::new(),
+            open: ArrayVec::new(),
             delimited: true,
             skipping: 0,
         }
     }
 
-    /// The next element.
-    pub(super) fn next(&mut self, input: &mut Input) -> Result<Step<Element>, Damage> {
+    /// The next event that `decoder` makes of the parts on the way.
+    #[inline]
+    pub(super) fn next(
+        &mut self,
+        input: &mut Input,
+        decoder: &mut Decoder,
+    ) -> Result<Step<Event>, Damage> {
         loop {
             if self.skipping > 0 {
                 let n = self.skipping.min(input.window().len() as u64);
@@ -74,112 +86,56 @@ impl Binary {
                     Step::End => return Ok(Step::End),
                 }
             };
-            if input.window().is_empty() && input.ended() && open.end.is_none() {
-                return Ok(Step::End);
-            }
             let header = match wire::header(input.window()) {
                 Ok(header) => header,
-                Err(NoHeader::Short) => {
-                    return short(input, open.level.name(), missing(open, input));
-                }
-                Err(NoHeader::Fault(fault)) => return Err(Damage { offset, fault }),
-            };
-            if let Some(step) = self.field(input, open, header)? {
-                return Ok(step);
-            }
-        }
-    }
-
-    /// Deals with one field; none means that there is nothing to tell about it.
-    fn field(
-        &mut self,
-        input: &mut Input,
-        open: Open,
-        header: Header,
-    ) -> Result<Option<Step<Element>>, Damage> {
-        let offset = input.offset();
-        let action = open.level.field(header.number);
-        let what = match action {
-            Action::Enter(level) => level.name(),
-            Action::Take(part) => part.name(),
-            Action::Skip => "a field",
-        };
-        let len = match header.value {
-            WireValue::Varint(_) => 0,
-            WireValue::Fixed(n) | WireValue::Len(n) => n,
-        };
-        let start = offset + header.len as u64;
-        let end = start.checked_add(len);
-        if let Some(limit) = open.end
-            && end.is_none_or(|end| end > limit)
-        {
-            let left = limit.saturating_sub(start);
-            return Err(Damage {
-                offset,
-                fault: Fault::Overrun {
-                    what,
-                    claimed: len,
-                    left,
+                Err(why) => match why.fault() {
+                    Some(fault) => return Err(Damage { offset, fault }),
+                    None if input.window().is_empty() && input.ended() && open.end.is_none() => {
+                        return Ok(Step::End);
+                    }
+                    None => return short(input, open.level.name(), missing(open, input)),
                 },
-            });
-        }
-        match (action, header.value) {
-            (Action::Enter(level), WireValue::Len(_)) => {
-                input.skip(header.len);
-                // Without an end in 64 bits it is cut anyway, and the end of the input finds that.
-                self.open.push(Open {
-                    level,
-                    end: Some(end.unwrap_or(u64::MAX)),
-                });
-                Ok(level
-                    .opening()
-                    .map(|value| Step::Item(Element { offset, value })))
-            }
-            (Action::Take(part), WireValue::Varint(number)) => {
-                input.skip(header.len);
-                let value = part.of_number(number);
-                Ok(value.map(|value| Step::Item(Element { offset, value })))
-            }
-            (Action::Take(part), WireValue::Len(_)) if part.is_message() => {
-                self.message(input, part, header, len).map(Some)
-            }
-            _ => {
-                // Unknown, or known with another wire type, which protobuf takes for unknown too.
-                input.skip(header.len);
-                self.skipping = len;
-                Ok(None)
-            }
-        }
-    }
-
-    /// Takes a whole message, once all of it is there.
-    fn message(
-        &mut self,
-        input: &mut Input,
-        part: Part,
-        header: Header,
-        len: u64,
-    ) -> Result<Step<Element>, Damage> {
-        let offset = input.offset();
-        if len > MAX_MESSAGE {
-            let fault = Fault::TooLarge {
-                what: part.name(),
-                claimed: len,
             };
-            return Err(Damage { offset, fault });
-        }
-        let (len, present) = (len as usize, input.window().len() - header.len);
-        if len > present {
-            return short(input, part.name(), Some((len - present) as u64));
-        }
-        input.skip(header.len);
-        let message = input.take(len);
-        match part.of_message(message) {
-            Some(value) => Ok(Step::Item(Element { offset, value })),
-            None => Err(Damage {
-                offset,
-                fault: Fault::WireType(2),
-            }),
+            let action = open.level.field(header.number);
+            let len = match header.value {
+                WireValue::Varint(_) => 0,
+                WireValue::Fixed(n) | WireValue::Len(n) => n,
+            };
+            let end = within(open, offset, action, header, len)?;
+            match (action, header.value) {
+                (Action::Enter(level), WireValue::Len(_)) => {
+                    input.skip(header.len);
+                    self.open.push(Open {
+                        level,
+                        end: Some(end),
+                    });
+                    if let Some(form) = level.form() {
+                        decoder.begin(form);
+                    }
+                }
+                (Action::Take(part), WireValue::Varint(number)) => {
+                    input.skip(header.len);
+                    if let Some(event) = decoder.number(part, number, offset) {
+                        return Ok(Step::Item(event));
+                    }
+                }
+                (Action::Take(part), WireValue::Len(_)) if part.is_message() => {
+                    let present = (input.window().len() - header.len) as u64;
+                    if len > MAX_MESSAGE || len > present {
+                        return message_short(input, part, len, present);
+                    }
+                    input.skip(header.len);
+                    let message = input.take(len as usize);
+                    if let Some(event) = decoder.message(part, message, offset)? {
+                        return Ok(Step::Item(event));
+                    }
+                }
+                _ => {
+                    // Unknown, or known with another wire type, which protobuf takes for unknown too.
+                    input.skip(header.len);
+                    self.skipping = len;
+                }
+            }
         }
     }
 
@@ -200,10 +156,56 @@ impl Binary {
                 });
                 Ok(Step::Item(()))
             }
-            Err(NoHeader::Short) => short(input, "a message's length", None),
-            Err(NoHeader::Fault(fault)) => Err(Damage { offset, fault }),
+            Err(why) => match why.fault() {
+                Some(fault) => Err(Damage { offset, fault }),
+                None => short(input, "a message's length", None),
+            },
         }
     }
+}
+
+/// Where a field of `len` bytes ends, which has to be inside the message around it.
+#[inline]
+fn within(
+    open: Open,
+    offset: u64,
+    action: Action,
+    header: Header,
+    len: u64,
+) -> Result<u64, Damage> {
+    let start = offset + header.len as u64;
+    // Without an end in 64 bits it is cut anyway, and the end of the input finds that.
+    let end = start.saturating_add(len);
+    match open.end {
+        Some(limit) if end > limit => {
+            let what = match action {
+                Action::Enter(level) => level.name(),
+                Action::Take(part) => part.name(),
+                Action::Skip => "a field",
+            };
+            let fault = Fault::Overrun {
+                what,
+                claimed: len,
+                left: limit.saturating_sub(start),
+            };
+            Err(Damage { offset, fault })
+        }
+        _ => Ok(end),
+    }
+}
+
+/// Waits for the rest of a message, unless there is something wrong with it.
+#[cold]
+fn message_short<T>(input: &Input, part: Part, len: u64, present: u64) -> Result<Step<T>, Damage> {
+    if len > MAX_MESSAGE {
+        let fault = Fault::TooLarge {
+            what: part.name(),
+            claimed: len,
+        };
+        let offset = input.offset();
+        return Err(Damage { offset, fault });
+    }
+    short(input, part.name(), Some(len - present))
 }
 
 /// How many bytes of the innermost message are not in the window.
@@ -215,6 +217,7 @@ fn missing(open: Open, input: &Input) -> Option<u64> {
 }
 
 /// Asks for more input, or finds that there is none and the trace is cut.
+#[cold]
 fn short<T>(input: &Input, what: &'static str, missing: Option<u64>) -> Result<Step<T>, Damage> {
     if !input.ended() {
         return Ok(Step::More);

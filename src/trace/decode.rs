@@ -1,4 +1,4 @@
-//! Elements of a trace into events of the model. The generated protobuf types stop here.
+//! Parts of a trace into events of the model. The generated protobuf types stop here.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -7,13 +7,15 @@ use std::num::NonZeroU64;
 use bytes::Bytes;
 
 use crate::event::{
-    self, Connection, Direction, Endpoint, Event, Field, Http, Side, Timestamp, TraceId, Transport,
-    What,
+    self, Connection, Endpoint, Event, Field, Http, Side, Timestamp, TraceId, Transport, What,
 };
 
+use crate::slice::Slice;
+
 use super::detect::Generation;
-use super::element::{Element, Form, Part, Value};
+use super::element::{Form, Part};
 use super::error::{Damage, Fault};
+use super::socket::{Selector, SocketEvent};
 use super::wire::{Fields, WireValue};
 
 #[allow(
@@ -23,7 +25,7 @@ use super::wire::{Fields, WireValue};
     dead_code,
     reason = "generated from proto/"
 )]
-mod proto {
+pub(super) mod proto {
     pub mod tap {
         include!(concat!(env!("OUT_DIR"), "/capture2pcap.tap.rs"));
     }
@@ -33,11 +35,11 @@ mod proto {
 }
 use proto::{capture, tap};
 
-/// Makes events of elements.
+/// Makes events of the parts of a trace.
 #[derive(Clone, Debug)]
 pub(super) struct Decoder {
     generation: Generation,
-    /// The connection that the message around the elements is about.
+    /// The connection that the message around the parts is about.
     trace: TraceId,
     form: Form,
     /// Whether `Begin` has been told of this message. It waits for the trace id, which comes first.
@@ -46,6 +48,8 @@ pub(super) struct Decoder {
     pub(super) numbering: Option<Numbering>,
     /// How many buffered HTTP exchanges there were.
     exchanges: u64,
+    /// Whether there was anything that only a trace holds.
+    pub(super) recognised: bool,
     /// Events that are decoded and not fetched yet.
     pub(super) ready: VecDeque<Event>,
 }
@@ -59,55 +63,79 @@ impl Decoder {
             begun: false,
             numbering: None,
             exchanges: 0,
+            recognised: false,
             ready: VecDeque::new(),
         }
     }
 
-    /// Takes an element; what comes of it stands in `ready`.
-    pub(super) fn element(&mut self, element: Element) -> Result<(), Damage> {
-        let offset = element.offset;
-        match element.value {
-            Value::Begin(form) => {
-                self.trace.number = 0;
-                self.form = form;
-                // What is streamed says nothing by its messages.
-                self.begun = form == Form::Streamed;
-            }
-            Value::TraceId(id) => self.trace.number = id,
-            Value::Connection(bytes) => {
-                let connection = match self.generation {
-                    Generation::Tap => {
-                        let (connection, numbering) = tap_connection(&bytes, offset)?;
-                        self.numbering = numbering.or(self.numbering);
-                        connection
-                    }
-                    Generation::Capture => {
-                        let message =
-                            decode::<capture::Connection>(bytes, Part::Connection, offset)?;
-                        // A trace of this generation is one connection, which begins here.
-                        self.trace.number = message.id;
-                        self.begun = false;
-                        connection(message.local_address, message.remote_address)
-                    }
-                };
-                self.push(offset, Time::default(), None, What::Connection(connection));
-            }
-            Value::Event(bytes) => self.event(bytes, offset)?,
-            Value::Truncated(direction, true) => {
+    /// A message about a connection begins.
+    #[inline]
+    pub(super) fn begin(&mut self, form: Form) {
+        self.recognised = true;
+        self.trace.number = 0;
+        self.form = form;
+        // What is streamed says nothing by its messages.
+        self.begun = form == Form::Streamed;
+    }
+
+    /// A message stood here that Envoy failed to write.
+    pub(super) fn failed(&mut self, offset: u64) -> Event {
+        self.recognised = true;
+        self.tell(offset, Time::default(), None, What::Failed)
+    }
+
+    /// Takes a part that is a number, and tells the event that comes of it.
+    #[inline]
+    pub(super) fn number(&mut self, part: Part, number: u64, offset: u64) -> Option<Event> {
+        self.recognised = true;
+        match part {
+            Part::TraceId => self.trace.number = number,
+            Part::Truncated(direction) if number != 0 => {
                 self.push(offset, Time::default(), None, What::Truncated(direction));
+                return self.ready.pop_front();
             }
-            Value::Truncated(_, false) => {}
-            Value::HttpBuffered(bytes) => self.http_buffered(bytes, offset)?,
-            Value::HttpSegment(bytes) => {
-                let segment =
-                    decode::<tap::HttpStreamedTraceSegment>(bytes, Part::HttpSegment, offset)?;
-                self.trace.number = segment.trace_id;
-                if let Some((side, part)) = segment.message_piece.map(http_piece) {
-                    let last = false;
-                    self.http(offset, Time::default(), Http::Part { side, part, last });
-                }
-            }
+            _ => {}
         }
+        None
+    }
+
+    /// Takes a part that is a message, and tells the first event that comes of it; the others stand in
+    /// `ready`.
+    #[inline]
+    pub(super) fn message(
+        &mut self,
+        part: Part,
+        message: Slice,
+        offset: u64,
+    ) -> Result<Option<Event>, Damage> {
+        self.recognised = true;
+        match part {
+            Part::Event => return self.event(message, offset),
+            Part::Connection => self.connection(message, offset)?,
+            Part::HttpBuffered => self.http_buffered(message, offset)?,
+            Part::HttpSegment => self.http_segment(message, offset)?,
+            Part::TraceId | Part::Truncated(_) => {}
+        }
+        Ok(self.ready.pop_front())
+    }
+
+    fn connection(&mut self, bytes: Slice, offset: u64) -> Result<(), Damage> {
+        let connection = match self.generation {
+            Generation::Tap => {
+                let (connection, numbering) = tap_connection(&bytes, offset)?;
+                self.numbering = numbering.or(self.numbering);
+                connection
+            }
+            Generation::Capture => {
+                let message = decode::<capture::Connection>(bytes, Part::Connection, offset)?;
+                // A trace of this generation is one connection, which begins here.
+                self.trace.number = message.id;
+                self.begun = false;
+                connection(message.local_address, message.remote_address)
+            }
+        };
+        let what = What::Connection(Box::new(connection));
+        self.push(offset, Time::default(), None, what);
         Ok(())
     }
 
@@ -143,30 +171,38 @@ impl Decoder {
         }
     }
 
-    fn event(&mut self, bytes: Bytes, offset: u64) -> Result<(), Damage> {
-        let (timestamp, seq_num, what) = match self.generation {
-            Generation::Tap => {
-                let event = decode::<tap::SocketEvent>(bytes, Part::Event, offset)?;
-                if let Some(told) = event.connection {
-                    let told = connection(told.local_address, told.remote_address);
-                    self.push(offset, Time::default(), None, What::Connection(told));
-                }
-                (
-                    event.timestamp,
-                    event.seq_num,
-                    tap_event(event.event_selector),
-                )
-            }
-            Generation::Capture => {
-                let event = decode::<capture::Event>(bytes, Part::Event, offset)?;
-                (event.timestamp, 0, capture_event(event.event_selector))
-            }
-        };
-        let time = Time::of(timestamp);
+    #[inline]
+    fn event(&mut self, message: Slice, offset: u64) -> Result<Option<Event>, Damage> {
+        let event = SocketEvent::decode(&message, self.generation);
+        let event = event.map_err(|fault| Damage {
+            offset,
+            fault: *fault,
+        })?;
+        if !event.connection.is_empty() {
+            let bytes = Slice::from(event.connection);
+            let told = decode::<tap::Connection>(bytes, Part::Connection, offset)?;
+            let told = Box::new(connection(told.local_address, told.remote_address));
+            self.push(offset, Time::default(), None, What::Connection(told));
+        }
+        let time = event.time.map_or_else(Time::default, Time::of);
         // Buffered traces do not count, and say so with a 0 in JSON.
-        let seq_num = NonZeroU64::new(seq_num).filter(|_| self.form == Form::Streamed);
+        let seq_num = NonZeroU64::new(event.seq_num).filter(|_| self.form == Form::Streamed);
+        let what = match event.selector {
+            None => What::Nothing,
+            Some(Selector::Closed) => What::Closed,
+            Some(Selector::Data(direction)) => What::Data {
+                direction,
+                payload: message.narrow(event.payload),
+                truncated: event.truncated,
+                as_string: event.as_string,
+                end_stream: event.end_stream,
+            },
+        };
+        if self.begun && self.ready.is_empty() {
+            return Ok(Some(self.tell(offset, time, seq_num, what)));
+        }
         self.push(offset, time, seq_num, what);
-        Ok(())
+        Ok(self.ready.pop_front())
     }
 }
 
@@ -178,11 +214,8 @@ struct Time {
 }
 
 impl Time {
-    fn of(recorded: Option<tap::Timestamp>) -> Self {
-        let Some(recorded) = recorded else {
-            return Self::default();
-        };
-        let (time, adjusted) = Timestamp::from_parts(recorded.seconds, recorded.nanos);
+    fn of((seconds, nanos): (i64, i32)) -> Self {
+        let (time, adjusted) = Timestamp::from_parts(seconds, nanos);
         Self {
             time: Some(time),
             adjusted,
@@ -196,15 +229,25 @@ impl Decoder {
         self.ready.push_back(event);
     }
 
+    fn http_segment(&mut self, bytes: Slice, offset: u64) -> Result<(), Damage> {
+        let segment = decode::<tap::HttpStreamedTraceSegment>(bytes, Part::HttpSegment, offset)?;
+        self.trace.number = segment.trace_id;
+        if let Some((side, part)) = segment.message_piece.map(http_piece) {
+            let last = false;
+            self.http(offset, Time::default(), Http::Part { side, part, last });
+        }
+        Ok(())
+    }
+
     /// Takes a whole exchange apart.
-    fn http_buffered(&mut self, bytes: Bytes, offset: u64) -> Result<(), Damage> {
+    fn http_buffered(&mut self, bytes: Slice, offset: u64) -> Result<(), Damage> {
         let exchange = decode::<tap::HttpBufferedTrace>(bytes, Part::HttpBuffered, offset)?;
         // Only the file's name holds an id. Within an input, a running number tells them apart.
         self.trace.number = self.exchanges;
         self.exchanges += 1;
         let downstream = exchange
             .downstream_connection
-            .map(|told| connection(told.local_address, told.remote_address));
+            .map(|told| Box::new(connection(told.local_address, told.remote_address)));
         self.http(offset, Time::default(), Http::Begin(downstream));
         let sides = [
             (Side::Request, exchange.request),
@@ -212,7 +255,9 @@ impl Decoder {
         ];
         for (side, message) in sides {
             let Some(message) = message else { continue };
-            let mut time = Time::of(message.headers_received_time);
+            let received = message.headers_received_time;
+            let mut time =
+                received.map_or_else(Time::default, |at| Time::of((at.seconds, at.nanos)));
             let mut parts = vec![event::Part::Headers(fields(message.headers))];
             parts.extend(message.body.map(http_body));
             if !message.trailers.is_empty() {
@@ -252,11 +297,13 @@ fn http_piece(piece: tap::http_streamed_trace_segment::MessagePiece) -> (Side, e
 }
 
 fn http_body(body: tap::Body) -> event::Part {
-    let Body {
-        payload,
-        truncated,
-        as_string,
-    } = Body::of(body);
+    use tap::body::BodyType;
+    let truncated = body.truncated;
+    let (payload, as_string) = match body.body_type {
+        Some(BodyType::AsBytes(bytes)) => (bytes, false),
+        Some(BodyType::AsString(bytes)) => (bytes, true),
+        None => (Bytes::new(), false),
+    };
     event::Part::Body {
         payload,
         truncated,
@@ -277,78 +324,14 @@ fn fields(headers: Vec<tap::HeaderValue>) -> Vec<Field> {
     headers.into_iter().map(field).collect()
 }
 
-/// A body's bytes, in whichever field they are.
-#[derive(Default)]
-struct Body {
-    payload: Bytes,
-    /// Whether Envoy cut them.
-    truncated: bool,
-    as_string: bool,
-}
-
-impl Body {
-    fn of(body: tap::Body) -> Self {
-        use tap::body::BodyType;
-        let truncated = body.truncated;
-        let (payload, as_string) = match body.body_type {
-            Some(BodyType::AsBytes(bytes)) => (bytes, false),
-            Some(BodyType::AsString(bytes)) => (bytes, true),
-            None => (Bytes::new(), false),
-        };
-        Self {
-            payload,
-            truncated,
-            as_string,
-        }
-    }
-}
-
-fn decode<M: prost::Message + Default>(bytes: Bytes, part: Part, offset: u64) -> Result<M, Damage> {
-    M::decode(bytes).map_err(|why| Damage {
+fn decode<M: prost::Message + Default>(bytes: Slice, part: Part, offset: u64) -> Result<M, Damage> {
+    M::decode(Bytes::from_owner(bytes)).map_err(|why| Damage {
         offset,
         fault: Fault::Message {
             what: part.name(),
             why: why.to_string(),
         },
     })
-}
-
-fn tap_event(event: Option<tap::socket_event::EventSelector>) -> What {
-    use tap::socket_event::EventSelector;
-    let (direction, body, end_stream) = match event {
-        Some(EventSelector::Read(read)) => (Direction::Read, read.data, false),
-        Some(EventSelector::Write(write)) => (Direction::Write, write.data, write.end_stream),
-        Some(EventSelector::Closed(_)) => return What::Closed,
-        None => return What::Nothing,
-    };
-    let Body {
-        payload,
-        truncated,
-        as_string,
-    } = body.map(Body::of).unwrap_or_default();
-    What::Data {
-        direction,
-        payload,
-        truncated,
-        as_string,
-        end_stream,
-    }
-}
-
-fn capture_event(event: Option<capture::event::EventSelector>) -> What {
-    use capture::event::EventSelector;
-    let (direction, payload, end_stream) = match event {
-        Some(EventSelector::Read(read)) => (Direction::Read, read.data, false),
-        Some(EventSelector::Write(write)) => (Direction::Write, write.data, write.end_stream),
-        None => return What::Nothing,
-    };
-    What::Data {
-        direction,
-        payload,
-        truncated: false,
-        as_string: false,
-        end_stream,
-    }
 }
 
 /// The numbers of a connection's fields.
@@ -363,7 +346,7 @@ pub(super) enum Numbering {
 /// Decodes a `TraceWrapper`'s connection, whose two numberings are told apart by their shape.
 ///
 /// A lone field 2 is the new remote address: an old Envoy always knew its local one.
-fn tap_connection(bytes: &Bytes, offset: u64) -> Result<(Connection, Option<Numbering>), Damage> {
+fn tap_connection(bytes: &Slice, offset: u64) -> Result<(Connection, Option<Numbering>), Damage> {
     let numbering =
         Fields::new(bytes).find_map(|(header, _)| match (header.number, header.value) {
             (1, WireValue::Varint(_)) | (3, _) => Some(Numbering::Old),

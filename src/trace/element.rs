@@ -4,8 +4,6 @@
 //! entered field by field, and only what lies in them is taken out. Both ways of reading, by number
 //! and by name, share this one table.
 
-use bytes::Bytes;
-
 use crate::event::Direction;
 
 use super::schema::{self, Message};
@@ -85,11 +83,11 @@ impl Level {
         }
     }
 
-    /// The element that says that it begins, where that matters.
-    pub(super) const fn opening(self) -> Option<Value> {
+    /// How the connection that it is about is delivered, where it is about one.
+    pub(super) const fn form(self) -> Option<Form> {
         match self {
-            Self::Buffered => Some(Value::Begin(Form::Buffered)),
-            Self::Streamed => Some(Value::Begin(Form::Streamed)),
+            Self::Buffered => Some(Form::Buffered),
+            Self::Streamed => Some(Form::Streamed),
             Self::Wrapper | Self::Bare | Self::Batch => None,
         }
     }
@@ -118,50 +116,9 @@ impl Part {
             Self::HttpSegment => "an HTTP trace segment",
         }
     }
-}
-
-/// A part of a trace, and where it begins.
-#[derive(Debug)]
-pub(super) struct Element {
-    pub(super) offset: u64,
-    pub(super) value: Value,
-}
-
-/// A part of a trace; messages are in their binary encoding.
-#[derive(Debug)]
-pub(super) enum Value {
-    Begin(Form),
-    TraceId(u64),
-    Connection(Bytes),
-    Event(Bytes),
-    Truncated(Direction, bool),
-    HttpBuffered(Bytes),
-    HttpSegment(Bytes),
-}
-
-impl Part {
-    /// The element of a number; none where the part is a message.
-    pub(super) const fn of_number(self, number: u64) -> Option<Value> {
-        match self {
-            Self::TraceId => Some(Value::TraceId(number)),
-            Self::Truncated(direction) => Some(Value::Truncated(direction, number != 0)),
-            _ => None,
-        }
-    }
 
     /// Whether it is a message, and no number.
     pub(super) const fn is_message(self) -> bool {
         !matches!(self, Self::TraceId | Self::Truncated(_))
-    }
-
-    /// The element of a message; none where the part is a number.
-    pub(super) fn of_message(self, message: Bytes) -> Option<Value> {
-        match self {
-            Self::Connection => Some(Value::Connection(message)),
-            Self::Event => Some(Value::Event(message)),
-            Self::HttpBuffered => Some(Value::HttpBuffered(message)),
-            Self::HttpSegment => Some(Value::HttpSegment(message)),
-            Self::TraceId | Self::Truncated(_) => None,
-        }
     }
 }

@@ -15,6 +15,7 @@ mod json;
 mod named;
 mod scan;
 mod schema;
+mod socket;
 mod text;
 mod token;
 mod wire;
@@ -24,15 +25,13 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use crate::event::{Event, What};
-use bytes::Bytes;
 
 use crate::input::Input;
-use crate::notice::{Kind, Notice, Notices};
+use crate::slice::Slice;
 
 use binary::Binary;
 use decode::{Decoder, Numbering};
 use detect::Detected;
-use element::Element;
 use json::Json;
 use named::{BytesForm, Named};
 use text::Text;
@@ -52,9 +51,9 @@ pub struct Reader {
     path: Option<PathBuf>,
     source: Option<Source>,
     source_number: u32,
-    /// Whether anything came that only a trace holds.
-    recognised: bool,
     beginning: Beginning,
+    /// How many bytes have been looked at for the encoding.
+    looked: usize,
 }
 
 /// A place in a trace.
@@ -82,7 +81,7 @@ impl Beginning {
             .unwrap_or_default();
         let text = std::str::from_utf8(line)
             .ok()
-            .filter(|line| !line.trim().is_empty() && !line.chars().any(char::is_control));
+            .filter(|line| !line.trim().is_empty() && !line.chars().any(crate::is_obeyed));
         let fault = Fault::Unrecognised {
             begins: text.map(str::to_owned),
         };
@@ -94,12 +93,19 @@ impl Beginning {
 struct Source {
     encoding: Encoding,
     generation: Generation,
-    elements: Elements,
+    parts: Parts,
     decoder: Decoder,
 }
 
+impl Mark {
+    /// How far the trace had been read, in bytes.
+    pub const fn offset(&self) -> u64 {
+        self.offset
+    }
+}
+
 #[derive(Clone, Debug)]
-enum Elements {
+enum Parts {
     Binary(Binary),
     Text(Named<Text>),
     Json(Named<Json>),
@@ -116,8 +122,8 @@ impl Reader {
             path,
             source: None,
             source_number: 0,
-            recognised: false,
             beginning: Beginning::default(),
+            looked: 0,
         }
     }
 
@@ -133,10 +139,10 @@ impl Reader {
     /// None before the first.
     pub fn mark(&self) -> Option<Mark> {
         let mut source = self.source.clone()?;
-        // A slice of a mapped file would keep all of it mapped.
+        // A slice would keep all of the buffer that it lies in.
         for event in &mut source.decoder.ready {
             if let What::Data { payload, .. } = &mut event.what {
-                *payload = Bytes::copy_from_slice(payload);
+                *payload = Slice::copy_of(payload);
             }
         }
         Some(Mark {
@@ -145,14 +151,10 @@ impl Reader {
         })
     }
 
-    /// Reads on from `mark`, in the same input from its beginning.
-    pub fn resume(mut input: Input, mark: &Mark) -> Self {
-        // A file that has shrunk since is cut, and found to be.
-        let behind = usize::try_from(mark.offset).unwrap_or(usize::MAX);
-        input.skip(behind.min(input.window().len()));
+    /// Reads on from `mark`, in the same input from there on.
+    pub fn resume(input: Input, mark: &Mark) -> Self {
         let mut reader = Self::new(input, None, None);
         reader.source = Some(mark.source.clone());
-        reader.recognised = true;
         reader
     }
 
@@ -160,38 +162,31 @@ impl Reader {
     ///
     /// # Errors
     /// The first damage. No event follows it.
-    pub fn next(&mut self, notices: &mut Notices) -> Result<Step<Event>, Damage> {
-        loop {
-            let source = match &mut self.source {
-                Some(source) => source,
-                None => match self.detect()? {
-                    Step::Item(source) => self.source.insert(source),
-                    Step::More => return Ok(Step::More),
-                    Step::End => return Ok(Step::End),
-                },
-            };
-            if let Some(event) = source.decoder.ready.pop_front() {
-                return Ok(Step::Item(event));
-            }
-            let step = source.elements.next(&mut self.input);
-            self.recognised |= source.elements.note_failures(notices);
-            let step = step.map_err(|damage| match damage.fault {
-                Fault::Cut { .. } => damage,
-                // Whatever it is, its beginning only looked like a trace.
-                _ if !self.recognised && self.wanted.is_none() => self.beginning.unrecognised(),
-                _ => damage,
-            })?;
-            match step {
-                Step::Item(element) => {
-                    self.recognised = true;
-                    source.decoder.element(element)?;
-                }
+    pub fn event(&mut self) -> Result<Step<Event>, Damage> {
+        let source = match &mut self.source {
+            Some(source) => source,
+            None => match self.detect()? {
+                Step::Item(source) => self.source.insert(source),
                 Step::More => return Ok(Step::More),
-                Step::End if self.recognised => return Ok(Step::End),
-                Step::End => {
-                    return Err(self.beginning.unrecognised());
-                }
+                Step::End => return Ok(Step::End),
+            },
+        };
+        if let Some(event) = source.decoder.ready.pop_front() {
+            return Ok(Step::Item(event));
+        }
+        let step = source.parts.next(&mut self.input, &mut source.decoder);
+        match step {
+            Ok(Step::End) if !source.decoder.recognised => Err(self.beginning.unrecognised()),
+            Err(damage) if !matches!(damage.fault, Fault::Cut { .. }) => {
+                // Whatever it is, its beginning only looked like a trace.
+                let recognised = source.decoder.recognised || self.wanted.is_some();
+                Err(if recognised {
+                    damage
+                } else {
+                    self.beginning.unrecognised()
+                })
             }
+            step => step,
         }
     }
 
@@ -200,26 +195,36 @@ impl Reader {
         if window.is_empty() {
             return Ok(if ended { Step::End } else { Step::More });
         }
-        let (encoding, generation) =
-            match detect::detect(window, ended, self.wanted, self.path.as_deref()) {
-                Detected::As(encoding, generation) => (encoding, generation),
-                Detected::Short if !ended => return Ok(Step::More),
-                Detected::Short | Detected::Nothing => {
-                    return Err(Beginning::of(window).unrecognised());
-                }
-            };
+        let detect = |bytes, ended| detect::detect(bytes, ended, self.wanted, self.path.as_deref());
+        // The first bytes that are enough decide, however many more are at hand: a file is not to be
+        // taken for something else than a stream of the same bytes, in whatever pieces they come.
+        let mut found = Detected::Short;
+        while found == Detected::Short && detect::next_look(self.looked) <= window.len() {
+            self.looked = detect::next_look(self.looked);
+            found = detect(&window[..self.looked], false);
+        }
+        if found == Detected::Short && ended {
+            found = detect(window, true);
+        }
+        let (encoding, generation) = match found {
+            Detected::As(encoding, generation) => (encoding, generation),
+            Detected::Short if !ended => return Ok(Step::More),
+            Detected::Short | Detected::Nothing => {
+                return Err(Beginning::of(window).unrecognised());
+            }
+        };
         self.beginning = Beginning::of(window);
         let level = generation.level();
-        let elements = match encoding {
-            Encoding::Binary => Elements::Binary(Binary::undelimited(level)),
-            Encoding::Delimited => Elements::Binary(Binary::delimited()),
-            Encoding::Text => Elements::Text(Named::new(Text::default(), BytesForm::Plain, level)),
-            Encoding::Json => Elements::Json(Named::new(Json::default(), BytesForm::Base64, level)),
+        let parts = match encoding {
+            Encoding::Binary => Parts::Binary(Binary::undelimited(level)),
+            Encoding::Delimited => Parts::Binary(Binary::delimited()),
+            Encoding::Text => Parts::Text(Named::new(Text::default(), BytesForm::Plain, level)),
+            Encoding::Json => Parts::Json(Named::new(Json::default(), BytesForm::Base64, level)),
         };
         Ok(Step::Item(Source {
             encoding,
             generation,
-            elements,
+            parts,
             decoder: Decoder::new(generation, self.source_number),
         }))
     }
@@ -238,8 +243,9 @@ impl Reader {
     }
 
     /// Whether anything came that only a trace holds.
-    pub const fn recognised(&self) -> bool {
-        self.recognised
+    pub fn recognised(&self) -> bool {
+        let source = self.source.as_ref();
+        source.is_some_and(|source| source.decoder.recognised)
     }
 
     /// How far the trace has been read, in bytes.
@@ -271,31 +277,13 @@ impl Reader {
     }
 }
 
-impl Elements {
-    fn next(&mut self, input: &mut Input) -> Result<Step<Element>, Damage> {
+impl Parts {
+    #[inline]
+    fn next(&mut self, input: &mut Input, decoder: &mut Decoder) -> Result<Step<Event>, Damage> {
         match self {
-            Self::Binary(binary) => binary.next(input),
-            Self::Text(text) => text.next(input),
-            Self::Json(json) => json.next(input),
+            Self::Binary(binary) => binary.next(input, decoder),
+            Self::Text(text) => text.next(input, decoder),
+            Self::Json(json) => json.next(input, decoder),
         }
-    }
-
-    /// Tells of the messages that Envoy failed to write, and whether there were any.
-    fn note_failures(&mut self, notices: &mut Notices) -> bool {
-        let mut any = false;
-        if let Self::Json(json) = self {
-            any = !json.lexer.conversion_failures.is_empty();
-            for offset in json.lexer.conversion_failures.drain(..) {
-                let (kind, detail) = (Kind::ConversionFailed, String::new());
-                notices.add(Notice {
-                    kind,
-                    offset,
-                    trace: None,
-                    bytes: 0,
-                    detail,
-                });
-            }
-        }
-        any
     }
 }

@@ -6,11 +6,13 @@
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use bytes::Bytes;
 
+use crate::event::Event;
 use crate::input::Input;
+use crate::slice::Slice;
 
-use super::element::{Action, Element, Level, Part};
+use super::decode::Decoder;
+use super::element::{Action, Level, Part};
 use super::error::{Damage, Fault};
 use super::schema::{Field, Kind, Message};
 use super::token::{Lexer, Step, Token};
@@ -85,8 +87,12 @@ impl<L: Lexer> Named<L> {
         }
     }
 
-    /// The next element.
-    pub(super) fn next(&mut self, input: &mut Input) -> Result<Step<Element>, Damage> {
+    /// The next event that `decoder` makes of the parts on the way.
+    pub(super) fn next(
+        &mut self,
+        input: &mut Input,
+        decoder: &mut Decoder,
+    ) -> Result<Step<Event>, Damage> {
         loop {
             let token = match self.lexer.next(input, &mut self.text)? {
                 Step::Item(token) => token,
@@ -94,11 +100,11 @@ impl<L: Lexer> Named<L> {
                 Step::End => return Ok(Step::End),
             };
             let before = std::mem::replace(&mut self.before, input.offset());
-            if let Some(value) = self.token(token, before)? {
-                return Ok(Step::Item(Element {
-                    offset: self.offset,
-                    value,
-                }));
+            if let Token::Failed(offset) = token {
+                return Ok(Step::Item(decoder.failed(offset)));
+            }
+            if let Some(event) = self.token(token, before, decoder)? {
+                return Ok(Step::Item(event));
             }
         }
     }
@@ -107,7 +113,8 @@ impl<L: Lexer> Named<L> {
         &mut self,
         token: Token,
         offset: u64,
-    ) -> Result<Option<super::element::Value>, Damage> {
+        decoder: &mut Decoder,
+    ) -> Result<Option<Event>, Damage> {
         let level = *self.open.last().unwrap_or(&Level::Wrapper);
         match (&mut self.state, token) {
             (State::Fields, Token::Field) => {
@@ -124,7 +131,9 @@ impl<L: Lexer> Named<L> {
                 let inner = *inner;
                 self.open.push(inner);
                 self.state = State::Fields;
-                return Ok(inner.opening());
+                if let Some(form) = inner.form() {
+                    decoder.begin(form);
+                }
             }
             (State::Value(Action::Take(part), field), Token::Open) => {
                 if let Kind::Message(message) = field.kind {
@@ -137,7 +146,7 @@ impl<L: Lexer> Named<L> {
                 let (part, field) = (*part, *field);
                 self.state = State::Fields;
                 let number = number(field, &self.text, offset)?;
-                return Ok(part.of_number(number));
+                return Ok(decoder.number(part, number, self.offset));
             }
             (State::Value(..), Token::Open) => self.state = State::Skipping(1),
             (State::Value(..), _) => self.state = State::Fields,
@@ -151,7 +160,7 @@ impl<L: Lexer> Named<L> {
                 if done {
                     let (part, out) = (*part, std::mem::take(&mut build.out));
                     self.state = State::Fields;
-                    return Ok(part.of_message(Bytes::from(out)));
+                    return decoder.message(part, Slice::from(out), self.offset);
                 }
             }
             // No lexer gives a value without a name before it.
@@ -174,7 +183,7 @@ fn skip(depth: &mut usize, token: Token) -> bool {
         Token::Open => *depth += 1,
         Token::Close => *depth = depth.saturating_sub(1),
         Token::Field => return false,
-        Token::Quoted | Token::Bare | Token::Null => {}
+        Token::Quoted | Token::Bare | Token::Null | Token::Failed(_) => {}
     }
     *depth == 0
 }

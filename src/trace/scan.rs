@@ -308,6 +308,7 @@ pub(super) mod tests {
                 Ok(Step::Item(Token::Quoted)) => write!(line, "'{string}' "),
                 Ok(Step::Item(Token::Bare)) => write!(line, "{string} "),
                 Ok(Step::Item(Token::Null)) => write!(line, "~ "),
+                Ok(Step::Item(Token::Failed(at))) => write!(line, "failed@{at} "),
                 Err(Damage {
                     offset,
                     fault: Fault::Syntax { expected },

@@ -32,6 +32,8 @@ pub(super) enum Token {
     Quoted,
     /// A number, name or truth value without quotes; `text` has it.
     Bare,
+    /// At this offset stands a note that Envoy failed to write a message. Between messages only.
+    Failed(u64),
     /// A field that has no value after all (JSON's null or empty list).
     Null,
 }

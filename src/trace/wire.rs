@@ -29,11 +29,27 @@ pub(super) struct Header {
 }
 
 /// Why there is no header at the front of some bytes.
-#[derive(Debug, PartialEq, Eq)]
+///
+/// A byte or two: this goes through the hands of every field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoHeader {
     /// It may be one when more bytes come.
     Short,
-    Fault(Fault),
+    Varint,
+    FieldNumber,
+    WireType(u8),
+}
+
+impl NoHeader {
+    /// What is wrong with the bytes; none where there are too few.
+    pub(super) const fn fault(self) -> Option<Fault> {
+        Some(match self {
+            Self::Short => return None,
+            Self::Varint => Fault::Varint,
+            Self::FieldNumber => Fault::FieldNumber,
+            Self::WireType(wire_type) => Fault::WireType(wire_type),
+        })
+    }
 }
 
 /// Reads a varint, and tells how many bytes it takes.
@@ -42,7 +58,7 @@ pub(super) fn varint(bytes: &[u8]) -> Result<(u64, usize), NoHeader> {
     for (i, &byte) in bytes.iter().take(MAX_VARINT).enumerate() {
         // The tenth byte holds the last of 64 bits.
         if i == MAX_VARINT - 1 && byte > 1 {
-            return Err(NoHeader::Fault(Fault::Varint));
+            return Err(NoHeader::Varint);
         }
         value |= u64::from(byte & 0x7f) << (7 * i);
         if byte < 0x80 {
@@ -52,23 +68,78 @@ pub(super) fn varint(bytes: &[u8]) -> Result<(u64, usize), NoHeader> {
     Err(if bytes.len() < MAX_VARINT {
         NoHeader::Short
     } else {
-        NoHeader::Fault(Fault::Varint)
+        NoHeader::Varint
     })
 }
 
-/// Reads a field's header.
+/// Reads the header of the field at the front of `bytes`.
 pub(super) fn header(bytes: &[u8]) -> Result<Header, NoHeader> {
+    header_at(bytes, 0, bytes.len())
+}
+
+/// Reads the header of the field that begins at `at`, in a message that ends at `end`.
+#[inline]
+pub(super) fn header_at(bytes: &[u8], at: usize, end: usize) -> Result<Header, NoHeader> {
+    // Bytes behind the message may be looked at, but must not be part of the header.
+    if let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk)
+        && let Some(header) = small_header(u64::from_le_bytes(*eight))
+        && header.len <= end - at
+    {
+        return Ok(header);
+    }
+    large_header(&bytes[at..end])
+}
+
+/// The header at the low end of `eight` bytes, where its key takes one of them and its number or length
+/// ends in them: nearly all do.
+#[inline(always)]
+fn small_header(eight: u64) -> Option<Header> {
+    /// The top bit of each byte, which says that another one follows.
+    const MORE: u64 = 0x8080_8080_8080_8080;
+    let (key, rest) = (eight & 0xff, eight >> 8);
+    // Wire types 0 and 2 alone have a varint behind the key. Field 0 is none.
+    if key & 0x85 != 0 || key < 0x08 {
+        return None;
+    }
+    let (x, len) = if rest & 0x80 == 0 {
+        (rest & 0x7f, 2)
+    } else {
+        let last = !rest & (MORE >> 8);
+        if last == 0 {
+            return None;
+        }
+        // All bits up to the first byte that says that nothing follows.
+        let x = rest & (last ^ (last - 1)) & !MORE;
+        // Seven bits of each byte move together: in pairs, in fours, in eights.
+        let x = (x & 0x007f_007f_007f_007f) | (x & 0x7f00_7f00_7f00_7f00) >> 1;
+        let x = (x & 0x0000_3fff_0000_3fff) | (x & 0x3fff_0000_3fff_0000) >> 2;
+        let x = (x & 0x0000_0000_0fff_ffff) | (x & 0x0fff_ffff_0000_0000) >> 4;
+        (x, last.trailing_zeros() as usize / 8 + 2)
+    };
+    Some(Header {
+        number: (key >> 3) as u32,
+        value: if key & 2 == 0 {
+            WireValue::Varint(x)
+        } else {
+            WireValue::Len(x)
+        },
+        len,
+    })
+}
+
+#[cold]
+fn large_header(bytes: &[u8]) -> Result<Header, NoHeader> {
     let (key, key_len) = varint(bytes)?;
     let number = key >> 3;
     if number == 0 || number > MAX_FIELD {
-        return Err(NoHeader::Fault(Fault::FieldNumber));
+        return Err(NoHeader::FieldNumber);
     }
     let (value, len) = match key & 7 {
         0 => varint(&bytes[key_len..]).map(|(value, n)| (WireValue::Varint(value), key_len + n))?,
         1 => (WireValue::Fixed(8), key_len),
         2 => varint(&bytes[key_len..]).map(|(value, n)| (WireValue::Len(value), key_len + n))?,
         5 => (WireValue::Fixed(4), key_len),
-        other => return Err(NoHeader::Fault(Fault::WireType(other as u8))),
+        other => return Err(NoHeader::WireType(other as u8)),
     };
     Ok(Header {
         number: number as u32,
@@ -124,6 +195,45 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_header_reads_alike_whatever_lies_behind_it() {
+        for bits in 0..64 {
+            for value in [
+                1_u64 << bits,
+                u64::MAX >> bits,
+                0x0123_4567_89ab_cdef >> bits,
+            ] {
+                for (key, len) in [(0x08, 1), (0x7a, 1), (0xfa, 2)] {
+                    let mut bytes = vec![key];
+                    bytes.extend((len == 2).then_some(1));
+                    prost::encoding::encode_varint(value, &mut bytes);
+                    // Zeros at a varint's end count for nothing.
+                    while bytes.len() < len + MAX_VARINT {
+                        let end = bytes.len();
+                        let whole = header(&bytes).unwrap();
+                        assert_eq!(whole, large_header(&bytes).unwrap());
+                        assert_eq!(whole.len, end);
+                        let (WireValue::Varint(read) | WireValue::Len(read)) = whole.value else {
+                            panic!("{whole:?}");
+                        };
+                        assert_eq!(read, value);
+                        for behind in [0x00, 0x7f, 0x80, 0xff] {
+                            let more = [&[behind; 2], &bytes[..], &[behind; 9]].concat();
+                            assert_eq!(header_at(&more, 2, 2 + end), Ok(whole));
+                            assert_eq!(header_at(&more, 2, more.len()), Ok(whole));
+                            for cut in 0..end {
+                                let short = header_at(&more, 2, 2 + cut);
+                                assert_eq!(short, Err(NoHeader::Short), "{more:x?} {cut}");
+                            }
+                        }
+                        bytes[end - 1] |= 0x80;
+                        bytes.push(0);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn varints_at_their_limits() {
         assert_eq!(varint(&[0x96, 0x01]), Ok((150, 2)));
         let max = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
@@ -131,14 +241,14 @@ mod tests {
         assert_eq!(varint(&max[..9]), Err(NoHeader::Short));
         assert_eq!(varint(&[]), Err(NoHeader::Short));
         let over = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02];
-        assert_eq!(varint(&over), Err(NoHeader::Fault(Fault::Varint)));
-        assert_eq!(varint(&[0x80; 11]), Err(NoHeader::Fault(Fault::Varint)));
+        assert_eq!(varint(&over), Err(NoHeader::Varint));
+        assert_eq!(varint(&[0x80; 11]), Err(NoHeader::Varint));
     }
 
     #[test]
     fn headers_that_no_tap_writes_are_refused() {
-        assert_eq!(header(&[0x00]), Err(NoHeader::Fault(Fault::FieldNumber)));
-        assert_eq!(header(&[0x0b]), Err(NoHeader::Fault(Fault::WireType(3))));
+        assert_eq!(header(&[0x00]), Err(NoHeader::FieldNumber));
+        assert_eq!(header(&[0x0b]), Err(NoHeader::WireType(3)));
         assert_eq!(header(&[0x0a]), Err(NoHeader::Short));
         let group = Header {
             number: 1,

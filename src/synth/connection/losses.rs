@@ -3,7 +3,7 @@
 use crate::notice::Kind;
 
 use super::super::{Context, MAX_EVENT_LOSS};
-use super::{Data, Tracked};
+use super::{Data, Held, Tracked};
 
 impl Tracked {
     /// Holds what came before against the running count `seq` of the event that comes now.
@@ -13,36 +13,8 @@ impl Tracked {
         offset: u64,
         cx: &mut Context<'_, E>,
     ) -> Result<(), E> {
-        if let Some(mut held) = self.held.take() {
-            let known = held.payload.len() as u64;
-            let (Some(from), Some(to)) = (held.seq, seq) else {
-                return self.cut(held, cx);
-            };
-            let missing = to
-                .checked_sub(from)
-                .and_then(|size| size.checked_sub(known));
-            return match missing {
-                Some(missing) if missing <= MAX_EVENT_LOSS => {
-                    self.note(Kind::Truncated, held.offset, missing, String::new(), cx);
-                    if cx.shared.options.labels.is_some() {
-                        let size = known + missing;
-                        held.comments
-                            .push(format!("truncated: {known} of {size} bytes recorded"));
-                    }
-                    let original_len = held.payload.len() + missing as usize;
-                    self.data(held, original_len, cx)
-                }
-                _ => {
-                    let detail = format!("from {from} to {to} over an event of {known} bytes");
-                    self.mismatch(
-                        held.offset,
-                        from.saturating_add(known).abs_diff(to),
-                        detail,
-                        cx,
-                    );
-                    self.whole(held, cx)
-                }
-            };
+        if let Some(held) = self.held.take() {
+            return self.release(*held, seq, cx);
         }
         let Some(seq) = seq else { return Ok(()) };
         // Counting starts at 1; what came before a trace's first event is lost, too.
@@ -64,6 +36,52 @@ impl Tracked {
         Ok(())
     }
 
+    /// Puts a truncated event on the wire, now that the running count behind it is known, or never will be.
+    fn release<E>(
+        &mut self,
+        held: Held,
+        seq: Option<u64>,
+        cx: &mut Context<'_, E>,
+    ) -> Result<(), E> {
+        // What there was to say since is about the next one.
+        let later = std::mem::replace(&mut self.comments, held.comments);
+        let data = Data {
+            offset: held.offset,
+            time: held.time,
+            direction: held.direction,
+            payload: &held.payload,
+            end_stream: held.end_stream,
+        };
+        let known = held.payload.len() as u64;
+        let result = match seq {
+            None => self.cut(data, cx),
+            Some(to) => {
+                let from = held.seq;
+                let missing = to
+                    .checked_sub(from)
+                    .and_then(|size| size.checked_sub(known));
+                match missing {
+                    Some(missing) if missing <= MAX_EVENT_LOSS => {
+                        self.note(Kind::Truncated, held.offset, missing, String::new(), cx);
+                        let size = known + missing;
+                        self.comment(cx, || {
+                            format!("truncated: {known} of {size} bytes recorded")
+                        });
+                        self.data(data, held.payload.len() + missing as usize, cx)
+                    }
+                    _ => {
+                        let detail = format!("from {from} to {to} over an event of {known} bytes");
+                        let bytes = from.saturating_add(known).abs_diff(to);
+                        self.mismatch(held.offset, bytes, detail, cx);
+                        self.data(data, held.payload.len(), cx)
+                    }
+                }
+            }
+        };
+        self.comments = later;
+        result
+    }
+
     /// Tells that the running count and an event's length do not fit by so many bytes.
     fn mismatch<E>(&mut self, offset: u64, bytes: u64, detail: String, cx: &mut Context<'_, E>) {
         if self.as_string {
@@ -74,14 +92,12 @@ impl Tracked {
     }
 
     /// Truncated bytes of which nobody knows how many are missing.
-    pub(super) fn cut<E>(&mut self, mut data: Data, cx: &mut Context<'_, E>) -> Result<(), E> {
+    pub(super) fn cut<E>(&mut self, data: Data<'_>, cx: &mut Context<'_, E>) -> Result<(), E> {
         self.note(Kind::TruncatedUnknown, data.offset, 0, String::new(), cx);
-        if cx.shared.options.labels.is_some() {
-            let known = data.payload.len();
-            data.comments.push(format!(
-                "truncated: {known} bytes recorded of an unknown number"
-            ));
-        }
-        self.whole(data, cx)
+        let known = data.payload.len();
+        self.comment(cx, || {
+            format!("truncated: {known} bytes recorded of an unknown number")
+        });
+        self.data(data, known, cx)
     }
 }

@@ -1,30 +1,28 @@
 //! How a connection comes into the capture: its endpoints, its client, its label, its handshake.
 
-use std::sync::Arc;
-
 use crate::event::{Direction, Endpoint, Timestamp, Transport};
 use crate::notice::Kind;
 use crate::protocol::{self, Protocol, Role};
 
 use super::super::address::StandIn;
 use super::super::frame::{self, Endpoints, Label};
-use super::super::link::{Carrier, Link, Sink};
+use super::super::link::{Link, Sink};
 use super::super::tcp::Conversation;
 use super::super::{Context, Handshake, mix};
 use super::Tracked;
 
 impl Tracked {
     /// Gives the connection its addresses and its side on the wire, unless it has them. What there is
-    /// to say about that and has no frame of its own is for the next one.
+    /// to say about that goes to the first frame.
     pub(super) fn open<E>(
         &mut self,
         time: Timestamp,
         first: Option<(Direction, &[u8])>,
         offset: u64,
         cx: &mut Context<'_, E>,
-    ) -> Result<Vec<String>, E> {
+    ) -> Result<(), E> {
         if self.wire.is_some() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let (endpoints, stand_ins) = cx.shared.addresses.place(self.id, &self.connection);
         if !stand_ins.is_empty() {
@@ -68,8 +66,17 @@ impl Tracked {
             let detail = format!("{client} is taken for the client");
             self.note(Kind::RoleGuessed, offset, 0, detail, cx);
         }
-        let carrier = match self.connection.transport {
-            Transport::Udp => Carrier::Udp,
+        let mut opening = 0;
+        let label = cx.shared.options.labels.as_ref().map(|sources| {
+            opening = stand_ins.len();
+            let said = stand_ins
+                .iter()
+                .map(|stand_in| format!("stand-in: {stand_in}"));
+            self.comments.splice(0..0, said);
+            self.label(ordinal, role, &endpoints, &stand_ins, sources)
+        });
+        let mut link = match self.connection.transport {
+            Transport::Udp => Link::udp(endpoints, label),
             Transport::Tcp => {
                 let (local, remote) = (endpoints.local.port(), endpoints.remote.port());
                 let ports = u64::from(local) << 16 | u64::from(remote);
@@ -78,39 +85,26 @@ impl Tracked {
                 let seed = mix(self.id.number ^ mix(ports ^ mix(ordinal)));
                 let limit = frame::max_tcp_payload(&endpoints);
                 let mss = cx.shared.options.mss.unwrap_or(limit);
-                Carrier::Tcp(Conversation::new(
-                    seed,
-                    mss,
-                    limit,
-                    handshake.then_some(role),
-                ))
+                let handshake = handshake.then_some(role);
+                let conversation = Conversation::new(seed, mss, limit, handshake);
+                Link::tcp(endpoints, conversation, label)
             }
         };
-        let mut comments = Vec::new();
-        let label = cx.shared.options.labels.as_ref().map(|sources| {
-            comments.extend(
-                stand_ins
-                    .iter()
-                    .map(|stand_in| format!("stand-in: {stand_in}")),
-            );
-            Arc::new(self.label(ordinal, role, &endpoints, &stand_ins, sources))
-        });
-        let mut link = Link::new(endpoints, carrier, label);
-        let rest;
         if handshake {
-            rest = Vec::new();
-            link.open(
-                time,
-                Sink {
-                    out: cx.out,
-                    comments,
-                },
-            )?;
-        } else {
-            rest = comments;
+            // What there is to say about the first event is not about the handshake.
+            let later = self.comments.split_off(opening);
+            let sink = Sink {
+                out: cx.out,
+                comments: &mut self.comments,
+            };
+            link.open(time, sink)?;
+            self.comments = later;
+        }
+        if self.ended {
+            link.end_local();
         }
         self.wire = Some(link);
-        Ok(rest)
+        Ok(())
     }
 
     /// What a person calls the connection.

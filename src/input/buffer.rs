@@ -1,0 +1,169 @@
+//! The memory behind a window, used again for what comes next.
+//!
+//! Invariant: memory that somebody holds a slice of is never written to.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::slice::Slice;
+
+/// The size of a memory page, or a part of one. A read that copies to another place within a page than
+/// the one it comes from takes five times as long on some processors (AMD Zen 3).
+const PAGE: usize = 4096;
+
+/// A window into memory.
+#[derive(Debug, Default)]
+pub(super) struct Buffer {
+    memory: Arc<Vec<u8>>,
+    /// Where the bytes at hand lie.
+    at_hand: Range<usize>,
+}
+
+impl Buffer {
+    /// A window over all of `bytes`.
+    pub(super) fn holding(bytes: Vec<u8>) -> Self {
+        Self {
+            at_hand: 0..bytes.len(),
+            memory: Arc::new(bytes),
+        }
+    }
+
+    #[inline]
+    pub(super) fn window(&self) -> &[u8] {
+        &self.memory[self.at_hand.clone()]
+    }
+
+    /// Takes the first `n` bytes of the window.
+    #[inline]
+    pub(super) fn take(&mut self, n: usize) -> Slice {
+        let start = self.at_hand.start;
+        self.skip(n);
+        Slice::of(&self.memory, start..start + n)
+    }
+
+    /// Drops the first `n` bytes of the window.
+    #[inline]
+    pub(super) fn skip(&mut self, n: usize) {
+        assert!(n <= self.at_hand.len());
+        self.at_hand.start += n;
+    }
+
+    /// Has `read` put up to `ask` more bytes behind the window, and tells how many it did.
+    pub(super) fn fill<E>(
+        &mut self,
+        ask: usize,
+        read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        let end = self.at_hand.end;
+        let memory = match Arc::get_mut(&mut self.memory) {
+            Some(memory) if end + ask <= memory.len() => memory,
+            free => {
+                let rest = self.at_hand.len();
+                // What is left goes to the front, so that what comes begins at a page.
+                let ahead = rest.next_multiple_of(PAGE);
+                let need = PAGE + ahead + ask;
+                let fits = free.is_some_and(|memory| need <= memory.len());
+                if !fits {
+                    // Twice as much where an event is larger than what is asked at once: moved at each
+                    // fill, it would be copied over and over.
+                    let more = if rest > ask { rest } else { 0 };
+                    let mut memory = vec![0; need + more];
+                    let start = start_in(&memory, rest);
+                    memory[start..start + rest].copy_from_slice(self.window());
+                    self.at_hand = start..start + rest;
+                    self.memory = Arc::new(memory);
+                }
+                // Never a copy: it is free, or new.
+                let memory = Arc::make_mut(&mut self.memory);
+                if fits {
+                    let start = start_in(memory, rest);
+                    memory.copy_within(self.at_hand.clone(), start);
+                    self.at_hand = start..start + rest;
+                }
+                memory
+            }
+        };
+        let end = self.at_hand.end;
+        let read = read(&mut memory[end..end + ask])?;
+        self.at_hand.end += read.min(ask);
+        Ok(read)
+    }
+}
+
+/// Where in `memory` so many bytes begin that end where a page does.
+fn start_in(memory: &[u8], rest: usize) -> usize {
+    let address = memory.as_ptr().addr();
+    (address + rest).next_multiple_of(PAGE) - address - rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+
+    /// Fills, and tells where to.
+    fn fill(buffer: &mut Buffer, byte: u8, ask: usize) -> usize {
+        let mut address = 0;
+        let Ok(read) = buffer.fill(ask, |room| {
+            room.fill(byte);
+            address = room.as_ptr().addr();
+            Ok::<_, Infallible>(room.len())
+        });
+        assert_eq!(read, ask);
+        address
+    }
+
+    #[test]
+    fn memory_is_used_again_unless_somebody_holds_it() {
+        let mut buffer = Buffer::default();
+        let mut places = Vec::new();
+        for i in 0..100_u8 {
+            places.push(fill(&mut buffer, i, 10_000));
+            assert_eq!(buffer.window().len(), 10_000 + usize::from(i > 0) * 77);
+            drop(buffer.take(buffer.window().len() - 77));
+            assert_eq!(buffer.window(), [i; 77]);
+        }
+        assert!(places.iter().all(|place| place % PAGE == 0));
+        places.dedup();
+        // The first was too small for what was left.
+        assert!(places.len() <= 2, "{places:?}");
+        let held = buffer.take(77);
+        for i in 100..105 {
+            fill(&mut buffer, i, 10_000);
+            buffer.skip(10_000);
+        }
+        assert_eq!(held[..], [99; 77]);
+    }
+
+    #[test]
+    fn what_is_left_stays_in_front() {
+        let mut buffer = Buffer::default();
+        fill(&mut buffer, 1, 4);
+        fill(&mut buffer, 2, 4);
+        buffer.skip(3);
+        fill(&mut buffer, 3, 6);
+        assert_eq!(buffer.window(), [1, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3]);
+    }
+
+    #[test]
+    fn a_large_event_is_moved_a_few_times_only() {
+        let mut buffer = Buffer::default();
+        let mut memories = Vec::new();
+        for i in 0..200_u8 {
+            fill(&mut buffer, i, 1_000);
+            memories.push(buffer.memory.as_ptr());
+        }
+        memories.dedup();
+        assert!(memories.len() < 12, "{}", memories.len());
+        let seen = (0..200_u8).flat_map(|i| [i; 1_000]);
+        assert!(buffer.window().iter().copied().eq(seen));
+    }
+
+    #[test]
+    fn a_failed_read_changes_nothing() {
+        let mut buffer = Buffer::default();
+        fill(&mut buffer, 1, 10);
+        assert_eq!(buffer.fill(5_000, |_| Err("no")), Err("no"));
+        assert_eq!(buffer.window(), [1; 10]);
+    }
+}
