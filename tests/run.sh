@@ -28,5 +28,5 @@ if [ ${#packages[@]} -gt 0 ]; then
     "${root[@]}" "${quiet[@]}" install --no-install-recommends "${packages[@]}" >&2
 fi
 
-# Not the documentation's examples: there are none, and their empty run would come last.
-exec cargo test --locked --all-targets "$@"
+# Not the documentation's examples, of which there are none, nor the benches.
+exec cargo test --locked --lib --bins --tests "$@"

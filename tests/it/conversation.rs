@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 
 use crate::bad;
-use crate::dissect::{FAULTS, faults};
 use crate::harness::{Scratch, tshark};
+use crate::judge::{FAULTS, faults};
 use crate::make::{Ev, Form, Made, What};
 use crate::pcap::{ACK, Capture, FIN, PSH, Record, SYN};
 

@@ -1,54 +1,12 @@
 //! What tshark, capinfos and tcpdump say to every capture: nothing.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::fixtures::{self, Fixture};
-use crate::harness::{Scratch, capinfos, each, http2_on, tcpdump, tshark};
+use crate::harness::{Scratch, capinfos, each, tcpdump};
+use crate::judge::{FAULTS, faults, http2_ports};
 use crate::pcap::Capture;
-
-/// What must not be in a capture.
-pub(crate) const FAULTS: &str = "_ws.malformed \
-    || tcp.analysis.retransmission || tcp.analysis.fast_retransmission \
-    || tcp.analysis.spurious_retransmission || tcp.analysis.lost_segment \
-    || tcp.analysis.ack_lost_segment || tcp.analysis.out_of_order || tcp.analysis.duplicate_ack \
-    || tcp.analysis.window_full || tcp.checksum.status == \"Bad\" || ip.checksum.status == \"Bad\"";
-
-/// The arguments that make tshark read a capture critically, with HTTP/2 on each of `http2`.
-pub(crate) fn critically(path: &Path, http2: impl IntoIterator<Item = u16>) -> Vec<OsString> {
-    let mut args = http2_on(path, http2);
-    for option in [
-        "tcp.check_checksum:TRUE",
-        "ip.check_checksum:TRUE",
-        "udp.check_checksum:TRUE",
-    ] {
-        args.extend(["-o", option].map(OsString::from));
-    }
-    // The lab's gRPC bodies are no protobuf: tshark calls them malformed on the wire, too.
-    args.extend(["--disable-protocol", "protobuf"].map(OsString::from));
-    args
-}
-
-/// The frames of a capture with one of `faults`, one a line.
-pub(crate) fn faults(path: &Path, http2: impl IntoIterator<Item = u16>, faults: &str) -> String {
-    let mut args = critically(path, http2);
-    args.extend(["-Y", faults].map(OsString::from));
-    tshark(args)
-}
-
-/// The servers' ports where the capture holds HTTP/2.
-///
-/// tshark must not look for HTTP/2 in HTTP/1, where it would see nothing, neither right nor wrong.
-pub(crate) fn http2_ports(capture: &Capture) -> BTreeSet<u16> {
-    let preface = |payload: &[u8]| payload.starts_with(b"PRI * HTTP/2.0");
-    let segments = capture.segments();
-    segments
-        .iter()
-        .filter(|segment| preface(segment.payload))
-        .map(|segment| segment.destination.port())
-        .collect()
-}
 
 /// Converts a fixture to a file in `scratch`.
 fn convert(scratch: &Scratch, fixture: &Fixture, options: &[&str]) -> PathBuf {

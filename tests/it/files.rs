@@ -10,28 +10,32 @@ use std::thread;
 
 use crate::bad::{assert_left_over, made};
 use crate::batch::{alone, files, write_trace};
-use crate::harness::{Outcome, SIGINT, SIGKILL, SIGTERM, Scratch, wait_until};
+use crate::harness::{Outcome, SIGINT, SIGKILL, SIGTERM, Scratch, not_tested, wait_until};
 use crate::make::{Ev, Form, Made, What, noise};
 use crate::pcap::Capture;
 use crate::stdio::{PATIENCE, next_record};
 
-/// The first lines of a script with mounts of its own, which end with it.
+/// The outcome of a script with mounts of its own, which end with it.
 ///
-/// A user namespace makes that possible without being root, where the system allows it.
-fn with_mounts(scratch: &Scratch, script: &str) -> Option<Outcome> {
-    let unshare = "exec unshare --user --map-root-user --mount sh -ec";
-    let probe = format!("mkdir -p mnt; {unshare} 'mount -t tmpfs none mnt'");
-    let possible = scratch.shell(&probe).run().status.success();
-    fs::remove_dir(scratch.path("mnt")).expect("a mount point");
-    if !possible {
-        eprintln!("NOT TESTED: no mounts in a namespace of our own are allowed here");
+/// A user namespace makes that possible without being root, where the system allows it; root needs none.
+pub(crate) fn with_mounts(scratch: &Scratch, script: &str) -> Option<Outcome> {
+    let ways = ["--user --map-root-user --mount", "--mount"];
+    let way = ways.iter().find(|way| {
+        let probe = format!("mkdir -p mnt; exec unshare {way} sh -ec 'mount -t tmpfs none mnt'");
+        let possible = scratch.shell(&probe).run().status.success();
+        fs::remove_dir(scratch.path("mnt")).expect("a mount point");
+        possible
+    });
+    let Some(way) = way else {
+        not_tested("no mounts in a namespace of our own are allowed here");
         return None;
-    }
-    Some(scratch.shell(&format!("{unshare} '{script}'")).run())
+    };
+    let script = format!("exec unshare {way} sh -ec '{script}'");
+    Some(scratch.shell(&script).run())
 }
 
 /// A trace that is larger than a small disk.
-fn write_large(scratch: &Scratch) -> PathBuf {
+pub(crate) fn write_large(scratch: &Scratch) -> PathBuf {
     let data: Vec<u8> = noise(1).take(3 << 20).collect();
     let made = Made::v4(vec![Ev::new(What::Read, 0, data)]);
     scratch.write("large.pb", &made.encode(Form::Binary).bytes)
@@ -120,7 +124,7 @@ fn an_unwritable_folder_is_told() {
         .run();
     rights(0o755);
     if can {
-        eprintln!("NOT TESTED: rights of a folder do not bind root");
+        not_tested("rights of a folder do not bind root; see faults::rights_that_lack_are_told");
         return;
     }
     outcome.exits(1).says([
@@ -131,11 +135,12 @@ fn an_unwritable_folder_is_told() {
     assert_eq!(found, [("out.pcap".into(), b"kept".to_vec())]);
 }
 
-/// The temporary files in the scratch directory.
-fn temporaries(scratch: &Scratch) -> Vec<String> {
-    let names = files(scratch.dir()).into_keys();
-    names
-        .map(|name| name.to_str().expect("UTF-8").to_owned())
+/// The temporary files in a folder. It is only listed: who reads a FIFO in it waits.
+pub(crate) fn temporaries(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    entries
+        .map(|entry| entry.expect("an entry").file_name())
+        .map(|name| name.into_string().expect("UTF-8"))
         .filter(|name| name.starts_with(".capture2pcap-") && name.ends_with(".tmp"))
         .collect()
 }
@@ -149,12 +154,12 @@ fn a_killed_conversion_leaves_the_old_capture() {
     let stdin = running.stdin.as_mut().expect("a pipe");
     let half = &encoded.bytes[..encoded.events[5].1];
     stdin.write_all(half).expect("half a trace");
-    wait_until("a temporary file", || temporaries(&scratch).len() == 1);
+    wait_until("a temporary file", || temporaries(scratch.dir()).len() == 1);
     running.signal(SIGKILL);
     let outcome = running.finish();
     assert_eq!(outcome.status.code(), None, "{}", outcome.explain());
     assert_eq!(fs::read(&old).expect("out.pcap"), b"kept");
-    let left = temporaries(&scratch);
+    let left = temporaries(scratch.dir());
     assert_eq!(left.len(), 1, "{left:?}");
     assert_left_over(&scratch, &[&left[0], "out.pcap"]);
     // The next one is not in its way.
@@ -403,7 +408,9 @@ fn a_signal_ends_a_stream_with_a_whole_capture() {
         input
             .write_all(&encoded.bytes[..half])
             .expect("half a trace");
-        wait_until("a temporary file", || !temporaries(&scratch).is_empty());
+        wait_until("a temporary file", || {
+            !temporaries(scratch.dir()).is_empty()
+        });
         running.signal(signal);
         running.finish().exits(code);
         drop((stdin, input));

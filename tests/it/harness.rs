@@ -27,6 +27,14 @@ pub(crate) const SIGINT: u32 = 2;
 pub(crate) const SIGKILL: u32 = 9;
 pub(crate) const SIGTERM: u32 = 15;
 
+/// Says what cannot be tested here, where everybody sees it: what a test that passes prints in the usual
+/// way is kept back.
+pub(crate) fn not_tested(why: &str) {
+    let thread = thread::current();
+    let test = thread.name().unwrap_or_default();
+    let _ = writeln!(std::io::stderr(), "NOT TESTED: {test}: {why}");
+}
+
 /// A directory of one test's own, which stays where it is if the test fails.
 pub(crate) struct Scratch(TempDir);
 
@@ -103,7 +111,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    fn new(program: &str) -> Self {
+    pub(crate) fn new(program: &str) -> Self {
         let mut command = Command::new(program);
         // Neither the host's language nor its user's profile may decide a test.
         let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("home");
@@ -293,6 +301,15 @@ impl Running {
             .args(["-c", &format!("kill -{signal} {pid}")])
             .run()
             .exits(0);
+    }
+
+    /// The most memory that it has had so far, in bytes.
+    pub(crate) fn peak(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("a status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        kib.expect("a size").parse::<u64>().expect("a size") << 10
     }
 
     /// Closes its standard input and waits for its end.

@@ -5,9 +5,9 @@ use std::io::Write;
 
 use crate::bad::convert;
 use crate::conversation::{frames, lost};
-use crate::dissect::{FAULTS, faults};
 use crate::fixtures;
 use crate::harness::{Outcome, Scratch, each};
+use crate::judge::{FAULTS, faults};
 use crate::make::parts::{begin, connection, segment, socket};
 use crate::make::{Ev, Form, Made, What};
 use crate::pcap::Capture;

@@ -13,6 +13,9 @@ mod harness;
 /// The recordings under testdata/, and what is to be expected of each.
 mod fixtures;
 
+/// What makes tshark a judge.
+mod judge;
+
 /// Traces made by hand, in every encoding that Envoy ever wrote.
 mod make;
 
@@ -51,6 +54,12 @@ mod cut;
 /// What tshark, capinfos and tcpdump say to every capture.
 mod dissect;
 
+/// Traces that change while they are read.
+mod changing;
+
+/// What a system does to a process: full disks, readers that go away, rights that lack, large folders.
+mod faults;
+
 /// The safety of files: nothing half written, nothing lost, nothing shown to others.
 mod files;
 
@@ -59,6 +68,9 @@ mod fleet;
 
 /// What Envoy did not keep: counted, and given its place.
 mod losses;
+
+/// What a hostile trace, or a hostile name, could try; and docs/security.md, which tells what stops it.
+mod hostile;
 
 /// What a trace holds, as `--info` tells it.
 mod info;
@@ -72,6 +84,9 @@ mod pcapng;
 /// Many traces, one capture.
 mod merge;
 
+/// What holds for any list of events, and for every beginning of every recording.
+mod properties;
+
 /// The transcript in Envoy's documentation.
 mod seed;
 
@@ -80,6 +95,9 @@ mod failed;
 
 /// HTTP messages at their limits.
 mod http;
+
+/// Signals, in a batch and in a merge.
+mod signals;
 
 /// Standard input and standard output.
 mod stdio;

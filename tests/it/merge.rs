@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use crate::bad::{assert_left_over, made};
 use crate::batch::alone;
-use crate::dissect::{FAULTS, faults, http2_ports};
 use crate::fixtures;
 use crate::harness::{Outcome, Scratch, capinfos, tshark, tshark_run};
+use crate::judge::{FAULTS, faults, http2_ports};
 use crate::make::{Ev, Form, Made, START, What};
 use crate::pcap::{Capture, FIN, SYN};
 use crate::pdml::view;

@@ -3,14 +3,14 @@
 //! It reads what tshark prints, a field a line, and nothing else.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::path::Path;
 
-use crate::dissect::{FAULTS, critically, http2_ports};
 use crate::fixtures;
 use crate::harness::{Scratch, tshark};
+use crate::judge::{FAULTS, critically, http2_ports};
 use crate::pcap::Capture;
 use crate::tree::Message;
-use crate::wire::unhex;
 
 /// An exchange as tshark shows it.
 #[derive(Clone, Debug)]
@@ -61,6 +61,17 @@ struct Cursor {
     reassembled: bool,
 }
 
+/// Bytes from their hexadecimal digits, as tshark prints them.
+pub(crate) fn unhex(hex: &str) -> Vec<u8> {
+    let digit = |c: u8| char::from(c).to_digit(16).expect("a hexadecimal digit") as u8;
+    let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
+    assert!(rest.is_empty(), "an odd number of digits");
+    pairs
+        .iter()
+        .map(|&[high, low]| digit(high) << 4 | digit(low))
+        .collect()
+}
+
 /// Whether a field shows what [`FAULTS`] names.
 fn is_fault(name: &str, show: &str) -> bool {
     let named = FAULTS.split_whitespace().any(|word| word == name);
@@ -75,7 +86,11 @@ fn attribute<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 
 /// Reads a capture with HTTP/2 on each of `ports`.
 pub(crate) fn view(path: &Path, ports: impl IntoIterator<Item = u16>) -> View {
-    let mut args = critically(path, ports);
+    view_by(critically(path, ports))
+}
+
+/// Reads a capture by the arguments that name it.
+pub(crate) fn view_by(mut args: Vec<OsString>) -> View {
     args.extend(["-T".into(), "pdml".into()]);
     let mut view = View::default();
     let mut clients: HashMap<u64, (String, u16)> = HashMap::new();

@@ -6,9 +6,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::dissect::http2_ports;
 use crate::fixtures::http_traces;
 use crate::harness::{Outcome, Scratch, each};
+use crate::judge::http2_ports;
 use crate::pcap::{Capture, FIN, SYN};
 use crate::pdml::{View, view};
 use crate::tree::{Told, exchanges};

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::bad::convert;
-use crate::dissect::critically;
 use crate::harness::{Outcome, Scratch, tshark};
+use crate::judge::critically;
 use crate::make::parts::{begin, connection, segment, socket, udp_socket};
 use crate::make::{Ev, What, noise};
 

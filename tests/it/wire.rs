@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 
 use crate::fixtures::{self, Expect, Fixture};
 use crate::harness::{Scratch, each, http2_on, tshark};
+use crate::pdml::unhex;
 
 /// The ports of all listeners.
 const LISTENERS: std::ops::Range<u16> = 10000..10034;
@@ -149,16 +150,6 @@ fn endpoint(v4: &str, v6: &str, port: &str) -> Endpoint {
         .filter(|rest| rest.contains('.'))
         .unwrap_or(ip);
     (ip.to_owned(), port.parse().expect("a port"))
-}
-
-pub(crate) fn unhex(hex: &str) -> Vec<u8> {
-    let digit = |c: u8| char::from(c).to_digit(16).expect("a hexadecimal digit") as u8;
-    let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
-    assert!(rest.is_empty(), "an odd number of digits");
-    pairs
-        .iter()
-        .map(|&[high, low]| digit(high) << 4 | digit(low))
-        .collect()
 }
 
 /// The connections of wire.pcap.

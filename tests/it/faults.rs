@@ -1,0 +1,312 @@
+//! What a system does to a process: disks that are full, readers that go away, rights that lack,
+//! folders of any size and what lies in them.
+//!
+//! Invariant of all of it: a message where somebody can act, the exit status of the contract, and no
+//! file under a capture's name that is not whole. More of it in `files.rs`, `signals.rs`, `stdio.rs` and
+//! `batch.rs`.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use crate::bad::assert_left_over;
+use crate::batch::{alone, files, write_trace};
+use crate::files::{with_mounts, write_large};
+use crate::harness::{Outcome, Scratch, not_tested};
+use crate::make::{Ev, Form, Made, START, What};
+use crate::pcap::Capture;
+
+/// How many traces the large folder holds, where the environment says nothing. 100,000 take a minute or
+/// three, in a debug build on a slow disk.
+const FILES: i64 = 10_000;
+/// The variable of the environment that says it.
+const FILES_VARIABLE: &str = "CAPTURE2PCAP_TEST_FILES";
+
+/// A limit on the size of files works anywhere, and ends a process that does not expect it.
+#[test]
+fn a_limit_on_file_sizes_is_a_full_disk() {
+    for extension in ["pcap", "pcapng"] {
+        let scratch = Scratch::new();
+        write_large(&scratch);
+        write_trace(&scratch, "small.pb", 0);
+        let [one, all] = ["out", "all"].map(|name| format!("{name}.{extension}"));
+        scratch.write(&one, b"kept");
+        let script = format!(
+            "ulimit -f 1024
+            capture2pcap large.pb {one}; echo $?
+            capture2pcap -F {extension} large.pb small.pb folder/; echo $?
+            capture2pcap -m large.pb small.pb {all}; echo $?"
+        );
+        let outcome = scratch.shell(&script).run().exits(0);
+        let message = "cannot write: File too large";
+        let outcome = outcome.says([
+            format!("capture2pcap: {one}: {message}"),
+            format!("capture2pcap: folder/large.{extension}: {message}"),
+            format!("capture2pcap: {all}: {message}"),
+            "capture2pcap: 1 capture of 2 traces, ".to_owned(),
+        ]);
+        assert_eq!(outcome.stdout, b"1\n1\n1\n", "{}", outcome.explain());
+        assert_eq!(fs::read(scratch.path(&one)).expect("a capture"), b"kept");
+        assert_left_over(&scratch, &["folder", "large.pb", &one, "small.pb"]);
+        let found: Vec<_> = files(&scratch.path("folder")).into_keys().collect();
+        assert_eq!(found, [Path::new(&format!("small.{extension}"))]);
+    }
+}
+
+/// What is not a capture can fill a disk as well; and where messages cannot be written, the status tells.
+#[test]
+fn a_full_device_is_told_whatever_is_written() {
+    let scratch = Scratch::new();
+    write_trace(&scratch, "small.pb", 0);
+    scratch.write("none.pb", b"hello, world\n");
+    for how in [
+        "-F pcapng small.pb -",
+        "-m small.pb -",
+        "--info small.pb",
+        "--info --json small.pb",
+        "--generate man",
+        "--generate bash",
+    ] {
+        let script = format!("exec capture2pcap {how} > /dev/full");
+        let message = "capture2pcap: standard output: cannot write: No space left on device";
+        scratch.shell(&script).run().exits(1).says([message]);
+    }
+    for (how, code) in [("small.pb", 0), ("none.pb", 1), ("none.pb small.pb", 1)] {
+        let script = format!("exec capture2pcap -v {how} out/ 2> /dev/full");
+        scratch.shell(&script).run().exits(code);
+    }
+    assert!(scratch.path("out/small.pcap").exists());
+}
+
+/// The end of a pcapng is written last, and its interfaces before the packets.
+#[test]
+fn a_full_disk_leaves_no_part_of_a_pcapng() {
+    let scratch = Scratch::new();
+    write_large(&scratch);
+    let script = "
+        mkdir full
+        mount -t tmpfs -o size=1m none full
+        code=0; capture2pcap large.pb full/out.pcapng || code=$?
+        ls -A full; echo $code";
+    let Some(outcome) = with_mounts(&scratch, script) else {
+        return;
+    };
+    let message = "capture2pcap: full/out.pcapng: cannot write: No space left on device";
+    let outcome = outcome.exits(0).says([message]);
+    assert_eq!(outcome.stdout, b"1\n", "{}", outcome.explain());
+}
+
+/// Before the first byte, in the middle, and just before the end.
+#[test]
+fn a_reader_may_go_away_at_any_time() {
+    let scratch = Scratch::new();
+    write_large(&scratch);
+    write_trace(&scratch, "small.pb", 0);
+    scratch.shell("mkfifo gone").run().exits(0);
+    // The reader has gone for sure, for it was waited for.
+    let gone = "true < gone & exec 3> gone; wait $!";
+    for how in [
+        "large.pb -",
+        "-F pcapng large.pb -",
+        "-m large.pb small.pb -",
+        "--strict small.pb -",
+        "--info small.pb",
+        "--info --json small.pb",
+        "--generate man",
+        "--generate zsh",
+        "--help",
+    ] {
+        let script = format!("{gone}; exec capture2pcap {how} >&3");
+        scratch.shell(&script).run().exits(0).says_nothing();
+    }
+    // Nor does it matter to the work that nobody reads of it.
+    let script = format!("{gone}; exec capture2pcap -v small.pb large.pb out/ 2>&3");
+    scratch.shell(&script).run().exits(0);
+    assert!(
+        fs::read(scratch.path("out/small.pcap")).ok() == Some(alone(&scratch.path("small.pb")))
+    );
+
+    let whole = fs::read(scratch.path("out/large.pcap")).expect("a capture");
+    for length in [1, 1 << 20, whole.len() - 1] {
+        let script = format!(
+            "{{ capture2pcap large.pb -; echo $? >&2; }} | head -c {length} > head; cat head"
+        );
+        let outcome = scratch.shell(&script).run().exits(0);
+        assert_eq!(outcome.stderr, "0\n", "{length}");
+        assert!(outcome.stdout == whole[..length], "{length}: other bytes");
+    }
+}
+
+/// Runs a script as somebody whom rights bind.
+fn bound(scratch: &Scratch, script: &str) -> Option<Outcome> {
+    // Root who gives up what lets him pass over rights is bound as an owner is.
+    let capabilities = "-dac_override,-dac_read_search";
+    let setpriv = format!("setpriv --bounding-set={capabilities} --inh-caps={capabilities} ");
+    let probe = scratch.write("probe", b"");
+    fs::set_permissions(probe, Permissions::from_mode(0o000)).expect("rights");
+    let ways = [String::new(), setpriv];
+    let way = ways.iter().find(|way| {
+        let probe = format!("{way}sh -c 'cat probe' 2> /dev/null && exit 1; {way}true");
+        scratch.shell(&probe).run().status.success()
+    });
+    fs::remove_file(scratch.path("probe")).expect("a probe");
+    let Some(way) = way else {
+        not_tested("rights do not bind root, and setpriv cannot change that here");
+        return None;
+    };
+    Some(scratch.shell(&format!("exec {way}sh -c '{script}'")).run())
+}
+
+#[test]
+fn rights_that_lack_are_told() {
+    let scratch = Scratch::new();
+    for (number, name) in (0..).zip(["in/good.pb", "in/secret.pb", "in/closed/lost.pb"]) {
+        write_trace(&scratch, name, number);
+    }
+    scratch.write("list", b"in/good.pb\n");
+    fs::create_dir(scratch.path("shut")).expect("a folder");
+    scratch.write("shut/out.pcap", b"kept");
+    scratch.shell("mkfifo fifo").run().exits(0);
+    let rights = |modes: &[(&str, u32)]| {
+        for (name, mode) in modes {
+            let set = fs::set_permissions(scratch.path(name), Permissions::from_mode(*mode));
+            set.unwrap_or_else(|e| panic!("{name}: {e}"));
+        }
+    };
+    rights(&[
+        ("in/secret.pb", 0),
+        ("in/closed", 0),
+        ("list", 0),
+        ("fifo", 0),
+        ("shut", 0o555),
+    ]);
+    let script = "
+        capture2pcap in/secret.pb secret.pcap; echo $?
+        capture2pcap in out; echo $?
+        capture2pcap -m in all.pcap; echo $?
+        capture2pcap --info --json in > info; echo $?
+        capture2pcap --files-from list listed/; echo $?
+        capture2pcap in/good.pb fifo; echo $?
+        capture2pcap in/good.pb shut/out.pcap; echo $?
+        capture2pcap in/good.pb shut/new/; echo $?
+        capture2pcap in/good.pb in/closed/out.pcap; echo $?";
+    let outcome = bound(&scratch, script);
+    rights(&[("in/closed", 0o755), ("shut", 0o755)]);
+    let Some(outcome) = outcome else { return };
+    let told = [
+        "in/secret.pb: cannot open",
+        "in/closed: cannot read",
+        "list: cannot read",
+        "fifo: cannot write",
+        "shut/out.pcap: cannot write",
+        "shut/new: cannot make the folder",
+        "in/closed/out.pcap: cannot write",
+    ];
+    // Whether with a capital is the library's matter.
+    for told in told {
+        let line = format!("capture2pcap: {told}: ");
+        let why = outcome
+            .stderr
+            .lines()
+            .find_map(|said| said.strip_prefix(&line));
+        assert!(
+            why.is_some_and(|why| why.eq_ignore_ascii_case("permission denied")),
+            "{told}{}",
+            outcome.explain()
+        );
+    }
+    // The folder that was not searched is a failure, and none of the traces that were found.
+    let counts = " of 2 traces, 1 connection, 2 events (19 bytes read, 27 written), 0 warnings, \
+        0 damaged traces, 2 failures, ";
+    assert_eq!(
+        outcome
+            .stderr
+            .matches(&format!("1 capture{counts}"))
+            .count(),
+        2
+    );
+    let outcome = outcome.exits(0);
+    assert_eq!(outcome.stdout, b"1\n".repeat(9), "{}", outcome.explain());
+    let expected = ["all.pcap", "fifo", "in", "info", "list", "out", "shut"];
+    assert_left_over(&scratch, &expected);
+    assert_eq!(
+        fs::read(scratch.path("shut/out.pcap")).expect("a capture"),
+        b"kept"
+    );
+    let found: Vec<_> = files(&scratch.path("out")).into_keys().collect();
+    assert_eq!(found, [Path::new("good.pcap")]);
+    assert_eq!(Capture::read(&scratch.path("all.pcap")).streams().len(), 2);
+    let info = fs::read_to_string(scratch.path("info")).expect("info");
+    assert_eq!(info.lines().count(), 1, "{info}");
+}
+
+/// With few open files, and whatever the order in which the system lists them.
+#[test]
+fn a_folder_may_hold_very_many_traces() {
+    let count = std::env::var(FILES_VARIABLE).map_or(FILES, |n| n.parse().expect("a number"));
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.path("in")).expect("a folder");
+    for i in 0..count {
+        let mut event = Ev::new(What::Read, 0, "GET / HTTP/1.1\r\n\r\n");
+        event.time.0 = START + i;
+        let bytes = Made::v4(vec![event]).encode(Form::Binary).bytes;
+        scratch.write(&format!("in/path_{i}.pb"), &bytes);
+    }
+    let counts = format!("of {count} traces, {count} connections, {count} events ");
+    let limited = |how: &str| {
+        let script = format!("ulimit -n 64; exec capture2pcap {how}");
+        scratch.shell(&script).run().exits(0)
+    };
+    limited("in out").says([format!("capture2pcap: {count} captures {counts}")]);
+    let made = fs::read_dir(scratch.path("out")).expect("a folder").count();
+    assert_eq!(made as i64, count);
+    limited("-m in all.pcap").says([format!("capture2pcap: 1 capture {counts}")]);
+    let outcome = limited("--info --json in").says_nothing();
+    let lines = outcome.stdout.iter().filter(|&&byte| byte == b'\n').count();
+    assert_eq!(lines as i64, count);
+}
+
+/// In a folder they are passed over (see `batch.rs`); by their names they are read, and end.
+#[test]
+fn loops_fifos_and_devices_keep_nobody_waiting() {
+    let scratch = Scratch::new();
+    write_trace(&scratch, "in/path_0.pb", 0);
+    let link = |to: &str, name: &str| symlink(to, scratch.path(name)).expect("a link");
+    link("..", "in/up");
+    link("self", "self");
+    link("two", "one");
+    link("one", "two");
+    link("in/up/in/up/in", "deep");
+    link("/dev/zero", "in/zero.pb");
+    scratch.shell("mkfifo in/x.json fifo.pb").run().exits(0);
+    let outcome = scratch
+        .capture2pcap()
+        .args(["--info", "--json", "in", "deep"])
+        .run();
+    let outcome = outcome.exits(0).says_nothing();
+    let lines = outcome.stdout.iter().filter(|&&byte| byte == b'\n').count();
+    assert_eq!(lines, 2, "{}", outcome.explain());
+
+    let run = scratch.capture2pcap().args(["self", "one", "deep", "out"]);
+    let why = "cannot open: Too many levels of symbolic links";
+    let outcome = run.run().exits(1);
+    outcome.says(["self", "one"].map(|name| format!("capture2pcap: {name}: {why}")));
+    let found: Vec<_> = files(&scratch.path("out")).into_keys().collect();
+    assert_eq!(found, [Path::new("path_0.pcap")]);
+
+    let inputs = ["/dev/null", "/dev/zero", "in/path_0.pb"];
+    let run = scratch.capture2pcap().args(inputs).arg("devices");
+    run.run().exits(1).says([
+        "capture2pcap: /dev/null: the input is empty",
+        "capture2pcap: /dev/zero: not recognised at offset 0",
+    ]);
+    let found: Vec<_> = files(&scratch.path("devices")).into_keys().collect();
+    assert_eq!(found, ["null.pcap", "path_0.pcap"].map(Path::new));
+    // A merge reads each trace twice, and asks before it opens one.
+    let run = scratch.capture2pcap();
+    let run = run.args(["-m", "fifo.pb", "/dev/zero", "in/path_0.pb", "all.pcap"]);
+    let why = "cannot open: it is no regular file, and a merge reads each trace twice";
+    let outcome = run.run().exits(1);
+    outcome.says(["fifo.pb", "/dev/zero"].map(|name| format!("capture2pcap: {name}: {why}")));
+    assert_eq!(Capture::read(&scratch.path("all.pcap")).streams().len(), 2);
+}

@@ -1,0 +1,315 @@
+//! What a hostile trace, or a hostile name, could try: to make a terminal obey, to take memory, to write
+//! where it should not. docs/security.md lists it, and this file holds the list against the tests.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::Write;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use crate::bad::{assert_left_over, made};
+use crate::batch::write_trace;
+use crate::harness::{Scratch, tshark};
+use crate::make::parts::{
+    Half, Piece, begin, connection, exchange, header, internal, piece, pipe, request, segment,
+    socket,
+};
+use crate::make::{Ev, Form, What, field, number};
+
+/// What a terminal would obey, or a reader would not see: colours, a title, new lines, writing from right
+/// to left, and bytes that are no UTF-8.
+const ODD: [&[u8]; 10] = [
+    b"\x1b[35mcolour",
+    b"\x1b]0;title\x07",
+    b"new\nline",
+    b"over\rwritten",
+    b"deleted\x08\x7f",
+    b"\xff\xfe\x9b35m",
+    "\u{9b}35mC1".as_bytes(),
+    "\u{202e}bp.txet\u{202c}".as_bytes(),
+    "\u{2066}isolated\u{2069}\u{2028}line".as_bytes(),
+    "in\u{200b}visible\u{feff}\u{e0041}".as_bytes(),
+];
+
+/// Fails if a terminal would obey anything in it but new lines and our own colours.
+#[track_caller]
+fn assert_plain(place: &str, output: &[u8]) {
+    let mut text = String::from_utf8(output.to_vec()).unwrap_or_else(|e| panic!("{place}: {e}"));
+    for own in ["0", "1", "2", "4", "31", "32", "33"] {
+        text = text.replace(&format!("\x1b[{own}m"), "");
+    }
+    for line in text.lines() {
+        let odd = line.chars().find(|&c| {
+            c.is_control()
+                || "\u{ad}\u{61c}\u{200b}\u{200e}\u{200f}\u{2028}\u{2029}\u{feff}".contains(c)
+                || ('\u{202a}'..='\u{202e}').contains(&c)
+                || ('\u{2060}'..='\u{206f}').contains(&c)
+                || ('\u{e0000}'..='\u{e007f}').contains(&c)
+        });
+        assert_eq!(odd, None, "{place}: {line:?}");
+        assert!(
+            !line.starts_with("line"),
+            "{place}: a name went on in a new line"
+        );
+    }
+}
+
+/// Runs the program as on a terminal with colours, and fails if it prints what a terminal would obey.
+#[track_caller]
+fn run_plain(scratch: &Scratch, code: i32, args: &[OsString]) {
+    let run = scratch.capture2pcap().env("CLICOLOR_FORCE", "1");
+    let outcome = run.args(args).run().exits(code);
+    let place = format!("{args:?}");
+    assert_plain(&place, outcome.stderr.as_bytes());
+    assert_plain(&place, &outcome.stdout);
+    assert!(
+        outcome.stderr.len() + outcome.stdout.len() > 0,
+        "{place} says nothing"
+    );
+}
+
+#[test]
+fn names_are_shown_and_not_obeyed() {
+    let scratch = Scratch::new();
+    let name = |odd: &[u8], end: &str| OsString::from_vec([odd, end.as_bytes()].concat());
+    let bytes = made().encode(Form::Streamed);
+    let args = |args: &[&OsStr]| args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
+    let arg = OsStr::new;
+    for odd in ODD {
+        let [good, cut, none] = ["good.pb", "cut.pb", "none.pb"].map(|end| name(odd, end));
+        write_trace(&scratch, Path::new("in").join(&good), 0);
+        let write = |name: &OsStr, bytes: &[u8]| {
+            fs::write(scratch.path("in").join(name), bytes).expect("a trace");
+        };
+        write(&cut, &bytes.bytes[..bytes.events[3].1 - 3]);
+        write(&none, b"no trace\n");
+        let [good, cut, none] = [good, cut, none].map(|name| PathBuf::from("in").join(name));
+        let (missing, out) = (name(odd, "missing.pb"), name(odd, ".pcap"));
+        let [list, option] =
+            [&b"--files-from="[..], b"--"].map(|option| OsString::from_vec([option, odd].concat()));
+        run_plain(&scratch, 0, &args(&[arg("-v"), good.as_ref(), &out]));
+        run_plain(&scratch, 1, &args(&[cut.as_ref(), &out]));
+        run_plain(&scratch, 1, &args(&[none.as_ref(), &out]));
+        run_plain(&scratch, 1, &args(&[&missing, &out]));
+        run_plain(
+            &scratch,
+            1,
+            &args(&[good.as_ref(), &name(odd, "/no/folder")]),
+        );
+        run_plain(&scratch, 2, &args(&[good.as_ref(), cut.as_ref(), &out]));
+        run_plain(&scratch, 1, &args(&[&list, arg("out/")]));
+        run_plain(&scratch, 2, &args(&[&option, good.as_ref(), &out]));
+        run_plain(
+            &scratch,
+            1,
+            &args(&[arg("--info"), good.as_ref(), cut.as_ref(), none.as_ref()]),
+        );
+        let json = [arg("--info"), arg("--json"), good.as_ref(), cut.as_ref()];
+        run_plain(&scratch, 1, &args(&json));
+    }
+    run_plain(&scratch, 1, &args(&[arg("-v"), arg("in"), arg("out/")]));
+    run_plain(
+        &scratch,
+        1,
+        &args(&[arg("-v"), arg("-m"), arg("in"), arg("all.pcap")]),
+    );
+}
+
+/// Nor does a trace decide what becomes of files: its addresses are words.
+#[test]
+fn what_a_trace_holds_is_shown_and_not_obeyed() {
+    let scratch = Scratch::new();
+    let run = |name: &str, trace: &[u8], code| {
+        scratch.write(name, trace);
+        let word = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        run_plain(&scratch, code, &word(&["-v", name, "out.pcap"]));
+        run_plain(&scratch, code, &word(&["--info", name]));
+        run_plain(&scratch, code, &word(&["--info", "--json", name]));
+    };
+    let event = Ev::new(What::Read, 0, "\x1b[35mGET\n").message();
+    for odd in ODD {
+        let odd = String::from_utf8_lossy(odd);
+        let path = format!("../../{odd}");
+        for local in [pipe(&path), internal(&odd, &odd), socket(&odd, 80)] {
+            let connection = connection(Some(&local), Some(&pipe(&path)));
+            run(
+                "tap.pb",
+                &[begin(7, &connection), segment(7, &event)].concat(),
+                0,
+            );
+        }
+        let headers = ["x", ":path"].map(|name| header(name, &odd)).to_vec();
+        run("tap.pb", &piece(7, &Piece::RequestHeaders(headers)), 0);
+        // An error message in a trace's place is told, if it is one.
+        run("tap.pb", format!("{odd} is no trace\n").as_bytes(), 1);
+        run("tap.pb", format!("{odd}: 1\n").as_bytes(), 1);
+        run("tap.json", format!("{{\"{odd}\": 1}}").as_bytes(), 1);
+    }
+    assert_left_over(&scratch, &["out.pcap", "tap.json", "tap.pb"]);
+}
+
+/// The most memory that converting a trace takes, in MiB, but for what is left of it in a pipe.
+fn peak(trace: &[u8]) -> u64 {
+    let scratch = Scratch::new();
+    let mut running = scratch.capture2pcap().args(["-", "out.pcap"]).start();
+    let mut stdin = running.stdin.take().expect("a pipe");
+    stdin.write_all(trace).expect("a trace");
+    let peak = running.peak();
+    drop(stdin);
+    running.finish().exits(0);
+    peak >> 20
+}
+
+/// More than are kept of buffered traces (MAX_RESUMABLE), each with a connection of its own.
+#[test]
+fn connections_that_nobody_ends_are_not_kept() {
+    let local = socket("10.0.0.1", 10000);
+    let event = Ev::new(What::Read, 0, "GET / HTTP/1.1\r\n\r\n").message();
+    let message = |i: u64| {
+        let remote = socket(&format!("10.1.{}.{}", i >> 8 & 255, i & 255), 1 + (i >> 16));
+        let connection = field(2, &connection(Some(&local), Some(&remote)));
+        field(
+            3,
+            &[number(1, i + 1), connection, field(3, &event)].concat(),
+        )
+    };
+    let trace: Vec<u8> = (0..60_000).flat_map(message).collect();
+    let peak = peak(&trace);
+    assert!(peak < 48, "{peak} MiB");
+}
+
+/// More than are kept open of streamed exchanges (MAX_STREAMED).
+#[test]
+fn exchanges_that_nobody_ends_are_not_kept() {
+    let message = |i: u64| piece(i + 1, &Piece::RequestHeaders(request("GET", &[])));
+    let trace: Vec<u8> = (0..60_000).flat_map(message).collect();
+    let peak = peak(&trace);
+    assert!(peak < 96, "{peak} MiB");
+}
+
+/// Two gigabytes are claimed (MAX_MESSAGE), and a few bytes are there.
+#[test]
+fn a_length_that_is_claimed_takes_no_memory() {
+    let claim = |tag: u8, length: u8| [tag, length, 0xff, 0xff, 0xff, 0x07];
+    let event = [claim(0x1a, 0xff), claim(0x1a, 0xf0), claim(0x12, 0xe0)].concat();
+    let text = b"socket_buffered_trace { trace_id: 7 connection {".to_vec();
+    for trace in [[event, vec![b'a'; 1000]].concat(), text] {
+        let scratch = Scratch::new();
+        let mut running = scratch.capture2pcap().args(["-", "out.pcap"]).start();
+        let mut stdin = running.stdin.take().expect("a pipe");
+        stdin.write_all(&trace).expect("a trace");
+        drop(stdin);
+        let script = "ulimit -v 1000000; exec capture2pcap trace out.pcap";
+        scratch.write("trace", &trace);
+        running.finish().exits(1).says([" offset "]);
+        scratch.shell(script).run().exits(1).says([" offset "]);
+    }
+}
+
+/// A comment is cut where readers would refuse it (MAX_TEXT).
+#[test]
+fn a_long_text_fits_its_option() {
+    let path = "/".repeat(100_000);
+    let ask = Half {
+        headers: vec![header(":method", "GET"), header(":path", &path)],
+        ..Half::default()
+    };
+    let local = pipe(&path);
+    let connection = connection(Some(&local), Some(&local));
+    let scratch = Scratch::new();
+    let trace = exchange(Some(&ask), None, Some(&connection));
+    let (outcome, _) = convert_to(&scratch, &trace, "out.pcapng");
+    outcome.exits(0);
+    let out = scratch.path("out.pcapng");
+    let args = ["-T", "fields", "-e", "frame.comment", "-r"].map(OsStr::new);
+    let shown = tshark(args.into_iter().chain([out.as_os_str()]));
+    let longest = shown
+        .split([',', '\n'])
+        .map(|comment| comment.chars().count());
+    assert_eq!(longest.max(), Some(16_384 + 1));
+}
+
+fn convert_to(scratch: &Scratch, trace: &[u8], output: &str) -> (crate::harness::Outcome, PathBuf) {
+    let input = scratch.write("trace", trace);
+    let run = scratch.capture2pcap().arg(&input).arg(output);
+    (run.run(), scratch.path(output))
+}
+
+/// A merge reads on to the first event with a time, and must not begin its search anew with each: the
+/// square of this number would take minutes.
+#[test]
+fn connections_without_events_take_no_square_of_their_number() {
+    let (local, remote) = (socket("10.0.0.1", 10000), socket("10.0.0.2", 50000));
+    let connection = connection(Some(&local), Some(&remote));
+    let mut trace: Vec<u8> = (1..=150_000).flat_map(|i| begin(i, &connection)).collect();
+    trace.extend(segment(1, &Ev::new(What::Read, 0, "x").message()));
+    let scratch = Scratch::new();
+    scratch.write("trace.pb", &trace);
+    let run = scratch.capture2pcap().args(["-m", "trace.pb", "all.pcap"]);
+    run.run().exits(0);
+}
+
+/// All source files below a folder.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut sources = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources.extend(self::sources(&path));
+        } else if path.extension() == Some(OsStr::new("rs")) {
+            sources.push(path);
+        }
+    }
+    sources
+}
+
+/// Every test and every constant that docs/security.md names is there, and each line of its table has one.
+#[test]
+fn the_threat_model_names_what_there_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let document = fs::read_to_string(root.join("docs/security.md")).expect("docs/security.md");
+    let files: Vec<_> = ["src", "tests/it"]
+        .iter()
+        .flat_map(|folder| sources(&root.join(folder)))
+        .map(|path| (path.clone(), fs::read_to_string(&path).expect("a source")))
+        .collect();
+    // A test is `module::name`, its module a file.
+    let is_test = |words: &str| {
+        let (module, name) = words.split_once("::")?;
+        let file = format!("{module}.rs");
+        let name = format!("fn {name}()");
+        Some(files.iter().any(|(path, text)| {
+            let before = text.find(&name).map(|at| &text[..at]);
+            // Between the attribute and the name there is nothing but another attribute.
+            let attribute = before.and_then(|before| before.rsplit_once("#[test]"));
+            path.ends_with(&file) && attribute.is_some_and(|(_, between)| !between.contains('{'))
+        }))
+    };
+    let is_constant = |word: &str| {
+        let declared = format!("const {word}: ");
+        files.iter().any(|(_, text)| text.contains(&declared))
+    };
+    let code = |line: &str| {
+        let words = line.split('`').skip(1).step_by(2);
+        words.map(str::to_owned).collect::<Vec<_>>()
+    };
+    for word in document.lines().flat_map(code) {
+        if let Some(found) = is_test(&word) {
+            assert!(found, "docs/security.md: there is no test {word}");
+        } else if word.len() > 3 && word.bytes().all(|c| c.is_ascii_uppercase() || c == b'_') {
+            assert!(is_constant(&word), "docs/security.md: there is no {word}");
+        }
+    }
+    let rows: Vec<_> = document
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .collect();
+    assert!(rows.len() > 10, "a table");
+    for row in &rows[1..] {
+        let tests = row.rsplit('|').nth(1).unwrap_or_default();
+        assert!(
+            code(tests).iter().any(|word| is_test(word) == Some(true)),
+            "docs/security.md: no test: {row}"
+        );
+    }
+}

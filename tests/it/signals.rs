@@ -1,0 +1,174 @@
+//! Signals: what is converted stays, whole, and what is left behind is known.
+//!
+//! SIGINT and SIGTERM end the work with whole captures and without temporary files; SIGKILL leaves one,
+//! and nothing under a capture's name that is not whole. Single conversions are in `files.rs`.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+
+use crate::bad::{assert_left_over, made};
+use crate::batch::{alone, files, write_trace};
+use crate::files::temporaries;
+use crate::harness::{Running, SIGINT, SIGKILL, SIGTERM, Scratch, wait_until};
+use crate::make::{Ev, Form, Made, What};
+use crate::pcap::Capture;
+use crate::stdio::PATIENCE;
+
+/// Starts a batch over a folder of 30 traces and a FIFO that never ends, and waits until it hangs there.
+fn hanging(scratch: &Scratch) -> (Running, fs::File) {
+    for number in 0..30 {
+        write_trace(scratch, format!("in/path_{number}.pb"), number);
+    }
+    scratch.shell("mkfifo slow.pb").run().exits(0);
+    // One thread comes to the FIFO last, for it has no size.
+    let run = scratch.interruptible();
+    let running = run.args(["-j1", "in", "slow.pb", "out"]).start();
+    let mut slow = OpenOptions::new();
+    let mut slow = slow.write(true).open(scratch.path("slow.pb")).expect("it");
+    let encoded = made().encode(Form::Streamed);
+    slow.write_all(&encoded.bytes[..encoded.events[4].1])
+        .expect("half a trace");
+    let out = scratch.path("out");
+    let count = || fs::read_dir(&out).map_or(0, Iterator::count);
+    wait_until("the last capture", || {
+        count() == 31 && temporaries(&out).len() == 1
+    });
+    (running, slow)
+}
+
+/// Fails unless the 30 captures are whole and nothing else has a capture's name; gives what else there is.
+#[track_caller]
+fn assert_whole(scratch: &Scratch) -> Vec<String> {
+    let mut others = Vec::new();
+    let mut whole = 0;
+    for (name, bytes) in files(&scratch.path("out")) {
+        let trace = scratch.path("in").join(&name).with_extension("pb");
+        if trace.exists() {
+            assert!(bytes == alone(&trace), "{}", name.display());
+            whole += 1;
+        } else {
+            others.push(name.display().to_string());
+        }
+    }
+    assert_eq!(whole, 30);
+    others
+}
+
+/// What is left of it is a temporary file, whose name no later run minds.
+#[test]
+fn a_killed_batch_leaves_whole_captures() {
+    let scratch = Scratch::new();
+    let (running, slow) = hanging(&scratch);
+    running.signal(SIGKILL);
+    let outcome = running.finish();
+    assert_eq!(outcome.status.code(), None, "{}", outcome.explain());
+    drop(slow);
+    let left = assert_whole(&scratch);
+    assert!(
+        matches!(&left[..], [name] if name.starts_with(".capture2pcap-") && name.ends_with(".tmp")),
+        "{left:?}"
+    );
+    let run = scratch.capture2pcap().args(["in", "out"]);
+    run.run().exits(0);
+    assert_eq!(assert_whole(&scratch), left);
+}
+
+#[test]
+fn a_signal_ends_a_batch_without_temporary_files() {
+    for (signal, code) in [(SIGINT, 130), (SIGTERM, 143)] {
+        let scratch = Scratch::new();
+        let (running, slow) = hanging(&scratch);
+        running.signal(signal);
+        running.finish().exits(code);
+        drop(slow);
+        // What came before the signal, whole.
+        assert_eq!(assert_whole(&scratch), ["slow.pcap"]);
+        let capture = Capture::read(&scratch.path("out/slow.pcap"));
+        assert!(capture.records.len() <= 5);
+    }
+}
+
+/// Traces whose merge takes a while.
+fn write_many_events(scratch: &Scratch) {
+    let events = (0..4000).map(|i| Ev::new(What::Read, i, [b'a'; 1000]));
+    let bytes = Made::v4(events.collect()).encode(Form::Streamed).bytes;
+    for number in 0..8 {
+        scratch.write(&format!("{number}.pb"), &bytes);
+    }
+}
+
+#[test]
+fn a_signal_ends_a_merge_with_a_whole_capture() {
+    let merge = [
+        "-m", "0.pb", "1.pb", "2.pb", "3.pb", "4.pb", "5.pb", "6.pb", "7.pb",
+    ];
+    let scratch = Scratch::new();
+    write_many_events(&scratch);
+    for (signal, code) in [(SIGINT, 130), (SIGTERM, 143)] {
+        // Nobody reads on, so the merge waits in the middle of its work until the signal has come.
+        let mut running = scratch.interruptible().args(merge).arg("-").start();
+        let stdout = running.stdout.as_mut().expect("a pipe");
+        let mut bytes = stdout.read(24, PATIENCE).unwrap_or_else(|e| panic!("{e}"));
+        running.signal(signal);
+        let outcome = running.finish().exits(code);
+        bytes.extend(&outcome.stdout);
+        let capture = Capture::parse(&bytes).unwrap_or_else(|e| panic!("{e}"));
+        let packets = capture.records.len();
+        assert!((1..8 * 4000).contains(&packets), "{packets} packets");
+
+        // Into a file: how far it comes is the system's matter.
+        for old in [false, true] {
+            let scratch = Scratch::new();
+            write_many_events(&scratch);
+            if old {
+                scratch.write("all.pcap", b"kept");
+            }
+            let running = scratch.interruptible().args(merge).arg("all.pcap").start();
+            wait_until("a temporary file", || {
+                !temporaries(scratch.dir()).is_empty() || scratch.path("all.pcap").exists() && !old
+            });
+            running.signal(signal);
+            running.finish().exits_one_of(&[code, 0]);
+            assert_eq!(temporaries(scratch.dir()), [""; 0]);
+            Capture::read(&scratch.path("all.pcap"));
+        }
+    }
+}
+
+#[test]
+fn a_killed_merge_leaves_the_old_capture_or_a_whole_one() {
+    let scratch = Scratch::new();
+    write_many_events(&scratch);
+    scratch.write("all.pcap", b"kept");
+    let run = scratch.capture2pcap();
+    let running = run
+        .args(["-m", "0.pb", "1.pb", "2.pb", "3.pb", "all.pcap"])
+        .start();
+    wait_until("a temporary file", || {
+        !temporaries(scratch.dir()).is_empty()
+    });
+    running.signal(SIGKILL);
+    running.finish();
+    if temporaries(scratch.dir()).is_empty() {
+        Capture::read(&scratch.path("all.pcap"));
+    } else {
+        assert_eq!(fs::read(scratch.path("all.pcap")).expect("it"), b"kept");
+    }
+}
+
+/// Opening a FIFO waits for its writer, and a signal has to end that as well.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_signal_ends_the_wait_for_a_writer() {
+    for (signal, code) in [(SIGINT, 130), (SIGTERM, 143)] {
+        let scratch = Scratch::new();
+        write_trace(&scratch, "a.pb", 0);
+        scratch.shell("mkfifo fifo.pb").run().exits(0);
+        for arguments in [&["fifo.pb", "out.pcap"][..], &["--info", "fifo.pb"]] {
+            let running = scratch.interruptible().args(arguments).start();
+            running.signal(signal);
+            running.finish().exits(code);
+            assert_left_over(&scratch, &["a.pb", "fifo.pb"]);
+        }
+    }
+}
