@@ -1,0 +1,317 @@
+#!/usr/bin/env bash
+#
+# Compares capture2pcap with cp, tcpdump and editcap, and measures what else can be measured of it.
+#
+#     benches/compare.sh [ROUNDS] [PART...]       7 rounds and all parts, unless told otherwise
+#
+# Parts:
+#
+#     buffered-16K …  a trace and the size of its events: any of the kinds and sizes of make_trace.py, here
+#                     buffered-16K buffered-64K buffered-100 json-16K json-100 text-16K text-100
+#     many            3,000 traces of mixed sizes with one thread and with JOBS; 20,000 tiny ones against cp -r
+#     merge           the same 3,000 traces into one capture, against converting each
+#     live            how long after its event a packet comes out of a pipe
+#     instructions    instructions an event
+#     allocations     allocations of a short and of a longer trace
+#     memory          peak memory with traces of BIG_SIZE; runs by itself only where BIG=1, as it needs disk
+#
+# In each round all commands have their turn, another one first, each writes to a file that was not there before, and what they
+# take is compared within the round: a ratio is the median of the rounds' ratios, a time the median of the
+# times. A round that nobody counts goes before, and shows the peak memory. Traces are in the page cache.
+#
+# Environment:
+#
+#     CAPTURE2PCAP    the program [built from this checkout]
+#     SIZE            of a trace [256M], and of the 3,000 together
+#     BIG, BIG_SIZE   whether to measure memory, with traces of that size [4G]
+#     JOBS            threads for many traces [2]
+#     DIR             where a temporary folder for the files goes [the current one]; it needs room for four
+#                     times SIZE, for memory twice BIG_SIZE
+#
+# Needs Linux, bash 5, python3 3.9, awk, GNU time and coreutils; tcpdump, editcap and valgrind for what they
+# measure. What is missing is left out, and said.
+
+set -euo pipefail
+export LC_ALL=C
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$here")
+size=${SIZE:-256M}
+big_size=${BIG_SIZE:-4G}
+jobs=${JOBS:-2}
+
+rounds=7
+if [[ ${1-} =~ ^[1-9][0-9]*$ ]]; then
+    rounds=$1
+    shift
+fi
+parts=("$@")
+if ((${#parts[@]} == 0)); then
+    parts=(buffered-16K buffered-64K buffered-100 json-16K json-100 text-16K text-100)
+    parts+=(many merge live instructions allocations)
+    if [[ ${BIG-} == 1 ]]; then parts+=(memory); fi
+fi
+
+die() {
+    printf 'compare.sh: %s\n' "$*" >&2
+    exit 1
+}
+
+has() {
+    type -P "$1" >/dev/null
+}
+
+for need in python3 awk; do
+    has "$need" || die "needs $need"
+done
+gnu_time=$(type -P time) || die "needs GNU time (the program, not the shell's)"
+
+if [[ -n ${CAPTURE2PCAP-} ]]; then
+    tool=$(realpath "$CAPTURE2PCAP")
+else
+    (cd "$root" && cargo build --release --locked --quiet)
+    tool=${CARGO_TARGET_DIR:-$root/target}/release/capture2pcap
+fi
+[[ -x $tool ]] || die "no program at $tool"
+
+work=$(mktemp -d "$(realpath "${DIR:-.}")/compare.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+
+trace=$work/trace
+capture=$work/capture.pcap
+tree=$work/tree
+out=$work/out
+times=$work/times
+
+make_trace() {
+    python3 "$here/make_trace.py" "$@"
+}
+
+# Where each command begins: empty, or what measures its memory.
+under=()
+
+# The commands that race. Each reads $trace, $tree or $capture, and writes $out.
+capture2pcap() { "${under[@]}" "$tool" "$trace" "$out"; }
+cp_trace() { "${under[@]}" cp --reflink=never "$trace" "$out"; }
+tcpdump_copy() { "${under[@]}" tcpdump -r "$capture" -w "$out"; }
+editcap_copy() { "${under[@]}" editcap "$capture" "$out"; }
+cp_tree() { "${under[@]}" cp -r --reflink=never "$tree" "$out"; }
+convert_tree() { "${under[@]}" "$tool" "$tree" "$out/"; }
+convert_tree_1() { "${under[@]}" "$tool" -j 1 "$tree" "$out/"; }
+convert_tree_n() { "${under[@]}" "$tool" -j "$jobs" "$tree" "$out/"; }
+merge_tree() { "${under[@]}" "$tool" -m "$tree" "$out"; }
+from_pipe() { cat "$trace" | "${under[@]}" "$tool" - "$out"; }
+
+# Runs a command of the above, and ends everything where it fails.
+run() {
+    "$1" >/dev/null 2>"$work/stderr" || {
+        cat "$work/stderr" >&2
+        die "failed: $1"
+    }
+}
+
+# The peak of a command's resident memory in KiB.
+peak() {
+    under=("$gnu_time" -q -f %M -o "$work/peak")
+    run "$1"
+    under=()
+    cat "$work/peak"
+}
+
+declare -A peaks
+
+# Lets commands race: their times, in µs, go to $times, and their peaks to $peaks.
+race() {
+    local command round before after turn
+    : >"$times"
+    for command in "$@"; do
+        peaks[$command]=$(peak "$command")
+        rm -rf "$out"
+    done
+    for ((round = 0; round < rounds; round++)); do
+        for ((turn = 0; turn < $#; turn++)); do
+            # Another one begins each round, lest one always finds the machine as another has left it.
+            command=${@:(round + turn) % $# + 1:1}
+            before=${EPOCHREALTIME/./}
+            run "$command"
+            after=${EPOCHREALTIME/./}
+            rm -rf "$out"
+            echo "$round $command $((after - before))" >>"$times"
+        done
+    done
+}
+
+# The median over the rounds: of a command's time, or of the ratio of one's to another's.
+median() {
+    awk -v one="$1" -v other="${2-}" '
+        $2 == one { a[$1] = $3 }
+        $2 == other { b[$1] = $3 }
+        END {
+            for (round in a) {
+                if (other != "" && !(round in b)) continue
+                x = other == "" ? a[round] : a[round] / b[round]
+                for (i = n++; i > 0 && v[i - 1] > x; i--) v[i] = v[i - 1]
+                v[i] = x
+            }
+            if (n) print n % 2 ? v[(n - 1) / 2] : (v[n / 2 - 1] + v[n / 2]) / 2
+        }' "$times"
+}
+
+# A number, or a dash where there is none: FORMAT NUMBER [DIVISOR]
+shown() {
+    awk -v format="$1" -v x="$2" -v by="${3-1}" 'BEGIN { if (x == "") print "-"; else printf format "\n", x / by }'
+}
+
+seconds() { shown %.3f "$(median "$1")" 1000000; }
+ratio() { shown %.2f "$(median "$1" "$2")"; }
+mebibytes() { shown %.1f "${peaks[$1]-}" 1024; }
+
+# Races on one trace.
+head_told=
+columns='%-18s %8s %8s %8s %8s   %7s %9s %9s   %6s %8s\n'
+part_trace() {
+    local part=$1 kind=${1%-*} event=${1##*-} racers=(capture2pcap cp_trace) bytes
+
+    make_trace "$kind" "$event" "$size" "$trace" >/dev/null || die "cannot make a trace for $part"
+    "$tool" -q "$trace" "$capture"
+    if has tcpdump; then racers+=(tcpdump_copy); fi
+    if has editcap; then racers+=(editcap_copy); fi
+    race "${racers[@]}"
+    if [[ -z $head_told ]]; then
+        head_told=1
+        # shellcheck disable=SC2059
+        {
+            printf "$columns" '' seconds '' '' '' capture2pcap/ '' '' trace peak
+            printf "$columns" 'trace' c2p cp tcpdump editcap cp tcpdump editcap MB/s MiB
+        }
+    fi
+    bytes=$(stat -c %s "$trace")
+    # shellcheck disable=SC2059
+    printf "$columns" "$part" \
+        "$(seconds capture2pcap)" "$(seconds cp_trace)" "$(seconds tcpdump_copy)" "$(seconds editcap_copy)" \
+        "$(ratio capture2pcap cp_trace)" "$(ratio capture2pcap tcpdump_copy)" "$(ratio capture2pcap editcap_copy)" \
+        "$(awk -v bytes="$bytes" -v time="$(median capture2pcap)" 'BEGIN { printf "%.0f", bytes / time }')" \
+        "$(mebibytes capture2pcap)"
+    rm -f "$trace" "$capture"
+}
+
+mixed_tree() {
+    make_trace --files 3000 --mixed delimited 100 "$size" "$tree" >/dev/null
+}
+
+part_many() {
+    mixed_tree
+    race convert_tree_1 convert_tree_n cp_tree
+    echo "many: 3,000 mixed traces of $size: $(seconds convert_tree_1) s with one thread ($(mebibytes convert_tree_1) MiB)," \
+        "$(seconds convert_tree_n) s with $jobs ($(mebibytes convert_tree_n) MiB), $(ratio convert_tree_1 convert_tree_n) times as fast;" \
+        "cp -r $(seconds cp_tree) s: $(ratio convert_tree_1 cp_tree) and $(ratio convert_tree_n cp_tree) times as long"
+    rm -rf "$tree"
+    make_trace --files 20000 buffered 100 20M "$tree" >/dev/null
+    race convert_tree cp_tree
+    echo "many: 20,000 tiny traces: $(seconds convert_tree) s ($(mebibytes convert_tree) MiB), cp -r $(seconds cp_tree) s:" \
+        "$(ratio convert_tree cp_tree) times as long"
+    rm -rf "$tree"
+}
+
+part_merge() {
+    mixed_tree
+    race merge_tree convert_tree_1 convert_tree_n
+    echo "merge: 3,000 mixed traces of $size: $(seconds merge_tree) s ($(mebibytes merge_tree) MiB)," \
+        "$(ratio merge_tree convert_tree_1) of converting each with one thread, $(ratio merge_tree convert_tree_n) with $jobs"
+    rm -rf "$tree"
+}
+
+part_live() {
+    local median max count
+    read -r median max count < <(python3 "$here/live.py" "$tool" 1000)
+    echo "live: from an event to its packet $median µs, at most $max µs, of $count"
+}
+
+part_memory() {
+    local kind
+    for kind in streamed buffered; do
+        make_trace "$kind" 16K "$big_size" "$trace" >/dev/null
+        race_once capture2pcap
+        echo "memory: $kind trace of $big_size: peak $(mebibytes capture2pcap) MiB from a file"
+        race_once from_pipe
+        echo "memory: $kind trace of $big_size: peak $(mebibytes from_pipe) MiB from a pipe"
+        rm -f "$trace"
+    done
+}
+
+race_once() {
+    peaks[$1]=$(peak "$1")
+    rm -rf "$out"
+}
+
+# What valgrind counts is compared between a trace and one that is four times as long, so that what every
+# run takes is not in it.
+counted=(buffered-16K buffered-100 streamed-100 json-100 text-100)
+
+# Instructions of a conversion.
+instructions() {
+    valgrind --tool=callgrind --callgrind-out-file="$work/callgrind" "$tool" -q "$trace" "$out" 2>"$work/stderr"
+    awk '/^(summary|totals):/ { n = $2 } END { print n }' "$work/callgrind"
+    rm -f "$out" "$work/callgrind"
+}
+
+# Allocations of a conversion: how many, and their bytes.
+allocations() {
+    valgrind --tool=dhat --dhat-out-file=/dev/null "$tool" -q "$trace" "$out" 2>"$work/stderr"
+    awk '/Total:/ { gsub(",", ""); print $(NF - 1), $(NF - 4) }' "$work/stderr"
+    rm -f "$out"
+}
+
+part_instructions() {
+    local part few many less more
+    has valgrind || { echo "instructions: no valgrind here" && return; }
+    for part in "${counted[@]}"; do
+        few=$(make_trace "${part%-*}" "${part##*-}" 2M "$trace")
+        less=$(instructions)
+        many=$(make_trace "${part%-*}" "${part##*-}" 8M "$trace")
+        more=$(instructions)
+        echo "instructions: $part: $(((more - less) / (many - few))) an event"
+    done
+    rm -f "$trace"
+}
+
+part_allocations() {
+    local part few many less more
+    has valgrind || { echo "allocations: no valgrind here" && return; }
+    for part in "${counted[@]}"; do
+        few=$(make_trace "${part%-*}" "${part##*-}" 2M "$trace")
+        read -r -a less < <(allocations)
+        many=$(make_trace "${part%-*}" "${part##*-}" 8M "$trace")
+        read -r -a more < <(allocations)
+        echo "allocations: $part: ${less[0]} (${less[1]} bytes) for $few events," \
+            "${more[0]} (${more[1]} bytes) for $many"
+    done
+    rm -f "$trace"
+}
+
+# The first number with a dot in what a program says of its version.
+version() {
+    # Reads on to the end, as a broken pipe would be a failure.
+    "$@" 2>&1 | awk '{ for (i = 1; i <= NF && !n; i++) if ($i ~ /^[0-9]+\.[0-9]/) n = $i } END { sub(/[.,]$/, "", n); print n }'
+}
+
+machine() {
+    local tools filesystem
+    # The last is the one on top, where several are mounted over one another.
+    filesystem=$(findmnt -no FSTYPE -T "$work" 2>/dev/null | tail -n 1 || stat -f -c %T "$work")
+    tools="capture2pcap $(version "$tool" --version), cp $(version cp --version)"
+    if has tcpdump; then tools+=", tcpdump $(version tcpdump --version)"; fi
+    if has editcap; then tools+=", editcap $(version editcap --version)"; fi
+    if has valgrind; then tools+=", valgrind $(valgrind --version | tr -d a-z-)"; fi
+    echo "$rounds rounds, traces of $size; $(nproc) cores, $filesystem, $(uname -sm); $tools"
+}
+
+for part in "${parts[@]}"; do
+    case $part in
+    many | merge | live | memory | instructions | allocations) "part_$part" ;;
+    *-*) part_trace "$part" ;;
+    *) die "no part is called $part" ;;
+    esac
+done
+machine

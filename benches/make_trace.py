@@ -1,0 +1,355 @@
+#!/usr/bin/env python3
+"""Makes tap traces of any size, as Envoy 1.40 would write them.
+
+    make_trace.py [--seq] [--id N] KIND EVENT_SIZE TOTAL OUT
+    make_trace.py --files N [--mixed] [--seq] KIND EVENT_SIZE TOTAL OUT
+
+KIND is one of
+
+    buffered         PROTO_BINARY, one message with all events
+    streamed         PROTO_BINARY, a message an event, one after the other
+    delimited        PROTO_BINARY_LENGTH_DELIMITED, a message an event
+    json, text       one message with all events
+    streamed-json, streamed-text
+
+EVENT_SIZE is the payload of an event, TOTAL the size of the trace; both take K, M and G. OUT is a
+file, or - for standard output. With --files it is a folder: N traces of N connections that are open
+at the same time share TOTAL between them, all alike, or with --mixed from small to 1,000 times as
+much, and with events of 100 bytes, 1,460 bytes and 16 KiB by turns instead of EVENT_SIZE.
+
+Events are read and written by turns, 10 µs apart within a chunk. Payloads are pseudo-random, and
+the same for the same arguments. A streamed trace ends with a closed event; with --seq its events
+have the seq_num that Envoy writes since 1.37. Prints the number of events, the closed one left out.
+
+Needs Python 3.9 and nothing else. A chunk of events is made once; for the next one only the seconds
+of its timestamps are new, which makes a gigabyte a matter of seconds.
+"""
+
+import argparse
+import base64
+import functools
+import os
+import random
+import sys
+import time
+
+START = 1_795_327_726  # in seconds since 1970
+CHUNK = 4 << 20  # about as many bytes of payload are made once
+CHUNK_EVENTS = 50_000  # at most, so that the events of a chunk are within a second
+FIRST, STEP = 300_000, 10  # in µs: nanoseconds from 2^28 to 10^9, whose varints are equally long
+
+
+def varint(n):
+    out = bytearray()
+    while n >= 0x80:
+        out.append(n & 0x7F | 0x80)
+        n >>= 7
+    out.append(n)
+    return bytes(out)
+
+
+def number(field, value):
+    return varint(field << 3) + varint(value)
+
+
+def opened(field, length):
+    """What stands before a field of so many bytes."""
+    return varint(field << 3 | 2) + varint(length)
+
+
+def field(number_of, value):
+    return opened(number_of, len(value)) + value
+
+
+class Binary:
+    """An event is head, seconds, middle, seq: the parts that change are on their own."""
+
+    closed_body = field(4, b"")
+
+    def __init__(self, ident, streamed, delimited):
+        self.ident, self.streamed, self.delimited = number(1, ident), streamed, delimited
+        # The numbers of Envoy 1.28 and later.
+        local, remote = (
+            field(1, field(2, ip.encode()) + number(3, port)) for ip, port in addresses(ident)
+        )
+        self.connection = field(2, field(1, local) + field(2, remote))
+
+    def body(self, i, payload):
+        return field(2 + i % 2, field(1, field(1, payload)))
+
+    def seconds(self, seconds):
+        return varint(seconds)
+
+    def head(self, rest):
+        """The bytes before the seconds, where so many follow them."""
+        timestamp = b"\x08" + bytes(5) + b"\x10" + bytes(5)
+        before = opened(1, len(timestamp)) + b"\x08"
+        event = opened(3, len(before) + 5 + rest) + before
+        if not self.streamed:
+            return event
+        segment = self.ident + event
+        length = len(segment) + 5 + rest
+        return self.message(opened(4, length), length) + segment
+
+    def message(self, wrapper, length):
+        return (varint(len(wrapper) + length) if self.delimited else b"") + wrapper
+
+    def middle(self, micros, body):
+        return number(2, micros * 1000) + body
+
+    def seq(self, seq):
+        return number(6, seq) if seq else b""
+
+    def begin(self, events_length):
+        inner = self.ident + self.connection
+        if self.streamed:
+            return self.message(opened(4, len(inner)), len(inner)) + inner
+        return opened(3, len(inner) + events_length) + inner
+
+    separator = end = b""
+
+
+class Text:
+    def __init__(self, ident, streamed):
+        self.streamed = streamed
+        top = "socket_streamed_trace_segment" if streamed else "socket_buffered_trace"
+        self.open = f"{top} {{\n  trace_id: {ident}\n"
+        self.event = (self.open if streamed else "") + (
+            f"  event{'' if streamed else 's'} {{\n    timestamp {{\n      seconds: "
+        )
+        self.addresses = addresses(ident)
+        self.end = b"" if streamed else b"}\n"
+
+    closed_body = b"    closed {\n    }\n"
+
+    def body(self, i, payload):
+        what = b"write" if i % 2 else b"read"
+        data = b"".join(map(ESCAPES.__getitem__, payload))
+        return b'    %s {\n      data {\n        as_bytes: "%s"\n      }\n    }\n' % (what, data)
+
+    def seconds(self, seconds):
+        return b"%d" % seconds
+
+    def head(self, _rest):
+        return self.event.encode()
+
+    def middle(self, micros, body):
+        return b"\n      nanos: %d\n    }\n" % (micros * 1000) + body
+
+    def seq(self, seq):
+        line = b"    seq_num: %d\n" % seq if seq else b""
+        return line + (b"  }\n}\n" if self.streamed else b"  }\n")
+
+    def begin(self, _events_length):
+        out = self.open + "  connection {\n"
+        for name, (ip, port) in zip(("local", "remote"), self.addresses):
+            out += f"    {name}_address {{\n      socket_address {{\n"
+            out += f'        address: "{ip}"\n        port_value: {port}\n      }}\n    }}\n'
+        return (out + "  }\n" + ("}\n" if self.streamed else "")).encode()
+
+    separator = b""
+
+
+class Json:
+    closed_body = b'"closed": {}'
+
+    def __init__(self, ident, streamed):
+        self.streamed = streamed
+        top = "socket_streamed_trace_segment" if streamed else "socket_buffered_trace"
+        self.open = f'{{\n "{top}": {{\n  "trace_id": "{ident}",\n'
+        self.margin = b"\n   " if streamed else b"\n    "
+        self.addresses = addresses(ident)
+        self.separator = b"" if streamed else b",\n"
+        flags = '  "read_truncated": false,\n  "write_truncated": false\n }\n}\n'
+        self.end = b"" if streamed else f"\n  ],\n{flags}".encode()
+
+    def body(self, i, payload):
+        what, last = (b"write", b',\n "end_stream": false') if i % 2 else (b"read", b"")
+        data = b'"as_bytes": "%s",\n  "truncated": false' % base64.b64encode(payload)
+        body = b'"%s": {\n "data": {\n  %s\n }%s\n}' % (what, data, last)
+        return body.replace(b"\n", self.margin)
+
+    def seconds(self, seconds):
+        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)).encode()
+
+    def head(self, _rest):
+        before = f'{self.open}  "event": {{' if self.streamed else "   {"
+        return before.encode() + self.margin + b'"timestamp": "'
+
+    def middle(self, micros, body):
+        return b'.%06dZ",' % micros + self.margin + body
+
+    def seq(self, seq):
+        close = b"\n  }\n }\n}\n" if self.streamed else b"\n   }"
+        return b"," + self.margin + b'"seq_num": "%d"' % seq + close
+
+    def begin(self, _events_length):
+        out = self.open + '  "connection": {\n'
+        for name, (ip, port) in zip(("local", "remote"), self.addresses):
+            out += f'   "{name}_address": {{\n    "socket_address": {{\n     "protocol": "TCP",\n'
+            out += f'     "address": "{ip}",\n     "port_value": {port},\n'
+            out += '     "resolver_name": "",\n     "ipv4_compat": false,\n'
+            out += '     "network_namespace_filepath": ""\n    }\n   }'
+            out += ",\n" if name == "local" else "\n"
+        return (out + ("  }\n }\n}\n" if self.streamed else '  },\n  "events": [\n')).encode()
+
+
+def escape(byte):
+    """A byte in text, as protobuf's CEscape writes it."""
+    usual = {10: b"\\n", 13: b"\\r", 9: b"\\t", 34: b'\\"', 39: b"\\'", 92: b"\\\\"}
+    return usual.get(byte) or (bytes([byte]) if 0x20 <= byte < 0x7F else b"\\%03o" % byte)
+
+
+ESCAPES = [escape(byte) for byte in range(256)]
+
+KINDS = {
+    "buffered": (lambda ident: Binary(ident, False, False), ".pb"),
+    "streamed": (lambda ident: Binary(ident, True, False), ".pb"),
+    "delimited": (lambda ident: Binary(ident, True, True), ".pb_length_delimited"),
+    "json": (lambda ident: Json(ident, False), ".json"),
+    "text": (lambda ident: Text(ident, False), ".pb_text"),
+    "streamed-json": (lambda ident: Json(ident, True), ".json"),
+    "streamed-text": (lambda ident: Text(ident, True), ".pb_text"),
+}
+
+
+def addresses(ident):
+    """Local and remote: each id below 2^24 has a client of its own."""
+    client = f"10.{ident >> 16 & 0xFF}.{ident >> 8 & 0xFF}.{ident & 0xFF}"
+    return (("192.0.2.1", 15001), (client, 49152 + ident % 16384))
+
+
+@functools.lru_cache(maxsize=1)
+def noise(length):
+    return random.Random(length).randbytes(length)
+
+
+@functools.lru_cache(maxsize=64)
+def middles(name, size, count):
+    """All of the events of a chunk but head, seconds and seq_num."""
+    kind = KINDS[name][0](0)
+    data = noise(max(2 * size, CHUNK))
+    for_each = (data[i * size : (i + 1) * size] for i in range(count))
+    return [
+        kind.middle(FIRST + i * STEP, kind.body(i, payload)) for i, payload in enumerate(for_each)
+    ]
+
+
+def write(out, name, size, total, ident, with_seq):
+    """Writes a trace, and returns the number of its events."""
+    kind = KINDS[name][0](ident)
+    # In a chunk as many reads as writes, and so two at least.
+    most = max(min(CHUNK // max(size, 1), CHUNK_EVENTS) & ~1, 2)
+    # How many events: by what the first of them take.
+    sample = middles(name, size, min(most, 64))
+    after = sum(map(len, sample)) // len(sample) + len(kind.seq(total if with_seq else 0))
+    each = len(kind.head(after)) + len(kind.seconds(START)) + after + len(kind.separator)
+    count = max((total - len(kind.begin(total)) - len(kind.end)) // each, 1)
+
+    # Only a binary trace has to know its length beforehand, and its events are equally long.
+    out.write(kind.begin(count * each))
+    done, start = 0, START + ident % 16
+    skip = len(kind.separator)
+    plain = None
+    while done < count:
+        now = min(most, count - done)
+        seconds = kind.seconds(start + done // most)
+        if with_seq:
+            chunk = b"".join(with_numbers(kind, middles(name, size, most)[:now], seconds, size, done))
+        else:
+            if plain is None or now < most:
+                plain = without_numbers(kind, middles(name, size, now))
+            chunk = seconds.join(plain)
+        out.write(chunk[skip:] if skip else chunk)
+        done, skip = done + now, 0
+    if name.startswith(("streamed", "delimited")):
+        middle = kind.middle(FIRST, kind.closed_body)
+        seq = kind.seq(2 + count * size if with_seq else 0)
+        seconds = kind.seconds(start + count // most + 1)
+        out.write(kind.head(len(middle) + len(seq)) + seconds + middle + seq)
+    out.write(kind.end)
+    return count
+
+
+def without_numbers(kind, these):
+    """The parts of a chunk, to be joined by its seconds."""
+    seq = kind.seq(0)
+    head = kind.separator + kind.head(len(these[0]) + len(seq))
+    return [head, *(middle + seq + head for middle in these[:-1]), these[-1] + seq]
+
+
+def with_numbers(kind, these, seconds, size, done):
+    heads = {}
+    value = 1 + done * size
+    for middle in these:
+        seq = kind.seq(value)
+        rest = len(middle) + len(seq)
+        head = heads.get(rest)
+        if head is None:
+            head = heads[rest] = kind.separator + kind.head(rest) + seconds
+        yield head
+        yield middle
+        yield seq
+        value += size
+
+
+def write_files(folder, options):
+    """Writes a tree of traces, and returns the number of their events."""
+    shares = [1.0] * options.files
+    sizes = [options.event_size]
+    if options.mixed:
+        draw = random.Random(options.files)
+        shares = [1000 ** draw.random() for _ in shares]
+        sizes = [100, 1460, 16 << 10]
+    whole = sum(shares)
+    extension = KINDS[options.kind][1]
+    events = 0
+    for ident, share in enumerate(shares):
+        below = os.path.join(folder, f"node{ident // 100}")
+        if ident % 100 == 0:
+            os.makedirs(below, exist_ok=True)
+        total = int(options.total * share / whole)
+        size = sizes[ident % len(sizes)]
+        # An event has to fit in.
+        size = size if size * 2 <= total or len(sizes) == 1 else sizes[0]
+        with open(os.path.join(below, f"path_{ident}{extension}"), "wb") as out:
+            events += write(out, options.kind, size, total, ident, options.seq)
+    return events
+
+
+def bytes_of(text):
+    unit = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:].upper())
+    return int(text[:-1]) * unit if unit else int(text)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description="Makes tap traces of any size, as Envoy 1.40 would write them."
+    )
+    parser.add_argument("--seq", action="store_true", help="a seq_num in each streamed event")
+    parser.add_argument("--id", type=int, default=7, help="of the connection [7]")
+    parser.add_argument("--files", type=int, help="a folder with so many traces")
+    parser.add_argument("--mixed", action="store_true", help="with --files: of many sizes")
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("event_size", type=bytes_of)
+    parser.add_argument("total", type=bytes_of)
+    parser.add_argument("out")
+    options = parser.parse_args()
+    if options.seq and options.kind in ("buffered", "json", "text"):
+        parser.error("--seq: only streamed traces have it")
+    if options.files:
+        print(write_files(options.out, options))
+        return
+    trace = (options.kind, options.event_size, options.total, options.id, options.seq)
+    if options.out == "-":
+        write(sys.stdout.buffer, *trace)
+    else:
+        with open(options.out, "wb") as out:
+            print(write(out, *trace))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except BrokenPipeError:
+        os._exit(0)

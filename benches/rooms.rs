@@ -1,0 +1,201 @@
+//! How long each room takes with a trace that lies in memory: no file is touched.
+//!
+//! `cargo bench --bench rooms`; a part of a name behind it runs what has it in its name. The whole
+//! program against others is what `benches/compare.sh` measures.
+#![allow(missing_docs, reason = "criterion's macros make public functions")]
+#![allow(clippy::expect_used, reason = "a trace made here is whole")]
+
+use std::convert::Infallible;
+use std::hint::black_box;
+use std::io;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+
+use capture2pcap::capture::{self, Capture};
+use capture2pcap::event::Event;
+use capture2pcap::input::Input;
+use capture2pcap::notice::Notices;
+use capture2pcap::synth::checksum::Sum;
+use capture2pcap::synth::{self, Synthesizer};
+use capture2pcap::trace::{Reader, Step};
+
+/// Small events and large ones: their payload in bytes, and their number, about 4 MiB in all.
+const TRACES: [(usize, usize); 2] = [(100, 40_000), (16 << 10, 256)];
+
+criterion_group!(benches, decode, checksum, synth, record, whole);
+criterion_main!(benches);
+
+/// Walking and decoding: bytes to events.
+fn decode(c: &mut Criterion) {
+    let mut group = c.benchmark_group("decode");
+    for (size, count) in TRACES {
+        for (name, trace) in [
+            ("buffered", buffered(size, count)),
+            ("streamed", streamed(size, count)),
+        ] {
+            group.throughput(Throughput::Elements(count as u64));
+            group.bench_function(format!("{name}/{size}"), |b| {
+                b.iter_batched(
+                    || trace.clone(),
+                    |trace| each_event(trace, |event| drop(black_box(event))),
+                    BatchSize::LargeInput,
+                );
+            });
+        }
+    }
+    group.finish();
+}
+
+/// The checksum of a payload: of a small event, of a packet on a wire, of the largest there is.
+fn checksum(c: &mut Criterion) {
+    let mut group = c.benchmark_group("checksum");
+    for size in [100, 1_460, 65_495] {
+        let payload: Vec<u8> = (0..size).map(|at| (at * 7) as u8).collect();
+        group.throughput(Throughput::Bytes(size as u64));
+        group.bench_function(size.to_string(), |b| {
+            b.iter(|| Sum::default().bytes(black_box(&payload)).finish());
+        });
+    }
+    group.finish();
+}
+
+/// Events to frames.
+fn synth(c: &mut Criterion) {
+    let mut group = c.benchmark_group("synth");
+    for (size, count) in TRACES {
+        let mut events = Vec::new();
+        each_event(buffered(size, count), |event| events.push(event));
+        group.throughput(Throughput::Elements(count as u64));
+        group.bench_function(size.to_string(), |b| {
+            b.iter_batched(
+                || events.clone(),
+                |events| {
+                    let mut synth = Synthesizer::new(synth::Options::default());
+                    let mut notices = Notices::default();
+                    for event in events {
+                        let frames = synth.event(event, &mut notices, &mut |frame| {
+                            black_box(&frame);
+                            Ok::<_, Infallible>(())
+                        });
+                        frames.expect("nothing fails");
+                    }
+                    synth
+                },
+                BatchSize::LargeInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+/// A frame into a capture that goes nowhere, again and again.
+fn record(c: &mut Criterion) {
+    let mut group = c.benchmark_group("record");
+    for (size, _) in TRACES {
+        group.throughput(Throughput::Elements(1));
+        group.bench_function(size.to_string(), |b| {
+            let mut capture =
+                Capture::new(io::sink(), capture::Options::default(), &[]).expect("a sink");
+            let mut synth = Synthesizer::new(synth::Options::default());
+            let mut notices = Notices::default();
+            each_event(buffered(size, 1), |event| {
+                // Inside, as a frame need not live any longer.
+                let frames = synth.event(event, &mut notices, &mut |frame| {
+                    b.iter(|| capture.frame(black_box(&frame)).expect("a sink"));
+                    Ok::<_, Infallible>(())
+                });
+                frames.expect("nothing fails");
+            });
+        });
+    }
+    group.finish();
+}
+
+/// All of it: bytes to a capture that goes nowhere.
+fn whole(c: &mut Criterion) {
+    let mut group = c.benchmark_group("whole");
+    for (size, count) in TRACES {
+        let trace = buffered(size, count);
+        group.throughput(Throughput::Elements(count as u64));
+        group.bench_function(size.to_string(), |b| {
+            let convert = |trace| {
+                let options = capture::Options::default();
+                let mut capture = Capture::new(io::sink(), options, &[]).expect("a sink");
+                let mut synth = Synthesizer::new(synth::Options::default());
+                let mut notices = Notices::default();
+                each_event(trace, |event| {
+                    synth
+                        .event(event, &mut notices, &mut |frame| capture.frame(&frame))
+                        .expect("memory");
+                });
+                synth
+                    .finish(true, &mut Notices::default(), &mut |frame| {
+                        capture.frame(&frame)
+                    })
+                    .expect("memory");
+                capture.finish().expect("a sink")
+            };
+            b.iter_batched(|| trace.clone(), convert, BatchSize::LargeInput);
+        });
+    }
+    group.finish();
+}
+
+/// Reads a whole trace that lies in memory.
+fn each_event(trace: Vec<u8>, mut take: impl FnMut(Event)) {
+    let mut reader = Reader::new(Input::from_bytes(trace), None, None);
+    while let Step::Item(event) = reader.event().expect("a whole trace") {
+        take(event);
+    }
+}
+
+/// A trace of one message.
+fn buffered(size: usize, count: usize) -> Vec<u8> {
+    let events = (0..count).flat_map(|i| field(3, &event(i, size)));
+    let trace: Vec<u8> = connection().into_iter().chain(events).collect();
+    field(3, &trace)
+}
+
+/// A trace of a message an event.
+fn streamed(size: usize, count: usize) -> Vec<u8> {
+    let events = (0..count).map(|i| field(3, &event(i, size)));
+    let segments = std::iter::once(connection()).chain(events);
+    segments.flat_map(|segment| field(4, &segment)).collect()
+}
+
+/// Addresses, in the numbering of Envoy 1.28 and later.
+fn connection() -> Vec<u8> {
+    let address = |ip: &str, port| field(1, &[field(2, ip.as_bytes()), number(3, port)].concat());
+    let local = field(1, &address("192.0.2.1", 15_001));
+    let remote = field(2, &address("10.0.0.7", 49_159));
+    field(2, &[local, remote].concat())
+}
+
+/// One of events that are read and written by turns, 10 µs apart.
+fn event(i: usize, size: usize) -> Vec<u8> {
+    let nanos = i as u64 * 10_000;
+    let seconds = number(1, 1_795_327_726 + nanos / 1_000_000_000);
+    let time = field(1, &[seconds, number(2, nanos % 1_000_000_000)].concat());
+    let payload: Vec<u8> = (0..size).map(|at| (i * 31 + at * 7) as u8).collect();
+    let what = field(2 + i as u64 % 2, &field(1, &field(1, &payload)));
+    [time, what].concat()
+}
+
+/// A field with bytes in it.
+fn field(number_of: u64, bytes: &[u8]) -> Vec<u8> {
+    let mut out = varint(number_of << 3 | 2);
+    out.extend(varint(bytes.len() as u64));
+    out.extend(bytes);
+    out
+}
+
+/// A field with a number in it.
+fn number(number_of: u64, value: u64) -> Vec<u8> {
+    [varint(number_of << 3), varint(value)].concat()
+}
+
+fn varint(number: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    prost::encoding::encode_varint(number, &mut bytes);
+    bytes
+}
