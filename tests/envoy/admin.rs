@@ -1,0 +1,190 @@
+//! Taps by way of the admin interface, straight into the converter's standard input.
+//!
+//! An attached tap sees only connections that are opened after it reached Envoy's workers, which no
+//! answer tells of. So a tap that streams is tried with one run after the other until the first is in
+//! the capture, and ends when the last one is. A tap that buffers ends by its number of traces.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::config::{ADMIN_HTTP, ADMIN_SOCKET, request};
+use crate::harness::{GUARD, wait_until};
+use crate::lab::Envoy;
+use crate::traffic::{Client, Speak};
+use crate::variant::{Variant, to_admin};
+
+/// What one attached tap gave.
+pub(crate) struct Tapped {
+    /// The listener.
+    pub(crate) id: &'static str,
+    pub(crate) variant: Variant,
+    pub(crate) capture: PathBuf,
+    /// What the converter said.
+    pub(crate) stderr: String,
+}
+
+impl Tapped {
+    pub(crate) fn name(&self) -> String {
+        format!("{}_{}", self.id, self.variant.name())
+    }
+}
+
+/// How many traces a tap that buffers sends before it ends: more than one run's, of either kind.
+pub(crate) const TRACES: usize = 7;
+
+/// The marks of a streaming tap's runs: until it is seen to work, while it does, and the one at whose
+/// sight it ends.
+pub(crate) const FIRST: &str = "first";
+pub(crate) const WHOLE: &str = "whole";
+pub(crate) const LAST: &str = "last";
+/// The mark of a buffering tap's runs.
+pub(crate) const ANY: &str = "any";
+
+/// `curl … /tap | capture2pcap - -`
+struct Attached {
+    curl: Child,
+    converter: Child,
+    capture: PathBuf,
+    errors: PathBuf,
+}
+
+impl Attached {
+    fn new(dir: &Path, name: &str, envoy: &Envoy, body: &str) -> Self {
+        let path = |extension| dir.join(format!("{name}.{extension}"));
+        let (asked, head, capture, errors) = (path("ask"), path("head"), path("pcap"), path("err"));
+        fs::write(&asked, body).expect("the request");
+        let attach = || {
+            let (reader, writer) = std::io::pipe().expect("a pipe");
+            let curl = Command::new("curl")
+                .args(["-q", "-sN", "--noproxy", "*", "-D"])
+                .arg(&head)
+                .arg("--data-binary")
+                .arg(format!("@{}", asked.display()))
+                .arg(format!("http://{}/tap", envoy.admin))
+                .stdin(Stdio::null())
+                .stdout(writer)
+                .spawn();
+            (curl.expect("curl"), reader)
+        };
+        let answer = || fs::read_to_string(&head).unwrap_or_default();
+        // Envoy may not yet have noticed that the tap before has gone.
+        let (curl, reader) = loop {
+            let _ = fs::remove_file(&head);
+            let (mut curl, reader) = attach();
+            wait_until("an answer from /tap", || answer().contains("\r\n\r\n"));
+            if answer().starts_with("HTTP/1.1 200 ") {
+                break (curl, reader);
+            }
+            let _ = curl.kill();
+            curl.wait().expect("a status");
+            assert!(
+                answer().starts_with("HTTP/1.1 400 "),
+                "{name}: {}",
+                answer()
+            );
+        };
+        let create = |path| File::create(path).expect("a file");
+        let converter = Command::new(env!("CARGO_BIN_EXE_capture2pcap"))
+            .args(["-", "-"])
+            .stdin(reader)
+            .stdout(create(&capture))
+            .stderr(create(&errors))
+            .spawn()
+            .expect("the converter");
+        Self {
+            curl,
+            converter,
+            capture,
+            errors,
+        }
+    }
+
+    /// Does `work` until the capture holds `mark`, while the tap is attached and the converter reads on.
+    fn until_it_holds(&mut self, mark: &str, mut work: impl FnMut()) {
+        let begun = Instant::now();
+        let holds = || {
+            let file = fs::read(&self.capture).expect("the capture");
+            memchr::memmem::find(&file, mark.as_bytes()).is_some()
+        };
+        while !holds() {
+            assert!(begun.elapsed() < GUARD, "waited in vain for {mark}");
+            work();
+            thread::sleep(Duration::from_millis(20));
+        }
+        for (what, child) in [
+            ("curl", &mut self.curl),
+            ("the converter", &mut self.converter),
+        ] {
+            let ended = child.try_wait().expect("a status");
+            assert!(ended.is_none(), "{what} ended before {mark}: {ended:?}");
+        }
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.curl.try_wait().expect("a status").is_some()
+    }
+
+    /// Hangs up, and waits for the converter to end well.
+    fn finish(mut self, name: &str) -> (PathBuf, String) {
+        let _ = self.curl.kill();
+        self.curl.wait().expect("a status");
+        let status = self.converter.wait().expect("a status");
+        let stderr = fs::read_to_string(&self.errors).expect("its messages");
+        assert!(status.success(), "{name}: {status}: {stderr}");
+        (self.capture, stderr)
+    }
+}
+
+/// Records with each variant of both kinds of taps.
+pub(crate) fn record(dir: &Path, client: &Client, envoy: &Envoy) -> Vec<Tapped> {
+    let mut all = Vec::new();
+    for id in [ADMIN_SOCKET, ADMIN_HTTP] {
+        let base = format!("http://{}", envoy.servers[id]);
+        for variant in to_admin() {
+            let name = format!("{id}_{}", variant.name());
+            let body = request(id, variant, TRACES).to_string();
+            let mut attached = Attached::new(dir, &name, envoy, &body);
+            // As strings, HTTP/2's bytes would be lost.
+            let lossy = id == ADMIN_SOCKET && variant.is_string();
+            let other = if lossy { Speak::Http1 } else { Speak::Http2 };
+            let mut runs = 0;
+            let mut run = |speak, mark: &str| {
+                runs += 1;
+                let run = format!("{name}-{mark}-{runs}");
+                client.curl(speak, &base, &[], &run, variant.is_string());
+            };
+            if variant.streamed {
+                let mark = |mark| format!("{name}-{mark}");
+                attached.until_it_holds(&mark(FIRST), || run(Speak::Http1, FIRST));
+                for speak in [Speak::Http1, other, Speak::Http1] {
+                    run(speak, WHOLE);
+                }
+                run(Speak::Http1, LAST);
+                attached.until_it_holds(&mark(LAST), || ());
+            } else {
+                let begun = Instant::now();
+                for speak in [Speak::Http1, other].into_iter().cycle() {
+                    run(speak, ANY);
+                    if attached.has_ended() {
+                        break;
+                    }
+                    assert!(
+                        begun.elapsed() < GUARD,
+                        "{name}: no end after {TRACES} traces"
+                    );
+                }
+            }
+            let (capture, stderr) = attached.finish(&name);
+            all.push(Tapped {
+                id,
+                variant,
+                capture,
+                stderr,
+            });
+        }
+    }
+    all
+}

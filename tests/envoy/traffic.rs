@@ -1,0 +1,121 @@
+//! The clients: curl for HTTP, and what it has to get; gRPC's own for gRPC.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::harness::Run;
+use crate::origin::{bytes, text};
+
+/// What curl is to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speak {
+    Http1,
+    Http2,
+}
+
+/// Bodies that are sent, in files.
+pub(crate) struct Client {
+    text: PathBuf,
+    bytes: PathBuf,
+    /// Where the keys of TLS are noted.
+    keys: PathBuf,
+}
+
+/// Lengths of the bodies that are sent: one fits a packet and an event, the other does not.
+const SENT_TEXT: usize = 2_000;
+const SENT_BYTES: usize = 20_000;
+
+impl Client {
+    /// Writes the bodies into `dir`.
+    pub(crate) fn new(dir: &Path, keys: &Path) -> Self {
+        let write = |name: &str, body: &[u8]| {
+            let path = dir.join(name);
+            fs::write(&path, body).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            path
+        };
+        Self {
+            text: write("text", &text(SENT_TEXT)),
+            bytes: write("bytes", &bytes(SENT_BYTES)),
+            keys: keys.to_owned(),
+        }
+    }
+
+    /// Makes the requests of a run, and checks the answers.
+    ///
+    /// `base` is the URL up to its path, `to` are curl's options to get there, and `run` comes as a
+    /// header with each request. With `text` no body has bytes that are no text.
+    pub(crate) fn curl(&self, speak: Speak, base: &str, to: &[&str], run: &str, text: bool) {
+        let get = |path, status, length| (path, None, format!("{status} {length}"));
+        let post = |path, file, length| (path, Some(file), format!("200 {length}"));
+        let mut requests = vec![
+            post("/echo?text", &self.text, SENT_TEXT),
+            get("/text/300", 200, 300),
+            get("/missing", 404, 13),
+        ];
+        if !text {
+            requests.insert(0, post("/echo?bytes", &self.bytes, SENT_BYTES));
+            requests.insert(0, get("/bytes/70000", 200, 70_000));
+        }
+        // curl 7.88, Debian 12's, fails to use a connection again that began as HTTP/2 without TLS. A
+        // body each way is then enough.
+        let together = speak == Speak::Http1 || base.starts_with("https");
+        let each = if together { requests.len() } else { 1 };
+        if !together {
+            requests.truncate(2);
+        }
+        for requests in requests.chunks(each) {
+            let mut args = vec!["-q".to_owned()];
+            for (path, body, _) in requests {
+                let version = match speak {
+                    Speak::Http1 => "--http1.1",
+                    Speak::Http2 if together => "--http2",
+                    Speak::Http2 => "--http2-prior-knowledge",
+                };
+                let always = ["-sS", "--noproxy", "*", "-k", version, "-o", "/dev/null"];
+                args.extend(always.iter().chain(to).map(|&arg| arg.to_owned()));
+                args.extend(["-w", "%{http_code} %{size_download}\n", "-H"].map(str::to_owned));
+                args.extend([format!("x-run: {run}"), format!("{base}{path}")]);
+                let file = body.map(|path: &PathBuf| format!("@{}", path.display()));
+                args.extend(
+                    file.into_iter()
+                        .flat_map(|file| ["--data-binary".to_owned(), file]),
+                );
+                args.push("--next".to_owned());
+            }
+            args.pop();
+            let keys = self.keys.to_str().expect("a path in UTF-8");
+            let curl = Run::new("curl").args(args).env("SSLKEYLOGFILE", keys);
+            let outcome = curl.run().exits(0);
+            let printed = String::from_utf8_lossy(&outcome.stdout);
+            let expected = requests.iter().map(|(.., answer)| answer.as_str());
+            let same = printed.lines().eq(expected);
+            assert!(
+                same,
+                "{run}: other statuses or lengths{}",
+                outcome.explain()
+            );
+        }
+    }
+}
+
+/// Makes gRPC calls to each of `ports`.
+pub(crate) fn grpc(python: &Path, script: &Path, run: &str, ports: impl IntoIterator<Item = u16>) {
+    let program = python.to_str().expect("a path in UTF-8");
+    let addresses = ports.into_iter().map(|port| format!("127.0.0.1:{port}"));
+    Run::new(program)
+        .arg(script)
+        .args(["call", run])
+        .args(addresses)
+        .run()
+        .exits(0);
+}
+
+/// What the admin interface answers.
+pub(crate) fn admin(address: &str, path: &str) -> String {
+    let outcome = Run::new("curl")
+        .args(["-q", "-sSf", "--noproxy", "*"])
+        .arg(format!("http://{address}{path}"))
+        .run()
+        .exits(0);
+    String::from_utf8(outcome.stdout).expect("UTF-8")
+}
