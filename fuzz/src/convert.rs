@@ -1,0 +1,251 @@
+//! A whole conversion, from memory to memory.
+
+use std::io::{self, Write};
+use std::ops::Range;
+
+use bytes::Bytes;
+use capture2pcap::capture::{Capture, DEFAULT_SNAPLEN, Format};
+use capture2pcap::convert::Options;
+use capture2pcap::event::{Event, Field, Http, Part, What};
+use capture2pcap::input::Input;
+use capture2pcap::notice::Notices;
+use capture2pcap::synth::{MAX_EVENT_LOSS, Synthesizer};
+use capture2pcap::trace::{Damage, Reader};
+
+use crate::decode::walk;
+use crate::knobs;
+use crate::memory::measured;
+use crate::oracle;
+use crate::pcap::{self, Record};
+
+/// What a conversion may hold whatever the input is: its buffers, a few MiB.
+const FIXED_MEMORY: usize = 16 << 20;
+/// What it may hold for each byte of the input: a connection of its own for every few of them.
+const MEMORY_PER_BYTE: usize = 1024;
+/// How much of a capture is kept. Beyond that, it is only counted: few bytes can claim that Envoy cut
+/// [`MAX_EVENT_LOSS`] of an event, for which the capture leaves room.
+const KEPT: usize = 48 << 20;
+/// The longest text that pcapng options hold, with a mark that it goes on.
+const MAX_TEXT: u64 = 16_384 + 3;
+
+/// What came of a conversion.
+pub(crate) struct Made {
+    /// The capture; none where it is too long to keep.
+    pub(crate) capture: Option<Vec<u8>>,
+    /// Its length.
+    pub(crate) len: u64,
+    /// Each event, and which of the frames came with it.
+    pub(crate) events: Vec<(Event, Range<usize>)>,
+    pub(crate) frames: usize,
+    pub(crate) damage: Option<Damage>,
+}
+
+/// Where a capture goes.
+#[derive(Debug)]
+struct Sink {
+    bytes: Vec<u8>,
+    len: u64,
+    /// The most that is kept.
+    keep: usize,
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.len += bytes.len() as u64;
+        if self.len <= self.keep as u64 {
+            self.bytes.extend_from_slice(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Converts `input`, which is `len` bytes long; keeps each event with the frames that came with it, where
+/// it is told to.
+fn run(
+    input: Input,
+    len: usize,
+    options: &Options,
+    sink: Sink,
+    mut keep: Option<&mut Vec<(Event, Range<usize>)>>,
+) -> (Sink, usize, Option<Damage>) {
+    let mut reader = Reader::new(input, options.encoding, None);
+    let mut synth = Synthesizer::new(options.synth.clone());
+    let sources = options.synth.labels.clone().unwrap_or_default();
+    let mut capture = Capture::new(sink, options.capture, &sources).expect("memory is writable");
+    let mut notices = Notices::default();
+    let mut frames = 0;
+    let damage = walk(&mut reader, len, &mut notices, |event, notices| {
+        let before = frames;
+        let copy = keep.is_some().then(|| event.clone());
+        synth
+            .event(event, notices, &mut |frame| {
+                frames += 1;
+                capture.frame(&frame)
+            })
+            .expect("memory is writable");
+        if let (Some(keep), Some(event)) = (&mut keep, copy) {
+            keep.push((event, before..frames));
+        }
+    });
+    synth
+        .finish(damage.is_none(), &mut notices, &mut |frame| {
+            frames += 1;
+            capture.frame(&frame)
+        })
+        .expect("memory is writable");
+    // Whatever was noticed has to be sayable.
+    for tally in notices.tallies() {
+        assert!(!tally.to_string().is_empty());
+    }
+    let sink = capture.finish().expect("memory is writable");
+    (sink, frames, damage)
+}
+
+/// Converts `input`, which is `len` bytes long, and keeps what came of it.
+pub(crate) fn make(input: Input, len: usize, options: &Options) -> Made {
+    let mut events = Vec::new();
+    let sink = Sink {
+        bytes: Vec::new(),
+        len: 0,
+        keep: KEPT,
+    };
+    let (sink, frames, damage) = run(input, len, options, sink, Some(&mut events));
+    Made {
+        capture: (sink.len <= KEPT as u64).then_some(sink.bytes),
+        len: sink.len,
+        events,
+        frames,
+        damage,
+    }
+}
+
+/// The whole conversion: both formats, and the options that the first bytes say.
+///
+/// The capture is well formed, its size is bounded, and it says what the events say.
+pub fn convert(data: &[u8]) {
+    let Some((options, trace)) = knobs::split(data) else {
+        return;
+    };
+    let trace = Bytes::copy_from_slice(trace);
+    let (cut, frames) = converted(&trace, &options);
+    if options.capture.snaplen == DEFAULT_SNAPLEN {
+        return;
+    }
+    // A snaplen takes the ends of frames and changes nothing else.
+    let mut uncut = options.clone();
+    uncut.capture.snaplen = DEFAULT_SNAPLEN;
+    let (whole, all) = converted(&trace, &uncut);
+    assert_eq!(frames, all, "frames");
+    for (cut, mut whole) in cut.into_iter().flatten().zip(whole.into_iter().flatten()) {
+        whole.data.truncate(options.capture.snaplen as usize);
+        assert_eq!(cut, whole, "a snapped frame");
+    }
+}
+
+/// Converts `trace`, checks all that is to be checked, and gives the records and how many there are.
+fn converted(trace: &Bytes, options: &Options) -> (Option<Vec<Record>>, usize) {
+    let input = || Input::from_bytes(trace.clone());
+    let (len, sink) = measured_len(&input, trace.len(), options);
+    let most = FIXED_MEMORY + MEMORY_PER_BYTE * trace.len();
+    assert!(sink <= most, "{sink} bytes of memory for {}", trace.len());
+
+    let made = make(input(), trace.len(), options);
+    assert_eq!(made.len, len, "the same again is another capture");
+    let most = bound(&made, trace.len(), options);
+    assert!(len <= most, "a capture of {len} bytes, not {most} at most");
+    let Some(capture) = &made.capture else {
+        return (None, made.frames);
+    };
+    let (capture, beside) = parse(capture, options.capture.format);
+    let records = capture.records;
+    assert_eq!(capture.snaplen, options.capture.snaplen);
+    assert_eq!(records.len(), made.frames, "frames");
+    if options.capture.snaplen == DEFAULT_SNAPLEN {
+        oracle::check(&made.events, &records, beside.as_deref(), options);
+    }
+    (Some(records), made.frames)
+}
+
+/// How long the capture becomes, and how much memory that takes where nothing is kept.
+fn measured_len(input: &impl Fn() -> Input, len: usize, options: &Options) -> (u64, usize) {
+    let (sink, peak) = measured(|| {
+        let (bytes, keep) = (Vec::new(), 0);
+        let sink = Sink {
+            bytes,
+            len: 0,
+            keep,
+        };
+        run(input(), len, options, sink, None).0
+    });
+    (sink.len, peak)
+}
+
+/// Reads a capture of either format; what pcapng has beside the records, too.
+pub(crate) fn parse(
+    capture: &[u8],
+    format: Format,
+) -> (pcap::Capture, Option<Vec<pcap::ng::Beside>>) {
+    match format {
+        Format::Pcap => (pcap::Capture::parse(capture).expect("a pcap file"), None),
+        Format::Pcapng => {
+            let section = pcap::ng::Section::parse(capture).expect("a pcapng file");
+            (section.capture, Some(section.beside))
+        }
+    }
+}
+
+/// The most bytes that a capture of these events takes: theirs, what frames are made of, and what the
+/// program invents up to its named caps.
+fn bound(made: &Made, input: usize, options: &Options) -> u64 {
+    // A record's header, or a block's with its flags and padding; Ethernet, IPv6, TCP with options.
+    const FRAME: u64 = 48 + 14 + 40 + 28;
+    // What comes without payload: an opening and an end, another opening, two settings, windows.
+    const FRAMES_PER_EVENT: u64 = 16;
+    // Interface, names and statistics of a connection, and what is said of its first frame.
+    const TEXTS_PER_EVENT: u64 = 12;
+    // What an address may become, escaped or with its bad bytes replaced, where there is a place for it.
+    let text = match options.capture.format {
+        Format::Pcap => 0,
+        Format::Pcapng => MAX_TEXT.min(10 * input as u64 + 128) + 16,
+    };
+    // The smallest of what packets hold.
+    let largest = 65_495;
+    let segment = options.synth.mss.unwrap_or(largest).min(largest) as u64;
+    let fields = |fields: &[Field]| -> u64 {
+        let each = |field: &Field| (field.name.len() + field.value.len() + 12) as u64;
+        fields.iter().map(each).sum()
+    };
+    let mut most = 1024 + 2 * text;
+    for (event, _) in &made.events {
+        let (mut known, mut lost) = (0, 0);
+        match &event.what {
+            What::Data {
+                payload, truncated, ..
+            } => {
+                known = payload.len() as u64;
+                if *truncated && event.seq_num.is_some() {
+                    lost = MAX_EVENT_LOSS;
+                }
+            }
+            What::Http(http) => {
+                known += 512;
+                if let Http::Part { part, .. } = http {
+                    known += match part {
+                        Part::Headers(told) | Part::Trailers(told) => fields(told),
+                        Part::Body { payload, .. } => payload.len() as u64,
+                    };
+                }
+                // A frame header of HTTP/2 for each 16 KiB.
+                known += known / 1024;
+            }
+            _ => {}
+        }
+        let frames = FRAMES_PER_EVENT + known / segment + lost / largest as u64;
+        most += known + frames * FRAME + TEXTS_PER_EVENT * text;
+    }
+    most
+}

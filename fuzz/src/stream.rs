@@ -1,0 +1,103 @@
+//! The same from a file, from a stream, and from memory.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use capture2pcap::input::Input;
+use capture2pcap::trace::{Damage, Fault};
+use rustix::fs::{MemfdFlags, memfd_create};
+
+use crate::convert::make;
+use crate::decode::{Told, read};
+use crate::knobs;
+
+/// The bytes that say how large the chunks are, in turn.
+const SIZES: usize = 4;
+/// A chunk for which a stream's window has to grow, in bytes.
+const LARGE: usize = 70_000;
+
+/// A stream that gives its bytes in chunks.
+#[derive(Clone)]
+struct Chunks {
+    rest: Bytes,
+    sizes: [u8; SIZES],
+    turn: usize,
+}
+
+impl Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let size = match self.sizes[self.turn % SIZES] {
+            255 => LARGE,
+            size => usize::from(size) + 1,
+        };
+        self.turn += 1;
+        let taken = self
+            .rest
+            .split_to(size.min(self.rest.len()).min(buffer.len()));
+        buffer[..taken.len()].copy_from_slice(&taken);
+        Ok(taken.len())
+    }
+}
+
+/// The stream path: whatever the sizes of the chunks, the same events, the same damage, the same capture
+/// as from memory and from a file.
+pub fn stream(data: &[u8]) {
+    let Some((sizes, data)) = data.split_first_chunk::<SIZES>() else {
+        return;
+    };
+    let Some((options, trace)) = knobs::split(data) else {
+        return;
+    };
+    let trace = Bytes::copy_from_slice(trace);
+    let chunks = Chunks {
+        rest: trace.clone(),
+        sizes: *sizes,
+        turn: 0,
+    };
+    let file = file(&trace);
+    for wanted in [None, options.encoding] {
+        let input = Input::from_bytes(trace.clone());
+        let whole = comparable(read(input, trace.len(), wanted));
+        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        // Opened anew: a descriptor's copy would share its position.
+        let opened = Input::from_file(File::open(&path).expect("a file")).expect("a file");
+        for input in [opened, Input::from_path(path, 0)] {
+            let told = comparable(read(input, trace.len(), wanted));
+            assert_eq!(told, whole, "{wanted:?}: a file");
+        }
+        let input = Input::from_reader(chunks.clone());
+        let pieces = comparable(read(input, trace.len(), wanted));
+        assert_eq!(pieces, whole, "{wanted:?}: a stream");
+    }
+    let from_memory = make(Input::from_bytes(trace.clone()), trace.len(), &options);
+    let from_stream = make(Input::from_reader(chunks), trace.len(), &options);
+    assert_eq!(from_stream.len, from_memory.len);
+    assert!(
+        from_stream.capture == from_memory.capture,
+        "another capture from a stream"
+    );
+    assert_eq!(from_stream.damage.is_some(), from_memory.damage.is_some());
+}
+
+/// Without the words that an input begins with where it is no trace: of a stream, fewer have come.
+fn comparable(mut told: Told) -> Told {
+    if let Some(Damage {
+        fault: Fault::Unrecognised { begins },
+        ..
+    }) = &mut told.damage
+    {
+        *begins = None;
+    }
+    told
+}
+
+/// A file with `bytes` in it that no folder has.
+fn file(bytes: &[u8]) -> File {
+    let fd = memfd_create("trace", MemfdFlags::CLOEXEC).expect("a file in memory");
+    let mut file = File::from(fd);
+    file.write_all(bytes).expect("memory is writable");
+    file
+}
