@@ -11,11 +11,17 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _}
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 /// How many symbolic links are followed to a file that does not exist yet; Linux follows as many.
 const MAX_LINKS: usize = 40;
+/// How large a capture gets before room is taken ahead of it, in bytes. A small one is written before
+/// that would pay.
+const AHEAD_FROM: u64 = 1 << 20;
+/// The most room that is taken at once, in bytes.
+const MAX_AHEAD: u64 = 64 << 20;
 /// What a new capture may be, before the umask, when its trace is no file that says otherwise.
 const DEFAULT_MODE: u32 = 0o666;
 
@@ -50,7 +56,43 @@ enum Kind {
     Replace {
         temporary: NamedTempFile,
         path: PathBuf,
+        room: Room,
     },
+}
+
+/// The room of a file being written, taken from the file system ahead of the writing and in one piece:
+/// found page by page, it takes a third of the time of a write.
+#[derive(Debug, Default)]
+struct Room {
+    written: u64,
+    /// Where the room that was asked for ends.
+    end: u64,
+    /// Whether the file system has refused to give more.
+    refused: bool,
+}
+
+impl Room {
+    /// Makes room for so many bytes, and for as many as there are already. A file system that cannot
+    /// do that, or is full, is no matter: whether there is room for a byte, the write itself will tell.
+    fn ahead(&mut self, file: &File, bytes: usize) {
+        let need = self.written + bytes as u64;
+        if self.refused || need <= self.end || self.written < AHEAD_FROM {
+            return;
+        }
+        let more = need.min(MAX_AHEAD);
+        self.end = need + more;
+        let taken = fallocate(file, FallocateFlags::empty(), need, more);
+        self.refused = taken.is_err();
+    }
+
+    /// Gives back what was not needed.
+    fn trim(&self, file: &File) -> io::Result<()> {
+        match self.end {
+            0 => Ok(()),
+            // After a refusal as well: some of it may have been given.
+            _ => file.set_len(self.written),
+        }
+    }
 }
 
 impl Output {
@@ -129,17 +171,26 @@ impl Output {
             .permissions(Permissions::from_mode(mode | 0o200))
             .tempfile_in(folder)
             .map_err(|error| without_path(&error))?;
-        Ok(Self(Kind::Replace { temporary, path }))
+        Ok(Self(Kind::Replace {
+            temporary,
+            path,
+            room: Room::default(),
+        }))
     }
 
     /// Gives the capture its name, now that it is whole.
     ///
     /// # Errors
-    /// Those of renaming. The file that had the name before is untouched then.
+    /// Those of giving it its size and name. The file that had the name before is untouched then.
     pub fn commit(self) -> io::Result<()> {
         match self.0 {
             Kind::InPlace(_) => Ok(()),
-            Kind::Replace { temporary, path } => {
+            Kind::Replace {
+                temporary,
+                path,
+                room,
+            } => {
+                room.trim(temporary.as_file())?;
                 temporary.persist(&path).map_err(|error| error.error)?;
                 Ok(())
             }
@@ -156,7 +207,15 @@ impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.0 {
             Kind::InPlace(file) => file.write(bytes),
-            Kind::Replace { temporary, .. } => temporary.as_file_mut().write(bytes),
+            Kind::Replace {
+                temporary, room, ..
+            } => {
+                let file = temporary.as_file_mut();
+                room.ahead(file, bytes.len());
+                let n = file.write(bytes)?;
+                room.written += n as u64;
+                Ok(n)
+            }
         }
     }
 
