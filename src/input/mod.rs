@@ -47,6 +47,8 @@ pub struct Input {
 
 enum Source {
     /// A descriptor that can be asked whether it would block.
+    Stream(File),
+    /// A regular file, which never does.
     File(File),
     /// A regular file that is open only while it is read from, so that there can be thousands.
     Path(PathBuf),
@@ -56,7 +58,7 @@ enum Source {
 impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::File(file) => file.fmt(f),
+            Self::Stream(file) | Self::File(file) => file.fmt(f),
             Self::Path(path) => path.fmt(f),
             Self::Other(_) => f.write_str("Other"),
         }
@@ -69,10 +71,11 @@ impl Input {
     /// # Errors
     /// A directory is refused.
     pub fn from_file(file: File) -> io::Result<Self> {
-        if file.metadata()?.is_dir() {
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
             return Err(io::Error::from_raw_os_error(Errno::ISDIR.raw_os_error()));
         }
-        Ok(Self::new(Source::File(file)))
+        Ok(Self::of(file, &metadata))
     }
 
     /// Reads the regular file at `path` from the byte number `offset` on, and keeps it open only while
@@ -92,7 +95,15 @@ impl Input {
         let fd: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
         let file = File::from(fd);
         let metadata = file.metadata()?;
-        Ok((Self::new(Source::File(file)), metadata))
+        Ok((Self::of(file, &metadata), metadata))
+    }
+
+    fn of(file: File, metadata: &Metadata) -> Self {
+        Self::new(if metadata.is_file() {
+            Source::File(file)
+        } else {
+            Source::Stream(file)
+        })
     }
 
     /// Reads `reader`, which is taken to have bytes ready at any time.
@@ -158,7 +169,7 @@ impl Input {
     /// Whether [`fill`](Self::fill) would return without waiting.
     pub fn ready(&self) -> bool {
         match &self.source {
-            Source::File(file) if !self.ended => {
+            Source::Stream(file) if !self.ended => {
                 let mut fds = [PollFd::new(file, PollFlags::IN)];
                 // Whatever keeps poll from answering shows in the read that follows.
                 poll(
@@ -182,7 +193,7 @@ impl Input {
         if self.ended {
             return Ok(());
         }
-        if let Source::File(file) = &self.source {
+        if let Source::Stream(file) = &self.source {
             // Unlike read(2), poll(2) is never restarted behind our back when a signal arrives.
             let mut fds: ArrayVec<_, 2> = ArrayVec::new();
             fds.push(PollFd::new(file, PollFlags::IN));
@@ -201,7 +212,7 @@ impl Input {
         let position = self.offset + at_hand as u64;
         let source = &mut self.source;
         let read = self.buffer.fill(ask, |room| match source {
-            Source::File(file) => file.read(room),
+            Source::Stream(file) | Source::File(file) => file.read(room),
             Source::Path(path) => File::open(path)?.read_at(room, position),
             Source::Other(reader) => reader.read(room),
         })?;
