@@ -8,11 +8,13 @@ use std::io::{self, Write};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::JoinHandle;
 
-/// How much is gathered before it is written, in bytes.
+/// How much is gathered before it is handed over, in bytes. Each hand-over wakes a thread.
+const BUFFER: usize = 1 << 20;
+/// How much is written at once, in bytes.
 ///
 /// Writes of 8 KiB take twice the time. From 512 KiB on, Linux takes the page cache's memory in pieces so large
 /// that a virtual machine may have given them back to its host, and waits for them: up to ten times as long.
-const BUFFER: usize = 256 << 10;
+const WRITE: usize = 256 << 10;
 /// How many buffers there are: one being filled, one being written, one waiting.
 const BUFFERS: usize = 3;
 
@@ -110,7 +112,10 @@ fn start<W: Write + Send + 'static>(mut writer: W) -> io::Result<Worker<W>> {
         .name("writer".into())
         .spawn(move || {
             for mut buffer in to_write {
-                let result = writer.write_all(&buffer).map(|()| {
+                let written = buffer
+                    .chunks(WRITE)
+                    .try_for_each(|piece| writer.write_all(piece));
+                let result = written.map(|()| {
                     buffer.clear();
                     buffer
                 });
