@@ -35,6 +35,20 @@ impl Slice {
         Self::from(bytes.to_vec())
     }
 
+    /// Where in it `part` lies.
+    ///
+    /// # Panics
+    /// When it lies elsewhere.
+    #[inline]
+    pub fn range_of(&self, part: &[u8]) -> Range<usize> {
+        if part.is_empty() {
+            return 0..0;
+        }
+        let start = part.as_ptr().addr().wrapping_sub(self.as_ptr().addr());
+        assert!(start <= self.len() && part.len() <= self.len() - start);
+        start..start + part.len()
+    }
+
     /// The part of it that lies in `range`.
     ///
     /// # Panics

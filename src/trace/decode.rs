@@ -15,7 +15,7 @@ use crate::slice::Slice;
 use super::detect::Generation;
 use super::element::{Form, Part};
 use super::error::{Damage, Fault};
-use super::socket::{Selector, SocketEvent};
+use super::socket::{self, Selector, SocketEvent};
 use super::wire::{Fields, WireValue};
 
 #[allow(
@@ -110,11 +110,19 @@ impl Decoder {
     ) -> Result<Option<Event>, Damage> {
         self.recognised = true;
         match part {
-            Part::Event => return self.event(message, offset),
+            Part::Event => self.event(message, offset),
+            _ => self.rare(part, message, offset),
+        }
+    }
+
+    /// Takes a part of which a trace has few.
+    #[cold]
+    fn rare(&mut self, part: Part, message: Slice, offset: u64) -> Result<Option<Event>, Damage> {
+        match part {
             Part::Connection => self.connection(message, offset)?,
             Part::HttpBuffered => self.http_buffered(message, offset)?,
             Part::HttpSegment => self.http_segment(message, offset)?,
-            Part::TraceId | Part::Truncated(_) => {}
+            Part::Event | Part::TraceId | Part::Truncated(_) => {}
         }
         Ok(self.ready.pop_front())
     }
@@ -173,11 +181,13 @@ impl Decoder {
 
     #[inline]
     fn event(&mut self, message: Slice, offset: u64) -> Result<Option<Event>, Damage> {
-        let event = SocketEvent::decode(&message, self.generation);
-        let event = event.map_err(|fault| Damage {
-            offset,
-            fault: *fault,
-        })?;
+        let event = match SocketEvent::decode(&message, self.generation) {
+            Ok(event) => event,
+            Err(broken) => {
+                let fault = socket::fault(broken);
+                return Err(Damage { offset, fault });
+            }
+        };
         if !event.connection.is_empty() {
             let bytes = Slice::from(event.connection);
             let told = decode::<tap::Connection>(bytes, Part::Connection, offset)?;
@@ -190,13 +200,18 @@ impl Decoder {
         let what = match event.selector {
             None => What::Nothing,
             Some(Selector::Closed) => What::Closed,
-            Some(Selector::Data(direction)) => What::Data {
-                direction,
-                payload: message.narrow(event.payload),
-                truncated: event.truncated,
-                as_string: event.as_string,
-                end_stream: event.end_stream,
-            },
+            Some(Selector::Data(direction)) => {
+                let payload = message.range_of(event.payload);
+                let (truncated, as_string) = (event.truncated, event.as_string);
+                let end_stream = event.end_stream;
+                What::Data {
+                    direction,
+                    payload: message.narrow(payload),
+                    truncated,
+                    as_string,
+                    end_stream,
+                }
+            }
         };
         if self.begun && self.ready.is_empty() {
             return Ok(Some(self.tell(offset, time, seq_num, what)));

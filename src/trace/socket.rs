@@ -4,14 +4,30 @@
 //! event. Repeated and unknown fields come out as protobuf has it: what comes last counts, messages
 //! are merged.
 
-use std::ops::Range;
-
 use crate::event::Direction;
 
 use super::detect::Generation;
 use super::element::Part;
 use super::error::Fault;
-use super::wire::{self, WireValue};
+use super::wire::{Broken, Rest, len_key, varint_key};
+
+// `SocketEvent`
+const TIMESTAMP: u64 = len_key(1);
+const READ: u64 = len_key(2);
+const WRITE: u64 = len_key(3);
+const CLOSED: u64 = len_key(4);
+const CONNECTION: u64 = len_key(5);
+const SEQ_NUM: u64 = varint_key(6);
+// `google.protobuf.Timestamp`
+const SECONDS: u64 = varint_key(1);
+const NANOS: u64 = varint_key(2);
+// `Read`, `Write`
+const DATA: u64 = len_key(1);
+const END_STREAM: u64 = varint_key(2);
+// `Body`
+const AS_BYTES: u64 = len_key(1);
+const AS_STRING: u64 = len_key(2);
+const TRUNCATED: u64 = varint_key(3);
 
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +38,12 @@ pub(super) enum Selector {
 
 /// A `SocketEvent`, or an `Event` of 1.7 to 1.9.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct SocketEvent {
+pub(super) struct SocketEvent<'a> {
     /// Seconds and nanoseconds.
     pub(super) time: Option<(i64, i32)>,
     pub(super) selector: Option<Selector>,
-    /// Where in the message the bytes lie that were read or written.
-    pub(super) payload: Range<usize>,
+    /// The bytes that were read or written.
+    pub(super) payload: &'a [u8],
     pub(super) as_string: bool,
     pub(super) truncated: bool,
     pub(super) end_stream: bool,
@@ -36,157 +52,147 @@ pub(super) struct SocketEvent {
     pub(super) seq_num: u64,
 }
 
-/// A field's value, as far as this message has use for it.
-enum Value {
-    Number(u64),
-    /// Where in the message its bytes lie.
-    Bytes(Range<usize>),
-    Other,
-}
-
-impl SocketEvent {
+impl<'a> SocketEvent<'a> {
     /// Decodes `message`.
     #[inline]
-    pub(super) fn decode(message: &[u8], generation: Generation) -> Result<Self, Box<Fault>> {
+    pub(super) fn decode(message: &'a [u8], generation: Generation) -> Result<Self, Broken> {
         let mut event = Self::default();
         let tap = generation == Generation::Tap;
-        fields(message, 0..message.len(), |number, value| {
-            match (number, value) {
-                (1, Value::Bytes(at)) => event.timestamp(message, at)?,
-                (2 | 3, Value::Bytes(at)) => {
-                    let direction = match number {
-                        2 => Direction::Read,
-                        _ => Direction::Write,
-                    };
-                    event.data(message, at, direction, generation)?;
+        let mut rest = Rest::of(message);
+        while !rest.is_empty() {
+            let (key, value) = rest.number()?;
+            let bytes;
+            match key {
+                TIMESTAMP => {
+                    (bytes, rest) = value.bytes()?;
+                    event.time = Some(timestamp(bytes, event.time.unwrap_or_default())?);
                 }
-                (4, Value::Bytes(_)) if tap => event.select(Selector::Closed),
-                (5, Value::Bytes(at)) if tap => event.connection.extend_from_slice(&message[at]),
-                (6, Value::Number(number)) if tap => event.seq_num = number,
-                _ => {}
+                READ => {
+                    (bytes, rest) = value.bytes()?;
+                    event.data(Direction::Read, bytes, generation)?;
+                }
+                WRITE => {
+                    (bytes, rest) = value.bytes()?;
+                    event.data(Direction::Write, bytes, generation)?;
+                }
+                CLOSED if tap => {
+                    (_, rest) = value.bytes()?;
+                    event.select(Selector::Closed);
+                }
+                CONNECTION if tap => {
+                    (bytes, rest) = value.bytes()?;
+                    event.connection.extend_from_slice(bytes);
+                }
+                SEQ_NUM if tap => (event.seq_num, rest) = value.number()?,
+                _ => rest = value.behind(key)?,
             }
-            Ok(())
-        })?;
+        }
         Ok(event)
     }
 
-    #[inline]
-    fn timestamp(&mut self, message: &[u8], at: Range<usize>) -> Result<(), Box<Fault>> {
-        let (mut seconds, mut nanos) = self.time.unwrap_or_default();
-        fields(message, at, |number, value| {
-            match (number, value) {
-                (1, Value::Number(number)) => seconds = number as i64,
-                (2, Value::Number(number)) => nanos = number as i32,
-                _ => {}
+    /// A `Read` or `Write`, whose data is a `Body` since 1.10 and plain bytes before.
+    #[inline(always)]
+    fn data(
+        &mut self,
+        direction: Direction,
+        message: &'a [u8],
+        generation: Generation,
+    ) -> Result<(), Broken> {
+        self.select(Selector::Data(direction));
+        let mut rest = Rest::of(message);
+        while !rest.is_empty() {
+            let (key, value) = rest.number()?;
+            match key {
+                DATA => {
+                    let bytes;
+                    (bytes, rest) = value.bytes()?;
+                    match generation {
+                        Generation::Tap => self.body(bytes)?,
+                        Generation::Capture => self.payload = bytes,
+                    }
+                }
+                END_STREAM if direction == Direction::Write => {
+                    let number;
+                    (number, rest) = value.number()?;
+                    self.end_stream = number != 0;
+                }
+                _ => rest = value.behind(key)?,
             }
-            Ok(())
-        })?;
-        self.time = Some((seconds, nanos));
+        }
         Ok(())
     }
 
-    /// A `Read` or `Write`, whose data is a `Body` since 1.10 and plain bytes before.
-    #[inline]
-    fn data(
-        &mut self,
-        message: &[u8],
-        at: Range<usize>,
-        direction: Direction,
-        generation: Generation,
-    ) -> Result<(), Box<Fault>> {
-        self.select(Selector::Data(direction));
-        fields(message, at, |number, value| {
-            match (number, value) {
-                (1, Value::Bytes(at)) => match generation {
-                    Generation::Tap => self.body(message, at)?,
-                    Generation::Capture => self.payload = at,
-                },
-                (2, Value::Number(number)) if direction == Direction::Write => {
-                    self.end_stream = number != 0;
+    #[inline(always)]
+    fn body(&mut self, message: &'a [u8]) -> Result<(), Broken> {
+        let mut rest = Rest::of(message);
+        while !rest.is_empty() {
+            let (key, value) = rest.number()?;
+            match key {
+                AS_BYTES | AS_STRING => {
+                    (self.payload, rest) = value.bytes()?;
+                    self.as_string = key == AS_STRING;
                 }
-                _ => {}
+                TRUNCATED => {
+                    let number;
+                    (number, rest) = value.number()?;
+                    self.truncated = number != 0;
+                }
+                _ => rest = value.behind(key)?,
             }
-            Ok(())
-        })
-    }
-
-    #[inline]
-    fn body(&mut self, message: &[u8], at: Range<usize>) -> Result<(), Box<Fault>> {
-        fields(message, at, |number, value| {
-            match (number, value) {
-                (1, Value::Bytes(at)) => (self.payload, self.as_string) = (at, false),
-                (2, Value::Bytes(at)) => (self.payload, self.as_string) = (at, true),
-                (3, Value::Number(number)) => self.truncated = number != 0,
-                _ => {}
-            }
-            Ok(())
-        })
+        }
+        Ok(())
     }
 
     /// Makes the event be about something, and forgets what it was about before.
-    #[inline]
+    #[inline(always)]
     fn select(&mut self, selector: Selector) {
         if self.selector.is_some_and(|before| before != selector) {
-            self.payload = 0..0;
+            self.payload = &[];
             (self.as_string, self.truncated, self.end_stream) = (false, false, false);
         }
         self.selector = Some(selector);
     }
 }
 
-/// The fault of a field that is longer than what is left of its message.
+/// The seconds and nanoseconds of a `Timestamp`; what it lacks is as `before`.
+#[inline]
+fn timestamp(message: &[u8], before: (i64, i32)) -> Result<(i64, i32), Broken> {
+    let (mut seconds, mut nanos) = before;
+    let mut rest = Rest::of(message);
+    while !rest.is_empty() {
+        let (key, value) = rest.number()?;
+        let number;
+        match key {
+            SECONDS => {
+                (number, rest) = value.number()?;
+                seconds = number as i64;
+            }
+            NANOS => {
+                (number, rest) = value.number()?;
+                nanos = number as i32;
+            }
+            _ => rest = value.behind(key)?,
+        }
+    }
+    Ok((seconds, nanos))
+}
+
+/// What is wrong with an event that cannot be read.
 #[cold]
-fn overrun(claimed: u64, left: u64) -> Box<Fault> {
+pub(super) fn fault(broken: Broken) -> Fault {
     let what = Part::Event.name();
-    Box::new(Fault::Overrun {
-        what,
-        claimed,
-        left,
-    })
-}
-
-/// The fault of a message that is there in full, and ends inside a field.
-#[cold]
-fn cut() -> Fault {
-    Fault::Message {
-        what: Part::Event.name(),
-        why: "a message in it ends inside a field".into(),
+    match broken {
+        Broken::Overrun { claimed, left } => Fault::Overrun {
+            what,
+            claimed,
+            left,
+        },
+        // It is there in full, and ends inside a field.
+        Broken::NoHeader(why) => why.fault().unwrap_or_else(|| Fault::Message {
+            what,
+            why: "a message in it ends inside a field".into(),
+        }),
     }
-}
-
-/// Tells `field` each field of the message that lies at `range`.
-#[inline(always)]
-fn fields(
-    bytes: &[u8],
-    range: Range<usize>,
-    mut field: impl FnMut(u32, Value) -> Result<(), Box<Fault>>,
-) -> Result<(), Box<Fault>> {
-    let Range { start: mut at, end } = range;
-    while at < end {
-        let header = match wire::header_at(bytes, at, end) {
-            Ok(header) => header,
-            Err(why) => return Err(Box::new(why.fault().unwrap_or_else(cut))),
-        };
-        at += header.len;
-        let left = (end - at) as u64;
-        let value = match header.value {
-            WireValue::Varint(number) => Value::Number(number),
-            WireValue::Fixed(claimed) | WireValue::Len(claimed) if claimed > left => {
-                return Err(overrun(claimed, left));
-            }
-            WireValue::Fixed(len) => {
-                at += len as usize;
-                Value::Other
-            }
-            WireValue::Len(len) => {
-                let start = at;
-                at += len as usize;
-                Value::Bytes(start..at)
-            }
-        };
-        field(header.number, value)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -196,7 +202,7 @@ mod tests {
     use prost::Message as _;
 
     /// What the generated type holds of `message`.
-    fn generated(message: &[u8]) -> SocketEvent {
+    fn generated(message: &[u8]) -> SocketEvent<'_> {
         use tap::{body::BodyType, socket_event::EventSelector};
         let event = tap::SocketEvent::decode(message).unwrap();
         let mut same = SocketEvent {
@@ -233,7 +239,7 @@ mod tests {
             let at = message
                 .windows(bytes.len().max(1))
                 .rposition(|window| window == bytes);
-            same.payload = at.map_or(0..0, |at| at..at + bytes.len());
+            same.payload = at.map_or(&[], |at| &message[at..at + bytes.len()]);
         }
         same
     }

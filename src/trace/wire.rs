@@ -72,80 +72,143 @@ pub(super) fn varint(bytes: &[u8]) -> Result<(u64, usize), NoHeader> {
     })
 }
 
-/// Reads the header of the field at the front of `bytes`.
-pub(super) fn header(bytes: &[u8]) -> Result<Header, NoHeader> {
-    header_at(bytes, 0, bytes.len())
-}
-
-/// Reads the header of the field that begins at `at`, in a message that ends at `end`.
-#[inline]
-pub(super) fn header_at(bytes: &[u8], at: usize, end: usize) -> Result<Header, NoHeader> {
-    // Bytes behind the message may be looked at, but must not be part of the header.
-    if let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk)
-        && let Some(header) = small_header(u64::from_le_bytes(*eight))
-        && header.len <= end - at
-    {
-        return Ok(header);
-    }
-    large_header(&bytes[at..end])
-}
-
-/// The header at the low end of `eight` bytes, where its key takes one of them and its number or length
-/// ends in them: nearly all do.
+/// Splits the varint from the front of `bytes`.
 #[inline(always)]
-fn small_header(eight: u64) -> Option<Header> {
-    /// The top bit of each byte, which says that another one follows.
-    const MORE: u64 = 0x8080_8080_8080_8080;
-    let (key, rest) = (eight & 0xff, eight >> 8);
-    // Wire types 0 and 2 alone have a varint behind the key. Field 0 is none.
-    if key & 0x85 != 0 || key < 0x08 {
-        return None;
-    }
-    let (x, len) = if rest & 0x80 == 0 {
-        (rest & 0x7f, 2)
-    } else {
-        let last = !rest & (MORE >> 8);
-        if last == 0 {
-            return None;
+fn split_varint(bytes: &[u8]) -> Result<(u64, &[u8]), NoHeader> {
+    let seven = |byte: u8| u64::from(byte & 0x7f);
+    Ok(match *bytes {
+        // Most are keys and lengths of one byte, and parts of times, which have four or five.
+        [a @ ..0x80, ref rest @ ..] => (a.into(), rest),
+        [a, b @ ..0x80, ref rest @ ..] => (seven(a) | seven(b) << 7, rest),
+        [a, b, c @ ..0x80, ref rest @ ..] => (seven(a) | seven(b) << 7 | seven(c) << 14, rest),
+        [a, b, c, d @ ..0x80, ref rest @ ..] => {
+            let low = seven(a) | seven(b) << 7 | seven(c) << 14;
+            (low | seven(d) << 21, rest)
         }
-        // All bits up to the first byte that says that nothing follows.
-        let x = rest & (last ^ (last - 1)) & !MORE;
-        // Seven bits of each byte move together: in pairs, in fours, in eights.
-        let x = (x & 0x007f_007f_007f_007f) | (x & 0x7f00_7f00_7f00_7f00) >> 1;
-        let x = (x & 0x0000_3fff_0000_3fff) | (x & 0x3fff_0000_3fff_0000) >> 2;
-        let x = (x & 0x0000_0000_0fff_ffff) | (x & 0x0fff_ffff_0000_0000) >> 4;
-        (x, last.trailing_zeros() as usize / 8 + 2)
-    };
-    Some(Header {
-        number: (key >> 3) as u32,
-        value: if key & 2 == 0 {
-            WireValue::Varint(x)
-        } else {
-            WireValue::Len(x)
-        },
-        len,
+        [a, b, c, d, e @ ..0x80, ref rest @ ..] => {
+            let low = seven(a) | seven(b) << 7 | seven(c) << 14;
+            (low | seven(d) << 21 | seven(e) << 28, rest)
+        }
+        _ => {
+            let (value, len) = varint(bytes)?;
+            (value, &bytes[len..])
+        }
     })
 }
 
-#[cold]
-fn large_header(bytes: &[u8]) -> Result<Header, NoHeader> {
-    let (key, key_len) = varint(bytes)?;
+/// Reads the header of the field at the front of `bytes`.
+#[inline]
+pub(super) fn header(bytes: &[u8]) -> Result<Header, NoHeader> {
+    let (key, mut rest) = split_varint(bytes)?;
     let number = key >> 3;
     if number == 0 || number > MAX_FIELD {
         return Err(NoHeader::FieldNumber);
     }
-    let (value, len) = match key & 7 {
-        0 => varint(&bytes[key_len..]).map(|(value, n)| (WireValue::Varint(value), key_len + n))?,
-        1 => (WireValue::Fixed(8), key_len),
-        2 => varint(&bytes[key_len..]).map(|(value, n)| (WireValue::Len(value), key_len + n))?,
-        5 => (WireValue::Fixed(4), key_len),
+    let value = match key & 7 {
+        wire_type @ (0 | 2) => {
+            let value;
+            (value, rest) = split_varint(rest)?;
+            match wire_type {
+                0 => WireValue::Varint(value),
+                _ => WireValue::Len(value),
+            }
+        }
+        1 => WireValue::Fixed(8),
+        5 => WireValue::Fixed(4),
         other => return Err(NoHeader::WireType(other as u8)),
     };
     Ok(Header {
         number: number as u32,
         value,
-        len,
+        len: bytes.len() - rest.len(),
     })
+}
+
+/// Why a message that is there in full cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// No field begins where one has to.
+    NoHeader(NoHeader),
+    /// A field is longer than what is left of the message.
+    Overrun { claimed: u64, left: u64 },
+}
+
+impl From<NoHeader> for Broken {
+    fn from(why: NoHeader) -> Self {
+        Self::NoHeader(why)
+    }
+}
+
+/// The key of a field that is a varint.
+pub(super) const fn varint_key(number: u32) -> u64 {
+    (number << 3) as u64
+}
+
+/// The key of a field with a length: bytes, a string, a message.
+pub(super) const fn len_key(number: u32) -> u64 {
+    (number << 3 | 2) as u64
+}
+
+/// What is left of a message that is there in full, for whoever knows its fields: a key, and then the
+/// value that belongs to it.
+///
+/// Each step gives what is left behind it, so that all of this stays in registers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    pub(super) const fn of(message: &'a [u8]) -> Self {
+        Self(message)
+    }
+
+    pub(super) const fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A key, or the value of a varint field.
+    #[inline(always)]
+    pub(super) fn number(self) -> Result<(u64, Self), Broken> {
+        let (number, rest) = split_varint(self.0)?;
+        Ok((number, Self(rest)))
+    }
+
+    /// The value of a field with a length.
+    #[inline(always)]
+    pub(super) fn bytes(self) -> Result<(&'a [u8], Self), Broken> {
+        let (len, rest) = self.number()?;
+        rest.split(len)
+    }
+
+    #[inline(always)]
+    fn split(self, len: u64) -> Result<(&'a [u8], Self), Broken> {
+        match self
+            .0
+            .split_at_checked(usize::try_from(len).unwrap_or(usize::MAX))
+        {
+            Some((bytes, rest)) => Ok((bytes, Self(rest))),
+            None => Err(Broken::Overrun {
+                claimed: len,
+                left: self.0.len() as u64,
+            }),
+        }
+    }
+
+    /// What is behind the value of a field that nobody knows, if there can be such a field.
+    #[cold]
+    pub(super) fn behind(self, key: u64) -> Result<Self, Broken> {
+        let number = key >> 3;
+        if number == 0 || number > MAX_FIELD {
+            return Err(NoHeader::FieldNumber.into());
+        }
+        let rest = match key & 7 {
+            0 => self.number()?.1,
+            1 => self.split(8)?.1,
+            2 => self.bytes()?.1,
+            5 => self.split(4)?.1,
+            other => return Err(NoHeader::WireType(other as u8).into()),
+        };
+        Ok(rest)
+    }
 }
 
 /// The fields at the front of `bytes`: each header with the bytes of its value, as far as they are
@@ -210,7 +273,6 @@ mod tests {
                     while bytes.len() < len + MAX_VARINT {
                         let end = bytes.len();
                         let whole = header(&bytes).unwrap();
-                        assert_eq!(whole, large_header(&bytes).unwrap());
                         assert_eq!(whole.len, end);
                         let (WireValue::Varint(read) | WireValue::Len(read)) = whole.value else {
                             panic!("{whole:?}");
@@ -218,10 +280,10 @@ mod tests {
                         assert_eq!(read, value);
                         for behind in [0x00, 0x7f, 0x80, 0xff] {
                             let more = [&[behind; 2], &bytes[..], &[behind; 9]].concat();
-                            assert_eq!(header_at(&more, 2, 2 + end), Ok(whole));
-                            assert_eq!(header_at(&more, 2, more.len()), Ok(whole));
+                            assert_eq!(header(&more[2..2 + end]), Ok(whole));
+                            assert_eq!(header(&more[2..]), Ok(whole));
                             for cut in 0..end {
-                                let short = header_at(&more, 2, 2 + cut);
+                                let short = header(&more[2..2 + cut]);
                                 assert_eq!(short, Err(NoHeader::Short), "{more:x?} {cut}");
                             }
                         }
