@@ -73,7 +73,7 @@ fn synth(c: &mut Criterion) {
                     let mut synth = Synthesizer::new(synth::Options::default());
                     let mut notices = Notices::default();
                     for event in events {
-                        let frames = synth.event(event, &mut notices, &mut |frame| {
+                        let frames = synth.event(&event, &mut notices, &mut |frame| {
                             black_box(&frame);
                             Ok::<_, Infallible>(())
                         });
@@ -100,7 +100,7 @@ fn record(c: &mut Criterion) {
             let mut notices = Notices::default();
             each_event(buffered(size, 1), |event| {
                 // Inside, as a frame need not live any longer.
-                let frames = synth.event(event, &mut notices, &mut |frame| {
+                let frames = synth.event(&event, &mut notices, &mut |frame| {
                     b.iter(|| capture.frame(black_box(&frame)).expect("a sink"));
                     Ok::<_, Infallible>(())
                 });
@@ -125,7 +125,7 @@ fn whole(c: &mut Criterion) {
                 let mut notices = Notices::default();
                 each_event(trace, |event| {
                     synth
-                        .event(event, &mut notices, &mut |frame| capture.frame(&frame))
+                        .event(&event, &mut notices, &mut |frame| capture.frame(&frame))
                         .expect("memory");
                 });
                 synth

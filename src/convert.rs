@@ -137,7 +137,7 @@ pub fn convert(
     let mut trace = Reader::new(input, options.encoding, path);
     let first = first_step(&mut trace, interrupt)?;
     // Interrupted before there was anything, nothing is what there is: no capture gives way to that.
-    if let (Ok(None), Some(signal)) = (&first, interrupt.signal()) {
+    if let (Ok(Step::End), Some(signal)) = (&first, interrupt.signal()) {
         return Ok(Summary {
             signal: Some(signal),
             ..Summary::default()
@@ -230,26 +230,25 @@ fn open_file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// The first event, or whatever else there is first: before it, nothing says that it is a trace.
+/// Goes on to the first event, or whatever else there is first: before it, nothing says that it is a
+/// trace.
 fn first_step(
     trace: &mut Reader,
     interrupt: &Interrupt,
-) -> Result<Result<Option<Event>, Damage>, Failure> {
+) -> Result<Result<Step<()>, Damage>, Failure> {
     loop {
-        match trace.event() {
-            Ok(Step::Item(event)) => return Ok(Ok(Some(event))),
-            Ok(Step::End) => return Ok(Ok(None)),
+        match trace.advance() {
             Ok(Step::More) => match trace.fill(interrupt.wake()) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                     if interrupt.signal().is_some() {
-                        return Ok(Ok(None));
+                        return Ok(Ok(Step::End));
                     }
                 }
                 Err(error) => return Err(Failure::trace("cannot read", error)),
             },
             Err(damage) if !trace.recognised() => return Err(Failure::Trace(damage.into())),
-            Err(damage) => return Ok(Err(damage)),
+            step => return Ok(step),
         }
     }
 }
@@ -265,20 +264,24 @@ impl Work {
     fn run(
         &mut self,
         trace: &mut Reader,
-        first: Result<Option<Event>, Damage>,
+        first: Result<Step<()>, Damage>,
         capture: &mut Capture<Output>,
         live: bool,
         interrupt: &Interrupt,
         notices: &mut Notices,
     ) -> io::Result<()> {
-        let mut step = first.map(|event| event.map_or(Step::End, Step::Item));
+        let mut step = first;
         loop {
             self.summary.signal = interrupt.signal();
             if self.summary.signal.is_some() {
                 break;
             }
             match step {
-                Ok(Step::Item(event)) => self.event(event, capture, notices)?,
+                Ok(Step::Item(())) => {
+                    if let Some(event) = trace.current() {
+                        self.event(event, capture, notices)?;
+                    }
+                }
                 Ok(Step::More) => {
                     // Nothing more is waiting: whoever looks on gets to see what there is.
                     if live && !trace.ready() {
@@ -299,7 +302,7 @@ impl Work {
                     break;
                 }
             }
-            step = trace.event();
+            step = trace.advance();
         }
         let summary = &mut self.summary;
         let whole =
@@ -326,11 +329,11 @@ impl Work {
 
     fn event(
         &mut self,
-        event: Event,
+        event: &Event,
         capture: &mut Capture<Output>,
         notices: &mut Notices,
     ) -> io::Result<()> {
-        self.summary.count(&event);
+        self.summary.count(event);
         let summary = &mut self.summary;
         self.synth.event(event, notices, &mut |frame| {
             summary.frames += 1;

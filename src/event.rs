@@ -171,7 +171,7 @@ impl Connection {
 }
 
 /// One thing that a trace says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
     /// The connection it belongs to.
     pub trace: TraceId,
@@ -192,7 +192,7 @@ pub struct Event {
 }
 
 /// What an [`Event`] tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum What {
     /// A buffered message about this connection begins, up to the next one of its kind. Whether it goes
     /// on with the connection or another one has its number, only what follows tells.
@@ -219,6 +219,7 @@ pub enum What {
     /// A message stood here that Envoy failed to write. It is of no connection.
     Failed,
     /// An event that tells nothing, as JSON_BODY_AS_STRING writes in place of the connection.
+    #[default]
     Nothing,
     /// Something of an HTTP exchange, which an HTTP filter tap records without its bytes.
     Http(Http),

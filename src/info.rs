@@ -50,7 +50,7 @@ pub fn inspect(
     let nowhere = &mut |_: Frame<'_>| Ok::<(), std::convert::Infallible>(());
     while interrupt.signal().is_none() {
         match reader.event() {
-            Ok(Step::Item(event)) => match synth.event(event, notices, nowhere) {
+            Ok(Step::Item(event)) => match synth.event(&event, notices, nowhere) {
                 Ok(()) => info.connections.append(&mut synth.take_stories()),
             },
             Ok(Step::More) => match reader.fill(interrupt.wake()) {

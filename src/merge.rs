@@ -432,7 +432,7 @@ impl Sweep {
                     self.clamp(&mut event, time);
                     run.last = Some(time);
                 }
-                self.event(event, capture)?;
+                self.event(&event, capture)?;
                 if timed {
                     break;
                 }
@@ -471,7 +471,7 @@ impl Sweep {
             }
         };
         if let Some(before) = before {
-            self.event(before, capture)?;
+            self.event(&before, capture)?;
         }
         let (source, left) = (run.source, run.events);
         Ok(Open {
@@ -489,7 +489,7 @@ impl Sweep {
     /// Tells what a run says behind its last event.
     fn rest(&mut self, mut run: Open, capture: &mut Capture<Output>) -> io::Result<()> {
         while let Some(event) = run.take() {
-            self.event(event, capture)?;
+            self.event(&event, capture)?;
         }
         let trace = &mut self.traces[run.source as usize];
         if let (Some(short), Ok(summary)) = (run.short, &mut trace.result) {
@@ -521,12 +521,12 @@ impl Sweep {
         });
     }
 
-    fn event(&mut self, event: Event, capture: &mut Capture<Output>) -> io::Result<()> {
-        let conversation = self.conversations.of(&event);
+    fn event(&mut self, event: &Event, capture: &mut Capture<Output>) -> io::Result<()> {
+        let conversation = self.conversations.of(event);
         let trace = &mut self.traces[event.trace.source as usize];
         let whole = match &mut trace.result {
             Ok(summary) => {
-                summary.count(&event);
+                summary.count(event);
                 summary.damage.is_none()
             }
             Err(_) => false,

@@ -16,62 +16,76 @@ pub struct Slice {
 }
 
 impl Slice {
+    /// A copy of `bytes`, which holds on to nothing else.
+    pub fn copy_of(bytes: &[u8]) -> Self {
+        Self::from(bytes.to_vec())
+    }
+}
+
+/// A part of a piece of memory that somebody else holds, and that may be held too.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<'a> {
+    memory: &'a Arc<Vec<u8>>,
+    bytes: &'a [u8],
+}
+
+impl<'a> Piece<'a> {
     /// The bytes of `memory` that lie in `range`.
     ///
     /// # Panics
     /// When they lie outside.
     #[inline]
-    pub fn of(memory: &Arc<Vec<u8>>, range: Range<usize>) -> Self {
-        assert!(range.start <= range.end && range.end <= memory.len());
-        if range.is_empty() {
-            return Self::default();
-        }
-        let memory = Some(Arc::clone(memory));
-        Self { memory, range }
-    }
-
-    /// A copy of `bytes`, which holds on to nothing else.
-    pub fn copy_of(bytes: &[u8]) -> Self {
-        Self::from(bytes.to_vec())
-    }
-
-    /// Where in it `part` lies.
-    ///
-    /// # Panics
-    /// When it lies elsewhere.
-    #[inline]
-    pub fn range_of(&self, part: &[u8]) -> Range<usize> {
-        if part.is_empty() {
-            return 0..0;
-        }
-        let start = part.as_ptr().addr().wrapping_sub(self.as_ptr().addr());
-        assert!(start <= self.len() && part.len() <= self.len() - start);
-        start..start + part.len()
-    }
-
-    /// The part of it that lies in `range`.
-    ///
-    /// # Panics
-    /// When that lies outside.
-    #[inline]
-    #[must_use]
-    pub fn narrow(self, range: Range<usize>) -> Self {
-        assert!(range.start <= range.end && range.end <= self.range.len());
-        if range.is_empty() {
-            return Self::default();
-        }
-        let start = self.range.start;
+    pub fn of(memory: &'a Arc<Vec<u8>>, range: Range<usize>) -> Self {
         Self {
-            memory: self.memory,
-            range: start + range.start..start + range.end,
+            memory,
+            bytes: &memory[range],
         }
+    }
+
+    /// The bytes.
+    #[inline]
+    pub const fn bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Holds `part` of its memory, in place of what `before` held.
+    ///
+    /// Mostly that was another part of the same memory, which takes no counting of holders then.
+    ///
+    /// # Panics
+    /// When `part` lies elsewhere.
+    #[inline]
+    pub fn hold(self, part: &[u8], before: Slice) -> Slice {
+        if part.is_empty() {
+            return Slice::default();
+        }
+        let start = part
+            .as_ptr()
+            .addr()
+            .wrapping_sub(self.memory.as_ptr().addr());
+        assert!(start <= self.memory.len() && part.len() <= self.memory.len() - start);
+        let memory = before
+            .memory
+            .filter(|memory| Arc::ptr_eq(memory, self.memory))
+            .unwrap_or_else(|| Arc::clone(self.memory));
+        Slice {
+            memory: Some(memory),
+            range: start..start + part.len(),
+        }
+    }
+}
+
+impl From<Piece<'_>> for Slice {
+    fn from(piece: Piece<'_>) -> Self {
+        piece.hold(piece.bytes, Self::default())
     }
 }
 
 impl From<Vec<u8>> for Slice {
     fn from(bytes: Vec<u8>) -> Self {
         let range = 0..bytes.len();
-        Self::of(&Arc::new(bytes), range)
+        let memory = (!range.is_empty()).then(|| Arc::new(bytes));
+        Self { memory, range }
     }
 }
 

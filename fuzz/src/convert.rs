@@ -80,14 +80,13 @@ fn run(
     let mut frames = 0;
     let damage = walk(&mut reader, len, &mut notices, |event, notices| {
         let before = frames;
-        let copy = keep.is_some().then(|| event.clone());
         synth
-            .event(event, notices, &mut |frame| {
+            .event(&event, notices, &mut |frame| {
                 frames += 1;
                 capture.frame(&frame)
             })
             .expect("memory is writable");
-        if let (Some(keep), Some(event)) = (&mut keep, copy) {
+        if let Some(keep) = &mut keep {
             keep.push((event, before..frames));
         }
     });

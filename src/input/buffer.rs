@@ -5,7 +5,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::slice::Slice;
+use crate::slice::Piece;
 
 /// The size of a memory page, or a part of one. A read that copies to another place within a page than
 /// the one it comes from takes five times as long on some processors (AMD Zen 3).
@@ -35,10 +35,10 @@ impl Buffer {
 
     /// Takes the first `n` bytes of the window.
     #[inline]
-    pub(super) fn take(&mut self, n: usize) -> Slice {
+    pub(super) fn take(&mut self, n: usize) -> Piece<'_> {
         let start = self.at_hand.start;
         self.skip(n);
-        Slice::of(&self.memory, start..start + n)
+        Piece::of(&self.memory, start..start + n)
     }
 
     /// Drops the first `n` bytes of the window.
@@ -99,6 +99,7 @@ fn start_in(memory: &[u8], rest: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::slice::Slice;
     use std::convert::Infallible;
 
     /// Fills, and tells where to.
@@ -120,14 +121,14 @@ mod tests {
         for i in 0..100_u8 {
             places.push(fill(&mut buffer, i, 10_000));
             assert_eq!(buffer.window().len(), 10_000 + usize::from(i > 0) * 77);
-            drop(buffer.take(buffer.window().len() - 77));
+            buffer.skip(buffer.window().len() - 77);
             assert_eq!(buffer.window(), [i; 77]);
         }
         assert!(places.iter().all(|place| place % PAGE == 0));
         places.dedup();
         // The first was too small for what was left.
         assert!(places.len() <= 2, "{places:?}");
-        let held = buffer.take(77);
+        let held = Slice::from(buffer.take(77));
         for i in 100..105 {
             fill(&mut buffer, i, 10_000);
             buffer.skip(10_000);

@@ -23,7 +23,7 @@ use arrayvec::ArrayVec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::slice::Slice;
+use crate::slice::Piece;
 
 use buffer::Buffer;
 
@@ -151,7 +151,7 @@ impl Input {
     /// # Panics
     /// When the window is shorter.
     #[inline]
-    pub fn take(&mut self, n: usize) -> Slice {
+    pub fn take(&mut self, n: usize) -> Piece<'_> {
         self.offset += n as u64;
         self.buffer.take(n)
     }
@@ -227,6 +227,7 @@ impl Input {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::slice::Slice;
 
     #[test]
     fn all_ways_of_reading_give_the_same_bytes() {
@@ -247,7 +248,7 @@ mod tests {
                     input.fill(None).unwrap();
                 }
                 // Held while the window moves on, as an event may be.
-                taken.push(input.take(step));
+                taken.push(Slice::from(input.take(step)));
                 assert_eq!(
                     input.offset(),
                     taken.iter().map(|t| t.len() as u64).sum::<u64>()

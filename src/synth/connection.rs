@@ -112,14 +112,14 @@ impl Tracked {
     }
 
     /// Takes an event of this connection.
-    pub(super) fn event<E>(&mut self, event: Event, cx: &mut Context<'_, E>) -> Result<Flow, E> {
+    pub(super) fn event<E>(&mut self, event: &Event, cx: &mut Context<'_, E>) -> Result<Flow, E> {
         let seq = event.count_before();
-        let Event {
+        let &Event {
             offset,
             time,
             time_adjusted: adjusted,
             next_seq,
-            what,
+            ref what,
             ..
         } = event;
         let when = When {
@@ -128,12 +128,12 @@ impl Tracked {
             adjusted,
             shared: false,
         };
-        match what {
+        match *what {
             What::Begin => self.resumed = self.last.is_some(),
-            What::Connection(connection) => self.connection(*connection, cx)?,
+            What::Connection(ref told) => self.connection(told, cx)?,
             What::Data {
                 direction,
-                payload,
+                ref payload,
                 truncated,
                 as_string,
                 end_stream,
@@ -147,12 +147,12 @@ impl Tracked {
                 self.settle(seq, offset, cx)?;
                 let time = self.stamp(when, cx);
                 if cx.shared.stories.is_some() {
-                    self.story.add(direction, &payload);
+                    self.story.add(direction, payload);
                 }
                 self.expected = seq.map(|seq| seq.saturating_add(payload.len() as u64));
                 self.as_string = as_string;
                 // Where Envoy counts, the next event tells whether its length is right.
-                if as_string && seq.is_none() && cannot_be_a_string(&payload) {
+                if as_string && seq.is_none() && cannot_be_a_string(payload) {
                     self.note(Kind::LossyString, offset, 0, String::new(), cx);
                 }
                 if end_stream {
@@ -162,7 +162,7 @@ impl Tracked {
                     offset,
                     time,
                     direction,
-                    payload: &payload,
+                    payload,
                     end_stream,
                 };
                 match (truncated, seq) {
@@ -272,7 +272,7 @@ impl Tracked {
     /// Takes the connection's endpoints, which a trace may tell late, or more than once, or in part.
     pub(super) fn connection<E>(
         &mut self,
-        told: Connection,
+        told: &Connection,
         cx: &mut Context<'_, E>,
     ) -> Result<(), E> {
         if told.is_empty() {
@@ -281,8 +281,8 @@ impl Tracked {
         let known = &self.connection;
         let told = Connection {
             transport: told.transport,
-            local: told.local.or_else(|| known.local.clone()),
-            remote: told.remote.or_else(|| known.remote.clone()),
+            local: told.local.clone().or_else(|| known.local.clone()),
+            remote: told.remote.clone().or_else(|| known.remote.clone()),
         };
         if told == *known {
             return Ok(());

@@ -97,15 +97,19 @@ impl Exchanges {
         &mut self,
         id: TraceId,
         when: When,
-        http: Http,
+        http: &Http,
         cx: &mut Context<'_, E>,
     ) -> Result<(), E> {
         match http {
             Http::Begin(connection) => {
-                let connection = connection.map(|told| *told);
+                let connection = connection.as_deref().cloned();
                 self.open.insert(id, Exchange::new(id, connection));
             }
-            Http::Part { side, part, last } => {
+            &Http::Part {
+                side,
+                ref part,
+                last,
+            } => {
                 let is_cut = matches!(
                     part,
                     Part::Body {
@@ -120,10 +124,10 @@ impl Exchanges {
                         entry.insert(Exchange::new(id, None))
                     }
                 };
-                if let Part::Headers(fields) = &part {
+                if let Part::Headers(fields) = part {
                     *exchange.binary(side) = is_binary(fields);
                 }
-                note_losses(id, when.offset, &part, *exchange.binary(side), cx);
+                note_losses(id, when.offset, part, *exchange.binary(side), cx);
                 let session = session(&mut self.sessions, exchange, id, when.time, cx)?;
                 session.tracked.story().events += 1;
                 session.tracked.story().truncated_events += u64::from(is_cut);
@@ -131,7 +135,7 @@ impl Exchanges {
                     let say = || "truncated: by how much is not recorded".into();
                     session.tracked.comment(cx, say);
                 }
-                session.part(exchange, when, (side, &part, last), cx)?;
+                session.part(exchange, when, (side, part, last), cx)?;
                 if self.streamed.len() > MAX_STREAMED
                     && let Some(oldest) = self.streamed.pop_front()
                 {
@@ -333,7 +337,7 @@ impl Session {
         }
         let (mut sent, mut opening, asked) = (Vec::new(), 0, side);
         if self.span.is_none() {
-            self.tracked.connection(exchange.connection.clone(), cx)?;
+            self.tracked.connection(&exchange.connection, cx)?;
             sent.extend(Http2::opening());
             opening = sent.len();
         }

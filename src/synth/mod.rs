@@ -227,7 +227,7 @@ impl Synthesizer {
     /// Those of `out`.
     pub fn event<E>(
         &mut self,
-        event: Event,
+        event: &Event,
         notices: &mut Notices,
         out: &mut dyn FnMut(Frame<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -238,14 +238,14 @@ impl Synthesizer {
             out,
         };
         let id = event.trace;
-        if let What::Http(http) = event.what {
+        if let What::Http(http) = &event.what {
             let when = When {
                 offset: event.offset,
                 time: event.time,
                 adjusted: event.time_adjusted,
                 // A message's body and trailers have its headers' time.
                 shared: matches!(
-                    &http,
+                    http,
                     Http::Part {
                         part: Part::Body { .. } | Part::Trailers(_),
                         ..

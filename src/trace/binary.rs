@@ -6,7 +6,6 @@
 
 use arrayvec::ArrayVec;
 
-use crate::event::Event;
 use crate::input::Input;
 
 use super::decode::Decoder;
@@ -61,7 +60,7 @@ impl Binary {
         &mut self,
         input: &mut Input,
         decoder: &mut Decoder,
-    ) -> Result<Step<Event>, Damage> {
+    ) -> Result<Step<()>, Damage> {
         loop {
             if self.skipping > 0 {
                 let n = self.skipping.min(input.window().len() as u64);
@@ -115,8 +114,8 @@ impl Binary {
                 }
                 (Action::Take(part), WireValue::Varint(number)) => {
                     input.skip(header.len);
-                    if let Some(event) = decoder.number(part, number, offset) {
-                        return Ok(Step::Item(event));
+                    if decoder.number(part, number, offset) {
+                        return Ok(Step::Item(()));
                     }
                 }
                 (Action::Take(part), WireValue::Len(_)) if part.is_message() => {
@@ -126,8 +125,8 @@ impl Binary {
                     }
                     input.skip(header.len);
                     let message = input.take(len as usize);
-                    if let Some(event) = decoder.message(part, message, offset)? {
-                        return Ok(Step::Item(event));
+                    if decoder.message(part, message, offset)? {
+                        return Ok(Step::Item(()));
                     }
                 }
                 _ => {

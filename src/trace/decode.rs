@@ -10,7 +10,7 @@ use crate::event::{
     self, Connection, Endpoint, Event, Field, Http, Side, Timestamp, TraceId, Transport, What,
 };
 
-use crate::slice::Slice;
+use crate::slice::{Piece, Slice};
 
 use super::detect::Generation;
 use super::element::{Form, Part};
@@ -50,7 +50,9 @@ pub(super) struct Decoder {
     exchanges: u64,
     /// Whether there was anything that only a trace holds.
     pub(super) recognised: bool,
-    /// Events that are decoded and not fetched yet.
+    /// The event that was decoded last. Written over again and again, it is never moved on its way.
+    pub(super) current: Event,
+    /// Events that are decoded and come behind it.
     pub(super) ready: VecDeque<Event>,
 }
 
@@ -64,6 +66,7 @@ impl Decoder {
             numbering: None,
             exchanges: 0,
             recognised: false,
+            current: Event::default(),
             ready: VecDeque::new(),
         }
     }
@@ -78,36 +81,51 @@ impl Decoder {
         self.begun = form == Form::Streamed;
     }
 
-    /// A message stood here that Envoy failed to write.
-    pub(super) fn failed(&mut self, offset: u64) -> Event {
-        self.recognised = true;
-        self.tell(offset, Time::default(), None, What::Failed)
+    /// Goes on to the next event that is decoded already; false where there is none.
+    #[inline]
+    pub(super) fn advance(&mut self) -> bool {
+        let next = self.ready.pop_front();
+        let is_some = next.is_some();
+        if let Some(event) = next {
+            self.current = event;
+        }
+        is_some
     }
 
-    /// Takes a part that is a number, and tells the event that comes of it.
+    /// Lets go of the memory that the current event holds.
+    pub(super) fn release(&mut self) {
+        self.current.what = What::Nothing;
+    }
+
+    /// A message stood here that Envoy failed to write.
+    pub(super) fn failed(&mut self, offset: u64) {
+        self.recognised = true;
+        self.current = self.tell(offset, Time::default(), None, What::Failed);
+    }
+
+    /// Takes a part that is a number, and tells whether an event comes of it.
     #[inline]
-    pub(super) fn number(&mut self, part: Part, number: u64, offset: u64) -> Option<Event> {
+    pub(super) fn number(&mut self, part: Part, number: u64, offset: u64) -> bool {
         self.recognised = true;
         match part {
             Part::TraceId => self.trace.number = number,
             Part::Truncated(direction) if number != 0 => {
                 self.push(offset, Time::default(), None, What::Truncated(direction));
-                return self.ready.pop_front();
+                return self.advance();
             }
             _ => {}
         }
-        None
+        false
     }
 
-    /// Takes a part that is a message, and tells the first event that comes of it; the others stand in
-    /// `ready`.
+    /// Takes a part that is a message, and tells whether an event comes of it. Others may be ready then.
     #[inline]
     pub(super) fn message(
         &mut self,
         part: Part,
-        message: Slice,
+        message: Piece<'_>,
         offset: u64,
-    ) -> Result<Option<Event>, Damage> {
+    ) -> Result<bool, Damage> {
         self.recognised = true;
         match part {
             Part::Event => self.event(message, offset),
@@ -117,14 +135,15 @@ impl Decoder {
 
     /// Takes a part of which a trace has few.
     #[cold]
-    fn rare(&mut self, part: Part, message: Slice, offset: u64) -> Result<Option<Event>, Damage> {
+    fn rare(&mut self, part: Part, message: Piece<'_>, offset: u64) -> Result<bool, Damage> {
+        let message = Slice::from(message);
         match part {
             Part::Connection => self.connection(message, offset)?,
             Part::HttpBuffered => self.http_buffered(message, offset)?,
             Part::HttpSegment => self.http_segment(message, offset)?,
             Part::Event | Part::TraceId | Part::Truncated(_) => {}
         }
-        Ok(self.ready.pop_front())
+        Ok(self.advance())
     }
 
     fn connection(&mut self, bytes: Slice, offset: u64) -> Result<(), Damage> {
@@ -147,12 +166,17 @@ impl Decoder {
         Ok(())
     }
 
-    fn push(&mut self, offset: u64, time: Time, seq_num: Option<NonZeroU64>, what: What) {
+    /// Tells that a message has begun, unless that was told.
+    fn begin_message(&mut self, offset: u64) {
         if !self.begun {
             self.begun = true;
             let begin = self.tell(offset, Time::default(), None, What::Begin);
             self.ready.push_back(begin);
         }
+    }
+
+    fn push(&mut self, offset: u64, time: Time, seq_num: Option<NonZeroU64>, what: What) {
+        self.begin_message(offset);
         let event = self.tell(offset, time, seq_num, what);
         self.ready.push_back(event);
     }
@@ -180,8 +204,8 @@ impl Decoder {
     }
 
     #[inline]
-    fn event(&mut self, message: Slice, offset: u64) -> Result<Option<Event>, Damage> {
-        let event = match SocketEvent::decode(&message, self.generation) {
+    fn event(&mut self, message: Piece<'_>, offset: u64) -> Result<bool, Damage> {
+        let event = match SocketEvent::decode(message.bytes(), self.generation) {
             Ok(event) => event,
             Err(broken) => {
                 let fault = socket::fault(broken);
@@ -189,35 +213,48 @@ impl Decoder {
             }
         };
         if !event.connection.is_empty() {
-            let bytes = Slice::from(event.connection);
+            let bytes = Slice::copy_of(&event.connection);
             let told = decode::<tap::Connection>(bytes, Part::Connection, offset)?;
             let told = Box::new(connection(told.local_address, told.remote_address));
             self.push(offset, Time::default(), None, What::Connection(told));
         }
-        let time = event.time.map_or_else(Time::default, Time::of);
+        let Time { time, adjusted } = event.time.map_or_else(Time::default, Time::of);
+        let current = &mut self.current;
+        current.trace = self.trace;
+        current.offset = offset;
+        current.time = time;
+        current.time_adjusted = adjusted;
         // Buffered traces do not count, and say so with a 0 in JSON.
-        let seq_num = NonZeroU64::new(event.seq_num).filter(|_| self.form == Form::Streamed);
-        let what = match event.selector {
+        current.seq_num = NonZeroU64::new(event.seq_num).filter(|_| self.form == Form::Streamed);
+        current.next_seq = None;
+        let held = match &mut current.what {
+            What::Data { payload, .. } => std::mem::take(payload),
+            _ => Slice::default(),
+        };
+        current.what = match event.selector {
             None => What::Nothing,
             Some(Selector::Closed) => What::Closed,
-            Some(Selector::Data(direction)) => {
-                let payload = message.range_of(event.payload);
-                let (truncated, as_string) = (event.truncated, event.as_string);
-                let end_stream = event.end_stream;
-                What::Data {
-                    direction,
-                    payload: message.narrow(payload),
-                    truncated,
-                    as_string,
-                    end_stream,
-                }
-            }
+            Some(Selector::Data(direction)) => What::Data {
+                direction,
+                payload: message.hold(event.payload, held),
+                truncated: event.truncated,
+                as_string: event.as_string,
+                end_stream: event.end_stream,
+            },
         };
-        if self.begun && self.ready.is_empty() {
-            return Ok(Some(self.tell(offset, time, seq_num, what)));
+        if !self.begun || !self.ready.is_empty() {
+            self.queue();
         }
-        self.push(offset, time, seq_num, what);
-        Ok(self.ready.pop_front())
+        Ok(true)
+    }
+
+    /// Lets what has to be told before it go before the current event.
+    #[cold]
+    fn queue(&mut self) {
+        let current = std::mem::take(&mut self.current);
+        self.begin_message(current.offset);
+        self.ready.push_back(current);
+        self.advance();
     }
 }
 

@@ -139,6 +139,7 @@ impl Reader {
     /// None before the first.
     pub fn mark(&self) -> Option<Mark> {
         let mut source = self.source.clone()?;
+        source.decoder.release();
         // A slice would keep all of the buffer that it lies in.
         for event in &mut source.decoder.ready {
             if let What::Data { payload, .. } = &mut event.what {
@@ -158,11 +159,34 @@ impl Reader {
         reader
     }
 
-    /// The next event; [`Step::More`] when it needs [`fill`](Self::fill) first.
+    /// The next event, to be kept; as [`advance`](Self::advance) in all else.
     ///
     /// # Errors
     /// The first damage. No event follows it.
     pub fn event(&mut self) -> Result<Step<Event>, Damage> {
+        let step = self.advance()?;
+        Ok(match (step, &mut self.source) {
+            (Step::Item(()), Some(source)) => {
+                Step::Item(std::mem::take(&mut source.decoder.current))
+            }
+            (Step::More, _) => Step::More,
+            (Step::Item(()) | Step::End, _) => Step::End,
+        })
+    }
+
+    /// The event that the trace has gone on to; none before the first.
+    #[inline]
+    pub fn current(&self) -> Option<&Event> {
+        self.source.as_ref().map(|source| &source.decoder.current)
+    }
+
+    /// Goes on to the next event, which is the [`current`](Self::current) one then; [`Step::More`] when
+    /// it needs [`fill`](Self::fill) first.
+    ///
+    /// # Errors
+    /// The first damage. No event follows it.
+    #[inline]
+    pub fn advance(&mut self) -> Result<Step<()>, Damage> {
         let source = match &mut self.source {
             Some(source) => source,
             None => match self.detect()? {
@@ -171,8 +195,8 @@ impl Reader {
                 Step::End => return Ok(Step::End),
             },
         };
-        if let Some(event) = source.decoder.ready.pop_front() {
-            return Ok(Step::Item(event));
+        if source.decoder.advance() {
+            return Ok(Step::Item(()));
         }
         let step = source.parts.next(&mut self.input, &mut source.decoder);
         match step {
@@ -229,11 +253,14 @@ impl Reader {
         }))
     }
 
-    /// Waits for more input.
+    /// Waits for more input, and lets go of the current event.
     ///
     /// # Errors
     /// Those of reading; `Interrupted` when a signal came or `wake` became readable.
     pub fn fill(&mut self, wake: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        if let Some(source) = &mut self.source {
+            source.decoder.release();
+        }
         self.input.fill(wake)
     }
 
@@ -279,7 +306,7 @@ impl Reader {
 
 impl Parts {
     #[inline]
-    fn next(&mut self, input: &mut Input, decoder: &mut Decoder) -> Result<Step<Event>, Damage> {
+    fn next(&mut self, input: &mut Input, decoder: &mut Decoder) -> Result<Step<()>, Damage> {
         match self {
             Self::Binary(binary) => binary.next(input, decoder),
             Self::Text(text) => text.next(input, decoder),

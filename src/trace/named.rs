@@ -3,13 +3,14 @@
 //! Names become numbers by the schema's table, and what comes out is what the binary walker gives,
 //! so that everything behind it exists once. Unknown names are skipped, as unknown numbers are.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use crate::event::Event;
 use crate::input::Input;
-use crate::slice::Slice;
+use crate::slice::Piece;
 
 use super::decode::Decoder;
 use super::element::{Action, Level, Part};
@@ -92,7 +93,7 @@ impl<L: Lexer> Named<L> {
         &mut self,
         input: &mut Input,
         decoder: &mut Decoder,
-    ) -> Result<Step<Event>, Damage> {
+    ) -> Result<Step<()>, Damage> {
         loop {
             let token = match self.lexer.next(input, &mut self.text)? {
                 Step::Item(token) => token,
@@ -101,20 +102,16 @@ impl<L: Lexer> Named<L> {
             };
             let before = std::mem::replace(&mut self.before, input.offset());
             if let Token::Failed(offset) = token {
-                return Ok(Step::Item(decoder.failed(offset)));
+                decoder.failed(offset);
+                return Ok(Step::Item(()));
             }
-            if let Some(event) = self.token(token, before, decoder)? {
-                return Ok(Step::Item(event));
+            if self.token(token, before, decoder)? {
+                return Ok(Step::Item(()));
             }
         }
     }
 
-    fn token(
-        &mut self,
-        token: Token,
-        offset: u64,
-        decoder: &mut Decoder,
-    ) -> Result<Option<Event>, Damage> {
+    fn token(&mut self, token: Token, offset: u64, decoder: &mut Decoder) -> Result<bool, Damage> {
         let level = *self.open.last().unwrap_or(&Level::Wrapper);
         match (&mut self.state, token) {
             (State::Fields, Token::Field) => {
@@ -160,7 +157,9 @@ impl<L: Lexer> Named<L> {
                 if done {
                     let (part, out) = (*part, std::mem::take(&mut build.out));
                     self.state = State::Fields;
-                    return decoder.message(part, Slice::from(out), self.offset);
+                    let memory = Arc::new(out);
+                    let message = Piece::of(&memory, 0..memory.len());
+                    return decoder.message(part, message, self.offset);
                 }
             }
             // No lexer gives a value without a name before it.
@@ -173,7 +172,7 @@ impl<L: Lexer> Named<L> {
                 });
             }
         }
-        Ok(None)
+        Ok(false)
     }
 }
 

@@ -117,7 +117,7 @@ fn convert(bytes: &[u8], how: How) -> (Capture, Vec<u32>) {
         let Step::Item(event) = step else { break };
         let mut out = |frame: Frame<'_>| writer.frame(&frame);
         synth
-            .event(event, &mut notices, &mut out)
+            .event(&event, &mut notices, &mut out)
             .expect("memory is writable");
     }
     synth
