@@ -101,7 +101,7 @@ fn record(c: &mut Criterion) {
             each_event(buffered(size, 1), |event| {
                 // Inside, as a frame need not live any longer.
                 let frames = synth.event(&event, &mut notices, &mut |frame| {
-                    b.iter(|| capture.frame(black_box(&frame)).expect("a sink"));
+                    b.iter(|| capture.frame(black_box(frame)).expect("a sink"));
                     Ok::<_, Infallible>(())
                 });
                 frames.expect("nothing fails");
@@ -125,12 +125,12 @@ fn whole(c: &mut Criterion) {
                 let mut notices = Notices::default();
                 each_event(trace, |event| {
                     synth
-                        .event(&event, &mut notices, &mut |frame| capture.frame(&frame))
+                        .event(&event, &mut notices, &mut |frame| capture.frame(frame))
                         .expect("memory");
                 });
                 synth
                     .finish(true, &mut Notices::default(), &mut |frame| {
-                        capture.frame(&frame)
+                        capture.frame(frame)
                     })
                     .expect("memory");
                 capture.finish().expect("a sink")

@@ -309,7 +309,7 @@ impl Work {
             summary.damage.is_none() && summary.unread.is_none() && summary.signal.is_none();
         self.synth.finish(whole, notices, &mut |frame| {
             summary.frames += 1;
-            capture.frame(&frame)
+            capture.frame(frame)
         })?;
         let kind = match trace.offset() {
             0 => Kind::Empty,
@@ -337,7 +337,7 @@ impl Work {
         let summary = &mut self.summary;
         self.synth.event(event, notices, &mut |frame| {
             summary.frames += 1;
-            capture.frame(&frame)
+            capture.frame(frame)
         })
     }
 }

@@ -47,7 +47,7 @@ pub fn inspect(
     let mut synth = Synthesizer::new(options.clone());
     synth.keep_stories();
     let mut info = Info::default();
-    let nowhere = &mut |_: Frame<'_>| Ok::<(), std::convert::Infallible>(());
+    let nowhere = &mut |_: &Frame<'_>| Ok::<(), std::convert::Infallible>(());
     while interrupt.signal().is_none() {
         match reader.event() {
             Ok(Step::Item(event)) => match synth.event(&event, notices, nowhere) {

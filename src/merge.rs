@@ -532,7 +532,7 @@ impl Sweep {
             Err(_) => false,
         };
         let (now, frames) = (&mut self.now, &mut self.frames);
-        let out = &mut |frame: synth::Frame<'_>| write(frame, now, frames, capture);
+        let out = &mut |frame: &synth::Frame<'_>| write(frame, now, frames, capture);
         self.synth.event(event, &mut trace.notices, out)?;
         let Some(conversation) = conversation else {
             return Ok(());
@@ -551,13 +551,15 @@ impl Sweep {
 
 /// Writes a frame, no earlier than the one before it.
 fn write(
-    mut frame: synth::Frame<'_>,
+    frame: &synth::Frame<'_>,
     now: &mut Timestamp,
     frames: &mut u64,
     capture: &mut Capture<Output>,
 ) -> io::Result<()> {
     *now = frame.time.max(*now);
-    frame.time = *now;
     *frames += 1;
-    capture.frame(&frame)
+    capture.frame(&synth::Frame {
+        time: *now,
+        ..*frame
+    })
 }

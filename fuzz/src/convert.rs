@@ -83,7 +83,7 @@ fn run(
         synth
             .event(&event, notices, &mut |frame| {
                 frames += 1;
-                capture.frame(&frame)
+                capture.frame(frame)
             })
             .expect("memory is writable");
         if let Some(keep) = &mut keep {
@@ -93,7 +93,7 @@ fn run(
     synth
         .finish(damage.is_none(), &mut notices, &mut |frame| {
             frames += 1;
-            capture.frame(&frame)
+            capture.frame(frame)
         })
         .expect("memory is writable");
     // Whatever was noticed has to be sayable.

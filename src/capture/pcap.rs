@@ -75,9 +75,7 @@ impl<W: Write + Send + 'static> Pcap<W> {
         record
             .write_to::<_, LittleEndian>(&mut &mut header[..])
             .map_err(io_error)?;
-        self.writer.write_all(&header)?;
-        self.writer.write_all(headers)?;
-        self.writer.write_all(payload)
+        self.writer.write_three(&header, headers, payload)
     }
 
     /// Hands on what is gathered.
@@ -94,13 +92,17 @@ impl<W: Write + Send + 'static> Pcap<W> {
 /// Seconds, and the microseconds or nanoseconds behind them.
 fn pcap_time(time: Timestamp, precision: Precision) -> (u32, u32) {
     let nanos = time.min(LAST_PCAP_TIME).nanos();
-    let (unit, per_second) = match precision {
-        Precision::Micro => (1_000, NANOS_PER_SECOND / 1_000),
-        Precision::Nano => (1, NANOS_PER_SECOND),
-    };
     // Cut off instead, times a microsecond apart would come out equal or two apart.
-    let ticks = (nanos + unit / 2) / unit;
-    ((ticks / per_second) as u32, (ticks % per_second) as u32)
+    let nanos = match precision {
+        Precision::Micro => nanos + 500,
+        Precision::Nano => nanos,
+    };
+    let (seconds, nanos) = (nanos / NANOS_PER_SECOND, nanos % NANOS_PER_SECOND);
+    let fraction = match precision {
+        Precision::Micro => nanos / 1_000,
+        Precision::Nano => nanos,
+    };
+    (seconds as u32, fraction as u32)
 }
 
 /// The reason that the library wraps, so that whoever looks for a broken pipe finds it.

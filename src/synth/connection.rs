@@ -138,6 +138,7 @@ impl Tracked {
                 as_string,
                 end_stream,
             } => {
+                let payload: &[u8] = payload;
                 let went_back = time.zip(self.last).is_some_and(|(time, last)| time < last);
                 if self.resumed && went_back {
                     self.restart(cx)?;

@@ -225,6 +225,7 @@ impl TcpHeaders {
     }
 
     /// Puts `segment` on its way.
+    #[inline]
     pub(super) fn frame<'a>(&'a mut self, segment: &Segment<'a>) -> Frame<'a> {
         let Segment {
             time,
@@ -259,6 +260,13 @@ impl TcpHeaders {
     ) {
         let len = TCP_HEADER_LEN + original_len;
         let (ip, tcp) = self.plain.split_at_mut(self.tcp_at);
+        // Of a length that the compiler knows, they need no check of each place.
+        let (Some(ip), Some(tcp)) = (
+            ip.first_chunk_mut::<{ Ethernet2Header::LEN + IPV4_HEADER_LEN }>(),
+            tcp.first_chunk_mut::<TCP_HEADER_LEN>(),
+        ) else {
+            return;
+        };
         if self.source.is_ipv4() {
             let total = clamp_u16(IPV4_HEADER_LEN + len);
             ip[IPV4_LENGTH_AT..][..2].copy_from_slice(&total.to_be_bytes());

@@ -38,20 +38,20 @@ impl Headers {
 
 /// Where frames go, and what there is to say about the next of them.
 pub(super) struct Sink<'a, E> {
-    pub(super) out: &'a mut dyn FnMut(Frame<'_>) -> Result<(), E>,
+    pub(super) out: &'a mut dyn FnMut(&Frame<'_>) -> Result<(), E>,
     pub(super) comments: &'a mut Vec<String>,
 }
 
 impl<E> Sink<'_, E> {
-    fn put(&mut self, label: Option<&Label>, frame: Frame<'_>) -> Result<(), E> {
+    fn put(&mut self, label: Option<&Label>, frame: &Frame<'_>) -> Result<(), E> {
         if label.is_none() {
             return (self.out)(frame);
         }
         let comments = &self.comments[..];
-        let result = (self.out)(Frame {
+        let result = (self.out)(&Frame {
             label,
             comments,
-            ..frame
+            ..*frame
         });
         self.comments.clear();
         result
@@ -106,7 +106,7 @@ impl Link {
         let Self { carrier, label, .. } = self;
         match carrier {
             Carrier::Tcp(conversation, headers) => conversation.open(time, &mut |segment| {
-                sink.put(label.as_ref(), headers.frame(&segment))
+                sink.put(label.as_ref(), &headers.frame(&segment))
             }),
             Carrier::Udp => Ok(()),
         }
@@ -129,7 +129,7 @@ impl Link {
         match carrier {
             Carrier::Tcp(conversation, headers) => {
                 conversation.data(time, direction, payload, original_len, &mut |segment| {
-                    sink.put(label.as_ref(), headers.frame(&segment))
+                    sink.put(label.as_ref(), &headers.frame(&segment))
                 })?;
                 if end_stream {
                     self.end_local();
@@ -147,7 +147,7 @@ impl Link {
                     (known, payload) = payload.split_at(len.min(payload.len()));
                     let headers = frame::udp(endpoints, direction, known, len);
                     let frame = Frame::new(time, direction, &headers, known, len);
-                    sink.put(label.as_ref(), frame)?;
+                    sink.put(label.as_ref(), &frame)?;
                     left -= len;
                     if left == 0 {
                         return Ok(());
@@ -175,7 +175,7 @@ impl Link {
         match carrier {
             Carrier::Tcp(conversation, headers) => {
                 conversation.close(time, recorded, &mut |segment| {
-                    sink.put(label.as_ref(), headers.frame(&segment))
+                    sink.put(label.as_ref(), &headers.frame(&segment))
                 })
             }
             Carrier::Udp => Ok(()),

@@ -173,7 +173,7 @@ impl Shared {
 struct Context<'a, E> {
     shared: &'a mut Shared,
     notices: &'a mut Notices,
-    out: &'a mut dyn FnMut(Frame<'_>) -> Result<(), E>,
+    out: &'a mut dyn FnMut(&Frame<'_>) -> Result<(), E>,
 }
 
 impl Synthesizer {
@@ -229,7 +229,7 @@ impl Synthesizer {
         &mut self,
         event: &Event,
         notices: &mut Notices,
-        out: &mut dyn FnMut(Frame<'_>) -> Result<(), E>,
+        out: &mut dyn FnMut(&Frame<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let shared = &mut self.shared;
         let cx = &mut Context {
@@ -298,7 +298,7 @@ impl Synthesizer {
         conversation: &ConversationId,
         whole: bool,
         notices: &mut Notices,
-        out: &mut dyn FnMut(Frame<'_>) -> Result<(), E>,
+        out: &mut dyn FnMut(&Frame<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let cx = &mut Context {
             shared: &mut self.shared,
@@ -324,7 +324,7 @@ impl Synthesizer {
         &mut self,
         whole: bool,
         notices: &mut Notices,
-        out: &mut dyn FnMut(Frame<'_>) -> Result<(), E>,
+        out: &mut dyn FnMut(&Frame<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let shared = &mut self.shared;
         let cx = &mut Context {

@@ -115,13 +115,13 @@ fn convert(bytes: &[u8], how: How) -> (Capture, Vec<u32>) {
     let mut notices = Notices::default();
     while let Ok(step) = reader.event() {
         let Step::Item(event) = step else { break };
-        let mut out = |frame: Frame<'_>| writer.frame(&frame);
+        let mut out = |frame: &Frame<'_>| writer.frame(frame);
         synth
             .event(&event, &mut notices, &mut out)
             .expect("memory is writable");
     }
     synth
-        .finish(true, &mut notices, &mut |frame| writer.frame(&frame))
+        .finish(true, &mut notices, &mut |frame| writer.frame(frame))
         .expect("memory is writable");
     let file = writer.finish().expect("memory is writable");
     match how.format {
