@@ -154,6 +154,20 @@ impl Event {
         })
     }
 
+    /// Makes it be about bytes, unless it is, and gives what it tells of them, to be written over.
+    pub(crate) fn data(&mut self) -> &mut What {
+        if !matches!(self.what, What::Data { .. }) {
+            self.what = What::Data {
+                direction: Direction::Read,
+                payload: Slice::default(),
+                truncated: false,
+                as_string: false,
+                end_stream: false,
+            };
+        }
+        &mut self.what
+    }
+
     /// Whether it happened at a time, rather than telling of something else that did.
     pub const fn is_timed(&self) -> bool {
         matches!(

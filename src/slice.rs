@@ -48,36 +48,36 @@ impl<'a> Piece<'a> {
         self.bytes
     }
 
-    /// Holds `part` of its memory, in place of what `before` held.
+    /// Has `slice` hold `part` of its memory.
     ///
-    /// Mostly that was another part of the same memory, which takes no counting of holders then.
+    /// Mostly it holds another part of the same memory, which takes no counting of holders then.
     ///
     /// # Panics
     /// When `part` lies elsewhere.
     #[inline]
-    pub fn hold(self, part: &[u8], before: Slice) -> Slice {
+    pub fn hold(self, part: &[u8], slice: &mut Slice) {
         if part.is_empty() {
-            return Slice::default();
+            *slice = Slice::default();
+            return;
         }
         let start = part
             .as_ptr()
             .addr()
             .wrapping_sub(self.memory.as_ptr().addr());
         assert!(start <= self.memory.len() && part.len() <= self.memory.len() - start);
-        let memory = before
-            .memory
-            .filter(|memory| Arc::ptr_eq(memory, self.memory))
-            .unwrap_or_else(|| Arc::clone(self.memory));
-        Slice {
-            memory: Some(memory),
-            range: start..start + part.len(),
+        match &slice.memory {
+            Some(memory) if Arc::ptr_eq(memory, self.memory) => {}
+            _ => slice.memory = Some(Arc::clone(self.memory)),
         }
+        slice.range = start..start + part.len();
     }
 }
 
 impl From<Piece<'_>> for Slice {
     fn from(piece: Piece<'_>) -> Self {
-        piece.hold(piece.bytes, Self::default())
+        let mut slice = Self::default();
+        piece.hold(piece.bytes, &mut slice);
+        slice
     }
 }
 

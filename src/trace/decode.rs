@@ -205,13 +205,11 @@ impl Decoder {
 
     #[inline]
     fn event(&mut self, message: Piece<'_>, offset: u64) -> Result<bool, Damage> {
-        let event = match SocketEvent::decode(message.bytes(), self.generation) {
-            Ok(event) => event,
-            Err(broken) => {
-                let fault = socket::fault(broken);
-                return Err(Damage { offset, fault });
-            }
-        };
+        let mut event = SocketEvent::default();
+        if let Err(broken) = event.decode(message.bytes(), self.generation) {
+            let fault = socket::fault(broken);
+            return Err(Damage { offset, fault });
+        }
         if !event.connection.is_empty() {
             let bytes = Slice::copy_of(&event.connection);
             let told = decode::<tap::Connection>(bytes, Part::Connection, offset)?;
@@ -227,21 +225,26 @@ impl Decoder {
         // Buffered traces do not count, and say so with a 0 in JSON.
         current.seq_num = NonZeroU64::new(event.seq_num).filter(|_| self.form == Form::Streamed);
         current.next_seq = None;
-        let held = match &mut current.what {
-            What::Data { payload, .. } => std::mem::take(payload),
-            _ => Slice::default(),
-        };
-        current.what = match event.selector {
-            None => What::Nothing,
-            Some(Selector::Closed) => What::Closed,
-            Some(Selector::Data(direction)) => What::Data {
-                direction,
-                payload: message.hold(event.payload, held),
-                truncated: event.truncated,
-                as_string: event.as_string,
-                end_stream: event.end_stream,
-            },
-        };
+        match event.selector {
+            None => current.what = What::Nothing,
+            Some(Selector::Closed) => current.what = What::Closed,
+            Some(Selector::Data(way)) => {
+                if let What::Data {
+                    direction,
+                    payload,
+                    truncated,
+                    as_string,
+                    end_stream,
+                } = current.data()
+                {
+                    *direction = way;
+                    message.hold(event.payload, payload);
+                    *truncated = event.truncated;
+                    *as_string = event.as_string;
+                    *end_stream = event.end_stream;
+                }
+            }
+        }
         if !self.begun || !self.ready.is_empty() {
             self.queue();
         }

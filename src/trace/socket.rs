@@ -53,10 +53,13 @@ pub(super) struct SocketEvent<'a> {
 }
 
 impl<'a> SocketEvent<'a> {
-    /// Decodes `message`.
+    /// Decodes `message` into an event without fields, which is not moved then.
     #[inline]
-    pub(super) fn decode(message: &'a [u8], generation: Generation) -> Result<Self, Broken> {
-        let mut event = Self::default();
+    pub(super) fn decode(
+        &mut self,
+        message: &'a [u8],
+        generation: Generation,
+    ) -> Result<(), Broken> {
         let tap = generation == Generation::Tap;
         let mut rest = Rest::of(message);
         while !rest.is_empty() {
@@ -65,29 +68,44 @@ impl<'a> SocketEvent<'a> {
             match key {
                 TIMESTAMP => {
                     (bytes, rest) = value.bytes()?;
-                    event.time = Some(timestamp(bytes, event.time.unwrap_or_default())?);
+                    self.time = Some(timestamp(bytes, self.time.unwrap_or_default())?);
                 }
-                READ => {
+                READ | WRITE => {
                     (bytes, rest) = value.bytes()?;
-                    event.data(Direction::Read, bytes, generation)?;
+                    let direction = match key {
+                        READ => Direction::Read,
+                        _ => Direction::Write,
+                    };
+                    self.data(direction, bytes, generation)?;
                 }
-                WRITE => {
-                    (bytes, rest) = value.bytes()?;
-                    event.data(Direction::Write, bytes, generation)?;
-                }
-                CLOSED if tap => {
-                    (_, rest) = value.bytes()?;
-                    event.select(Selector::Closed);
-                }
-                CONNECTION if tap => {
-                    (bytes, rest) = value.bytes()?;
-                    event.connection.extend_from_slice(bytes);
-                }
-                SEQ_NUM if tap => (event.seq_num, rest) = value.number()?,
-                _ => rest = value.behind(key)?,
+                SEQ_NUM if tap => (self.seq_num, rest) = value.number()?,
+                _ => rest = self.rare(key, value, generation)?,
             }
         }
-        Ok(event)
+        Ok(())
+    }
+
+    /// Takes a field that few events have, or none that is known, and gives what is behind it.
+    #[cold]
+    fn rare(
+        &mut self,
+        key: u64,
+        value: Rest<'a>,
+        generation: Generation,
+    ) -> Result<Rest<'a>, Broken> {
+        match (key, generation) {
+            (CLOSED, Generation::Tap) => {
+                let (_, rest) = value.bytes()?;
+                self.select(Selector::Closed);
+                Ok(rest)
+            }
+            (CONNECTION, Generation::Tap) => {
+                let (bytes, rest) = value.bytes()?;
+                self.connection.extend_from_slice(bytes);
+                Ok(rest)
+            }
+            _ => value.behind(key),
+        }
     }
 
     /// A `Read` or `Write`, whose data is a `Body` since 1.10 and plain bytes before.
@@ -201,6 +219,11 @@ mod tests {
     use crate::trace::decode::proto::tap;
     use prost::Message as _;
 
+    fn decoded(message: &[u8]) -> Result<SocketEvent<'_>, Broken> {
+        let mut event = SocketEvent::default();
+        event.decode(message, Generation::Tap).map(|()| event)
+    }
+
     /// What the generated type holds of `message`.
     fn generated(message: &[u8]) -> SocketEvent<'_> {
         use tap::{body::BodyType, socket_event::EventSelector};
@@ -285,7 +308,7 @@ mod tests {
             for second in &pieces {
                 for third in &pieces {
                     let message = [&first[..], second, third].concat();
-                    let mut read = SocketEvent::decode(&message, Generation::Tap).unwrap();
+                    let mut read = decoded(&message).unwrap();
                     // What is merged is encoded anew.
                     let told = tap::Connection::decode(&read.connection[..]).unwrap();
                     read.connection = told.encode_to_vec();
@@ -301,11 +324,11 @@ mod tests {
         let time = field(1, &[number(1, 1_700_000_000), number(2, 5)].concat());
         let whole = [time.clone(), field(3, &[body, number(2, 1)].concat())].concat();
         for cut in 0..whole.len() {
-            let read = SocketEvent::decode(&whole[..cut], Generation::Tap);
+            let read = decoded(&whole[..cut]);
             assert_eq!(read.is_ok(), cut == 0 || cut == time.len(), "{cut}");
         }
         // A message that ends inside a field of its own, with more behind it.
         let message = [&[0x0a, 2, 0x08, 0x80][..], &[0x01, 0x10, 0x05]].concat();
-        assert!(SocketEvent::decode(&message, Generation::Tap).is_err());
+        assert!(decoded(&message).is_err());
     }
 }
