@@ -97,7 +97,7 @@ fn split_varint(bytes: &[u8]) -> Result<(u64, &[u8]), NoHeader> {
 }
 
 /// Reads the header of the field at the front of `bytes`.
-#[inline]
+#[inline(always)]
 pub(super) fn header(bytes: &[u8]) -> Result<Header, NoHeader> {
     let (key, mut rest) = split_varint(bytes)?;
     let number = key >> 3;
