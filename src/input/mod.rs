@@ -29,10 +29,8 @@ use buffer::Buffer;
 
 /// What is asked of a file or stream at first, in bytes: a small trace takes little memory.
 const FIRST_READ: usize = 16 << 10;
-/// What is asked once reads come full: larger ones fall out of the processor's cache.
-const READ_SIZE: usize = 256 << 10;
-/// The most that is asked where an event is larger than the window.
-const MAX_READ: usize = 1 << 20;
+/// What is asked once reads come full, and where an event is larger than the window.
+const READ_SIZE: usize = 1 << 20;
 
 /// A cursor over the bytes of a file or stream.
 #[derive(Debug)]
@@ -208,7 +206,7 @@ impl Input {
         }
         // A window that grows is an event larger than the window: ask for more at once.
         let at_hand = self.window().len();
-        let ask = at_hand.clamp(self.ask, MAX_READ);
+        let ask = at_hand.clamp(self.ask, READ_SIZE);
         let position = self.offset + at_hand as u64;
         let source = &mut self.source;
         let read = self.buffer.fill(ask, |room| match source {
