@@ -81,13 +81,13 @@ fn run(
     let damage = walk(&mut reader, len, &mut notices, |event, notices| {
         let before = frames;
         synth
-            .event(&event, notices, &mut |frame| {
+            .event(event, notices, &mut |frame| {
                 frames += 1;
                 capture.frame(frame)
             })
             .expect("memory is writable");
         if let Some(keep) = &mut keep {
-            keep.push((event, before..frames));
+            keep.push((event.clone(), before..frames));
         }
     });
     synth

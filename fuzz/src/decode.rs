@@ -38,12 +38,13 @@ pub(crate) fn walk(
     reader: &mut Reader,
     len: usize,
     notices: &mut Notices,
-    mut take: impl FnMut(Event, &mut Notices),
+    mut take: impl FnMut(&Event, &mut Notices),
 ) -> Option<Damage> {
     let (mut events, mut fills) = (0, 0);
     loop {
-        match reader.event() {
-            Ok(Step::Item(event)) => {
+        match reader.advance() {
+            Ok(Step::Item(())) => {
+                let event = reader.current().expect("the event just told");
                 events += 1;
                 assert!(
                     events <= EVENTS_PER_BYTE * len,
@@ -75,7 +76,7 @@ pub(crate) fn read(input: Input, len: usize, wanted: Option<Encoding>) -> Told {
     let mut notices = Notices::default();
     let mut events = Vec::new();
     let damage = walk(&mut reader, len, &mut notices, |event, _| {
-        events.push(event);
+        events.push(event.clone());
     });
     let failed = |event: &&Event| event.what == What::Failed;
     let failures = events.iter().filter(failed).count();
@@ -149,15 +150,8 @@ fn decode(data: &[u8], wanted: Option<Encoding>) -> (Told, Option<Encoding>) {
     let bytes = Bytes::copy_from_slice(data);
     let (encoding, peak) = measured(|| {
         let mut reader = Reader::new(Input::from_bytes(bytes.clone()), wanted, None);
-        // Dropped as they come, as a conversion does.
-        walk(
-            &mut reader,
-            data.len(),
-            &mut Notices::default(),
-            |event, _| {
-                drop(event);
-            },
-        );
+        // Not kept, as in a conversion.
+        walk(&mut reader, data.len(), &mut Notices::default(), |_, _| {});
         reader.encoding()
     });
     let most = FIXED_MEMORY + MEMORY_PER_BYTE * data.len();
