@@ -15,9 +15,11 @@
 #     allocations     allocations of a short and of a longer trace
 #     memory          peak memory with traces of BIG_SIZE; runs by itself only where BIG=1, as it needs disk
 #
-# In each round all commands have their turn, another one first, each writes to a file that was not there before, and what they
-# take is compared within the round: a ratio is the median of the rounds' ratios, a time the median of the
-# times. A round that nobody counts goes before, and shows the peak memory. Traces are in the page cache.
+# In each round all commands have their turn, another one first. Each runs twice in its turn, and the second
+# time counts: what it writes to is a file that was not there before, but the memory for it is as much as
+# it has just given back, and not as much as the command before it did. What they take is compared within
+# the round: a ratio is the median of the rounds' ratios, a time the median of the times. A round that
+# nobody counts goes before, and shows the peak memory. Traces are in the page cache.
 #
 # Environment:
 #
@@ -133,6 +135,8 @@ race() {
         for ((turn = 0; turn < $#; turn++)); do
             # Another one begins each round, lest one always finds the machine as another has left it.
             command=${@:(round + turn) % $# + 1:1}
+            run "$command"
+            rm -rf "$out"
             before=${EPOCHREALTIME/./}
             run "$command"
             after=${EPOCHREALTIME/./}

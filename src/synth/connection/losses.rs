@@ -7,7 +7,20 @@ use super::{Data, Held, Tracked};
 
 impl Tracked {
     /// Holds what came before against the running count `seq` of the event that comes now.
+    #[inline]
     pub(super) fn settle<E>(
+        &mut self,
+        seq: Option<u64>,
+        offset: u64,
+        cx: &mut Context<'_, E>,
+    ) -> Result<(), E> {
+        if self.held.is_none() && seq.is_none() {
+            return Ok(());
+        }
+        self.compare(seq, offset, cx)
+    }
+
+    fn compare<E>(
         &mut self,
         seq: Option<u64>,
         offset: u64,
