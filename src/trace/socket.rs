@@ -9,7 +9,7 @@ use crate::event::Direction;
 use super::detect::Generation;
 use super::element::Part;
 use super::error::Fault;
-use super::wire::{Broken, Rest, len_key, varint_key};
+use super::wire::{Broken, Rest, each_field, len_key, varint_key};
 
 // `SocketEvent`
 const TIMESTAMP: u64 = len_key(1);
@@ -60,29 +60,28 @@ impl<'a> SocketEvent<'a> {
         message: &'a [u8],
         generation: Generation,
     ) -> Result<(), Broken> {
-        let tap = generation == Generation::Tap;
-        let mut rest = Rest::of(message);
-        while !rest.is_empty() {
-            let (key, value) = rest.number()?;
-            let bytes;
-            match key {
-                TIMESTAMP => {
-                    (bytes, rest) = value.bytes()?;
-                    self.time = Some(timestamp(bytes, self.time.unwrap_or_default())?);
-                }
-                READ | WRITE => {
-                    (bytes, rest) = value.bytes()?;
-                    let direction = match key {
-                        READ => Direction::Read,
-                        _ => Direction::Write,
-                    };
-                    self.data(direction, bytes, generation)?;
-                }
-                SEQ_NUM if tap => (self.seq_num, rest) = value.number()?,
-                _ => rest = self.rare(key, value, generation)?,
+        each_field(message, |key, value| match key {
+            TIMESTAMP => {
+                let (bytes, rest) = value.bytes()?;
+                self.time = Some(timestamp(bytes, self.time.unwrap_or_default())?);
+                Ok(rest)
             }
-        }
-        Ok(())
+            READ | WRITE => {
+                let (bytes, rest) = value.bytes()?;
+                let direction = match key {
+                    READ => Direction::Read,
+                    _ => Direction::Write,
+                };
+                self.data(direction, bytes, generation)?;
+                Ok(rest)
+            }
+            SEQ_NUM if generation == Generation::Tap => {
+                let (number, rest) = value.number()?;
+                self.seq_num = number;
+                Ok(rest)
+            }
+            _ => self.rare(key, value, generation),
+        })
     }
 
     /// Takes a field that few events have, or none that is known, and gives what is behind it.
@@ -117,48 +116,40 @@ impl<'a> SocketEvent<'a> {
         generation: Generation,
     ) -> Result<(), Broken> {
         self.select(Selector::Data(direction));
-        let mut rest = Rest::of(message);
-        while !rest.is_empty() {
-            let (key, value) = rest.number()?;
-            match key {
-                DATA => {
-                    let bytes;
-                    (bytes, rest) = value.bytes()?;
-                    match generation {
-                        Generation::Tap => self.body(bytes)?,
-                        Generation::Capture => self.payload = bytes,
-                    }
+        each_field(message, |key, value| match key {
+            DATA => {
+                let (bytes, rest) = value.bytes()?;
+                match generation {
+                    Generation::Tap => self.body(bytes)?,
+                    Generation::Capture => self.payload = bytes,
                 }
-                END_STREAM if direction == Direction::Write => {
-                    let number;
-                    (number, rest) = value.number()?;
-                    self.end_stream = number != 0;
-                }
-                _ => rest = value.behind(key)?,
+                Ok(rest)
             }
-        }
-        Ok(())
+            END_STREAM if direction == Direction::Write => {
+                let (number, rest) = value.number()?;
+                self.end_stream = number != 0;
+                Ok(rest)
+            }
+            _ => value.behind(key),
+        })
     }
 
     #[inline(always)]
     fn body(&mut self, message: &'a [u8]) -> Result<(), Broken> {
-        let mut rest = Rest::of(message);
-        while !rest.is_empty() {
-            let (key, value) = rest.number()?;
-            match key {
-                AS_BYTES | AS_STRING => {
-                    (self.payload, rest) = value.bytes()?;
-                    self.as_string = key == AS_STRING;
-                }
-                TRUNCATED => {
-                    let number;
-                    (number, rest) = value.number()?;
-                    self.truncated = number != 0;
-                }
-                _ => rest = value.behind(key)?,
+        each_field(message, |key, value| match key {
+            AS_BYTES | AS_STRING => {
+                let (bytes, rest) = value.bytes()?;
+                self.payload = bytes;
+                self.as_string = key == AS_STRING;
+                Ok(rest)
             }
-        }
-        Ok(())
+            TRUNCATED => {
+                let (number, rest) = value.number()?;
+                self.truncated = number != 0;
+                Ok(rest)
+            }
+            _ => value.behind(key),
+        })
     }
 
     /// Makes the event be about something, and forgets what it was about before.
@@ -176,22 +167,19 @@ impl<'a> SocketEvent<'a> {
 #[inline]
 fn timestamp(message: &[u8], before: (i64, i32)) -> Result<(i64, i32), Broken> {
     let (mut seconds, mut nanos) = before;
-    let mut rest = Rest::of(message);
-    while !rest.is_empty() {
-        let (key, value) = rest.number()?;
-        let number;
-        match key {
-            SECONDS => {
-                (number, rest) = value.number()?;
-                seconds = number as i64;
-            }
-            NANOS => {
-                (number, rest) = value.number()?;
-                nanos = number as i32;
-            }
-            _ => rest = value.behind(key)?,
+    each_field(message, |key, value| match key {
+        SECONDS => {
+            let (number, rest) = value.number()?;
+            seconds = number as i64;
+            Ok(rest)
         }
-    }
+        NANOS => {
+            let (number, rest) = value.number()?;
+            nanos = number as i32;
+            Ok(rest)
+        }
+        _ => value.behind(key),
+    })?;
     Ok((seconds, nanos))
 }
 

@@ -149,22 +149,26 @@ pub(super) const fn len_key(number: u32) -> u64 {
     (number << 3 | 2) as u64
 }
 
-/// What is left of a message that is there in full, for whoever knows its fields: a key, and then the
-/// value that belongs to it.
-///
-/// Each step gives what is left behind it, so that all of this stays in registers.
+/// Tells `field` the key of each field of a message that is there in full, and what is behind the key;
+/// `field` takes the value that belongs to it from there, and gives what is behind that.
+#[inline(always)]
+pub(super) fn each_field<'a>(
+    message: &'a [u8],
+    mut field: impl FnMut(u64, Rest<'a>) -> Result<Rest<'a>, Broken>,
+) -> Result<(), Broken> {
+    let mut rest = Rest(message);
+    while !rest.0.is_empty() {
+        let (key, value) = rest.number()?;
+        rest = field(key, value)?;
+    }
+    Ok(())
+}
+
+/// What is left of a message. Each step gives what is left behind it, so that all of it stays in registers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
-    pub(super) const fn of(message: &'a [u8]) -> Self {
-        Self(message)
-    }
-
-    pub(super) const fn is_empty(self) -> bool {
-        self.0.is_empty()
-    }
-
     /// A key, or the value of a varint field.
     #[inline(always)]
     pub(super) fn number(self) -> Result<(u64, Self), Broken> {
