@@ -5,8 +5,8 @@
 //! The buffers behind it are used again and again, so that the memory in use does not grow with the
 //! input.
 //!
-//! Files are read, not mapped: a mapped file that somebody cuts short ends the process with SIGBUS,
-//! and the page faults cost more than the copy.
+//! Files are read, not mapped: a mapped file that somebody cuts short ends the process with SIGBUS, and
+//! the copy costs little more than the page faults would.
 //!
 //! Invariant: `offset` counts every byte that was ever taken or skipped, so that the first byte of
 //! the window is the input's byte number `offset`.

@@ -84,7 +84,7 @@ impl<'a> View<'a> {
             ended,
         };
         let result = step(&mut view);
-        // Once a token: in a mapped file each of these counts references.
+        // Once a token, not once a byte.
         let read = view.at;
         if read > 0 {
             input.skip(read);
