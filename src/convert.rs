@@ -65,6 +65,7 @@ pub struct Summary {
 
 impl Summary {
     /// Counts an event of the trace.
+    #[inline]
     pub(crate) fn count(&mut self, event: &Event) {
         match &event.what {
             What::Data {

@@ -300,6 +300,7 @@ impl Tracked {
     }
 
     /// The time of an event, or the one that stands for it.
+    #[inline(always)]
     pub(super) fn stamp<E>(&mut self, when: When, cx: &mut Context<'_, E>) -> Timestamp {
         let When {
             offset,
