@@ -11,7 +11,7 @@ use etherparse::{
 use crate::event::{Direction, Timestamp};
 
 use super::checksum::Sum;
-use super::tcp::{Flags, Segment, SeqNumber};
+use super::tcp::{FIN, Flags, PSH, SYN, Segment, SeqNumber};
 
 /// The largest IP packet, by its 16-bit length field (RFC 791, section 3.1), in bytes. An IPv6
 /// header is not counted by its own (RFC 8200, section 3).
@@ -40,8 +40,6 @@ const SEQ_AT: usize = 4;
 const ACK_AT: usize = 8;
 const FLAGS_AT: usize = 13;
 const TCP_CHECKSUM_AT: usize = 16;
-const FIN: u8 = 0x01;
-const PSH: u8 = 0x08;
 const ACK: u8 = 0x10;
 /// The receive window that every segment offers: the largest without scaling.
 const WINDOW: u16 = u16::MAX;
@@ -237,7 +235,7 @@ impl TcpHeaders {
             original_len,
         } = *segment;
         let headers = match ack {
-            Some(ack) if !flags.syn => {
+            Some(ack) if !flags.has(SYN) => {
                 self.patch(seq, ack, flags, payload, original_len);
                 &self.plain
             }
@@ -275,7 +273,7 @@ impl TcpHeaders {
         } else {
             ip[IPV6_LENGTH_AT..][..2].copy_from_slice(&clamp_u16(len).to_be_bytes());
         }
-        let flags = ACK | if flags.fin { FIN } else { 0 } | if flags.psh { PSH } else { 0 };
+        let flags = ACK | flags.0;
         tcp[SEQ_AT..][..4].copy_from_slice(&seq.0.to_be_bytes());
         tcp[ACK_AT..][..4].copy_from_slice(&ack.0.to_be_bytes());
         tcp[FLAGS_AT] = flags;
@@ -301,9 +299,9 @@ fn build(
     original_len: usize,
 ) -> Headers {
     let mut tcp = TcpHeader::new(source.port(), destination.port(), seq.0, WINDOW);
-    tcp.syn = flags.syn;
-    tcp.fin = flags.fin;
-    tcp.psh = flags.psh;
+    tcp.syn = flags.has(SYN);
+    tcp.fin = flags.has(FIN);
+    tcp.psh = flags.has(PSH);
     if let Some(ack) = ack {
         tcp.ack = true;
         tcp.acknowledgment_number = ack.0;
@@ -471,11 +469,7 @@ mod tests {
                         direction: Direction::Read,
                         seq: SeqNumber(numbers[i % 5]),
                         ack: Some(SeqNumber(numbers[(i + 2) % 5])),
-                        flags: Flags {
-                            syn: false,
-                            fin: i % 2 == 0,
-                            psh: i % 3 == 0,
-                        },
+                        flags: [Flags::default(), FIN, PSH, Flags(FIN.0 | PSH.0)][i % 4],
                         payload: &bytes[..len],
                         original_len,
                     };

@@ -20,34 +20,21 @@ impl SeqNumber {
     }
 }
 
-/// The flags that a segment may carry beside ACK.
+/// The flags that a segment may carry beside ACK, as they stand in its header (RFC 9293, section 3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Flags {
-    pub(super) syn: bool,
-    pub(super) fin: bool,
-    pub(super) psh: bool,
-}
+pub(super) struct Flags(pub(super) u8);
 
-const SYN: Flags = Flags {
-    syn: true,
-    fin: false,
-    psh: false,
-};
-const FIN: Flags = Flags {
-    syn: false,
-    fin: true,
-    psh: false,
-};
-const PSH: Flags = Flags {
-    syn: false,
-    fin: false,
-    psh: true,
-};
-const NONE: Flags = Flags {
-    syn: false,
-    fin: false,
-    psh: false,
-};
+pub(super) const FIN: Flags = Flags(0x01);
+pub(super) const SYN: Flags = Flags(0x02);
+pub(super) const PSH: Flags = Flags(0x08);
+const NONE: Flags = Flags(0);
+
+impl Flags {
+    /// Whether it is one of them.
+    pub(super) const fn has(self, flag: Self) -> bool {
+        self.0 & flag.0 != 0
+    }
+}
 
 /// A TCP segment, still without ports and addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
