@@ -523,7 +523,8 @@ proptest! {
     fn checksums_are_right_whatever_they_are_over(
         v6 in any::<bool>(),
         seed in any::<u64>(),
-        len in prop_oneof![0..70_usize, 1000..1500_usize, 65_000..65_500_usize],
+        // With the two bytes more, it is still one segment: 65,495 bytes at most.
+        len in prop_oneof![0..70_usize, 1000..1500_usize, 65_000..65_494_usize],
     ) {
         let ips = if v6 { ["fd00::1", "fd00::2"] } else { ["10.0.0.1", "10.0.0.2"] };
         let payload: Vec<u8> = noise(seed).take(len).collect();
