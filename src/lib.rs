@@ -14,9 +14,9 @@
 //! - [`convert`] wires one conversion, [`merge`] many traces into one capture, [`batch`] plans many
 //!   conversions, [`info`] looks into a trace without making a capture.
 //!
-//! [`slice`](mod@slice) is how bytes are passed on without a copy. What the rooms notice on the way, lost bytes above all, goes into [`notice`]. [`protocol`] is the one
-//! rule by which all of them tell the protocol and the client's side. [`interrupt`] is how a signal asks
-//! for the end.
+//! [`slice`](mod@slice) is how bytes are passed on without a copy. What the rooms notice on the way, lost
+//! bytes above all, goes into [`notice`]. [`protocol`] is the one rule by which all of them tell the
+//! protocol and the client's side. [`interrupt`] is how a signal asks for the end.
 
 pub mod batch;
 pub mod capture;

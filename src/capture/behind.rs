@@ -1,8 +1,8 @@
 //! Writing behind the back of whoever fills the buffer: by a thread of its own, so that the disk and
 //! the conversion need not wait for each other.
 //!
-//! Invariant: everything is written in order, in pieces of [`BUFFER`] bytes but for those that a flush
-//! asks for; an error shows at the next hand-over, flush or end.
+//! Invariant: everything is written in order, handed over in pieces of [`BUFFER`] bytes but for
+//! those that a flush asks for; an error shows at the next hand-over, flush or end.
 
 use std::io::{self, Write};
 use std::sync::mpsc::{self, Receiver, SyncSender};

@@ -211,7 +211,7 @@ impl Decoder {
             return Err(Damage { offset, fault });
         }
         if !event.connection.is_empty() {
-            let bytes = Slice::copy_of(&event.connection);
+            let bytes = Slice::from(std::mem::take(&mut event.connection));
             let told = decode::<tap::Connection>(bytes, Part::Connection, offset)?;
             let told = Box::new(connection(told.local_address, told.remote_address));
             self.push(offset, Time::default(), None, What::Connection(told));
