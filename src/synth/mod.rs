@@ -16,11 +16,12 @@ mod link;
 mod story;
 mod tcp;
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::net::SocketAddr;
 
 use foldhash::fast::RandomState;
+use indexmap::IndexMap;
+use indexmap::map::Entry;
 
 use crate::event::{Event, Http, Part, Timestamp, TraceId, What};
 use crate::notice::{Kind, Notice, Notices};
@@ -104,7 +105,9 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Synthesizer {
     shared: Shared,
-    tracked: HashMap<TraceId, Tracked, RandomState>,
+    tracked: IndexMap<TraceId, Tracked, RandomState>,
+    /// Which of them the last event was about: the next one mostly is, too.
+    last: usize,
     /// The connections of buffered traces, the oldest first. Another message may go on with each, and
     /// none says that it is the last.
     resumable: VecDeque<TraceId>,
@@ -191,7 +194,8 @@ impl Synthesizer {
         };
         Self {
             shared,
-            tracked: HashMap::default(),
+            tracked: IndexMap::default(),
+            last: 0,
             resumable: VecDeque::new(),
             exchanges: Exchanges::default(),
         }
@@ -266,21 +270,27 @@ impl Synthesizer {
             return Ok(());
         }
         let begins = matches!(event.what, What::Begin);
-        let tracked = match self.tracked.entry(id) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => {
-                if begins {
-                    self.resumable.push_back(id);
+        let index = match self.tracked.get_index(self.last) {
+            Some((last, _)) if *last == id => self.last,
+            _ => {
+                let entry = self.tracked.entry(id);
+                let index = entry.index();
+                if let Entry::Vacant(entry) = entry {
+                    if begins {
+                        self.resumable.push_back(id);
+                    }
+                    entry.insert(Tracked::new(id));
                 }
-                entry.insert(Tracked::new(id))
+                index
             }
         };
-        if tracked.event(event, cx)? == Flow::Over {
-            self.tracked.remove(&id);
+        self.last = index;
+        if self.tracked[index].event(event, cx)? == Flow::Over {
+            self.tracked.swap_remove_index(index);
         }
         if self.resumable.len() > MAX_RESUMABLE
             && let Some(oldest) = self.resumable.pop_front()
-            && let Some(mut tracked) = self.tracked.remove(&oldest)
+            && let Some(mut tracked) = self.tracked.swap_remove(&oldest)
         {
             tracked.finish(cx)?;
         }
@@ -306,7 +316,7 @@ impl Synthesizer {
             out,
         };
         match conversation {
-            ConversationId::Socket(id) => match self.tracked.remove(id) {
+            ConversationId::Socket(id) => match self.tracked.swap_remove(id) {
                 Some(mut tracked) => tracked.finish(cx),
                 None => Ok(()),
             },
@@ -333,7 +343,7 @@ impl Synthesizer {
             out,
         };
         // The map's own order differs from run to run.
-        let mut rest: Vec<_> = self.tracked.drain().collect();
+        let mut rest: Vec<_> = self.tracked.drain(..).collect();
         rest.sort_by_key(|(id, tracked)| (tracked.last(), *id));
         for (_, mut tracked) in rest {
             tracked.finish(cx)?;
