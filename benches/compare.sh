@@ -84,6 +84,7 @@ trace=$work/trace
 capture=$work/capture.pcap
 tree=$work/tree
 out=$work/out
+cleared=$work/cleared
 times=$work/times
 
 make_trace() {
@@ -123,27 +124,39 @@ peak() {
 
 declare -A peaks
 
+# Clears $out away. The files of a folder are emptied and kept until the race is over: ext4 does not give
+# an inode out again within minutes, and looks at each that was freed whenever it is asked for another one.
+clear_away() {
+    if [[ -d $out ]]; then
+        find "$out" -type f -exec truncate --size 0 {} +
+        mkdir -p "$cleared"
+        mv "$out" "$(mktemp -d "$cleared/XXXXXX")"
+    fi
+    rm -f "$out"
+}
+
 # Lets commands race: their times, in µs, go to $times, and their peaks to $peaks.
 race() {
     local command round before after turn
     : >"$times"
     for command in "$@"; do
         peaks[$command]=$(peak "$command")
-        rm -rf "$out"
+        clear_away
     done
     for ((round = 0; round < rounds; round++)); do
         for ((turn = 0; turn < $#; turn++)); do
             # Another one begins each round, lest one always finds the machine as another has left it.
             command=${@:(round + turn) % $# + 1:1}
             run "$command"
-            rm -rf "$out"
+            clear_away
             before=${EPOCHREALTIME/./}
             run "$command"
             after=${EPOCHREALTIME/./}
-            rm -rf "$out"
+            clear_away
             echo "$round $command $((after - before))" >>"$times"
         done
     done
+    rm -rf "$cleared"
 }
 
 # The median over the rounds: of a command's time, or of the ratio of one's to another's.
@@ -246,7 +259,7 @@ part_memory() {
 
 race_once() {
     peaks[$1]=$(peak "$1")
-    rm -rf "$out"
+    clear_away
 }
 
 # What valgrind counts is compared between a trace and one that is four times as long, so that what every
