@@ -6,13 +6,15 @@
 //!
 //! Invariant: events of one trace keep their order, and no packet is earlier than the one before it.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::cmp::Ordering;
+use std::collections::binary_heap::PeekMut;
+use std::collections::{BinaryHeap, VecDeque};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
+use foldhash::{HashMap, HashMapExt as _};
 use rayon::iter::{
     IndexedParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _,
 };
@@ -282,6 +284,34 @@ struct Open {
     short: Option<Short>,
 }
 
+/// An open run and the time of its next event. The earliest is the greatest, as the heap has that on top;
+/// of equals, the one that was opened first.
+struct Due {
+    time: Timestamp,
+    number: usize,
+    run: Box<Open>,
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.time, other.number).cmp(&(self.time, self.number))
+    }
+}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Due {}
+
 /// Why a trace ends earlier than before.
 enum Short {
     Damage(Damage),
@@ -402,47 +432,35 @@ impl Sweep {
         // Stable: among equals, the order of the traces and of their parts.
         runs.sort_by_key(|run| run.start);
         let mut coming = runs.into_iter().peekable();
-        let mut open: HashMap<usize, Open> = HashMap::new();
-        let mut next: BinaryHeap<Reverse<(Timestamp, usize)>> = BinaryHeap::new();
+        let mut open: BinaryHeap<Due> = BinaryHeap::new();
         let mut opened = 0;
         while interrupt.signal().is_none() {
-            while let Some(run) = coming.next_if(|run| {
-                next.peek()
-                    .is_none_or(|Reverse((time, _))| run.start <= *time)
-            }) {
-                let mut run = self.open(run, capture)?;
+            while let Some(run) =
+                coming.next_if(|run| open.peek().is_none_or(|due| run.start <= due.time))
+            {
+                let mut run = Box::new(self.open(run, capture)?);
                 match run.advance(self.start) {
-                    Some(time) => {
-                        next.push(Reverse((time, opened)));
-                        open.insert(opened, run);
-                    }
-                    None => self.rest(run, capture)?,
+                    Some(time) => open.push(Due {
+                        time,
+                        number: opened,
+                        run,
+                    }),
+                    None => self.rest(*run, capture)?,
                 }
                 opened += 1;
             }
-            let Some(Reverse((time, number))) = next.pop() else {
+            let Some(mut first) = open.peek_mut() else {
                 break;
             };
-            let Some(mut run) = open.remove(&number) else {
-                continue;
-            };
-            while let Some(mut event) = run.take() {
-                let timed = event.is_timed();
-                if timed {
-                    self.clamp(&mut event, time);
-                    run.last = Some(time);
+            let due = &mut *first;
+            self.tell(&mut due.run, due.time, capture)?;
+            match due.run.advance(self.start) {
+                // It stays where it is, or sinks.
+                Some(time) => due.time = time,
+                None => {
+                    let due = PeekMut::pop(first);
+                    self.rest(*due.run, capture)?;
                 }
-                self.event(&event, capture)?;
-                if timed {
-                    break;
-                }
-            }
-            match run.advance(self.start) {
-                Some(time) => {
-                    next.push(Reverse((time, number)));
-                    open.insert(number, run);
-                }
-                None => self.rest(run, capture)?,
             }
         }
         // What an interrupt has left open.
@@ -484,6 +502,27 @@ impl Sweep {
             last: None,
             short: None,
         })
+    }
+
+    /// Tells the next event of a run that happened at a time, and what it says before that.
+    fn tell(
+        &mut self,
+        run: &mut Open,
+        time: Timestamp,
+        capture: &mut Capture<Output>,
+    ) -> io::Result<()> {
+        while let Some(mut event) = run.take() {
+            let timed = event.is_timed();
+            if timed {
+                self.clamp(&mut event, time);
+                run.last = Some(time);
+            }
+            self.event(&event, capture)?;
+            if timed {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Tells what a run says behind its last event.

@@ -1,6 +1,6 @@
 //! Which conversation an event belongs to, for whoever has to know before its packets are made.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use crate::event::{Connection, Event, Http, TraceId, What};
 
