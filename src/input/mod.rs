@@ -97,11 +97,15 @@ impl Input {
     }
 
     fn of(file: File, metadata: &Metadata) -> Self {
-        Self::new(if metadata.is_file() {
-            Source::File(file)
-        } else {
-            Source::Stream(file)
-        })
+        if !metadata.is_file() {
+            return Self::new(Source::Stream(file));
+        }
+        // All of a small file at once. One more, as a read that comes full makes the next one larger.
+        let ask = usize::try_from(metadata.len().saturating_add(1)).unwrap_or(READ_SIZE);
+        Self {
+            ask: ask.clamp(FIRST_READ, READ_SIZE),
+            ..Self::new(Source::File(file))
+        }
     }
 
     /// Reads `reader`, which is taken to have bytes ready at any time.
