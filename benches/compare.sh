@@ -82,7 +82,7 @@ trap 'exit 130' INT TERM
 
 trace=$work/trace
 capture=$work/capture.pcap
-tree=$work/tree
+tree=
 out=$work/out
 cleared=$work/cleared
 times=$work/times
@@ -124,8 +124,9 @@ peak() {
 
 declare -A peaks
 
-# Clears $out away. The files of a folder are emptied and kept until the race is over: ext4 does not give
-# an inode out again within minutes, and looks at each that was freed whenever it is asked for another one.
+# Clears $out away. The files of a folder are emptied and kept until the end: ext4 does not give an inode
+# out again within minutes, and looks at each that was freed whenever it is asked for another one. (So leave
+# it five minutes between two runs of this script, too.)
 clear_away() {
     if [[ -d $out ]]; then
         find "$out" -type f -exec truncate --size 0 {} +
@@ -156,7 +157,6 @@ race() {
             echo "$round $command $((after - before))" >>"$times"
         done
     done
-    rm -rf "$cleared"
 }
 
 # The median over the rounds: of a command's time, or of the ratio of one's to another's.
@@ -214,7 +214,8 @@ part_trace() {
 }
 
 mixed_tree() {
-    make_trace --files 3000 --mixed delimited 100 "$size" "$tree" >/dev/null
+    tree=$work/mixed
+    [[ -d $tree ]] || make_trace --files 3000 --mixed delimited 100 "$size" "$tree" >/dev/null
 }
 
 part_many() {
@@ -223,12 +224,11 @@ part_many() {
     echo "many: 3,000 mixed traces of $size: $(seconds convert_tree_1) s with one thread ($(mebibytes convert_tree_1) MiB)," \
         "$(seconds convert_tree_n) s with $jobs ($(mebibytes convert_tree_n) MiB), $(ratio convert_tree_1 convert_tree_n) times as fast;" \
         "cp -r $(seconds cp_tree) s: $(ratio convert_tree_1 cp_tree) and $(ratio convert_tree_n cp_tree) times as long"
-    rm -rf "$tree"
+    tree=$work/tiny
     make_trace --files 20000 buffered 100 20M "$tree" >/dev/null
     race convert_tree cp_tree
     echo "many: 20,000 tiny traces: $(seconds convert_tree) s ($(mebibytes convert_tree) MiB), cp -r $(seconds cp_tree) s:" \
         "$(ratio convert_tree cp_tree) times as long"
-    rm -rf "$tree"
 }
 
 part_merge() {
@@ -236,7 +236,6 @@ part_merge() {
     race merge_tree convert_tree_1 convert_tree_n
     echo "merge: 3,000 mixed traces of $size: $(seconds merge_tree) s ($(mebibytes merge_tree) MiB)," \
         "$(ratio merge_tree convert_tree_1) of converting each with one thread, $(ratio merge_tree convert_tree_n) with $jobs"
-    rm -rf "$tree"
 }
 
 part_live() {
