@@ -154,6 +154,18 @@ impl Event {
         })
     }
 
+    /// How many bytes it holds of what went over the connection.
+    pub fn payload_len(&self) -> usize {
+        match &self.what {
+            What::Data { payload, .. } => payload.len(),
+            What::Http(Http::Part {
+                part: Part::Body { payload, .. },
+                ..
+            }) => payload.len(),
+            _ => 0,
+        }
+    }
+
     /// Makes it be about bytes, unless it is, and gives what it tells of them, to be written over.
     pub(crate) fn data(&mut self) -> &mut What {
         if !matches!(self.what, What::Data { .. }) {
