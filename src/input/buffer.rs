@@ -9,7 +9,7 @@ use crate::slice::Piece;
 
 /// The size of a memory page, or a part of one. A read that copies to another place within a page than
 /// the one it comes from takes five times as long on some processors (AMD Zen 3).
-const PAGE: usize = 4096;
+pub(super) const PAGE: usize = 4096;
 
 /// A window into memory.
 #[derive(Debug, Default)]

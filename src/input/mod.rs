@@ -25,11 +25,12 @@ use rustix::io::Errno;
 
 use crate::slice::Piece;
 
-use buffer::Buffer;
+use buffer::{Buffer, PAGE};
 
-/// What is asked of a file or stream at first, in bytes: a small trace takes little memory.
+/// The least that is asked, in bytes, and what is asked at first where nothing tells a size: a small trace
+/// takes little memory.
 const FIRST_READ: usize = 16 << 10;
-/// What is asked once reads come full, and where an event is larger than the window.
+/// The most that is asked, once reads come full or where a file is as large.
 const READ_SIZE: usize = 1 << 20;
 
 /// A cursor over the bytes of a file or stream.
@@ -100,10 +101,12 @@ impl Input {
         if !metadata.is_file() {
             return Self::new(Source::Stream(file));
         }
-        // All of a small file at once. One more, as a read that comes full makes the next one larger.
-        let ask = usize::try_from(metadata.len().saturating_add(1)).unwrap_or(READ_SIZE);
+        // All of a small file at once, and a byte more: a read that comes full makes the next one larger.
+        let ask = metadata.len().saturating_add(1);
+        let ask = usize::try_from(ask).unwrap_or(READ_SIZE);
         Self {
-            ask: ask.clamp(FIRST_READ, READ_SIZE),
+            // In whole pages, lest all that follows is read from within one where the file grows.
+            ask: ask.clamp(FIRST_READ, READ_SIZE).next_multiple_of(PAGE),
             ..Self::new(Source::File(file))
         }
     }
@@ -289,6 +292,43 @@ mod tests {
         input.fill(None).unwrap();
         assert!(input.ended());
         assert!(input.window().is_empty());
+    }
+
+    #[test]
+    fn a_file_is_asked_for_its_size() {
+        let sizes = [
+            (100, FIRST_READ),
+            (100_000, 102_400),
+            (5 * PAGE, 6 * PAGE),
+            (READ_SIZE - 1, READ_SIZE),
+            (READ_SIZE, READ_SIZE),
+            (5 << 20, READ_SIZE),
+        ];
+        for (size, ask) in sizes {
+            let path = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(path.path(), vec![7; size]).unwrap();
+            let mut input = Input::from_file(path.reopen().unwrap()).unwrap();
+            assert_eq!(input.ask, ask, "{size}");
+            input.fill(None).unwrap();
+            assert_eq!(input.window().len(), size.min(READ_SIZE));
+            // What it has grown by since is there, too.
+            let grown = path.reopen().unwrap();
+            grown.set_len(size as u64 + 300_000).unwrap();
+            while !input.ended() {
+                input.fill(None).unwrap();
+            }
+            assert_eq!(input.window().len(), size + 300_000);
+        }
+    }
+
+    /// A file of /proc says that it has no bytes.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_hides_its_size_is_read_in_large_pieces() {
+        let file = File::open("/proc/self/maps").unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 0);
+        let input = Input::from_file(file).unwrap();
+        assert_eq!(input.ask, FIRST_READ);
     }
 
     #[test]
