@@ -58,8 +58,12 @@ impl Buffer {
         self.memory.extend_from_slice(bytes);
     }
 
-    fn clear(&mut self) {
+    /// Writes the bytes, and is empty then.
+    fn write_to(&mut self, writer: &mut impl Write) -> io::Result<()> {
+        let mut pieces = self.bytes().chunks(WRITE);
+        pieces.try_for_each(|piece| writer.write_all(piece))?;
         self.memory.truncate(self.start);
+        Ok(())
     }
 }
 
@@ -172,14 +176,7 @@ fn start<W: Write + Send + 'static>(mut writer: W) -> io::Result<Worker<W>> {
         .name("writer".into())
         .spawn(move || {
             for mut buffer in to_write {
-                let written = buffer
-                    .bytes()
-                    .chunks(WRITE)
-                    .try_for_each(|piece| writer.write_all(piece));
-                let result = written.map(|()| {
-                    buffer.clear();
-                    buffer
-                });
+                let result = buffer.write_to(&mut writer).map(|()| buffer);
                 let failed = result.is_err();
                 if done.send(result).is_err() || failed {
                     break;
@@ -225,8 +222,7 @@ impl<W: Write + Send + 'static> Write for WriteBehind<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         if let Worker::Idle(writer) = &mut self.worker {
-            writer.write_all(self.buffer.bytes())?;
-            self.buffer.clear();
+            self.buffer.write_to(writer)?;
             return writer.flush();
         }
         if !self.buffer.bytes().is_empty() {
@@ -298,13 +294,13 @@ mod tests {
         }
     }
 
-    /// Notes where the bytes lie that it is given.
+    /// Notes where the bytes lie that it is given, and how many there are.
     #[derive(Default)]
-    struct Places(Vec<usize>);
+    struct Places(Vec<(usize, usize)>);
 
     impl Write for Places {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.push(bytes.as_ptr().addr());
+            self.0.push((bytes.as_ptr().addr(), bytes.len()));
             Ok(bytes.len())
         }
 
@@ -314,14 +310,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_begins_at_a_page() {
-        let mut writer = WriteBehind::new(Places::default());
-        for _ in 0..100 {
-            writer.write_all(&[1; 77_777]).unwrap();
+    fn pieces_that_are_written_are_no_larger_than_said_and_begin_at_a_page() {
+        for size in [BUFFER - 100_000, 10 * BUFFER - 100_000] {
+            let mut writer = WriteBehind::new(Places::default());
+            for piece in vec![1; size].chunks(77_777) {
+                writer.write_all(piece).unwrap();
+            }
+            let Places(places) = writer.finish().unwrap();
+            assert_eq!(places.len(), size.div_ceil(WRITE));
+            for (address, len) in places {
+                assert!(address % PAGE == 0 && len <= WRITE, "{address:x} {len}");
+            }
         }
-        let Places(places) = writer.finish().unwrap();
-        assert!(places.len() > 2 * BUFFERS * BUFFER / WRITE);
-        assert!(places.iter().all(|place| place % PAGE == 0));
     }
 
     #[test]
