@@ -342,7 +342,7 @@ impl Synthesizer {
             notices,
             out,
         };
-        // The map's own order differs from run to run.
+        // The map has the order in which they began, mixed by each that is over.
         let mut rest: Vec<_> = self.tracked.drain(..).collect();
         rest.sort_by_key(|(id, tracked)| (tracked.last(), *id));
         for (_, mut tracked) in rest {

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use crate::bad;
 use crate::harness::{Scratch, tshark};
 use crate::judge::{FAULTS, faults};
-use crate::make::{Ev, Form, Made, What};
+use crate::make::{Encoded, Ev, Form, Made, What};
 use crate::pcap::{ACK, Capture, FIN, PSH, Record, SYN};
 
 /// Converts a trace with `options`.
@@ -240,6 +240,36 @@ fn an_id_that_comes_back_is_another_conversation() {
 }
 
 /// The tap's own side decides who opens the connection, where it is told.
+/// Connections that a trace leaves open end in the order of their last events, whichever was there first.
+#[test]
+fn open_connections_end_in_the_order_of_time() {
+    let parts = [(1, 10), (2, 21), (3, 22)].map(|(id, last)| {
+        let what = if id == 1 { What::Closed } else { What::Read };
+        let mut made = Made::v4(vec![Ev::new(What::Read, id, "a"), Ev::new(what, last, "b")]);
+        (made.id, made.remote.1) = (id as u64, REMOTE + id as u16);
+        let Encoded {
+            mut bytes, events, ..
+        } = made.encode(Form::Streamed);
+        let rest = bytes.split_off(events[1].0);
+        (bytes, rest)
+    });
+    let begun = parts.iter().map(|(bytes, _)| bytes);
+    let ended = parts.iter().map(|(_, rest)| rest);
+    let trace = begun.chain(ended).flatten().copied().collect::<Vec<_>>();
+    let scratch = Scratch::new();
+    let input = scratch.write("trace", &trace);
+    let run = scratch.capture2pcap().arg("--handshake=always");
+    run.arg(input).arg("out.pcap").run().exits(0);
+    let capture = Capture::read(&scratch.path("out.pcap"));
+    let segments = capture.segments();
+    let frames = capture.records.iter().zip(&segments);
+    let ends: Vec<_> = frames
+        .filter(|(_, segment)| segment.flags & FIN != 0 && segment.source.port() != LOCAL)
+        .map(|(record, segment)| (segment.source.port(), record.time % 1_000_000 / 1000))
+        .collect();
+    assert_eq!(ends, [(REMOTE + 1, 10), (REMOTE + 2, 21), (REMOTE + 3, 22)]);
+}
+
 #[test]
 fn the_role_decides_who_opens() {
     for (role, client) in [("downstream", REMOTE), ("upstream", LOCAL)] {

@@ -336,6 +336,32 @@ fn a_clock_that_steps_back_keeps_the_order() {
     }
 }
 
+/// At the same time, the trace whose name comes first goes first, with all that it has for that time.
+#[test]
+fn equal_times_keep_the_order_of_the_traces() {
+    let scratch = Scratch::new();
+    let events = |data: [&str; 3]| {
+        let times = [1000, 1000, 2000].into_iter().zip(data);
+        times
+            .map(|(at, data)| Ev::new(What::Read, at, data))
+            .collect()
+    };
+    let (a, b) = (events(["a", "b", "c"]), events(["A", "B", "C"]));
+    let mut traces = [
+        write(&scratch, "a", Form::Streamed, 50001, a),
+        write(&scratch, "b", Form::Streamed, 50002, b),
+    ];
+    for _ in 0..2 {
+        let (_, capture) = merge(&scratch, &[], &traces);
+        let told: Vec<_> = places(&capture)
+            .into_iter()
+            .flat_map(|place| place.2)
+            .collect();
+        assert_eq!(String::from_utf8_lossy(&told), "abABcC");
+        traces.reverse();
+    }
+}
+
 /// Traces without a time lie where `--start` puts them, among those that have one.
 #[test]
 fn traces_without_time_are_put_at_the_start() {
