@@ -28,7 +28,8 @@
 #     BIG, BIG_SIZE   whether to measure memory, with traces of that size [4G]
 #     JOBS            threads for many traces [2]
 #     DIR             where a temporary folder for the files goes [the current one]; it needs room for four
-#                     times SIZE, for memory twice BIG_SIZE
+#                     times SIZE, for memory twice BIG_SIZE besides; and 120,000 inodes for many and merge, or as
+#                     many a round on an ext4 without a journal (see below)
 #
 # Needs Linux, bash 5, python3 3.9, awk, GNU time and coreutils; tcpdump, editcap and valgrind for what they
 # measure. What is missing is left out, and said.
@@ -124,16 +125,26 @@ peak() {
 
 declare -A peaks
 
-# Clears $out away. The files of a folder are emptied and kept until the end: ext4 does not give an inode
-# out again within minutes, and looks at each that was freed whenever it is asked for another one. (So leave
-# it five minutes between two runs of this script, too.)
+# Whether $work lies on an ext4 without a journal. That gives no inode out again within minutes, and looks at
+# each that was freed whenever it is asked for a new one, up to a millisecond: so nothing is freed there
+# before the end, and two runs of this script are better five minutes apart.
+inodes_linger() {
+    local device
+    [[ $(findmnt -no FSTYPE -T "$work" | tail -n 1) == ext4 ]] || return 1
+    device=$(findmnt -no SOURCE -T "$work" | tail -n 1)
+    ! compgen -G "/proc/fs/jbd2/$(basename "$(realpath "$device")")-*" >/dev/null
+}
+keep_inodes=
+if has findmnt && inodes_linger; then keep_inodes=1; fi
+
+# Clears $out away, or empties its files and keeps them until the end.
 clear_away() {
-    if [[ -d $out ]]; then
+    if [[ -n $keep_inodes && -d $out ]]; then
         find "$out" -type f -exec truncate --size 0 {} +
         mkdir -p "$cleared"
         mv "$out" "$(mktemp -d "$cleared/XXXXXX")"
     fi
-    rm -f "$out"
+    rm -rf "$out"
 }
 
 # Lets commands race: their times, in µs, go to $times, and their peaks to $peaks.
