@@ -20,6 +20,15 @@ use crate::convert::Source;
 /// The extensions of the files that a folder is searched for.
 pub const TRACE_EXTENSIONS: [&str; 4] = ["pb", "pb_length_delimited", "pb_text", "json"];
 
+/// Whether a file's name is that of a trace.
+pub fn is_named_as_trace(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| {
+        TRACE_EXTENSIONS
+            .iter()
+            .any(|known| extension == OsStr::new(known))
+    })
+}
+
 /// One conversion of many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
@@ -117,18 +126,18 @@ pub fn search(inputs: &[OsString]) -> Result<(Vec<PathBuf>, Unread), PlanError> 
     Ok((traces.into_iter().map(|trace| trace.path).collect(), unread))
 }
 
-/// The traces among `inputs` and below the folders among them, in order, and what could not be searched.
-/// `-` is standard input.
-pub fn sources(inputs: &[OsString]) -> (Vec<Source>, Unread) {
+/// The traces among `inputs` and below the folders among them, in order, each with the name that its
+/// capture has unless somebody wants another; and what could not be searched. `-` is standard input.
+pub fn sources(inputs: &[OsString], extension: &str) -> (Vec<(Source, Option<PathBuf>)>, Unread) {
     let (stdin, files): (Vec<_>, Vec<_>) = inputs.iter().cloned().partition(|input| input == "-");
     let Found { traces, unread } = Found::search_all(&files);
-    let stdin = stdin.first().map(|_| Source::Stdin).into_iter();
-    (
-        stdin
-            .chain(traces.into_iter().map(|trace| Source::File(trace.path)))
-            .collect(),
-        unread,
-    )
+    let stdin = stdin.first().map(|_| (Source::Stdin, None)).into_iter();
+    // Where names collide, there are no captures.
+    let mut names = names(&traces, extension).unwrap_or_default().into_iter();
+    let files = traces
+        .into_iter()
+        .map(|trace| (Source::File(trace.path), names.next()));
+    (stdin.chain(files).collect(), unread)
 }
 
 /// Paths that could not be searched, and why.
@@ -184,12 +193,7 @@ impl Found {
                     continue;
                 }
             };
-            let is_trace = entry.path().extension().is_some_and(|extension| {
-                TRACE_EXTENSIONS
-                    .iter()
-                    .any(|known| extension == OsStr::new(known))
-            });
-            if !is_trace || entry.file_type().is_dir() {
+            if !is_named_as_trace(entry.path()) || entry.file_type().is_dir() {
                 continue;
             }
             // A link to a file is one; a FIFO or device would keep the whole batch waiting.

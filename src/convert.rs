@@ -13,6 +13,7 @@ use crate::event::{Direction, Event, Http, Part, Side, What};
 use crate::input::Input;
 use crate::interrupt::Interrupt;
 use crate::notice::{Kind, Notice, Notices};
+use crate::protocol::DecodeAs;
 use crate::synth::{self, Synthesizer};
 use crate::trace::{Damage, Encoding, Reader, Step};
 
@@ -51,8 +52,8 @@ pub struct Summary {
     pub bytes_read: u64,
     /// The payload that Envoy wrote, in bytes.
     pub bytes_written: u64,
-    /// The server ports on which a reader has to be told to expect HTTP/2, in order.
-    pub http2_ports: Vec<u16>,
+    /// What a reader has to be told to find the HTTP/2 in the capture.
+    pub decode_as: Vec<DecodeAs>,
     /// Where the trace stops making sense, if it does.
     pub damage: Option<Damage>,
     /// The error that ended the reading early, if one did.
@@ -162,7 +163,7 @@ pub fn convert(
     })();
     let Work { synth, mut summary } = work;
     summary.connections = synth.connections();
-    summary.http2_ports = synth.http2_ports().iter().copied().collect();
+    summary.decode_as = synth.decode_as();
     if options.strict {
         if let Some(damage) = summary.damage {
             return Err(Failure::trace(STRICT, damage));

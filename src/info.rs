@@ -7,6 +7,7 @@ use crate::convert::{Failure, Source, open};
 use crate::event::Timestamp;
 use crate::interrupt::Interrupt;
 use crate::notice::Notices;
+use crate::protocol::DecodeAs;
 use crate::synth::{self, Frame, Story, Synthesizer};
 use crate::trace::{Damage, Encoding, Reader, Step};
 
@@ -19,8 +20,8 @@ pub struct Info {
     pub releases: Option<&'static str>,
     /// Its connections, by the times of their first events.
     pub connections: Vec<Story>,
-    /// The server ports on which a reader of its capture has to be told to expect HTTP/2, in order.
-    pub http2_ports: Vec<u16>,
+    /// What a reader of its capture has to be told to find the HTTP/2 in it.
+    pub decode_as: Vec<DecodeAs>,
     /// Where it stops making sense, if it does.
     pub damage: Option<Damage>,
     /// Why it could not be read to its end, if it could not.
@@ -74,7 +75,7 @@ pub fn inspect(
     }
     info.connections
         .sort_by_key(|story| (story.span.map(|(first, _)| first), story.id));
-    info.http2_ports = synth.http2_ports().iter().copied().collect();
+    info.decode_as = synth.decode_as();
     info.encoding = reader.encoding();
     info.releases = reader.releases();
     Ok(info)
@@ -99,16 +100,30 @@ impl Info {
 /// The tshark command that shows a capture with its HTTP/2.
 ///
 /// The path is quoted for a shell where it needs to be.
-pub fn tshark_command(capture: &Path, http2_ports: &[u16]) -> String {
-    let name = crate::shown(capture).to_string();
+pub fn tshark_command(capture: &Path, decode_as: &[DecodeAs]) -> String {
+    let options = decode_as.iter().map(|option| format!(" -d {option}"));
+    format!(
+        "tshark -r {}{}",
+        quoted(capture),
+        options.collect::<String>()
+    )
+}
+
+/// A path as a shell takes it: as it is, in quotes, or byte by byte where a terminal would obey it.
+fn quoted(path: &Path) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./+,:@%".contains(c);
-    let quoted = match !name.is_empty() && name.chars().all(plain) {
-        true => name,
-        false => format!("'{}'", name.replace('\'', r"'\''")),
-    };
-    let ports: String = http2_ports
-        .iter()
-        .map(|port| format!(" -d tcp.port=={port},http2"))
-        .collect();
-    format!("tshark -r {quoted}{ports}")
+    match path.to_str() {
+        Some(name) if !name.is_empty() && name.chars().all(plain) => name.to_owned(),
+        Some(name) if !name.chars().any(crate::is_obeyed) => {
+            format!("'{}'", name.replace('\'', r"'\''"))
+        }
+        _ => {
+            let byte = |&byte: &u8| match byte {
+                b' '..=b'~' if !b"'\\".contains(&byte) => char::from(byte).to_string(),
+                byte => format!("\\x{byte:02x}"),
+            };
+            let bytes = path.as_os_str().as_encoded_bytes();
+            format!("$'{}'", bytes.iter().map(byte).collect::<String>())
+        }
+    }
 }

@@ -48,7 +48,7 @@ pub fn shown(path: &Path) -> impl fmt::Display {
 /// Whether a terminal does something with a character other than showing it: the control characters,
 /// and those that end lines, turn the direction of writing, or cannot be seen (Unicode's classes Cc, Zl,
 /// Zp and, of Cf, what no name needs).
-pub(crate) fn is_obeyed(c: char) -> bool {
+pub fn is_obeyed(c: char) -> bool {
     c.is_control()
         || matches!(
             c,

@@ -165,15 +165,15 @@ impl Work<'_> {
         let Self {
             options, interrupt, ..
         } = *self;
-        let (sources, unread) = batch::sources(inputs);
+        let (sources, unread) = batch::sources(inputs, options.capture.format.extension());
         for (path, error) in unread {
             reporter.unread(&path, &error);
         }
         if sources.is_empty() {
             reporter.none_found(inputs);
         }
-        for source in sources {
-            let mut notices = reporter.notices(&source);
+        for (source, capture) in sources {
+            let (mut notices, capture) = (reporter.notices(&source), capture.as_deref());
             let result = inspect(
                 &source,
                 options.encoding,
@@ -182,8 +182,8 @@ impl Work<'_> {
                 &mut notices,
             );
             let printed = match &result {
-                Ok(info) if json => show::json(&source, info, &notices),
-                Ok(info) => show::table(&source, info, &notices),
+                Ok(info) if json => show::json(&source, capture, info, &notices),
+                Ok(info) => show::table(&source, capture, info, &notices),
                 Err(_) => Ok(()),
             };
             reporter.inspected(&source, result);

@@ -24,6 +24,7 @@ use crate::convert::{Failure, Options, Source, Summary, labels};
 use crate::event::Timestamp;
 use crate::interrupt::Interrupt;
 use crate::notice::{Kind, Notice, Notices};
+use crate::protocol::DecodeAs;
 use crate::synth::{self, Conversations, Handshake, Synthesizer};
 
 use scan::scan;
@@ -42,8 +43,8 @@ pub struct Merged {
     pub connections: u64,
     /// The packets in the capture.
     pub frames: u64,
-    /// The server ports on which a reader has to be told to expect HTTP/2, in order.
-    pub http2_ports: Vec<u16>,
+    /// What a reader has to be told to find the HTTP/2 in the capture.
+    pub decode_as: Vec<DecodeAs>,
     /// Whether the reader of a stream went away before its end.
     pub reader_gone: bool,
 }
@@ -162,7 +163,7 @@ pub fn merge(
     Ok(Merged {
         connections: work.synth.connections(),
         frames: work.frames,
-        http2_ports: work.synth.http2_ports().iter().copied().collect(),
+        decode_as: work.synth.decode_as(),
         traces: work.traces,
         reader_gone,
     })

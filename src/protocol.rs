@@ -29,6 +29,25 @@ impl fmt::Display for Protocol {
     }
 }
 
+/// What Wireshark has to be told of a server's port to show the HTTP/2 on it, which it does not look for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecodeAs {
+    /// The port.
+    pub port: u16,
+    /// Whether other connections to it speak HTTP/1.
+    pub has_http1: bool,
+}
+
+/// As tshark's and Wireshark's option `-d` takes it.
+impl fmt::Display for DecodeAs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The dissector of HTTP/1 hands over to that of HTTP/2 where it sees a preface. The latter shows
+        // a connection without one, too, but nothing else.
+        let dissector = if self.has_http1 { "http" } else { "http2" };
+        write!(f, "tcp.port=={},{dissector}", self.port)
+    }
+}
+
 /// Which side of the connection a tap sat on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {

@@ -13,6 +13,7 @@ use capture2pcap::convert::{Failure, Source, Summary};
 use capture2pcap::info::{Info, tshark_command};
 use capture2pcap::merge::{Merged, Outcome};
 use capture2pcap::notice::{Notice, Notices};
+use capture2pcap::protocol::DecodeAs;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::FAILURE;
@@ -28,8 +29,8 @@ pub(crate) struct Reporter {
     /// The hints that have been given: each helps once.
     hints: BTreeSet<&'static str>,
     counts: Counts,
-    /// The server ports of the last capture on which HTTP/2 is to be expected.
-    http2_ports: Vec<u16>,
+    /// What a reader has to be told to find the HTTP/2 in the last capture.
+    decode_as: Vec<DecodeAs>,
 }
 
 #[derive(Debug, Default)]
@@ -54,7 +55,7 @@ impl Reporter {
             started: Instant::now(),
             hints: BTreeSet::new(),
             counts: Counts::default(),
-            http2_ports: Vec::new(),
+            decode_as: Vec::new(),
         }
     }
 
@@ -151,7 +152,7 @@ impl Reporter {
         counts.frames += summary.frames;
         counts.bytes_read += summary.bytes_read;
         counts.bytes_written += summary.bytes_written;
-        self.http2_ports = summary.http2_ports;
+        self.decode_as = summary.decode_as;
     }
 
     /// Tells how a merge went, trace by trace and in all.
@@ -171,7 +172,7 @@ impl Reporter {
         }
         self.counts.connections = merged.connections;
         self.counts.frames = merged.frames;
-        self.http2_ports = merged.http2_ports;
+        self.decode_as = merged.decode_as;
         self.counts.captures = u64::from(is_in);
         if traces != 1 {
             self.summary(traces);
@@ -255,7 +256,7 @@ impl Reporter {
         if let Target::File(path) = target {
             self.say(&format!(
                 "open it with: {}",
-                tshark_command(path, &self.http2_ports)
+                tshark_command(path, &self.decode_as)
             ));
         }
     }

@@ -1,10 +1,9 @@
 //! What `--info` prints: a table for a person, a JSON object a line for a script.
 
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
-use capture2pcap::capture::Format;
 use capture2pcap::convert::Source;
 use capture2pcap::event::Timestamp;
 use capture2pcap::info::{Info, tshark_command};
@@ -22,8 +21,13 @@ const COLUMNS: [&str; 10] = [
     "id", "local", "remote", "side", "protocol", "events", "read", "written", "first", "time",
 ];
 
-/// Prints what a trace holds, for a person.
-pub(crate) fn table(source: &Source, info: &Info, notices: &Notices) -> io::Result<()> {
+/// Prints what a trace holds, for a person. `capture` is the name that its capture would have.
+pub(crate) fn table(
+    source: &Source,
+    capture: Option<&Path>,
+    info: &Info,
+    notices: &Notices,
+) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
     let encoding = info
         .encoding
@@ -75,8 +79,8 @@ pub(crate) fn table(source: &Source, info: &Info, notices: &Notices) -> io::Resu
             crate::report::reason(error)
         )?;
     }
-    if let Some(capture) = capture(source).filter(|_| !info.connections.is_empty()) {
-        writeln!(out, "  {}", tshark_command(&capture, &info.http2_ports))?;
+    if let Some(capture) = capture.filter(|_| !info.connections.is_empty()) {
+        writeln!(out, "  {}", tshark_command(capture, &info.decode_as))?;
     }
     out.flush()
 }
@@ -108,7 +112,12 @@ fn row(story: &Story) -> [String; 10] {
 }
 
 /// Prints what a trace holds as one line of JSON.
-pub(crate) fn json(source: &Source, info: &Info, notices: &Notices) -> io::Result<()> {
+pub(crate) fn json(
+    source: &Source,
+    capture: Option<&Path>,
+    info: &Info,
+    notices: &Notices,
+) -> io::Result<()> {
     let connections: Vec<_> = info.connections.iter().map(connection).collect();
     let span = info.span();
     let tallies = notices
@@ -116,7 +125,10 @@ pub(crate) fn json(source: &Source, info: &Info, notices: &Notices) -> io::Resul
         .filter(|tally| tally.first.kind.is_of_trace());
     let warnings: Vec<_> = tallies.map(ToString::to_string).collect();
     let object = json!({
-        "path": source_name(source),
+        "path": match source {
+            Source::Stdin => "-".into(),
+            Source::File(path) => path.to_string_lossy(),
+        },
         "encoding": info.encoding.map(|encoding| encoding.to_string()),
         "envoy": info.releases,
         "connections": connections,
@@ -133,10 +145,20 @@ pub(crate) fn json(source: &Source, info: &Info, notices: &Notices) -> io::Resul
             json!({ "offset": damage.offset, "message": damage.to_string() })
         }),
         "unread": info.unread.as_ref().map(|error| crate::report::reason(error)),
-        "tshark": capture(source).map(|capture| tshark_command(&capture, &info.http2_ports)),
+        "tshark": capture.map(|capture| tshark_command(capture, &info.decode_as)),
     });
+    // All there is of such characters stands in strings.
+    let escape = |c: char| match capture2pcap::is_obeyed(c) {
+        true => {
+            let mut units = [0; 2];
+            let units = c.encode_utf16(&mut units).iter();
+            units.map(|unit| format!("\\u{unit:04x}")).collect()
+        }
+        false => c.to_string(),
+    };
+    let line: String = object.to_string().chars().map(escape).collect();
     let mut out = io::stdout().lock();
-    writeln!(out, "{object}")?;
+    writeln!(out, "{line}")?;
     out.flush()
 }
 
@@ -173,16 +195,6 @@ fn source_name(source: &Source) -> String {
     match source {
         Source::Stdin => "-".to_owned(),
         Source::File(path) => capture2pcap::shown(path).to_string(),
-    }
-}
-
-/// The name that the capture of a trace has unless somebody wants another; a stream has none.
-fn capture(source: &Source) -> Option<PathBuf> {
-    match source {
-        Source::Stdin => None,
-        Source::File(path) => {
-            Some(Path::new(path.file_name()?).with_extension(Format::default().extension()))
-        }
     }
 }
 

@@ -25,7 +25,7 @@ use indexmap::map::Entry;
 
 use crate::event::{Event, Http, Part, Timestamp, TraceId, What};
 use crate::notice::{Kind, Notice, Notices};
-use crate::protocol::Role;
+use crate::protocol::{DecodeAs, Protocol, Role};
 
 use address::AddressBook;
 use connection::{Flow, Tracked, When};
@@ -121,8 +121,8 @@ struct Shared {
     addresses: AddressBook,
     /// The connections that have put a frame into the capture.
     opened: u64,
-    /// The server ports on which a reader has to be told to expect HTTP/2.
-    http2_ports: BTreeSet<u16>,
+    /// The server ports on which HTTP is spoken, and which.
+    spoken: BTreeSet<(u16, Protocol)>,
     /// The last time that stands for one that no trace records.
     stand_in: Option<Timestamp>,
     /// The endpoints in use, the lesser first, where each is kept to one conversation at a time.
@@ -187,7 +187,7 @@ impl Synthesizer {
             options,
             addresses,
             opened: 0,
-            http2_ports: BTreeSet::new(),
+            spoken: BTreeSet::new(),
             stand_in: None,
             in_use: HashSet::new(),
             stories: None,
@@ -220,9 +220,18 @@ impl Synthesizer {
         self.shared.opened
     }
 
-    /// The server ports on which a reader has to be told to expect HTTP/2.
-    pub const fn http2_ports(&self) -> &BTreeSet<u16> {
-        &self.shared.http2_ports
+    /// What a reader has to be told to find the HTTP/2 in the capture, port by port.
+    pub fn decode_as(&self) -> Vec<DecodeAs> {
+        let spoken = &self.shared.spoken;
+        let http2 = spoken
+            .iter()
+            .filter(|(_, protocol)| *protocol == Protocol::Http2);
+        http2
+            .map(|&(port, _)| DecodeAs {
+                port,
+                has_http1: spoken.contains(&(port, Protocol::Http1)),
+            })
+            .collect()
     }
 
     /// Takes an event; `out` gets the frames that it makes.

@@ -219,6 +219,71 @@ fn people_get_a_table_and_the_command_that_opens_the_capture() {
     assert_eq!(piped.lines().nth(2), Some(lines[2]));
 }
 
+/// The capture in the command has the name that a conversion of the same traces gives it; a name that a
+/// terminal would obey is written for a shell, and in JSON as JSON has it.
+#[test]
+fn names_are_those_of_files() {
+    let scratch = Scratch::new();
+    let trace = std::fs::read(fixtures::testdata().join("path_0.pb")).expect("path_0.pb");
+    scratch.shell("mkdir -p in/1 in/2").run().exits(0);
+    let names = [
+        "1/path_0.pb",
+        "2/path_0.pb",
+        "a.b.json",
+        "a.b.pb",
+        "it's.pb",
+        "red\u{1b}[31m.pb",
+    ];
+    for name in names {
+        scratch.write(&format!("in/{name}"), &trace);
+    }
+    let outcome = scratch.capture2pcap().args(["--info", "in"]).run().exits(0);
+    let text = String::from_utf8(outcome.stdout).expect("UTF-8");
+    let commands = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("  tshark -r "));
+    let shown: Vec<_> = commands
+        .map(|rest| rest.strip_suffix(" -d tcp.port==10000,http2"))
+        .collect();
+    let expected = [
+        "1/path_0.pcap",
+        "2/path_0.pcap",
+        "a.b.json.pcap",
+        "a.b.pb.pcap",
+        r"'it'\''s.pcap'",
+        r"$'red\x1b[31m.pcap'",
+    ];
+    assert_eq!(shown, expected.map(Some));
+    scratch
+        .capture2pcap()
+        .args(["-q", "in", "out"])
+        .run()
+        .exits(0);
+    // Bash knows the quotes of all of them.
+    for name in expected {
+        let script = format!("bash -c {}", quoted(&format!("cd out && test -f {name}")));
+        scratch.shell(&script).run().exits(0);
+    }
+    let outcome = scratch
+        .capture2pcap()
+        .args(["--info", "--json", "in"])
+        .run()
+        .exits(0);
+    let lines = outcome
+        .stdout
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.is_empty());
+    let paths: Vec<_> = lines
+        .map(|line| serde_json::from_slice::<Value>(line).expect("JSON")["path"].clone())
+        .collect();
+    assert_eq!(paths, names.map(|name| format!("in/{name}")));
+}
+
+/// A word of a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 #[test]
 fn folders_are_searched_and_what_cannot_be_read_is_told() {
     let scratch = Scratch::new();

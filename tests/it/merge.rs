@@ -362,6 +362,28 @@ fn equal_times_keep_the_order_of_the_traces() {
     }
 }
 
+/// The command that opens a capture shows both HTTP/1 and HTTP/2 where they share a port.
+#[test]
+fn the_command_shows_all_there_is_of_http() {
+    let scratch = Scratch::new();
+    let traces = fixtures::testdata().join("envoy-1.10");
+    let run = scratch.capture2pcap().args(["-v", "-m"]).arg(traces);
+    let outcome = run.arg("all.pcap").run().exits(0);
+    let (_, command) = outcome
+        .stderr
+        .split_once("open it with: ")
+        .expect("a command");
+    let script = format!(
+        "{} -Y 'http or http2' -T fields -e tcp.stream",
+        command.trim()
+    );
+    let shown = String::from_utf8(scratch.shell(&script).run().stdout).expect("UTF-8");
+    let mut streams: Vec<_> = shown.lines().collect();
+    streams.sort_unstable();
+    streams.dedup();
+    assert_eq!(streams.len(), 9, "{script}: {shown}");
+}
+
 /// Traces without a time lie where `--start` puts them, among those that have one.
 #[test]
 fn traces_without_time_are_put_at_the_start() {

@@ -2,7 +2,7 @@
 
 use crate::event::{Direction, Endpoint, Timestamp, Transport};
 use crate::notice::Kind;
-use crate::protocol::{self, Protocol, Role};
+use crate::protocol::{self, Role};
 
 use super::super::address::StandIn;
 use super::super::frame::{self, Endpoints, Label};
@@ -51,12 +51,12 @@ impl Tracked {
         if let (None, Some((_, bytes))) = (self.story.protocol, first) {
             self.story.protocol = protocol::protocol(bytes);
         }
-        if first.is_some_and(|(_, bytes)| protocol::protocol(bytes) == Some(Protocol::Http2)) {
+        if let Some(spoken) = first.and_then(|(_, bytes)| protocol::protocol(bytes)) {
             let server = match role {
                 Role::Downstream => endpoints.local,
                 Role::Upstream => endpoints.remote,
             };
-            cx.shared.http2_ports.insert(server.port());
+            cx.shared.spoken.insert((server.port(), spoken));
         }
         if handshake && evidence.is_guess() && cx.shared.options.role.is_none() {
             let client = match role {
