@@ -19,6 +19,8 @@ pub enum Fault {
     Unrecognised {
         /// How it begins, where that is text: an error message in a trace's place, most often.
         begins: Option<String>,
+        /// What it is instead, where that is known.
+        is: Option<&'static str>,
     },
     /// The input ends inside `what`.
     Cut {
@@ -73,14 +75,13 @@ pub enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unrecognised { begins: None } => {
-                f.write_str("not an Envoy tap trace in any encoding")
-            }
-            Self::Unrecognised { begins: Some(text) } => {
-                write!(
-                    f,
-                    "not an Envoy tap trace in any encoding: it begins with \"{text}\""
-                )
+            Self::Unrecognised { begins, is } => {
+                f.write_str("not an Envoy tap trace in any encoding")?;
+                match (is, begins) {
+                    (Some(what), _) => write!(f, ": it is {what}"),
+                    (None, Some(text)) => write!(f, ": it begins with \"{text}\""),
+                    (None, None) => Ok(()),
+                }
             }
             Self::Cut {
                 what,

@@ -43,6 +43,23 @@ pub use token::Step;
 /// How much of an input that is no trace is shown, in bytes.
 const SHOWN: usize = 80;
 
+/// What people take for a trace, by its first bytes.
+const MAGIC: [(&[u8], &str); 7] = [
+    (b"\xd4\xc3\xb2\xa1", "a capture already (pcap)"),
+    (b"\xa1\xb2\xc3\xd4", "a capture already (pcap)"),
+    (b"\x4d\x3c\xb2\xa1", "a capture already (pcap)"),
+    (b"\xa1\xb2\x3c\x4d", "a capture already (pcap)"),
+    (b"\x0a\x0d\x0d\x0a", "a capture already (pcapng)"),
+    (
+        b"\x1f\x8b",
+        "compressed, and has to be unpacked first (gzip)",
+    ),
+    (
+        b"\x28\xb5\x2f\xfd",
+        "compressed, and has to be unpacked first (zstd)",
+    ),
+];
+
 /// Reads the events of a trace.
 #[derive(Debug)]
 pub struct Reader {
@@ -82,8 +99,10 @@ impl Beginning {
         let text = std::str::from_utf8(line)
             .ok()
             .filter(|line| !line.trim().is_empty() && !line.chars().any(crate::is_obeyed));
+        let known = MAGIC.iter().find(|(magic, _)| self.0.starts_with(magic));
         let fault = Fault::Unrecognised {
             begins: text.map(str::to_owned),
+            is: known.map(|(_, what)| *what),
         };
         Damage { offset: 0, fault }
     }
