@@ -36,8 +36,8 @@ pub(crate) struct Args {
     /// there are several traces or a folder of them. A folder is searched, with all below it, for files
     /// that end in .pb, .pb_length_delimited, .pb_text or .json.
     ///
-    /// A capture that exists is replaced once the new one is whole; a device, FIFO or socket is written
-    /// in place.
+    /// A capture that exists is replaced once the new one is whole, a trace never is; a device, FIFO or
+    /// socket is written in place.
     #[arg(value_name = "PATH", required_unless_present_any = ["generate", "files_from"])]
     paths: Vec<OsString>,
 
@@ -286,11 +286,10 @@ impl Args {
         if self.paths.is_empty() && self.files_from.is_none() && !self.info {
             return Err(missing("OUTPUT"));
         }
-        let by_name = Path::new(&output).extension() == Some(Format::Pcapng.extension().as_ref());
         let format = match self.format {
             Some(FormatArg::Pcapng) => Format::Pcapng,
-            None if by_name => Format::Pcapng,
-            Some(FormatArg::Pcap) | None => Format::Pcap,
+            Some(FormatArg::Pcap) => Format::Pcap,
+            None => Format::of(Path::new(&output)).unwrap_or_default(),
         };
         let precision = match (self.nano, self.time_stamp_precision) {
             (true, _) | (false, PrecisionArg::Nano) => Precision::Nano,

@@ -65,6 +65,14 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// What comes of a conversion that was interrupted before there was anything.
+    fn interrupted(signal: u8) -> Self {
+        Self {
+            signal: Some(signal),
+            ..Self::default()
+        }
+    }
+
     /// Counts an event of the trace.
     #[inline]
     pub(crate) fn count(&mut self, event: &Event) {
@@ -140,12 +148,17 @@ pub fn convert(
     let first = first_step(&mut trace, interrupt)?;
     // Interrupted before there was anything, nothing is what there is: no capture gives way to that.
     if let (Ok(Step::End), Some(signal)) = (&first, interrupt.signal()) {
-        return Ok(Summary {
-            signal: Some(signal),
-            ..Summary::default()
-        });
+        return Ok(Summary::interrupted(signal));
     }
-    let output = Output::create(target, metadata).map_err(Failure::capture)?;
+    let output = match Output::create(target, metadata, interrupt.wake()) {
+        Ok(output) => output,
+        Err(error) => match interrupt.signal() {
+            Some(signal) if error.kind() == io::ErrorKind::Interrupted => {
+                return Ok(Summary::interrupted(signal));
+            }
+            _ => return Err(Failure::capture(error)),
+        },
+    };
     let live = output.is_stream();
     let sources = labels(options, std::iter::once(source)).unwrap_or_default();
     let mut work = Work {
@@ -186,6 +199,24 @@ pub fn convert(
         }
         Err(error) => Err(Failure::capture(error)),
     }
+}
+
+/// Whether the file at `path` holds a trace, as far as its first bytes show.
+pub fn is_trace(path: &Path) -> bool {
+    // A FIFO would be waited for.
+    if !path.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return false;
+    }
+    let Ok(input) = File::open(path).and_then(Input::from_file) else {
+        return false;
+    };
+    let mut reader = Reader::new(input, None, Some(path.to_owned()));
+    for _ in 0..2 {
+        if !matches!(reader.advance(), Ok(Step::More)) || reader.fill(None).is_err() {
+            break;
+        }
+    }
+    reader.recognised()
 }
 
 /// The names of the traces, where the capture's format has a place for them: nothing of the machine.

@@ -6,16 +6,18 @@ mod report;
 mod show;
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, IsTerminal as _, Read as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
 use capture2pcap::batch::{self, Job, Plan, PlanError};
-use capture2pcap::capture::Target;
-use capture2pcap::convert::{Options, Source, convert};
+use capture2pcap::capture::{Format, Target};
+use capture2pcap::convert::{Options, Source, convert, is_trace};
 use capture2pcap::info::inspect;
 use capture2pcap::interrupt::Interrupt;
 use capture2pcap::merge;
@@ -138,16 +140,48 @@ fn misused(error: PlanError) -> u8 {
     USAGE
 }
 
-/// Refuses a place that no capture of ours belongs to.
-fn refuse(target: &Target) -> Result<(), u8> {
+/// Refuses a place that no capture of ours belongs to, but for that of one of `traces`: whoever converts it
+/// finds that.
+fn refuse(target: &Target, traces: &[Source]) -> Result<(), u8> {
     match target {
         Target::Stdout if io::stdout().is_terminal() => {
             report::say("standard output is a terminal, and a capture is no text");
             report::say_hint("give it a file, or a reader: capture2pcap … - | tshark -r -");
             Err(USAGE)
         }
+        // Where OUTPUT was forgotten, the last trace stands in its place.
+        Target::File(path)
+            if path.is_file()
+                && (batch::is_named_as_trace(path) || is_trace(path))
+                && !traces.iter().any(|trace| is_at(trace, path)) =>
+        {
+            let path = capture2pcap::shown(path);
+            report::say(&format!(
+                "{path}: a trace is there, and no capture takes its place"
+            ));
+            report::say_hint(
+                "the last name is the capture's; a folder holds those of several traces",
+            );
+            Err(USAGE)
+        }
         _ => Ok(()),
     }
+}
+
+/// Whether a trace is the file at `path`.
+fn is_at(trace: &Source, path: &Path) -> bool {
+    // Asked without opening it, as it may be a FIFO.
+    let trace = match trace {
+        Source::Stdin => io::stdin()
+            .as_fd()
+            .try_clone_to_owned()
+            .and_then(|stdin| File::from(stdin).metadata()),
+        Source::File(trace) => trace.metadata(),
+    };
+    let (Ok(trace), Ok(file)) = (trace, path.metadata()) else {
+        return false;
+    };
+    (trace.dev(), trace.ino()) == (file.dev(), file.ino())
 }
 
 /// How and with what the work is done.
@@ -216,7 +250,7 @@ impl Work<'_> {
         } = *self;
         match batch::plan(inputs, output, options.capture.format.extension()).map_err(misused)? {
             Plan::One(source, target) => {
-                refuse(&target)?;
+                refuse(&target, std::slice::from_ref(&source))?;
                 let mut notices = reporter.notices(&source);
                 let result = convert(&source, &target, options, interrupt, &mut notices);
                 reporter.finished(&source, &target, &notices, result);
@@ -229,7 +263,15 @@ impl Work<'_> {
                 if jobs.is_empty() {
                     reporter.none_found(inputs);
                 } else {
+                    let path = Path::new(output);
+                    let slash = output.as_encoded_bytes().ends_with(b"/");
+                    let surprises = !slash && Format::of(path).is_some() && !path.exists();
                     self.many(&jobs, reporter);
+                    if surprises {
+                        reporter.hint(
+                            "OUTPUT is a folder now; --merge makes one capture of several traces",
+                        );
+                    }
                 }
             }
         }
@@ -249,8 +291,9 @@ impl Work<'_> {
             interrupt,
         } = *self;
         let target = Target::of(output);
-        refuse(&target)?;
         let (paths, unread) = batch::search(inputs).map_err(misused)?;
+        let traces: Vec<_> = paths.iter().cloned().map(Source::File).collect();
+        refuse(&target, &traces)?;
         for (path, error) in unread {
             reporter.unread(&path, &error);
         }

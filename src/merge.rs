@@ -47,6 +47,8 @@ pub struct Merged {
     pub decode_as: Vec<DecodeAs>,
     /// Whether the reader of a stream went away before its end.
     pub reader_gone: bool,
+    /// Whether there is a capture: a signal may come before it is begun.
+    pub written: bool,
 }
 
 /// What came of one trace of a merge.
@@ -133,10 +135,21 @@ pub fn merge(
         }
         work.traces.push(outcome);
     }
-    let (mut reader_gone, merging) = (false, work.traces.iter().any(|trace| trace.result.is_ok()));
-    if merging && interrupt.signal().is_none() {
-        let metadata = paths.iter().filter_map(|path| path.metadata().ok());
-        let output = Output::create(target, metadata).map_err(Failure::capture)?;
+    let mut reader_gone = false;
+    let merging = work.traces.iter().any(|trace| trace.result.is_ok());
+    let output = match interrupt.signal() {
+        None if merging => {
+            let metadata = paths.iter().filter_map(|path| path.metadata().ok());
+            match Output::create(target, metadata, interrupt.wake()) {
+                Ok(output) => Some(output),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
+                Err(error) => return Err(Failure::capture(error)),
+            }
+        }
+        _ => None,
+    };
+    let written = output.is_some();
+    if let Some(output) = output {
         let live = output.is_stream();
         let written = (|| {
             let mut capture = Capture::new(output, options.capture, &names.unwrap_or_default())?;
@@ -166,6 +179,7 @@ pub fn merge(
         decode_as: work.synth.decode_as(),
         traces: work.traces,
         reader_gone,
+        written,
     })
 }
 

@@ -103,6 +103,13 @@ impl Reporter {
         self.progress.suspend(|| say(message));
     }
 
+    /// Prints what a person can do, once.
+    pub(crate) fn hint(&mut self, hint: &'static str) {
+        if self.verbosity != Verbosity::Quiet && self.hints.insert(hint) {
+            self.progress.suspend(|| say_hint(hint));
+        }
+    }
+
     fn failed(&mut self, name: &str, error: &anyhow::Error) {
         self.counts.failures += 1;
         self.say(&format!("{name}: {}", reason(error)));
@@ -125,9 +132,7 @@ impl Reporter {
             .tallies()
             .filter_map(|tally| tally.first.kind.hint())
         {
-            if self.verbosity != Verbosity::Quiet && self.hints.insert(hint) {
-                self.progress.suspend(|| say_hint(hint));
-            }
+            self.hint(hint);
         }
         let saved = match summary.events {
             1 => "the event before it is in the capture".to_owned(),
@@ -161,7 +166,6 @@ impl Reporter {
             return;
         }
         let traces = merged.traces.len() as u64;
-        let is_in = merged.traces.iter().any(|trace| trace.result.is_ok());
         for Outcome {
             path,
             notices,
@@ -173,7 +177,7 @@ impl Reporter {
         self.counts.connections = merged.connections;
         self.counts.frames = merged.frames;
         self.decode_as = merged.decode_as;
-        self.counts.captures = u64::from(is_in);
+        self.counts.captures = u64::from(merged.written);
         if traces != 1 {
             self.summary(traces);
         }

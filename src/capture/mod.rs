@@ -8,6 +8,7 @@ mod pcapng;
 pub use output::{Output, Target};
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use pcap::Pcap;
 use pcapng::Pcapng;
@@ -29,6 +30,13 @@ pub enum Format {
 }
 
 impl Format {
+    /// The format of files with a name like this one.
+    pub fn of(path: &Path) -> Option<Self> {
+        let extension = path.extension()?;
+        let mut formats = [Self::Pcap, Self::Pcapng].into_iter();
+        formats.find(|format| extension.eq_ignore_ascii_case(format.extension()))
+    }
+
     /// The extension of its files.
     pub const fn extension(self) -> &'static str {
         match self {

@@ -6,12 +6,16 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{
+    FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, fallocate};
+use arrayvec::ArrayVec;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FallocateFlags, OFlags, fallocate, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
@@ -20,6 +24,11 @@ const MAX_LINKS: usize = 40;
 /// How large a capture gets before room is taken ahead of it, in bytes. A small one is written before
 /// that would pay.
 const AHEAD_FROM: u64 = 1 << 20;
+/// How long to wait before a FIFO is asked again whether somebody reads from it.
+const FIFO_INTERVAL: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 10_000_000,
+};
 /// The most room that is taken at once, in bytes.
 const MAX_AHEAD: u64 = 64 << 20;
 /// What a new capture may be, before the umask, when its trace is no file that says otherwise.
@@ -35,10 +44,11 @@ pub enum Target {
 }
 
 impl Target {
-    /// The place that an argument names; `-` is standard output.
+    /// The place that an argument names; `-` is standard output, and so are its names in the file system:
+    /// whatever it was redirected to is not to be replaced.
     pub fn of(argument: &OsStr) -> Self {
         match argument.to_str() {
-            Some("-") => Self::Stdout,
+            Some("-" | "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") => Self::Stdout,
             _ => Self::File(PathBuf::from(argument)),
         }
     }
@@ -102,10 +112,12 @@ impl Output {
     /// readable than one of them, as a copy would not be.
     ///
     /// # Errors
-    /// Those of opening, and `InvalidInput` when the place is the trace itself.
+    /// Those of opening, and `InvalidInput` when the place is the trace itself; `Interrupted` when `wake`
+    /// became readable while nobody read from the FIFO that it is.
     pub fn create(
         target: &Target,
         traces: impl IntoIterator<Item = fs::Metadata>,
+        wake: Option<BorrowedFd<'_>>,
     ) -> io::Result<Self> {
         let path = match target {
             Target::Stdout => {
@@ -144,6 +156,9 @@ impl Output {
                 let socket: OwnedFd = UnixStream::connect(path)?.into();
                 Ok(Self(Kind::InPlace(File::from(socket))))
             }
+            Some(existing) if existing.file_type().is_fifo() => {
+                Ok(Self(Kind::InPlace(open_fifo(path, wake)?)))
+            }
             Some(existing) if !existing.is_file() => Ok(Self(Kind::InPlace(
                 OpenOptions::new().write(true).open(path)?,
             ))),
@@ -170,7 +185,7 @@ impl Output {
             // Without the owner's right to write, the file could not be opened again by its name.
             .permissions(Permissions::from_mode(mode | 0o200))
             .tempfile_in(folder)
-            .map_err(|error| without_path(&error))?;
+            .map_err(|error| refused(folder, &error))?;
         Ok(Self(Kind::Replace {
             temporary,
             path,
@@ -245,10 +260,48 @@ fn follow(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many symbolic links"))
 }
 
-/// The error alone: the caller says which path it was about, and it was not the temporary's.
-fn without_path(error: &io::Error) -> io::Error {
-    match error.raw_os_error() {
+/// Opens a FIFO once somebody reads from it.
+///
+/// An open that waits would not be ended by a signal.
+fn open_fifo(path: &Path, wake: Option<BorrowedFd<'_>>) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    loop {
+        let mut options = OpenOptions::new();
+        match options.write(true).custom_flags(flags).open(path) {
+            Ok(file) => {
+                let flags = fcntl_getfl(&file)?;
+                fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
+                return Ok(file);
+            }
+            // Nobody does yet, and nothing tells when somebody will.
+            Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {}
+            Err(error) => return Err(error),
+        }
+        let mut fds: ArrayVec<_, 1> = wake
+            .iter()
+            .map(|wake| PollFd::new(wake, PollFlags::IN))
+            .collect();
+        match poll(&mut fds, Some(&FIFO_INTERVAL)) {
+            Ok(0) => {}
+            Ok(_) | Err(Errno::INTR) => return Err(io::ErrorKind::Interrupted.into()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Why there is no file in `folder`: the caller says which capture it was for, and that the file was to have
+/// another name at first is nobody's matter, unless the folder is why.
+fn refused(folder: &Path, error: &io::Error) -> io::Error {
+    let reason = match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),
         None => error.kind().into(),
+    };
+    if reason.kind() != io::ErrorKind::PermissionDenied {
+        return reason;
     }
+    let folder = crate::shown(folder);
+    io::Error::new(
+        reason.kind(),
+        format!("no file can be made in {folder}: {reason}"),
+    )
 }

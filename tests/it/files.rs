@@ -219,6 +219,72 @@ fn a_fifo_and_a_socket_are_written_in_place() {
     }
 }
 
+/// Where OUTPUT was forgotten, as in `capture2pcap *.pb` with two of them, the last trace stands in its place.
+#[test]
+fn a_trace_is_no_place_for_a_capture() {
+    let scratch = Scratch::new();
+    let names = ["path_0.pb", "path_1.pb", "path_2.pb", "renamed"];
+    let write = |name: &str| fs::read(write_trace(&scratch, name, name.len() as u16)).expect("it");
+    let traces = names.map(write);
+    // Envoy has it open, and has not written to it yet.
+    scratch.write("path_3.json", b"");
+    let cases = [
+        &["path_0.pb", "path_1.pb"][..],
+        &["path_0.pb", "renamed"],
+        &["path_0.pb", "path_3.json"],
+        &["-m", "path_0.pb", "path_1.pb", "path_2.pb"],
+        &["-m", "path_0.pb", "path_1.pb", "renamed"],
+    ];
+    for arguments in cases {
+        let outcome = scratch.capture2pcap().args(arguments).run().exits(2);
+        let output = arguments[arguments.len() - 1];
+        outcome.says([
+            &format!("capture2pcap: {output}: a trace is there, and no capture takes its place")[..],
+            "hint: the last name is the capture's",
+        ]);
+        assert_left_over(
+            &scratch,
+            &[
+                "path_0.pb",
+                "path_1.pb",
+                "path_2.pb",
+                "path_3.json",
+                "renamed",
+            ],
+        );
+        for (name, trace) in names.iter().zip(&traces) {
+            assert!(
+                fs::read(scratch.path(name)).expect("it") == *trace,
+                "{name}"
+            );
+        }
+    }
+    // A capture that is there gives way, and so does anything else.
+    for old in [&alone(&scratch.path("path_1.pb"))[..], b"something else"] {
+        scratch.write("out.pcap", old);
+        let run = scratch.capture2pcap().args(["path_0.pb", "out.pcap"]);
+        run.run().exits(0);
+        let new = fs::read(scratch.path("out.pcap")).expect("a capture");
+        assert!(new == alone(&scratch.path("path_0.pb")));
+    }
+}
+
+/// Whatever standard output was redirected to, by any of its names it is written to, not replaced.
+#[test]
+fn standard_output_by_its_name_is_no_file_to_replace() {
+    let scratch = Scratch::new();
+    let trace = write_trace(&scratch, "a.pb", 0);
+    let expected = [b"before".as_slice(), &alone(&trace), b"behind"].concat();
+    for name in ["-", "/dev/stdout", "/dev/fd/1"] {
+        let script = format!("(printf before; capture2pcap a.pb {name}; printf behind) > all");
+        scratch.shell(&script).run().exits(0);
+        assert!(
+            fs::read(scratch.path("all")).expect("it") == expected,
+            "{name}"
+        );
+    }
+}
+
 #[test]
 fn a_device_is_written_in_place() {
     let scratch = Scratch::new();
