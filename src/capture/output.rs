@@ -282,8 +282,9 @@ fn open_fifo(path: &Path, wake: Option<BorrowedFd<'_>>) -> io::Result<File> {
             .map(|wake| PollFd::new(wake, PollFlags::IN))
             .collect();
         match poll(&mut fds, Some(&FIFO_INTERVAL)) {
-            Ok(0) => {}
-            Ok(_) | Err(Errno::INTR) => return Err(io::ErrorKind::Interrupted.into()),
+            // Whatever else came while it waited, such as a SIGCONT, asks for nothing.
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Err(io::ErrorKind::Interrupted.into()),
             Err(error) => return Err(error.into()),
         }
     }
