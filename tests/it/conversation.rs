@@ -239,7 +239,6 @@ fn an_id_that_comes_back_is_another_conversation() {
     }
 }
 
-/// The tap's own side decides who opens the connection, where it is told.
 /// Connections that a trace leaves open end in the order of their last events, whichever was there first.
 #[test]
 fn open_connections_end_in_the_order_of_time() {
@@ -270,6 +269,7 @@ fn open_connections_end_in_the_order_of_time() {
     assert_eq!(ends, [(REMOTE + 1, 10), (REMOTE + 2, 21), (REMOTE + 3, 22)]);
 }
 
+/// The tap's own side decides who opens the connection, where it is told.
 #[test]
 fn the_role_decides_who_opens() {
     for (role, client) in [("downstream", REMOTE), ("upstream", LOCAL)] {

@@ -210,7 +210,7 @@ fn rights_that_lack_are_told() {
             .lines()
             .find_map(|said| said.strip_prefix(&line));
         assert!(
-            why.is_some_and(|why| why.to_lowercase().ends_with("permission denied")),
+            why.is_some_and(|why| why.eq_ignore_ascii_case("permission denied")),
             "{told}{}",
             outcome.explain()
         );
