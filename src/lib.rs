@@ -27,6 +27,7 @@ pub mod input;
 pub mod interrupt;
 pub mod merge;
 pub mod notice;
+mod page;
 pub mod protocol;
 pub mod slice;
 pub mod synth;

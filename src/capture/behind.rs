@@ -8,6 +8,8 @@ use std::io::{self, Write};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::JoinHandle;
 
+use crate::page::{PAGE, start_in};
+
 /// How much is gathered before it is handed over, in bytes. Each hand-over wakes a thread.
 const BUFFER: usize = 1 << 20;
 /// How much is written at once, in bytes.
@@ -15,10 +17,6 @@ const BUFFER: usize = 1 << 20;
 /// Writes of 8 KiB take twice the time. From 512 KiB on, Linux takes the page cache's memory in pieces so large
 /// that a virtual machine may have given them back to its host, and waits for them: up to ten times as long.
 const WRITE: usize = 256 << 10;
-/// The size of a memory page, or a part of one. A write that copies from another place within a page than
-/// the one it goes to takes a third more time on some processors (AMD Zen 3), and three times as much where
-/// it comes from just before the end of one.
-const PAGE: usize = 4096;
 /// How many buffers there are: one being filled, one being written, one waiting.
 const BUFFERS: usize = 3;
 
@@ -34,8 +32,7 @@ struct Buffer {
 impl Buffer {
     fn new() -> Self {
         let mut memory = Vec::<u8>::with_capacity(PAGE + BUFFER);
-        let address = memory.as_ptr().addr();
-        let start = address.next_multiple_of(PAGE) - address;
+        let start = start_in(&memory, 0);
         memory.resize(start, 0);
         Self { memory, start }
     }

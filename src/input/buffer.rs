@@ -5,11 +5,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::page::{PAGE, start_in};
 use crate::slice::Piece;
-
-/// The size of a memory page, or a part of one. A read that copies to another place within a page than
-/// the one it comes from takes five times as long on some processors (AMD Zen 3).
-pub(super) const PAGE: usize = 4096;
 
 /// A window into memory.
 #[derive(Debug, Default)]
@@ -88,12 +85,6 @@ impl Buffer {
         self.at_hand.end += read.min(ask);
         Ok(read)
     }
-}
-
-/// Where in `memory` so many bytes begin that end where a page does.
-fn start_in(memory: &[u8], rest: usize) -> usize {
-    let address = memory.as_ptr().addr();
-    (address + rest).next_multiple_of(PAGE) - address - rest
 }
 
 #[cfg(test)]

@@ -23,9 +23,10 @@ use arrayvec::ArrayVec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::page::PAGE;
 use crate::slice::Piece;
 
-use buffer::{Buffer, PAGE};
+use buffer::Buffer;
 
 /// The least that is asked, in bytes, and what is asked at first where nothing tells a size: a small trace
 /// takes little memory.
