@@ -22,11 +22,8 @@ pub const TRACE_EXTENSIONS: [&str; 4] = ["pb", "pb_length_delimited", "pb_text",
 
 /// Whether a file's name is that of a trace.
 pub fn is_named_as_trace(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| {
-        TRACE_EXTENSIONS
-            .iter()
-            .any(|known| extension == OsStr::new(known))
-    })
+    let extension = path.extension().and_then(OsStr::to_str);
+    extension.is_some_and(|extension| TRACE_EXTENSIONS.contains(&extension))
 }
 
 /// One conversion of many.

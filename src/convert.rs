@@ -2,16 +2,14 @@
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use rustix::fs::OFlags;
 
 use crate::capture::{self, Capture, Format, Output, Target};
 use crate::event::{Direction, Event, Http, Part, Side, What};
 use crate::input::Input;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{self, Interrupt};
 use crate::notice::{Kind, Notice, Notices};
 use crate::protocol::DecodeAs;
 use crate::synth::{self, Synthesizer};
@@ -256,11 +254,7 @@ fn open_file(path: &Path) -> io::Result<File> {
     if !cfg!(target_os = "linux") {
         return File::open(path);
     }
-    let flags = OFlags::NONBLOCK.bits() as i32;
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
-    let flags = rustix::fs::fcntl_getfl(&file)?;
-    rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
-    Ok(file)
+    interrupt::open_at_once(File::options().read(true), path)
 }
 
 /// Goes on to the first event, or whatever else there is first: before it, nothing says that it is a

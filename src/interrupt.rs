@@ -1,10 +1,14 @@
 //! SIGINT, SIGTERM and SIGHUP: a request to end the work with whole captures. And SIGXFSZ: none at all.
 
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 /// Tells whether a signal has asked for the end.
@@ -61,6 +65,19 @@ impl Interrupt {
     pub fn wake(&self) -> Option<BorrowedFd<'_>> {
         self.wake.as_ref().map(|fd| fd.as_fd())
     }
+}
+
+/// Opens a file without waiting for somebody at the other end where it is a FIFO: a signal would not end
+/// that. What is done with it then waits as usual.
+///
+/// # Errors
+/// Those of opening; to write to a FIFO that nobody reads from, `ENXIO`.
+pub(crate) fn open_at_once(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    let file = options.custom_flags(flags).open(path)?;
+    let flags = fcntl_getfl(&file)?;
+    fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
+    Ok(file)
 }
 
 /// The signals that the process ignores, a bit each from signal 1; none where the system does not tell.

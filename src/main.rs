@@ -6,19 +6,18 @@ mod report;
 mod show;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, IsTerminal as _, Read as _};
-use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStringExt as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
 use capture2pcap::batch::{self, Job, Plan, PlanError};
-use capture2pcap::capture::{Format, Target};
+use capture2pcap::capture::{Format, Target, is_same};
 use capture2pcap::convert::{Options, Source, convert, is_trace};
 use capture2pcap::info::inspect;
+use capture2pcap::input::Input;
 use capture2pcap::interrupt::Interrupt;
 use capture2pcap::merge;
 use clap::Parser as _;
@@ -172,16 +171,10 @@ fn refuse(target: &Target, traces: &[Source]) -> Result<(), u8> {
 fn is_at(trace: &Source, path: &Path) -> bool {
     // Asked without opening it, as it may be a FIFO.
     let trace = match trace {
-        Source::Stdin => io::stdin()
-            .as_fd()
-            .try_clone_to_owned()
-            .and_then(|stdin| File::from(stdin).metadata()),
+        Source::Stdin => Input::stdin().map(|(_, metadata)| metadata),
         Source::File(trace) => trace.metadata(),
     };
-    let (Ok(trace), Ok(file)) = (trace, path.metadata()) else {
-        return false;
-    };
-    (trace.dev(), trace.ino()) == (file.dev(), file.ino())
+    trace.is_ok_and(|trace| path.metadata().is_ok_and(|file| is_same(&trace, &file)))
 }
 
 /// How and with what the work is done.

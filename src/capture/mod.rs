@@ -5,7 +5,7 @@ mod output;
 mod pcap;
 mod pcapng;
 
-pub use output::{Output, Target};
+pub use output::{Output, Target, is_same};
 
 use std::io::{self, Write};
 use std::path::Path;

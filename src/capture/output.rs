@@ -7,30 +7,30 @@ use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{
-    FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
-};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use arrayvec::ArrayVec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FallocateFlags, OFlags, fallocate, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use tempfile::NamedTempFile;
+
+use crate::interrupt::open_at_once;
 
 /// How many symbolic links are followed to a file that does not exist yet; Linux follows as many.
 const MAX_LINKS: usize = 40;
 /// How large a capture gets before room is taken ahead of it, in bytes. A small one is written before
 /// that would pay.
 const AHEAD_FROM: u64 = 1 << 20;
+/// The most room that is taken at once, in bytes.
+const MAX_AHEAD: u64 = 64 << 20;
 /// How long to wait before a FIFO is asked again whether somebody reads from it.
 const FIFO_INTERVAL: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 10_000_000,
 };
-/// The most room that is taken at once, in bytes.
-const MAX_AHEAD: u64 = 64 << 20;
 /// What a new capture may be, before the umask, when its trace is no file that says otherwise.
 const DEFAULT_MODE: u32 = 0o666;
 
@@ -239,7 +239,8 @@ impl Write for Output {
     }
 }
 
-fn is_same(a: &fs::Metadata, b: &fs::Metadata) -> bool {
+/// Whether they are of one file.
+pub fn is_same(a: &fs::Metadata, b: &fs::Metadata) -> bool {
     (a.dev(), a.ino()) == (b.dev(), b.ino())
 }
 
@@ -261,21 +262,12 @@ fn follow(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// Opens a FIFO once somebody reads from it.
-///
-/// An open that waits would not be ended by a signal.
 fn open_fifo(path: &Path, wake: Option<BorrowedFd<'_>>) -> io::Result<File> {
-    let flags = OFlags::NONBLOCK.bits() as i32;
     loop {
-        let mut options = OpenOptions::new();
-        match options.write(true).custom_flags(flags).open(path) {
-            Ok(file) => {
-                let flags = fcntl_getfl(&file)?;
-                fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
-                return Ok(file);
-            }
+        match open_at_once(OpenOptions::new().write(true), path) {
             // Nobody does yet, and nothing tells when somebody will.
             Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {}
-            Err(error) => return Err(error),
+            opened => return opened,
         }
         let mut fds: ArrayVec<_, 1> = wake
             .iter()
