@@ -38,18 +38,25 @@ use std::path::Path;
 
 /// A path as it may be shown on a terminal: one line, and nothing in it that a terminal obeys.
 pub fn shown(path: &Path) -> impl fmt::Display {
-    let text = path.to_string_lossy();
-    let escape = |c: char| match is_obeyed(c) {
-        true => c.escape_unicode().to_string(),
-        false => c.to_string(),
-    };
-    text.chars().map(escape).collect::<String>()
+    escaped(&path.to_string_lossy(), |c| c.escape_unicode().to_string())
+}
+
+/// Text with `escape` in place of each character that a terminal obeys.
+pub fn escaped(text: &str, escape: impl Fn(char) -> String) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_obeyed(c) {
+            true => shown.push_str(&escape(c)),
+            false => shown.push(c),
+        }
+    }
+    shown
 }
 
 /// Whether a terminal does something with a character other than showing it: the control characters,
 /// and those that end lines, turn the direction of writing, or cannot be seen (Unicode's classes Cc, Zl,
 /// Zp and, of Cf, what no name needs).
-pub fn is_obeyed(c: char) -> bool {
+pub(crate) fn is_obeyed(c: char) -> bool {
     c.is_control()
         || matches!(
             c,

@@ -65,9 +65,10 @@ impl Kind {
         let s = if count == 1 { "" } else { "s" };
         let are = if bytes == 1 { "byte is" } else { "bytes are" };
         match self {
-            Self::Empty => {
-                f.write_str("the input is empty: nothing has written to it (Envoy writes a trace when its connection ends)")
-            }
+            Self::Empty => f.write_str(
+                "the input is empty: nothing has written to it \
+                     (Envoy writes a trace when its connection ends)",
+            ),
             Self::NoEvents => {
                 f.write_str("the trace holds no event, so the capture has no packets")
             }

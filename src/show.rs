@@ -148,15 +148,11 @@ pub(crate) fn json(
         "tshark": capture.map(|capture| tshark_command(capture, &info.decode_as)),
     });
     // All there is of such characters stands in strings.
-    let escape = |c: char| match capture2pcap::is_obeyed(c) {
-        true => {
-            let mut units = [0; 2];
-            let units = c.encode_utf16(&mut units).iter();
-            units.map(|unit| format!("\\u{unit:04x}")).collect()
-        }
-        false => c.to_string(),
-    };
-    let line: String = object.to_string().chars().map(escape).collect();
+    let line = capture2pcap::escaped(&object.to_string(), |c| {
+        let mut units = [0; 2];
+        let units = c.encode_utf16(&mut units).iter();
+        units.map(|unit| format!("\\u{unit:04x}")).collect()
+    });
     let mut out = io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush()
