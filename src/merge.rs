@@ -14,7 +14,6 @@ use std::io;
 use std::path::PathBuf;
 
 use anyhow::anyhow;
-use foldhash::{HashMap, HashMapExt as _};
 use rayon::iter::{
     IndexedParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _,
 };
@@ -25,7 +24,6 @@ use crate::event::Timestamp;
 use crate::interrupt::Interrupt;
 use crate::notice::{Kind, Notice, Notices};
 use crate::protocol::DecodeAs;
-use crate::synth::{self, Conversations, Handshake, Synthesizer};
 
 use scan::scan;
 use sweep::Sweep;
@@ -84,24 +82,7 @@ pub fn merge(
     });
     let sources: Vec<_> = paths.iter().cloned().map(Source::File).collect();
     let names = labels(options, sources.iter());
-    let mut work = Work {
-        counts: HashMap::new(),
-        conversations: Conversations::default(),
-        synth: Synthesizer::new(synth::Options {
-            latest: options.capture.format.last_time(),
-            labels: names.clone(),
-            exclusive: true,
-            handshake: match options.synth.handshake {
-                Handshake::Auto => Handshake::Always,
-                other => other,
-            },
-            ..options.synth.clone()
-        }),
-        traces: Vec::new(),
-        now: Timestamp::default(),
-        frames: 0,
-        incomplete: false,
-    };
+    let mut work = Work::new(options, names.clone());
     let mut runs = Vec::new();
     for (path, scan) in paths.iter().zip(scans) {
         let mut outcome = Outcome {

@@ -5,9 +5,10 @@ use std::io;
 use foldhash::HashMap;
 
 use crate::capture::{Capture, Output};
+use crate::convert::Options;
 use crate::event::{Event, Timestamp};
 use crate::notice::{Kind, Notice, Notices};
-use crate::synth::{ConversationId, Conversations, Frame, Synthesizer};
+use crate::synth::{self, ConversationId, Conversations, Frame, Handshake, Synthesizer};
 
 use super::Outcome;
 use super::sweep::{Short, Told};
@@ -17,16 +18,38 @@ pub(super) struct Work {
     pub(super) synth: Synthesizer,
     /// How many events each conversation has still to come.
     pub(super) counts: HashMap<ConversationId, u64>,
-    pub(super) conversations: Conversations,
+    conversations: Conversations,
     pub(super) traces: Vec<Outcome>,
     /// The time of the last packet.
-    pub(super) now: Timestamp,
+    now: Timestamp,
     pub(super) frames: u64,
     /// Whether a trace ended earlier than in the first pass.
     pub(super) incomplete: bool,
 }
 
 impl Work {
+    /// A merge of no traces yet, whose names are `labels` where the capture has a place for them.
+    pub(super) fn new(options: &Options, labels: Option<Vec<String>>) -> Self {
+        Self {
+            synth: Synthesizer::new(synth::Options {
+                latest: options.capture.format.last_time(),
+                labels,
+                exclusive: true,
+                handshake: match options.synth.handshake {
+                    Handshake::Auto => Handshake::Always,
+                    other => other,
+                },
+                ..options.synth.clone()
+            }),
+            counts: HashMap::default(),
+            conversations: Conversations::default(),
+            traces: Vec::new(),
+            now: Timestamp::default(),
+            frames: 0,
+            incomplete: false,
+        }
+    }
+
     /// Takes what the sweep tells.
     pub(super) fn take(&mut self, told: Told, capture: &mut Capture<Output>) -> io::Result<()> {
         match told {
