@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 
 use crate::capture::{self, Capture, Format, Output, Target};
-use crate::event::{Direction, Event, Http, Part, Side, What};
+use crate::event::{Direction, Event};
 use crate::input::Input;
 use crate::interrupt::{self, Interrupt};
 use crate::notice::{Kind, Notice, Notices};
@@ -74,32 +74,12 @@ impl Summary {
     /// Counts an event of the trace.
     #[inline]
     pub(crate) fn count(&mut self, event: &Event) {
-        match &event.what {
-            What::Data {
-                direction, payload, ..
-            } => {
-                self.events += 1;
-                match direction {
-                    Direction::Read => self.bytes_read += payload.len() as u64,
-                    Direction::Write => self.bytes_written += payload.len() as u64,
-                }
+        self.events += u64::from(event.is_timed());
+        if let Some((direction, payload)) = event.payload() {
+            match direction {
+                Direction::Read => self.bytes_read += payload.len() as u64,
+                Direction::Write => self.bytes_written += payload.len() as u64,
             }
-            What::Closed => self.events += 1,
-            What::Http(Http::Part { side, part, .. }) => {
-                self.events += 1;
-                if let Part::Body { payload, .. } = part {
-                    match side {
-                        Side::Request => self.bytes_read += payload.len() as u64,
-                        Side::Response => self.bytes_written += payload.len() as u64,
-                    }
-                }
-            }
-            What::Begin
-            | What::Connection(_)
-            | What::Truncated(_)
-            | What::Failed
-            | What::Nothing
-            | What::Http(Http::Begin(_) | Http::End) => {}
         }
     }
 }

@@ -154,15 +154,18 @@ impl Event {
         })
     }
 
-    /// How many bytes it holds of what went over the connection.
-    pub fn payload_len(&self) -> usize {
+    /// The bytes that it holds of what went over the connection, and which way they went.
+    pub fn payload(&self) -> Option<(Direction, &[u8])> {
         match &self.what {
-            What::Data { payload, .. } => payload.len(),
+            What::Data {
+                direction, payload, ..
+            } => Some((*direction, payload)),
             What::Http(Http::Part {
+                side,
                 part: Part::Body { payload, .. },
                 ..
-            }) => payload.len(),
-            _ => 0,
+            }) => Some((side.direction(), payload)),
+            _ => None,
         }
     }
 
@@ -276,6 +279,16 @@ pub enum Side {
     Request,
     /// What the server answers.
     Response,
+}
+
+impl Side {
+    /// Which way its bytes go on the downstream connection, where HTTP taps sit.
+    pub const fn direction(self) -> Direction {
+        match self {
+            Self::Request => Direction::Read,
+            Self::Response => Direction::Write,
+        }
+    }
 }
 
 /// A part of an HTTP message.

@@ -199,7 +199,7 @@ impl Open {
                 before.next_seq = Some(count);
             }
         }
-        self.bytes += event.payload_len();
+        self.bytes += payload_len(&event);
         self.ahead.push_back(event);
         true
     }
@@ -208,7 +208,7 @@ impl Open {
     fn take(&mut self) -> Option<Event> {
         let event = self.ahead.pop_front()?;
         self.untimed = self.untimed.saturating_sub(1);
-        self.bytes -= event.payload_len();
+        self.bytes -= payload_len(&event);
         Some(event)
     }
 
@@ -240,6 +240,10 @@ impl Open {
             None => Ok(()),
         }
     }
+}
+
+fn payload_len(event: &Event) -> usize {
+    event.payload().map_or(0, |(_, payload)| payload.len())
 }
 
 /// An open run and the time of its next event. The earliest is the greatest, as the heap has that on top;

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 
-use crate::event::{Connection, Direction, Field, Http, Part, Side, Timestamp, TraceId};
+use crate::event::{Connection, Field, Http, Part, Side, Timestamp, TraceId};
 use crate::notice::{Kind, Notice};
 use crate::protocol::{self, Protocol};
 
@@ -233,14 +233,6 @@ fn is_binary(fields: &[Field]) -> bool {
     })
 }
 
-/// Which way a side's bytes go on the downstream connection.
-const fn direction(side: Side) -> Direction {
-    match side {
-        Side::Request => Direction::Read,
-        Side::Response => Direction::Write,
-    }
-}
-
 /// Tells what of a part Envoy did not record.
 ///
 /// In a string, Envoy puts a space for most bytes that are not UTF-8, which shows only where a body is
@@ -323,7 +315,7 @@ impl Session {
     ) -> Result<(), E> {
         let time = self.tracked.stamp(when, cx);
         if cx.shared.stories.is_some() {
-            let direction = direction(side);
+            let direction = side.direction();
             match part {
                 Part::Body { payload, .. } => self.tracked.story().add(direction, payload),
                 Part::Headers(fields) => {
@@ -361,7 +353,7 @@ impl Session {
             {
                 self.tracked.comment(cx, || request_line(fields));
             }
-            let direction = direction(side);
+            let direction = side.direction();
             self.tracked
                 .send(when.offset, time, direction, &payload, cx)?;
         }
