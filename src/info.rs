@@ -50,10 +50,13 @@ pub fn inspect(
     let mut info = Info::default();
     let nowhere = &mut |_: &Frame<'_>| Ok::<(), std::convert::Infallible>(());
     while interrupt.signal().is_none() {
-        match reader.event() {
-            Ok(Step::Item(event)) => match synth.event(&event, notices, nowhere) {
-                Ok(()) => info.connections.append(&mut synth.take_stories()),
-            },
+        match reader.advance() {
+            Ok(Step::Item(())) => {
+                if let Some(event) = reader.current() {
+                    let Ok(()) = synth.event(event, notices, nowhere);
+                    info.connections.append(&mut synth.take_stories());
+                }
+            }
             Ok(Step::More) => match reader.fill(interrupt.wake()) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

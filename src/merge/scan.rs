@@ -50,8 +50,8 @@ pub(super) fn scan(
     let mut scan = Scan::default();
     let mut first = None;
     while interrupt.signal().is_none() {
-        let event = match reader.event() {
-            Ok(Step::Item(event)) => event,
+        match reader.advance() {
+            Ok(Step::Item(())) => {}
             Ok(Step::More) => {
                 reader
                     .fill(None)
@@ -67,8 +67,11 @@ pub(super) fn scan(
                 scan.damage = Some(damage);
                 break;
             }
+        }
+        let Some(event) = reader.current() else {
+            continue;
         };
-        if let Some(conversation) = conversations.of(&event) {
+        if let Some(conversation) = conversations.of(event) {
             *scan.counts.entry(conversation).or_default() += 1;
         }
         let begins = matches!(event.what, What::Begin | What::Http(Http::Begin(_)));

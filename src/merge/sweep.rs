@@ -22,9 +22,9 @@ const AHEAD_EVENTS: usize = 1024;
 const AHEAD_BYTES: usize = 8 << 20;
 
 /// What the second pass tells.
-pub(super) enum Told {
+pub(super) enum Told<'a> {
     /// An event, and the time that it has in the merge where it happened at one.
-    Event(Event, Option<Timestamp>),
+    Event(&'a Event, Option<Timestamp>),
     /// That a trace ended earlier than in the first pass.
     Short(u32, Short),
 }
@@ -52,7 +52,7 @@ impl Sweep<'_> {
         &self,
         mut runs: Vec<Run>,
         interrupt: &Interrupt,
-        out: &mut impl FnMut(Told) -> Result<(), E>,
+        out: &mut impl FnMut(Told<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         // Stable: among equals, the order of the traces and of their parts.
         runs.sort_by_key(|run| run.start);
@@ -60,11 +60,11 @@ impl Sweep<'_> {
         let mut open: BinaryHeap<Due> = BinaryHeap::new();
         let mut opened = 0;
         while interrupt.signal().is_none() {
-            while let Some(mut run) =
+            while let Some(run) =
                 coming.next_if(|run| open.peek().is_none_or(|due| run.start <= due.time))
             {
-                if let Some((_, before)) = &mut run.mark {
-                    out(Told::Event(std::mem::take(before), None))?;
+                if let Some((_, before)) = &run.mark {
+                    out(Told::Event(before, None))?;
                 }
                 let mut run = Box::new(self.open(run));
                 match run.advance(self.start) {
@@ -105,6 +105,7 @@ impl Sweep<'_> {
             source: run.source,
             reader,
             left: run.events,
+            at_hand: false,
             ahead: VecDeque::new(),
             bytes: 0,
             untimed: 0,
@@ -119,6 +120,9 @@ struct Open {
     source: u32,
     reader: Reader,
     left: u64,
+    /// Whether the reader's current event has been read and not told yet. Then there are none ahead of it:
+    /// most events are told from where they were decoded.
+    at_hand: bool,
     /// Events that are read and not told yet, and how many bytes of payload they hold.
     ahead: VecDeque<Event>,
     bytes: usize,
@@ -133,16 +137,29 @@ struct Open {
 impl Open {
     /// Reads up to the next event that happened at a time, and tells that time.
     fn advance(&mut self, start: Timestamp) -> Option<Timestamp> {
+        if self.ahead.is_empty() {
+            if !self.read() {
+                return None;
+            }
+            if let Some(event) = self.reader.current()
+                && event.is_timed()
+                && !waits(event)
+            {
+                self.at_hand = true;
+                return Some(place(event.time, self.last, start));
+            }
+            self.keep();
+        }
         loop {
             let timed = self.ahead.range(self.untimed..).position(Event::is_timed);
             let next = timed.map(|at| self.untimed + at);
             self.untimed = next.unwrap_or(self.ahead.len());
             if let Some(next) = next
-                && (self.is_settled(next) || !self.read())
+                && (self.is_settled(next) || !self.read_ahead())
             {
                 return Some(place(self.ahead[next].time, self.last, start));
             }
-            if next.is_none() && !self.read() {
+            if next.is_none() && !self.read_ahead() {
                 return None;
             }
         }
@@ -150,26 +167,19 @@ impl Open {
 
     /// Whether all is known of an event that is ever going to be.
     fn is_settled(&self, at: usize) -> bool {
-        let event = &self.ahead[at];
-        let waits = matches!(
-            event.what,
-            What::Data {
-                truncated: true,
-                ..
-            }
-        ) && event.seq_num.is_some()
-            && event.next_seq.is_none();
-        !waits || self.ahead.len() - at > AHEAD_EVENTS || self.bytes > AHEAD_BYTES
+        !waits(&self.ahead[at])
+            || self.ahead.len() - at > AHEAD_EVENTS
+            || self.bytes > AHEAD_BYTES
     }
 
-    /// Reads one more event; false when there is none.
+    /// Has the reader go on to one more event; false when there is none.
     fn read(&mut self) -> bool {
         if self.left == 0 {
             return false;
         }
-        let event = loop {
-            let why = match self.reader.event() {
-                Ok(Step::Item(event)) => break event,
+        loop {
+            let why = match self.reader.advance() {
+                Ok(Step::Item(())) => break,
                 Ok(Step::More) => match self.reader.fill(None) {
                     Ok(()) => continue,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -187,8 +197,23 @@ impl Open {
             self.short = Some(why);
             self.left = 0;
             return false;
-        };
+        }
         self.left -= 1;
+        true
+    }
+
+    /// Reads one more event while others wait; false when there is none.
+    fn read_ahead(&mut self) -> bool {
+        let read = self.read();
+        if read {
+            self.keep();
+        }
+        read
+    }
+
+    /// Puts the event that was read behind those that wait.
+    fn keep(&mut self) {
+        let event = self.reader.take();
         if let Some(count) = event.count_before() {
             let before = self
                 .ahead
@@ -201,15 +226,6 @@ impl Open {
         }
         self.bytes += payload_len(&event);
         self.ahead.push_back(event);
-        true
-    }
-
-    /// Takes the next event.
-    fn take(&mut self) -> Option<Event> {
-        let event = self.ahead.pop_front()?;
-        self.untimed = self.untimed.saturating_sub(1);
-        self.bytes -= payload_len(&event);
-        Some(event)
     }
 
     /// Tells the next event that happened at a time, which is `time` in the merge, and what the trace says
@@ -217,12 +233,20 @@ impl Open {
     fn tell<E>(
         &mut self,
         time: Timestamp,
-        out: &mut impl FnMut(Told) -> Result<(), E>,
+        out: &mut impl FnMut(Told<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        while let Some(event) = self.take() {
+        if std::mem::take(&mut self.at_hand)
+            && let Some(event) = self.reader.current()
+        {
+            self.last = Some(time);
+            return out(Told::Event(event, Some(time)));
+        }
+        while let Some(event) = self.ahead.pop_front() {
+            self.untimed = self.untimed.saturating_sub(1);
+            self.bytes -= payload_len(&event);
             let time = event.is_timed().then_some(time);
             self.last = time.or(self.last);
-            out(Told::Event(event, time))?;
+            out(Told::Event(&event, time))?;
             if time.is_some() {
                 break;
             }
@@ -231,8 +255,8 @@ impl Open {
     }
 
     /// Tells what the trace says behind its last event.
-    fn rest<E>(mut self, out: &mut impl FnMut(Told) -> Result<(), E>) -> Result<(), E> {
-        while let Some(event) = self.take() {
+    fn rest<E>(self, out: &mut impl FnMut(Told<'_>) -> Result<(), E>) -> Result<(), E> {
+        for event in &self.ahead {
             out(Told::Event(event, None))?;
         }
         match self.short {
@@ -240,6 +264,18 @@ impl Open {
             None => Ok(()),
         }
     }
+}
+
+/// Whether the count before the next event will tell this one's size.
+fn waits(event: &Event) -> bool {
+    let is_truncated = matches!(
+        event.what,
+        What::Data {
+            truncated: true,
+            ..
+        }
+    );
+    is_truncated && event.seq_num.is_some() && event.next_seq.is_none()
 }
 
 fn payload_len(event: &Event) -> usize {

@@ -51,14 +51,13 @@ impl Work {
     }
 
     /// Takes what the sweep tells.
-    pub(super) fn take(&mut self, told: Told, capture: &mut Capture<Output>) -> io::Result<()> {
+    pub(super) fn take(&mut self, told: Told<'_>, capture: &mut Capture<Output>) -> io::Result<()> {
         match told {
-            Told::Event(mut event, time) => {
-                if let Some(time) = time {
-                    self.clamp(&mut event, time);
-                }
-                self.event(&event, capture)
+            Told::Event(event, Some(time)) if event.time != Some(time) => {
+                let clamped = self.clamp(event, time);
+                self.event(&clamped, capture)
             }
+            Told::Event(event, _) => self.event(event, capture),
             Told::Short(source, short) => {
                 self.short(source, short);
                 Ok(())
@@ -77,14 +76,12 @@ impl Work {
         }
     }
 
-    /// Gives an event its time in the merge.
-    fn clamp(&mut self, event: &mut Event, time: Timestamp) {
+    /// Gives an event its time in the merge, which is another than what was recorded.
+    fn clamp(&mut self, event: &Event, time: Timestamp) -> Event {
         let kind = match event.time {
             None => Kind::StandInTime,
-            Some(recorded) if recorded < time => Kind::TimeClamped,
-            Some(_) => return,
+            Some(_) => Kind::TimeClamped,
         };
-        event.time = Some(time);
         let (offset, trace, detail) = (event.offset, Some(event.trace), String::new());
         let notices = &mut self.traces[event.trace.source as usize].notices;
         notices.add(Notice {
@@ -94,6 +91,10 @@ impl Work {
             bytes: 0,
             detail,
         });
+        Event {
+            time: Some(time),
+            ..event.clone()
+        }
     }
 
     fn event(&mut self, event: &Event, capture: &mut Capture<Output>) -> io::Result<()> {

@@ -178,18 +178,23 @@ impl Reader {
         reader
     }
 
-    /// The next event, to be kept; as [`advance`](Self::advance) in all else.
+    /// Goes on as [`advance`](Self::advance) does, and takes the event, to be kept.
     ///
     /// # Errors
     /// The first damage. No event follows it.
     pub fn event(&mut self) -> Result<Step<Event>, Damage> {
-        let step = self.advance()?;
-        Ok(match (step, &mut self.source) {
-            (Step::Item(()), Some(source)) => {
-                Step::Item(std::mem::take(&mut source.decoder.current))
-            }
-            (Step::More, _) => Step::More,
-            (Step::Item(()) | Step::End, _) => Step::End,
+        Ok(match self.advance()? {
+            Step::Item(()) => Step::Item(self.take()),
+            Step::More => Step::More,
+            Step::End => Step::End,
+        })
+    }
+
+    /// Takes the [`current`](Self::current) event, to be kept; one that tells nothing is the current one then.
+    pub fn take(&mut self) -> Event {
+        let source = self.source.as_mut();
+        source.map_or_else(Event::default, |source| {
+            std::mem::take(&mut source.decoder.current)
         })
     }
 
