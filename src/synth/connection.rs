@@ -52,7 +52,8 @@ pub(super) struct Tracked {
     recorded: Option<Timestamp>,
     /// Whether Envoy ended the stream before there was anything to show of the connection.
     ended: bool,
-    story: Story,
+    /// What is to be told about it, where somebody listens.
+    story: Option<Box<Story>>,
     /// What there is to say about the next frame, where labels are asked for.
     comments: Vec<String>,
 }
@@ -82,7 +83,12 @@ struct Held {
 }
 
 impl Tracked {
-    pub(super) fn new(id: TraceId) -> Self {
+    /// A connection of which nothing is known but its `id`; `has_story` where somebody wants to be told.
+    pub(super) fn new(id: TraceId, has_story: bool) -> Self {
+        let story = Story {
+            id,
+            ..Story::default()
+        };
         Self {
             id,
             connection: Connection::default(),
@@ -94,10 +100,7 @@ impl Tracked {
             as_string: false,
             recorded: None,
             ended: false,
-            story: Story {
-                id,
-                ..Story::default()
-            },
+            story: has_story.then(|| Box::new(story)),
             comments: Vec::new(),
         }
     }
@@ -144,11 +147,11 @@ impl Tracked {
                     self.restart(cx)?;
                 }
                 self.resumed = false;
-                self.story.events += 1;
                 self.settle(seq, offset, cx)?;
                 let time = self.stamp(when, cx);
-                if cx.shared.stories.is_some() {
-                    self.story.add(direction, payload);
+                if let Some(story) = &mut self.story {
+                    story.events += 1;
+                    story.add(direction, payload);
                 }
                 self.expected = seq.map(|seq| seq.saturating_add(payload.len() as u64));
                 self.as_string = as_string;
@@ -189,7 +192,10 @@ impl Tracked {
                 }
             }
             What::Closed => {
-                self.story.events += 1;
+                if let Some(story) = &mut self.story {
+                    story.events += 1;
+                    story.closed = true;
+                }
                 self.settle(seq, offset, cx)?;
                 let time = self.stamp(when, cx);
                 // The end of a conversation of datagrams shows nothing.
@@ -198,7 +204,6 @@ impl Tracked {
                 }
                 self.comment(cx, || "closed".into());
                 self.close(time, true, cx)?;
-                self.story.closed = true;
                 self.tell(cx);
                 return Ok(Flow::Over);
             }
@@ -227,18 +232,18 @@ impl Tracked {
 
     /// Tells the connection's story, where somebody listens.
     fn tell<E>(&mut self, cx: &mut Context<'_, E>) {
-        if let Some(stories) = &mut cx.shared.stories {
+        if let (Some(story), Some(stories)) = (self.story.take(), &mut cx.shared.stories) {
             let connection = self.connection.clone();
             stories.push(Story {
                 connection,
-                ..std::mem::take(&mut self.story)
+                ..*story
             });
         }
     }
 
-    /// What is to be told about it.
-    pub(super) const fn story(&mut self) -> &mut Story {
-        &mut self.story
+    /// What is to be told about it, where somebody listens.
+    pub(super) fn story(&mut self) -> Option<&mut Story> {
+        self.story.as_deref_mut()
     }
 
     /// Puts bytes on the wire that no event of this connection holds.
@@ -265,7 +270,7 @@ impl Tracked {
         self.finish(cx)?;
         *self = Self {
             connection: std::mem::take(&mut self.connection),
-            ..Self::new(self.id)
+            ..Self::new(self.id, cx.shared.stories.is_some())
         };
         Ok(())
     }
@@ -332,8 +337,8 @@ impl Tracked {
         }
         let time = time.min(cx.shared.options.latest);
         self.last = Some(time);
-        if self.recorded.is_some() {
-            self.story.at(time);
+        if let (Some(story), Some(_)) = (&mut self.story, self.recorded) {
+            story.at(time);
         }
         time
     }
@@ -409,7 +414,9 @@ impl Tracked {
         detail: String,
         cx: &mut Context<'_, E>,
     ) {
-        self.story.note(kind, bytes);
+        if let Some(story) = &mut self.story {
+            story.note(kind, bytes);
+        }
         let trace = Some(self.id);
         cx.notices.add(Notice {
             kind,

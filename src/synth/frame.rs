@@ -11,7 +11,7 @@ use etherparse::{
 use crate::event::{Direction, Timestamp};
 
 use super::checksum::Sum;
-use super::tcp::{FIN, Flags, PSH, SYN, Segment, SeqNumber};
+use super::tcp::{ACK, FIN, Flags, PSH, SYN, Segment, SeqNumber};
 
 /// The largest IP packet, by its 16-bit length field (RFC 791, section 3.1), in bytes. An IPv6
 /// header is not counted by its own (RFC 8200, section 3).
@@ -40,7 +40,6 @@ const SEQ_AT: usize = 4;
 const ACK_AT: usize = 8;
 const FLAGS_AT: usize = 13;
 const TCP_CHECKSUM_AT: usize = 16;
-const ACK: u8 = 0x10;
 /// The receive window that every segment offers: the largest without scaling.
 const WINDOW: u16 = u16::MAX;
 
@@ -176,15 +175,11 @@ fn mac(ip: IpAddr) -> [u8; 6] {
 }
 
 /// The headers of one direction of a TCP connection, which differ from segment to segment in their
-/// lengths, numbers, flags and checksums only.
+/// lengths, numbers, flags and checksums only. A SYN's, which have options, are none of them.
 #[derive(Debug)]
 pub(super) struct TcpHeaders {
-    source: SocketAddr,
-    destination: SocketAddr,
-    /// Those of the last segment without options.
-    plain: Headers,
-    /// Those of the last segment with options.
-    syn: Headers,
+    /// Those of the last segment.
+    headers: Headers,
     /// Where the TCP header begins.
     tcp_at: usize,
     /// The checksum of what stays the same in the IPv4 header.
@@ -196,33 +191,28 @@ pub(super) struct TcpHeaders {
 impl TcpHeaders {
     pub(super) fn new(source: SocketAddr, destination: SocketAddr) -> Self {
         let zero = SeqNumber(0);
-        let flags = Flags::default();
-        let mut plain = build(source, destination, zero, Some(zero), flags, &[], 0);
-        let tcp_at = plain.len() - TCP_HEADER_LEN;
-        plain[tcp_at + FLAGS_AT] = 0;
-        plain[tcp_at + TCP_CHECKSUM_AT..][..2].fill(0);
+        let mut headers = build((source, destination), (zero, zero), Flags::default(), &[], 0);
+        let tcp_at = headers.len() - TCP_HEADER_LEN;
+        headers[tcp_at + TCP_CHECKSUM_AT..][..2].fill(0);
         let (length_at, addresses_at) = match source {
             SocketAddr::V4(_) => {
-                plain[IPV4_CHECKSUM_AT..][..2].fill(0);
+                headers[IPV4_CHECKSUM_AT..][..2].fill(0);
                 (IPV4_LENGTH_AT, IPV4_ADDRESSES_AT)
             }
             SocketAddr::V6(_) => (IPV6_LENGTH_AT, IPV6_ADDRESSES_AT),
         };
-        plain[length_at..][..2].fill(0);
+        headers[length_at..][..2].fill(0);
         Self {
-            source,
-            destination,
             tcp_at,
-            ip_sum: Sum::default().bytes(&plain[Ethernet2Header::LEN..tcp_at]),
+            ip_sum: Sum::default().bytes(&headers[Ethernet2Header::LEN..tcp_at]),
             tcp_sum: Sum::default()
-                .bytes(&plain[addresses_at..])
+                .bytes(&headers[addresses_at..])
                 .number(IpNumber::TCP.0.into()),
-            plain,
-            syn: Headers::new(),
+            headers,
         }
     }
 
-    /// Puts `segment` on its way.
+    /// Puts `segment`, which is no SYN, on its way.
     #[inline]
     pub(super) fn frame<'a>(&'a mut self, segment: &Segment<'a>) -> Frame<'a> {
         let Segment {
@@ -234,30 +224,21 @@ impl TcpHeaders {
             payload,
             original_len,
         } = *segment;
-        let headers = match ack {
-            Some(ack) if !flags.has(SYN) => {
-                self.patch(seq, ack, flags, payload, original_len);
-                &self.plain
-            }
-            _ => {
-                let ends = (self.source, self.destination);
-                self.syn = build(ends.0, ends.1, seq, ack, flags, payload, original_len);
-                &self.syn
-            }
-        };
-        Frame::new(time, direction, headers, payload, original_len)
+        debug_assert!(!flags.has(SYN));
+        self.patch((seq, ack), flags, payload, original_len);
+        Frame::new(time, direction, &self.headers, payload, original_len)
     }
 
     fn patch(
         &mut self,
-        seq: SeqNumber,
-        ack: SeqNumber,
+        (seq, ack): (SeqNumber, SeqNumber),
         flags: Flags,
         payload: &[u8],
         original_len: usize,
     ) {
         let len = TCP_HEADER_LEN + original_len;
-        let (ip, tcp) = self.plain.split_at_mut(self.tcp_at);
+        let is_ipv4 = self.tcp_at == Ethernet2Header::LEN + IPV4_HEADER_LEN;
+        let (ip, tcp) = self.headers.split_at_mut(self.tcp_at);
         // Of a length that the compiler knows, they need no check of each place.
         let (Some(ip), Some(tcp)) = (
             ip.first_chunk_mut::<{ Ethernet2Header::LEN + IPV4_HEADER_LEN }>(),
@@ -265,7 +246,7 @@ impl TcpHeaders {
         ) else {
             return;
         };
-        if self.source.is_ipv4() {
+        if is_ipv4 {
             let total = clamp_u16(IPV4_HEADER_LEN + len);
             ip[IPV4_LENGTH_AT..][..2].copy_from_slice(&total.to_be_bytes());
             let checksum = self.ip_sum.number(total.into()).finish();
@@ -273,27 +254,38 @@ impl TcpHeaders {
         } else {
             ip[IPV6_LENGTH_AT..][..2].copy_from_slice(&clamp_u16(len).to_be_bytes());
         }
-        let flags = ACK | flags.0;
         tcp[SEQ_AT..][..4].copy_from_slice(&seq.0.to_be_bytes());
         tcp[ACK_AT..][..4].copy_from_slice(&ack.0.to_be_bytes());
-        tcp[FLAGS_AT] = flags;
+        tcp[FLAGS_AT] = flags.0;
         // There is none over unknown bytes.
         let mut checksum = [0; 2];
         if payload.len() == original_len {
             let sum = self.tcp_sum.number(len as u32).number(seq.0);
-            let sum = sum.number(ack.0).number(flags.into());
+            let sum = sum.number(ack.0).number(flags.0.into());
             checksum = sum.bytes(payload).finish();
         }
         tcp[TCP_CHECKSUM_AT..][..2].copy_from_slice(&checksum);
     }
 }
 
+/// The headers of a segment.
+pub(super) fn tcp(endpoints: &Endpoints, segment: &Segment<'_>) -> Headers {
+    let &Segment {
+        seq,
+        ack,
+        flags,
+        payload,
+        original_len,
+        ..
+    } = segment;
+    let ends = endpoints.ends(segment.direction);
+    build(ends, (seq, ack), flags, payload, original_len)
+}
+
 /// The headers of a segment with `payload`, the first of `original_len` bytes.
 fn build(
-    source: SocketAddr,
-    destination: SocketAddr,
-    seq: SeqNumber,
-    ack: Option<SeqNumber>,
+    (source, destination): (SocketAddr, SocketAddr),
+    (seq, ack): (SeqNumber, SeqNumber),
     flags: Flags,
     payload: &[u8],
     original_len: usize,
@@ -302,10 +294,8 @@ fn build(
     tcp.syn = flags.has(SYN);
     tcp.fin = flags.has(FIN);
     tcp.psh = flags.has(PSH);
-    if let Some(ack) = ack {
-        tcp.ack = true;
-        tcp.acknowledgment_number = ack.0;
-    }
+    tcp.ack = flags.has(ACK);
+    tcp.acknowledgment_number = ack.0;
     if tcp.syn {
         // Three options of 3, 4 and 1 bytes always fit into 40.
         let fits = tcp.set_options(&SYN_OPTIONS);
@@ -458,8 +448,8 @@ mod tests {
             ("[::1]:80", "[fe80::1:2]:9"),
         ];
         for (source, destination) in ends {
-            let (source, destination) = (source.parse().unwrap(), destination.parse().unwrap());
-            let mut headers = TcpHeaders::new(source, destination);
+            let ends = (source.parse().unwrap(), destination.parse().unwrap());
+            let mut headers = TcpHeaders::new(ends.0, ends.1);
             let numbers = [0, 1, 0x7fff_ffff, 0x8000_0000, u32::MAX];
             for (i, len) in [0, 1, 2, 100, 1460, 65_495, 3].into_iter().enumerate() {
                 for unknown in [0, 1, 70] {
@@ -468,22 +458,14 @@ mod tests {
                         time: Timestamp::default(),
                         direction: Direction::Read,
                         seq: SeqNumber(numbers[i % 5]),
-                        ack: Some(SeqNumber(numbers[(i + 2) % 5])),
-                        flags: [Flags::default(), FIN, PSH, Flags(FIN.0 | PSH.0)][i % 4],
+                        ack: SeqNumber(numbers[(i + 2) % 5]),
+                        flags: [ACK, ACK.and(FIN), ACK.and(PSH), ACK.and(FIN).and(PSH)][i % 4],
                         payload: &bytes[..len],
                         original_len,
                     };
                     let frame = headers.frame(&segment);
-                    let (seq, ack, flags) = (segment.seq, segment.ack, segment.flags);
-                    let built = build(
-                        source,
-                        destination,
-                        seq,
-                        ack,
-                        flags,
-                        &bytes[..len],
-                        original_len,
-                    );
+                    let (numbers, flags) = ((segment.seq, segment.ack), segment.flags);
+                    let built = build(ends, numbers, flags, &bytes[..len], original_len);
                     assert_eq!(frame.headers, &built[..], "{segment:?}");
                     assert_eq!(frame.original_len as usize, built.len() + original_len);
                 }

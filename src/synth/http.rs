@@ -129,8 +129,10 @@ impl Exchanges {
                 }
                 note_losses(id, when.offset, part, *exchange.binary(side), cx);
                 let session = session(&mut self.sessions, exchange, id, when.time, cx)?;
-                session.tracked.story().events += 1;
-                session.tracked.story().truncated_events += u64::from(is_cut);
+                if let Some(story) = session.tracked.story() {
+                    story.events += 1;
+                    story.truncated_events += u64::from(is_cut);
+                }
                 if is_cut {
                     let say = || "truncated: by how much is not recorded".into();
                     session.tracked.comment(cx, say);
@@ -272,13 +274,14 @@ fn session<'a, E>(
     time: Option<Timestamp>,
     cx: &mut Context<'_, E>,
 ) -> Result<&'a mut Session, E> {
+    let has_story = cx.shared.stories.is_some();
     match sessions.entry(exchange.key.clone()) {
-        Entry::Vacant(entry) => Ok(entry.insert(Session::new(id))),
+        Entry::Vacant(entry) => Ok(entry.insert(Session::new(id, has_story))),
         Entry::Occupied(entry) => {
             let session = entry.into_mut();
             if exchange.stream.is_none() && session.is_over(time) {
                 session.tracked.finish(cx)?;
-                *session = Session::new(id);
+                *session = Session::new(id, has_story);
             }
             Ok(session)
         }
@@ -286,9 +289,9 @@ fn session<'a, E>(
 }
 
 impl Session {
-    fn new(id: TraceId) -> Self {
+    fn new(id: TraceId, has_story: bool) -> Self {
         Self {
-            tracked: Tracked::new(id),
+            tracked: Tracked::new(id, has_story),
             http2: Http2::new(),
             span: None,
         }
@@ -314,14 +317,13 @@ impl Session {
         cx: &mut Context<'_, E>,
     ) -> Result<(), E> {
         let time = self.tracked.stamp(when, cx);
-        if cx.shared.stories.is_some() {
-            let direction = side.direction();
+        if let Some(story) = self.tracked.story() {
             match part {
-                Part::Body { payload, .. } => self.tracked.story().add(direction, payload),
+                Part::Body { payload, .. } => story.add(side.direction(), payload),
                 Part::Headers(fields) => {
                     let grpc = |field: &Field| protocol::is_grpc(&field.value);
                     if fields.iter().any(grpc) {
-                        self.tracked.story().protocol = Some(Protocol::Grpc);
+                        story.protocol = Some(Protocol::Grpc);
                     }
                 }
                 Part::Trailers(_) => {}

@@ -10,14 +10,21 @@ use super::tcp::{Conversation, Segment};
 pub(super) struct Link {
     endpoints: Endpoints,
     carrier: Carrier,
-    label: Option<Label>,
+    label: Option<Box<Label>>,
 }
 
 /// What carries the bytes.
 #[derive(Debug)]
 enum Carrier {
-    Tcp(Box<Conversation>, Box<Headers>),
+    Tcp(Box<Stream>),
     Udp,
+}
+
+/// A TCP connection and its headers.
+#[derive(Debug)]
+struct Stream {
+    conversation: Conversation,
+    headers: Headers,
 }
 
 /// The headers of both directions.
@@ -60,11 +67,11 @@ impl<E> Sink<'_, E> {
 
 impl Link {
     /// A link that carries datagrams.
-    pub(super) const fn udp(endpoints: Endpoints, label: Option<Label>) -> Self {
+    pub(super) fn udp(endpoints: Endpoints, label: Option<Label>) -> Self {
         Self {
             endpoints,
             carrier: Carrier::Udp,
-            label,
+            label: label.map(Box::new),
         }
     }
 
@@ -84,8 +91,11 @@ impl Link {
         };
         Self {
             endpoints,
-            carrier: Carrier::Tcp(Box::new(conversation), Box::new(headers)),
-            label,
+            carrier: Carrier::Tcp(Box::new(Stream {
+                conversation,
+                headers,
+            })),
+            label: label.map(Box::new),
         }
     }
 
@@ -103,10 +113,16 @@ impl Link {
 
     /// Opens the connection, as far as that is to be shown.
     pub(super) fn open<E>(&mut self, time: Timestamp, mut sink: Sink<'_, E>) -> Result<(), E> {
-        let Self { carrier, label, .. } = self;
+        let Self {
+            endpoints,
+            carrier,
+            label,
+        } = self;
         match carrier {
-            Carrier::Tcp(conversation, headers) => conversation.open(time, &mut |segment| {
-                sink.put(label.as_ref(), &headers.frame(&segment))
+            Carrier::Tcp(stream) => stream.conversation.open(time, &mut |segment| {
+                let headers = frame::tcp(endpoints, &segment);
+                let frame = Frame::new(time, segment.direction, &headers, &[], 0);
+                sink.put(label.as_deref(), &frame)
             }),
             Carrier::Udp => Ok(()),
         }
@@ -127,12 +143,16 @@ impl Link {
             label,
         } = self;
         match carrier {
-            Carrier::Tcp(conversation, headers) => {
+            Carrier::Tcp(stream) => {
+                let Stream {
+                    conversation,
+                    headers,
+                } = &mut **stream;
                 conversation.data(time, direction, payload, original_len, &mut |segment| {
-                    sink.put(label.as_ref(), &headers.frame(&segment))
+                    sink.put(label.as_deref(), &headers.frame(&segment))
                 })?;
                 if end_stream {
-                    self.end_local();
+                    conversation.end_local();
                 }
                 Ok(())
             }
@@ -147,7 +167,7 @@ impl Link {
                     (known, payload) = payload.split_at(len.min(payload.len()));
                     let headers = frame::udp(endpoints, direction, known, len);
                     let frame = Frame::new(time, direction, &headers, known, len);
-                    sink.put(label.as_ref(), &frame)?;
+                    sink.put(label.as_deref(), &frame)?;
                     left -= len;
                     if left == 0 {
                         return Ok(());
@@ -159,8 +179,8 @@ impl Link {
 
     /// Takes note that Envoy ended its side of the stream.
     pub(super) fn end_local(&mut self) {
-        if let Carrier::Tcp(conversation, _) = &mut self.carrier {
-            conversation.end_local();
+        if let Carrier::Tcp(stream) = &mut self.carrier {
+            stream.conversation.end_local();
         }
     }
 
@@ -173,9 +193,13 @@ impl Link {
     ) -> Result<(), E> {
         let Self { carrier, label, .. } = self;
         match carrier {
-            Carrier::Tcp(conversation, headers) => {
+            Carrier::Tcp(stream) => {
+                let Stream {
+                    conversation,
+                    headers,
+                } = &mut **stream;
                 conversation.close(time, recorded, &mut |segment| {
-                    sink.put(label.as_ref(), &headers.frame(&segment))
+                    sink.put(label.as_deref(), &headers.frame(&segment))
                 })
             }
             Carrier::Udp => Ok(()),

@@ -288,7 +288,8 @@ impl Synthesizer {
                     if begins {
                         self.resumable.push_back(id);
                     }
-                    entry.insert(Tracked::new(id));
+                    let has_story = cx.shared.stories.is_some();
+                    entry.insert(Tracked::new(id, has_story));
                 }
                 index
             }

@@ -20,19 +20,24 @@ impl SeqNumber {
     }
 }
 
-/// The flags that a segment may carry beside ACK, as they stand in its header (RFC 9293, section 3.1).
+/// The flags of a segment, as they stand in its header (RFC 9293, section 3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Flags(pub(super) u8);
 
 pub(super) const FIN: Flags = Flags(0x01);
 pub(super) const SYN: Flags = Flags(0x02);
 pub(super) const PSH: Flags = Flags(0x08);
-const NONE: Flags = Flags(0);
+pub(super) const ACK: Flags = Flags(0x10);
 
 impl Flags {
     /// Whether it is one of them.
     pub(super) const fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
+    }
+
+    /// These and those.
+    pub(super) const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
     }
 }
 
@@ -42,7 +47,8 @@ pub(super) struct Segment<'a> {
     pub(super) time: Timestamp,
     pub(super) direction: Direction,
     pub(super) seq: SeqNumber,
-    pub(super) ack: Option<SeqNumber>,
+    /// What it acknowledges, where its flags say that it does.
+    pub(super) ack: SeqNumber,
     pub(super) flags: Flags,
     /// The payload as far as it is known.
     pub(super) payload: &'a [u8],
@@ -102,10 +108,10 @@ impl Conversation {
         let client_isn = SeqNumber(self.next(client).0.wrapping_sub(1));
         let server_isn = SeqNumber(self.next(client.reverse()).0.wrapping_sub(1));
         let mut syn = self.segment(time, client, SYN);
-        (syn.seq, syn.ack) = (client_isn, None);
-        let mut syn_ack = self.segment(time, client.reverse(), SYN);
+        (syn.seq, syn.ack) = (client_isn, SeqNumber(0));
+        let mut syn_ack = self.segment(time, client.reverse(), SYN.and(ACK));
         syn_ack.seq = server_isn;
-        let ack = self.segment(time, client, NONE);
+        let ack = self.segment(time, client, ACK);
         out(syn)?;
         out(syn_ack)?;
         out(ack)
@@ -128,7 +134,7 @@ impl Conversation {
                 self.mss
             };
             let len = original_len.min(limit);
-            let mut segment = self.segment(time, direction, PSH);
+            let mut segment = self.segment(time, direction, PSH.and(ACK));
             (segment.payload, payload) = payload.split_at(len.min(payload.len()));
             segment.original_len = len;
             *self.next(direction) = self.next(direction).advance(len);
@@ -163,13 +169,13 @@ impl Conversation {
         }
         if self.handshake.is_some() {
             out(self.fin(time, first.reverse()))?;
-            out(self.segment(time, first, NONE))?;
+            out(self.segment(time, first, ACK))?;
         }
         Ok(())
     }
 
     fn fin(&mut self, time: Timestamp, direction: Direction) -> Segment<'static> {
-        let segment = self.segment(time, direction, FIN);
+        let segment = self.segment(time, direction, FIN.and(ACK));
         *self.next(direction) = segment.seq.advance(1);
         segment
     }
@@ -179,7 +185,7 @@ impl Conversation {
             time,
             direction,
             seq: *self.next(direction),
-            ack: Some(*self.next(direction.reverse())),
+            ack: *self.next(direction.reverse()),
             flags,
             payload: &[],
             original_len: 0,
@@ -219,7 +225,7 @@ mod tests {
         }
         let seen: Vec<_> = segments
             .iter()
-            .map(|s| (s.seq.0, s.ack.unwrap().0))
+            .map(|s| (s.seq.0, s.ack.0))
             .collect();
         assert_eq!(
             seen,
@@ -251,10 +257,7 @@ mod tests {
                 sent += segment.original_len as u64;
             }
         }
-        let ack = conversation
-            .segment(TIME, Direction::Write, NONE)
-            .ack
-            .unwrap();
+        let ack = conversation.segment(TIME, Direction::Write, ACK).ack;
         assert_eq!(ack.0, (u64::from(start.0) + sent) as u32);
     }
 
@@ -280,21 +283,22 @@ mod tests {
                 [client, server, client, closer, closer.reverse(), closer]
             );
             let (syn, syn_ack, ack) = (&segments[0], &segments[1], &segments[2]);
-            assert_eq!((syn.flags, syn.ack), (SYN, None));
+            assert_eq!((syn.flags, syn.ack), (SYN, SeqNumber(0)));
             assert_eq!(
                 (syn_ack.flags, syn_ack.ack),
-                (SYN, Some(syn.seq.advance(1)))
+                (SYN.and(ACK), syn.seq.advance(1))
             );
             assert_eq!(
                 (ack.seq, ack.ack),
-                (syn.seq.advance(1), Some(syn_ack.seq.advance(1)))
+                (syn.seq.advance(1), syn_ack.seq.advance(1))
             );
             let (fin, other, last) = (&segments[3], &segments[4], &segments[5]);
-            assert_eq!((fin.flags, other.flags, last.flags), (FIN, FIN, NONE));
-            assert_eq!(other.ack, Some(fin.seq.advance(1)));
+            let fins = FIN.and(ACK);
+            assert_eq!((fin.flags, other.flags, last.flags), (fins, fins, ACK));
+            assert_eq!(other.ack, fin.seq.advance(1));
             assert_eq!(
                 (last.seq, last.ack),
-                (fin.seq.advance(1), Some(other.seq.advance(1)))
+                (fin.seq.advance(1), other.seq.advance(1))
             );
         }
     }

@@ -126,8 +126,8 @@ impl Mark {
 #[derive(Clone, Debug)]
 enum Parts {
     Binary(Binary),
-    Text(Named<Text>),
-    Json(Named<Json>),
+    Text(Box<Named<Text>>),
+    Json(Box<Named<Json>>),
 }
 
 impl Reader {
@@ -266,8 +266,14 @@ impl Reader {
         let parts = match encoding {
             Encoding::Binary => Parts::Binary(Binary::undelimited(level)),
             Encoding::Delimited => Parts::Binary(Binary::delimited()),
-            Encoding::Text => Parts::Text(Named::new(Text::default(), BytesForm::Plain, level)),
-            Encoding::Json => Parts::Json(Named::new(Json::default(), BytesForm::Base64, level)),
+            Encoding::Text => {
+                let text = Named::new(Text::default(), BytesForm::Plain, level);
+                Parts::Text(Box::new(text))
+            }
+            Encoding::Json => {
+                let json = Named::new(Json::default(), BytesForm::Base64, level);
+                Parts::Json(Box::new(json))
+            }
         };
         Ok(Step::Item(Source {
             encoding,

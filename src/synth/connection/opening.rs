@@ -47,11 +47,12 @@ impl Tracked {
         };
         let ordinal = cx.shared.opened;
         cx.shared.opened += 1;
-        self.story.role = Some(role);
-        if let (None, Some((_, bytes))) = (self.story.protocol, first) {
-            self.story.protocol = protocol::protocol(bytes);
+        let spoken = first.and_then(|(_, bytes)| protocol::protocol(bytes));
+        if let Some(story) = self.story() {
+            story.role = Some(role);
+            story.protocol = story.protocol.or(spoken);
         }
-        if let Some(spoken) = first.and_then(|(_, bytes)| protocol::protocol(bytes)) {
+        if let Some(spoken) = spoken {
             let server = match role {
                 Role::Downstream => endpoints.local,
                 Role::Upstream => endpoints.remote,
