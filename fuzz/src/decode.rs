@@ -170,12 +170,10 @@ fn decode(data: &[u8], wanted: Option<Encoding>) -> (Told, Option<Encoding>) {
         assert!(told.events.is_empty(), "events of no trace");
         assert_eq!(told.failures, 0, "notes of no trace");
     }
-    if let Some(Damage {
-        fault: Fault::Unrecognised { .. },
-        offset,
-    }) = told.damage
+    if let Some(damage) = &told.damage
+        && let Fault::Unrecognised { .. } = *damage.fault
     {
-        assert!(!told.recognised && offset == 0);
+        assert!(!told.recognised && damage.offset == 0);
     }
     (told, encoding)
 }

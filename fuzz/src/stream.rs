@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use capture2pcap::input::Input;
-use capture2pcap::trace::{Damage, Fault};
+use capture2pcap::trace::Fault;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::convert::make;
@@ -84,10 +84,8 @@ pub fn stream(data: &[u8]) {
 
 /// Without what an input begins with, or is by that, where it is no trace: of a stream, less has come.
 fn comparable(mut told: Told) -> Told {
-    if let Some(Damage {
-        fault: Fault::Unrecognised { begins, is },
-        ..
-    }) = &mut told.damage
+    if let Some(damage) = &mut told.damage
+        && let Fault::Unrecognised { begins, is } = &mut *damage.fault
     {
         (*begins, *is) = (None, None);
     }

@@ -30,12 +30,12 @@ impl Buffer {
         &self.memory[self.at_hand.clone()]
     }
 
-    /// Takes the first `n` bytes of the window.
+    /// Takes the bytes of the window that lie in `range`, and drops those before them.
     #[inline]
-    pub(super) fn take(&mut self, n: usize) -> Piece<'_> {
+    pub(super) fn take(&mut self, range: Range<usize>) -> Piece<'_> {
         let start = self.at_hand.start;
-        self.skip(n);
-        Piece::of(&self.memory, start..start + n)
+        self.skip(range.end);
+        Piece::of(&self.memory, start + range.start..start + range.end)
     }
 
     /// Drops the first `n` bytes of the window.
@@ -119,7 +119,7 @@ mod tests {
         places.dedup();
         // The first was too small for what was left.
         assert!(places.len() <= 2, "{places:?}");
-        let held = Slice::from(buffer.take(77));
+        let held = Slice::from(buffer.take(0..77));
         for i in 100..105 {
             fill(&mut buffer, i, 10_000);
             buffer.skip(10_000);

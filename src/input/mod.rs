@@ -15,6 +15,7 @@ mod buffer;
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
@@ -152,14 +153,14 @@ impl Input {
         self.ended
     }
 
-    /// Takes the first `n` bytes of the window, without a copy.
+    /// Takes the bytes of the window that lie in `range`, without a copy, and drops those before them.
     ///
     /// # Panics
     /// When the window is shorter.
     #[inline]
-    pub fn take(&mut self, n: usize) -> Piece<'_> {
-        self.offset += n as u64;
-        self.buffer.take(n)
+    pub fn take(&mut self, range: Range<usize>) -> Piece<'_> {
+        self.offset += range.end as u64;
+        self.buffer.take(range)
     }
 
     /// Drops the first `n` bytes of the window.
@@ -254,7 +255,7 @@ mod tests {
                     input.fill(None).unwrap();
                 }
                 // Held while the window moves on, as an event may be.
-                taken.push(Slice::from(input.take(step)));
+                taken.push(Slice::from(input.take(0..step)));
                 assert_eq!(
                     input.offset(),
                     taken.iter().map(|t| t.len() as u64).sum::<u64>()

@@ -167,9 +167,7 @@ impl Open {
 
     /// Whether all is known of an event that is ever going to be.
     fn is_settled(&self, at: usize) -> bool {
-        !waits(&self.ahead[at])
-            || self.ahead.len() - at > AHEAD_EVENTS
-            || self.bytes > AHEAD_BYTES
+        !waits(&self.ahead[at]) || self.ahead.len() - at > AHEAD_EVENTS || self.bytes > AHEAD_BYTES
     }
 
     /// Has the reader go on to one more event; false when there is none.
@@ -185,13 +183,11 @@ impl Open {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                     Err(error) => Short::Unread(error),
                 },
-                Ok(Step::End) => Short::Damage(Damage {
-                    offset: self.reader.offset(),
-                    fault: Fault::Cut {
-                        what: "a trace that was longer when the merge began",
-                        missing: None,
-                    },
-                }),
+                Ok(Step::End) => {
+                    let (what, missing) = ("a trace that was longer when the merge began", None);
+                    let fault = Fault::Cut { what, missing };
+                    Short::Damage(Damage::new(self.reader.offset(), fault))
+                }
                 Err(damage) => Short::Damage(damage),
             };
             self.short = Some(why);

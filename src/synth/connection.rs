@@ -116,7 +116,6 @@ impl Tracked {
 
     /// Takes an event of this connection.
     pub(super) fn event<E>(&mut self, event: &Event, cx: &mut Context<'_, E>) -> Result<Flow, E> {
-        let seq = event.count_before();
         let &Event {
             offset,
             time,
@@ -141,9 +140,9 @@ impl Tracked {
                 as_string,
                 end_stream,
             } => {
-                let payload: &[u8] = payload;
-                let went_back = time.zip(self.last).is_some_and(|(time, last)| time < last);
-                if self.resumed && went_back {
+                let (payload, seq): (&[u8], _) = (payload, event.count_before());
+                let went_back = || time.zip(self.last).is_some_and(|(time, last)| time < last);
+                if self.resumed && went_back() {
                     self.restart(cx)?;
                 }
                 self.resumed = false;
@@ -196,7 +195,7 @@ impl Tracked {
                     story.events += 1;
                     story.closed = true;
                 }
-                self.settle(seq, offset, cx)?;
+                self.settle(event.count_before(), offset, cx)?;
                 let time = self.stamp(when, cx);
                 // The end of a conversation of datagrams shows nothing.
                 if self.connection.transport == Transport::Tcp {
@@ -365,13 +364,6 @@ impl Tracked {
             }
             self.open(time, Some((direction, payload)), offset, cx)?;
         }
-        if self
-            .wire
-            .as_ref()
-            .is_some_and(|link| link.is_too_much(original_len))
-        {
-            self.note(Kind::OversizedDatagram, offset, 0, String::new(), cx);
-        }
         let Some(link) = &mut self.wire else {
             return Ok(());
         };
@@ -379,7 +371,12 @@ impl Tracked {
             out: cx.out,
             comments: &mut self.comments,
         };
-        link.data((time, direction), payload, original_len, end_stream, sink)
+        let is_too_much = link.is_too_much(original_len);
+        link.data((time, direction), payload, original_len, end_stream, sink)?;
+        if is_too_much {
+            self.note(Kind::OversizedDatagram, offset, 0, String::new(), cx);
+        }
+        Ok(())
     }
 
     fn close<E>(

@@ -191,7 +191,13 @@ pub(super) struct TcpHeaders {
 impl TcpHeaders {
     pub(super) fn new(source: SocketAddr, destination: SocketAddr) -> Self {
         let zero = SeqNumber(0);
-        let mut headers = build((source, destination), (zero, zero), Flags::default(), &[], 0);
+        let mut headers = build(
+            (source, destination),
+            (zero, zero),
+            Flags::default(),
+            &[],
+            0,
+        );
         let tcp_at = headers.len() - TCP_HEADER_LEN;
         headers[tcp_at + TCP_CHECKSUM_AT..][..2].fill(0);
         let (length_at, addresses_at) = match source {

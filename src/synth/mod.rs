@@ -21,7 +21,6 @@ use std::net::SocketAddr;
 
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
-use indexmap::map::Entry;
 
 use crate::event::{Event, Http, Part, Timestamp, TraceId, What};
 use crate::notice::{Kind, Notice, Notices};
@@ -278,31 +277,26 @@ impl Synthesizer {
             });
             return Ok(());
         }
-        let begins = matches!(event.what, What::Begin);
-        let index = match self.tracked.get_index(self.last) {
-            Some((last, _)) if *last == id => self.last,
+        let tracked = match self.tracked.get_index_mut(self.last) {
+            Some((last, tracked)) if *last == id => tracked,
             _ => {
-                let entry = self.tracked.entry(id);
-                let index = entry.index();
-                if let Entry::Vacant(entry) = entry {
-                    if begins {
-                        self.resumable.push_back(id);
+                if matches!(event.what, What::Begin) && !self.tracked.contains_key(&id) {
+                    self.resumable.push_back(id);
+                    if self.resumable.len() > MAX_RESUMABLE
+                        && let Some(oldest) = self.resumable.pop_front()
+                        && let Some(mut tracked) = self.tracked.swap_remove(&oldest)
+                    {
+                        tracked.finish(cx)?;
                     }
-                    let has_story = cx.shared.stories.is_some();
-                    entry.insert(Tracked::new(id, has_story));
                 }
-                index
+                let has_story = cx.shared.stories.is_some();
+                let entry = self.tracked.entry(id);
+                self.last = entry.index();
+                entry.or_insert_with(|| Tracked::new(id, has_story))
             }
         };
-        self.last = index;
-        if self.tracked[index].event(event, cx)? == Flow::Over {
-            self.tracked.swap_remove_index(index);
-        }
-        if self.resumable.len() > MAX_RESUMABLE
-            && let Some(oldest) = self.resumable.pop_front()
-            && let Some(mut tracked) = self.tracked.swap_remove(&oldest)
-        {
-            tracked.finish(cx)?;
+        if tracked.event(event, cx)? == Flow::Over {
+            self.tracked.swap_remove_index(self.last);
         }
         Ok(())
     }

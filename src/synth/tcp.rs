@@ -223,10 +223,7 @@ mod tests {
                 conversation.data(TIME, direction, bytes, bytes.len(), &mut out)
             }));
         }
-        let seen: Vec<_> = segments
-            .iter()
-            .map(|s| (s.seq.0, s.ack.0))
-            .collect();
+        let seen: Vec<_> = segments.iter().map(|s| (s.seq.0, s.ack.0)).collect();
         assert_eq!(
             seen,
             [

@@ -85,11 +85,12 @@ impl Binary {
                     Step::End => return Ok(Step::End),
                 }
             };
-            let header = match wire::header(input.window()) {
+            let window = input.window();
+            let header = match wire::header(window) {
                 Ok(header) => header,
                 Err(why) => match why.fault() {
-                    Some(fault) => return Err(Damage { offset, fault }),
-                    None if input.window().is_empty() && input.ended() && open.end.is_none() => {
+                    Some(fault) => return Err(Damage::new(offset, fault)),
+                    None if window.is_empty() && input.ended() && open.end.is_none() => {
                         return Ok(Step::End);
                     }
                     None => return short(input, open.level.name(), missing(open, input)),
@@ -119,12 +120,11 @@ impl Binary {
                     }
                 }
                 (Action::Take(part), WireValue::Len(_)) if part.is_message() => {
-                    let present = (input.window().len() - header.len) as u64;
+                    let present = (window.len() - header.len) as u64;
                     if len > MAX_MESSAGE || len > present {
                         return message_short(input, part, len, present);
                     }
-                    input.skip(header.len);
-                    let message = input.take(len as usize);
+                    let message = input.take(header.len..header.len + len as usize);
                     if decoder.message(part, message, offset)? {
                         return Ok(Step::Item(()));
                     }
@@ -156,7 +156,7 @@ impl Binary {
                 Ok(Step::Item(()))
             }
             Err(why) => match why.fault() {
-                Some(fault) => Err(Damage { offset, fault }),
+                Some(fault) => Err(Damage::new(offset, fault)),
                 None => short(input, "a message's length", None),
             },
         }
@@ -187,7 +187,7 @@ fn within(
                 claimed: len,
                 left: limit.saturating_sub(start),
             };
-            Err(Damage { offset, fault })
+            Err(Damage::new(offset, fault))
         }
         _ => Ok(end),
     }
@@ -202,7 +202,7 @@ fn message_short<T>(input: &Input, part: Part, len: u64, present: u64) -> Result
             claimed: len,
         };
         let offset = input.offset();
-        return Err(Damage { offset, fault });
+        return Err(Damage::new(offset, fault));
     }
     short(input, part.name(), Some(len - present))
 }
@@ -222,8 +222,5 @@ fn short<T>(input: &Input, what: &'static str, missing: Option<u64>) -> Result<S
         return Ok(Step::More);
     }
     let offset = input.offset() + input.window().len() as u64;
-    Err(Damage {
-        offset,
-        fault: Fault::Cut { what, missing },
-    })
+    Err(Damage::new(offset, Fault::Cut { what, missing }))
 }

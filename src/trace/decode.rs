@@ -208,7 +208,7 @@ impl Decoder {
         let mut event = SocketEvent::default();
         if let Err(broken) = event.decode(message.bytes(), self.generation) {
             let fault = socket::fault(broken);
-            return Err(Damage { offset, fault });
+            return Err(Damage::new(offset, fault));
         }
         if !event.connection.is_empty() {
             let bytes = Slice::from(std::mem::take(&mut event.connection));
@@ -380,12 +380,9 @@ fn fields(headers: Vec<tap::HeaderValue>) -> Vec<Field> {
 }
 
 fn decode<M: prost::Message + Default>(bytes: Slice, part: Part, offset: u64) -> Result<M, Damage> {
-    M::decode(Bytes::from_owner(bytes)).map_err(|why| Damage {
-        offset,
-        fault: Fault::Message {
-            what: part.name(),
-            why: why.to_string(),
-        },
+    M::decode(Bytes::from_owner(bytes)).map_err(|why| {
+        let (what, why) = (part.name(), why.to_string());
+        Damage::new(offset, Fault::Message { what, why })
     })
 }
 

@@ -7,8 +7,8 @@ use std::fmt;
 pub struct Damage {
     /// The position of the fault in the (decoded) input, in bytes.
     pub offset: u64,
-    /// What is wrong there.
-    pub fault: Fault,
+    /// What is wrong there. It is seldom told of, and takes no room in a result that has none.
+    pub fault: Box<Fault>,
 }
 
 /// What is wrong with the bytes at a place.
@@ -121,9 +121,16 @@ impl fmt::Display for Fault {
     }
 }
 
+impl Damage {
+    pub(crate) fn new(offset: u64, fault: Fault) -> Self {
+        let fault = Box::new(fault);
+        Self { offset, fault }
+    }
+}
+
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.fault {
+        let what = match *self.fault {
             Fault::Unrecognised { .. } => "not recognised",
             Fault::Cut { .. } => "cut",
             _ => "damaged",

@@ -104,7 +104,7 @@ impl Beginning {
             begins: text.map(str::to_owned),
             is: known.map(|(_, what)| *what),
         };
-        Damage { offset: 0, fault }
+        Damage::new(0, fault)
     }
 }
 
@@ -225,7 +225,7 @@ impl Reader {
         let step = source.parts.next(&mut self.input, &mut source.decoder);
         match step {
             Ok(Step::End) if !source.decoder.recognised => Err(self.beginning.unrecognised()),
-            Err(damage) if !matches!(damage.fault, Fault::Cut { .. }) => {
+            Err(damage) if !matches!(*damage.fault, Fault::Cut { .. }) => {
                 // Whatever it is, its beginning only looked like a trace.
                 let recognised = source.decoder.recognised || self.wanted.is_some();
                 Err(if recognised {

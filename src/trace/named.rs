@@ -164,12 +164,8 @@ impl<L: Lexer> Named<L> {
             }
             // No lexer gives a value without a name before it.
             (State::Fields, _) => {
-                return Err(Damage {
-                    offset,
-                    fault: Fault::Syntax {
-                        expected: "a field name",
-                    },
-                });
+                let expected = "a field name";
+                return Err(Damage::new(offset, Fault::Syntax { expected }));
             }
         }
         Ok(false)
@@ -243,12 +239,8 @@ impl Build {
                 }
             }
             (BuildState::Fields | BuildState::Value(_), _) => {
-                return Err(Damage {
-                    offset,
-                    fault: Fault::Syntax {
-                        expected: "a field name",
-                    },
-                });
+                let expected = "a field name";
+                return Err(Damage::new(offset, Fault::Syntax { expected }));
             }
         }
         Ok(false)
@@ -277,7 +269,7 @@ impl Build {
                         field: field.name,
                         expected: "base64",
                     };
-                    Damage { offset, fault }
+                    Damage::new(offset, fault)
                 })?;
                 self.close(start, offset)?;
             }
@@ -288,7 +280,7 @@ impl Build {
                         field: field.name,
                         expected: "an RFC 3339 time",
                     };
-                    Damage { offset, fault }
+                    Damage::new(offset, fault)
                 })?;
                 let start = self.open_len(field.number);
                 prost::encoding::int64::encode(1, &seconds, &mut self.out);
@@ -300,7 +292,7 @@ impl Build {
                     field: field.name,
                     expected: "a message",
                 };
-                return Err(Damage { offset, fault });
+                return Err(Damage::new(offset, fault));
             }
         }
         Ok(())
@@ -329,7 +321,7 @@ impl Build {
                 what: "a value",
                 claimed: len as u64,
             };
-            return Err(Damage { offset, fault });
+            return Err(Damage::new(offset, fault));
         };
         for byte in &mut self.out[start..start + LEN_BYTES - 1] {
             *byte = 0x80 | (len & 0x7f) as u8;
@@ -347,12 +339,9 @@ const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, PADD
 
 /// A number, truth value or enum name as its varint.
 fn number(field: &Field, text: &[u8], offset: u64) -> Result<u64, Damage> {
-    let damage = |expected| Damage {
-        offset,
-        fault: Fault::Value {
-            field: field.name,
-            expected,
-        },
+    let damage = |expected| {
+        let field = field.name;
+        Damage::new(offset, Fault::Value { field, expected })
     };
     let text = std::str::from_utf8(text).ok();
     let integer = || {

@@ -165,13 +165,8 @@ impl<'a> View<'a> {
             return Ok(Step::More);
         }
         let offset = self.offset + self.window.len() as u64;
-        Err(Damage {
-            offset,
-            fault: Fault::Cut {
-                what,
-                missing: None,
-            },
-        })
+        let missing = None;
+        Err(Damage::new(offset, Fault::Cut { what, missing }))
     }
 
     /// The damage that what is next is not `expected`.
@@ -182,10 +177,7 @@ impl<'a> View<'a> {
 
 /// The damage that what is at `offset` is not `expected`.
 pub(super) fn syntax(offset: u64, expected: &'static str) -> Damage {
-    Damage {
-        offset,
-        fault: Fault::Syntax { expected },
-    }
+    Damage::new(offset, Fault::Syntax { expected })
 }
 
 /// The messages and lists that are open, and the names that repeat in the lists.
@@ -309,19 +301,14 @@ pub(super) mod tests {
                 Ok(Step::Item(Token::Bare)) => write!(line, "{string} "),
                 Ok(Step::Item(Token::Null)) => write!(line, "~ "),
                 Ok(Step::Item(Token::Failed(at))) => write!(line, "failed@{at} "),
-                Err(Damage {
-                    offset,
-                    fault: Fault::Syntax { expected },
-                }) => {
-                    return line + &format!("!{offset} {expected}");
+                Err(damage) => {
+                    let offset = damage.offset;
+                    return match *damage.fault {
+                        Fault::Syntax { expected } => line + &format!("!{offset} {expected}"),
+                        Fault::Cut { what, .. } => line + &format!("!{offset} cut in {what}"),
+                        _ => line + &damage.to_string(),
+                    };
                 }
-                Err(Damage {
-                    offset,
-                    fault: Fault::Cut { what, .. },
-                }) => {
-                    return line + &format!("!{offset} cut in {what}");
-                }
-                Err(damage) => return line + &damage.to_string(),
             }
             .unwrap();
         }

@@ -485,7 +485,7 @@ fn a_beginning_tells_the_first_of_the_whole() {
                 match damage {
                     None => assert!(is_whole(&bytes[..cut], encoding), "{place}: no damage"),
                     // Too little to tell what it is; else, cut is all that it can be.
-                    Some(damage) => match damage.fault {
+                    Some(damage) => match *damage.fault {
                         Fault::Unrecognised { .. } => assert!(events.is_empty(), "{place}"),
                         Fault::Cut { .. } => {
                             assert_eq!(damage.offset, cut as u64, "{place}: {damage}");
