@@ -219,7 +219,7 @@ impl TcpHeaders {
     }
 
     /// Puts `segment`, which is no SYN, on its way.
-    #[inline]
+    #[inline(always)]
     pub(super) fn frame<'a>(&'a mut self, segment: &Segment<'a>) -> Frame<'a> {
         let Segment {
             time,
