@@ -60,8 +60,10 @@ impl Sweep<'_> {
         let mut open: BinaryHeap<Due> = BinaryHeap::new();
         let mut opened = 0;
         while interrupt.signal().is_none() {
-            while let Some(run) =
-                coming.next_if(|run| open.peek().is_none_or(|due| run.start <= due.time))
+            // Looked at where it lies: taken out and put back, it would be moved for each event.
+            while let Some(run) = coming.peek()
+                && open.peek().is_none_or(|due| run.start <= due.time)
+                && let Some(run) = coming.next()
             {
                 if let Some((_, before)) = &run.mark {
                     out(Told::Event(before, None))?;
