@@ -120,8 +120,16 @@ impl Link {
         } = self;
         match carrier {
             Carrier::Tcp(stream) => stream.conversation.open(time, &mut |segment| {
+                // Those of a SYN have options, and there is one a direction.
                 let headers = frame::tcp(endpoints, &segment);
-                let frame = Frame::new(time, segment.direction, &headers, &[], 0);
+                let Segment {
+                    time,
+                    direction,
+                    payload,
+                    original_len,
+                    ..
+                } = segment;
+                let frame = Frame::new(time, direction, &headers, payload, original_len);
                 sink.put(label.as_deref(), &frame)
             }),
             Carrier::Udp => Ok(()),
