@@ -36,6 +36,7 @@ pub(super) struct Named<L> {
     /// The messages that are entered, the innermost last; never empty.
     open: Vec<Level>,
     state: State,
+    build: Build,
     /// Where the token before the next one ends. The window's start is no measure: it lies inside a
     /// token that arrives in pieces.
     before: u64,
@@ -52,24 +53,42 @@ enum State {
     /// Inside something that nobody wants, this many messages deep; 0 stands before its value.
     Skipping(usize),
     /// Inside a message that is taken whole.
-    Part(Part, Build),
+    Part(Part),
 }
 
 /// A message being brought into the binary encoding.
-#[derive(Clone, Debug)]
+#[derive(Debug, Default)]
 struct Build {
     out: Vec<u8>,
     /// The open messages, and where the length of each stands.
     open: Vec<(&'static Message, usize)>,
     state: BuildState,
+    /// The message before it, whose memory is used again once nobody holds a part of it.
+    whole: Arc<Vec<u8>>,
 }
 
-#[derive(Clone, Debug)]
+impl Clone for Build {
+    /// A copy that keeps no memory from being used again.
+    fn clone(&self) -> Self {
+        Self {
+            out: self.out.clone(),
+            open: self.open.clone(),
+            state: self.state.clone(),
+            whole: Arc::default(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
 enum BuildState {
+    #[default]
     Fields,
     Value(&'static Field),
     Skipping(usize),
 }
+
+/// How much memory is kept to be used again, in bytes: what seldom is so large is given back.
+const KEPT: usize = 1 << 20;
 
 /// How many bytes a length takes that is only known later: enough for any, padded as varints may be.
 const LEN_BYTES: usize = 5;
@@ -83,6 +102,7 @@ impl<L: Lexer> Named<L> {
             text: Vec::new(),
             open: vec![level],
             state: State::Fields,
+            build: Build::default(),
             before: 0,
             offset: 0,
         }
@@ -94,6 +114,8 @@ impl<L: Lexer> Named<L> {
         input: &mut Input,
         decoder: &mut Decoder,
     ) -> Result<Step<()>, Damage> {
+        // Its memory is used again.
+        decoder.release();
         loop {
             let token = match self.lexer.next(input, &mut self.text)? {
                 Step::Item(token) => token,
@@ -134,7 +156,8 @@ impl<L: Lexer> Named<L> {
             }
             (State::Value(Action::Take(part), field), Token::Open) => {
                 if let Kind::Message(message) = field.kind {
-                    self.state = State::Part(*part, Build::new(message));
+                    self.build.begin(message);
+                    self.state = State::Part(*part);
                 } else {
                     self.state = State::Skipping(1);
                 }
@@ -152,14 +175,13 @@ impl<L: Lexer> Named<L> {
                     self.state = State::Fields;
                 }
             }
-            (State::Part(part, build), token) => {
+            (State::Part(part), token) => {
+                let build = &mut self.build;
                 let done = build.token(token, &self.text, self.bytes_form, offset)?;
                 if done {
-                    let (part, out) = (*part, std::mem::take(&mut build.out));
+                    let part = *part;
                     self.state = State::Fields;
-                    let memory = Arc::new(out);
-                    let message = Piece::of(&memory, 0..memory.len());
-                    return decoder.message(part, message, self.offset);
+                    return decoder.message(part, build.whole(), self.offset);
                 }
             }
             // No lexer gives a value without a name before it.
@@ -184,12 +206,25 @@ fn skip(depth: &mut usize, token: Token) -> bool {
 }
 
 impl Build {
-    fn new(message: &'static Message) -> Self {
-        Self {
-            out: Vec::new(),
-            open: vec![(message, 0)],
-            state: BuildState::Fields,
+    /// Begins a message.
+    fn begin(&mut self, message: &'static Message) {
+        self.out.clear();
+        self.out.shrink_to(KEPT);
+        if self.whole.capacity() > KEPT {
+            self.whole = Arc::default();
         }
+        self.open.clear();
+        self.open.push((message, 0));
+        self.state = BuildState::Fields;
+    }
+
+    /// The message that is whole.
+    fn whole(&mut self) -> Piece<'_> {
+        match Arc::get_mut(&mut self.whole) {
+            Some(free) => std::mem::swap(free, &mut self.out),
+            None => self.whole = Arc::new(std::mem::take(&mut self.out)),
+        }
+        Piece::of(&self.whole, 0..self.whole.len())
     }
 
     /// Takes one token; true when the message is whole.
@@ -397,6 +432,73 @@ fn rfc3339(text: &[u8]) -> Option<(i64, i32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Event;
+    use crate::trace::{Parts, Reader, Source};
+
+    /// A trace of events that read 3,000 bytes each: the first 0x00, the next 0x01, and so on.
+    fn trace(events: u8) -> Reader {
+        let event = |byte| {
+            let payload = BASE64.encode([byte; 3_000]);
+            format!(r#"{{"read":{{"data":{{"as_bytes":"{payload}"}}}}}}"#)
+        };
+        let events: Vec<_> = (0..events).map(event).collect();
+        let events = events.join(",");
+        let trace = format!(r#"{{"socket_buffered_trace":{{"events":[{events}]}}}}"#);
+        Reader::new(Input::from_bytes(trace), None, None)
+    }
+
+    /// The bytes that an event holds.
+    fn payload(event: &Event) -> Option<&[u8]> {
+        event.payload().map(|(_, payload)| payload)
+    }
+
+    #[test]
+    fn memory_is_used_again_once_nobody_holds_it() {
+        let (mut reader, mut places, mut events) = (trace(100), Vec::new(), 0);
+        while let Step::Item(()) = reader.advance().unwrap() {
+            if let Some(payload) = reader.current().and_then(payload) {
+                assert_eq!(payload, [events; 3_000]);
+                places.push(payload.as_ptr());
+                events += 1;
+            }
+        }
+        assert_eq!(events, 100);
+        places.sort_unstable();
+        places.dedup();
+        // One is written to while the other is read.
+        assert!(places.len() <= 2, "{places:?}");
+    }
+
+    #[test]
+    fn memory_that_somebody_holds_stays_as_it_is() {
+        let (mut reader, mut kept) = (trace(100), Vec::new());
+        while let Step::Item(event) = reader.event().unwrap() {
+            kept.push(event);
+        }
+        let payloads: Vec<_> = kept.iter().filter_map(payload).collect();
+        assert_eq!(payloads.len(), 100);
+        for (byte, payload) in (0..).zip(payloads) {
+            assert_eq!(payload, [byte; 3_000]);
+        }
+    }
+
+    #[test]
+    fn a_mark_holds_no_memory() {
+        let holders = |reader: &Reader| match &reader.source {
+            Some(Source {
+                parts: Parts::Json(json),
+                ..
+            }) => Arc::strong_count(&json.build.whole),
+            _ => 0,
+        };
+        let (mut reader, mut marks) = (trace(3), Vec::new());
+        while let Step::Item(()) = reader.advance().unwrap() {
+            let before = holders(&reader);
+            marks.extend(reader.mark());
+            assert_eq!(holders(&reader), before);
+        }
+        assert_eq!(marks.len(), 4);
+    }
 
     #[test]
     fn times_of_all_of_protobufs_years() {
