@@ -24,13 +24,11 @@ use crate::event::Timestamp;
 use crate::interrupt::Interrupt;
 use crate::notice::{Kind, Notice, Notices};
 use crate::protocol::DecodeAs;
+use crate::synth::STAND_IN_INTERVAL;
 
 use scan::scan;
 use sweep::Sweep;
 use work::Work;
-
-/// The time between two events of a trace that records none, in nanoseconds.
-const STAND_IN_INTERVAL: u64 = 1_000;
 
 /// What came of a merge.
 #[derive(Debug)]
@@ -84,10 +82,10 @@ pub fn merge(
     let names = labels(options, sources.iter());
     let mut work = Work::new(options, names.clone());
     let mut runs = Vec::new();
-    for (path, scan) in paths.iter().zip(scans) {
+    for ((path, source), scan) in paths.iter().zip(&sources).zip(scans) {
         let mut outcome = Outcome {
             path: path.clone(),
-            notices: notices(&Source::File(path.clone())),
+            notices: notices(source),
             result: Ok(Summary::default()),
         };
         match scan {

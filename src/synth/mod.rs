@@ -46,7 +46,7 @@ pub const MAX_EVENT_LOSS: u64 = 1 << 30;
 const MAX_RESUMABLE: usize = 4096;
 
 /// The time between two events of a trace that records none, in nanoseconds.
-const STAND_IN_INTERVAL: u64 = 1_000;
+pub(crate) const STAND_IN_INTERVAL: u64 = 1_000;
 
 /// What to invent of a connection's opening and closing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
