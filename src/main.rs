@@ -141,7 +141,7 @@ fn misused(error: PlanError) -> u8 {
 
 /// Refuses a place that no capture of ours belongs to, but for that of one of `traces`: whoever converts it
 /// finds that.
-fn refuse(target: &Target, traces: &[Source]) -> Result<(), u8> {
+fn refuse(target: &Target, mut traces: impl Iterator<Item = Source>) -> Result<(), u8> {
     match target {
         Target::Stdout if io::stdout().is_terminal() => {
             report::say("standard output is a terminal, and a capture is no text");
@@ -152,7 +152,7 @@ fn refuse(target: &Target, traces: &[Source]) -> Result<(), u8> {
         Target::File(path)
             if path.is_file()
                 && (batch::is_named_as_trace(path) || is_trace(path))
-                && !traces.iter().any(|trace| is_at(trace, path)) =>
+                && !traces.any(|trace| is_at(&trace, path)) =>
         {
             let path = capture2pcap::shown(path);
             report::say(&format!(
@@ -243,7 +243,7 @@ impl Work<'_> {
         } = *self;
         match batch::plan(inputs, output, options.capture.format.extension()).map_err(misused)? {
             Plan::One(source, target) => {
-                refuse(&target, std::slice::from_ref(&source))?;
+                refuse(&target, std::iter::once(source.clone()))?;
                 let mut notices = reporter.notices(&source);
                 let result = convert(&source, &target, options, interrupt, &mut notices);
                 reporter.finished(&source, &target, &notices, result);
@@ -285,8 +285,7 @@ impl Work<'_> {
         } = *self;
         let target = Target::of(output);
         let (paths, unread) = batch::search(inputs).map_err(misused)?;
-        let traces: Vec<_> = paths.iter().cloned().map(Source::File).collect();
-        refuse(&target, &traces)?;
+        refuse(&target, paths.iter().cloned().map(Source::File))?;
         for (path, error) in unread {
             reporter.unread(&path, &error);
         }
