@@ -53,6 +53,9 @@ pub struct TraceId {
     pub source: u32,
     /// The number that Envoy gives it.
     pub number: u64,
+    /// Which of the connections that share this number in their source, from 0: ids start again when
+    /// Envoy restarts, and two Envoys may write to one file.
+    pub instance: u32,
 }
 
 impl fmt::Display for TraceId {
@@ -139,6 +142,8 @@ pub struct Connection {
     pub local: Option<Endpoint>,
     /// The peer's end: the client of a downstream tap, the server of an upstream one.
     pub remote: Option<Endpoint>,
+    /// The network namespace of Envoy's end, where the listener is in one of its own.
+    pub namespace: Option<String>,
 }
 
 impl Event {
@@ -247,6 +252,9 @@ pub enum What {
     Truncated(Direction),
     /// A message stood here that Envoy failed to write. It is of no connection.
     Failed,
+    /// The share of connections that the tap was configured to record, in parts of a million (Envoy 1.39
+    /// and later). It applies to the whole trace.
+    SampleRate(u32),
     /// An event that tells nothing, as JSON_BODY_AS_STRING writes in place of the connection.
     #[default]
     Nothing,
@@ -257,8 +265,13 @@ pub enum What {
 /// What a trace tells of an HTTP exchange: a request and its response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Http {
-    /// The exchange begins, on this downstream connection where it is recorded.
-    Begin(Option<Box<Connection>>),
+    /// The exchange begins.
+    Begin {
+        /// The client's connection, where it is recorded.
+        downstream: Option<Box<Connection>>,
+        /// The connection to the server, where it is recorded (Envoy 1.36 and later).
+        upstream: Option<Box<Connection>>,
+    },
     /// Something of the request or the response.
     Part {
         /// Whose part it is.

@@ -104,7 +104,11 @@ pub(crate) fn check(
                 missing: 0,
             }),
             What::Begin | What::Connection(_) | What::Closed => connection.may_restart = true,
-            What::Truncated(_) | What::Failed | What::Nothing | What::Http(_) => {}
+            What::Truncated(_)
+            | What::Failed
+            | What::SampleRate(_)
+            | What::Nothing
+            | What::Http(_) => {}
         }
         assert_eq!(range.start, end, "frames between events");
         end = range.end;

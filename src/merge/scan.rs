@@ -74,7 +74,7 @@ pub(super) fn scan(
         if let Some(conversation) = conversations.of(event) {
             *scan.counts.entry(conversation).or_default() += 1;
         }
-        let begins = matches!(event.what, What::Begin | What::Http(Http::Begin(_)));
+        let begins = matches!(event.what, What::Begin | What::Http(Http::Begin { .. }));
         if scan.runs.is_empty() || begins {
             let mark = reader.mark().filter(|_| !scan.runs.is_empty());
             let events = u64::from(mark.is_none());

@@ -255,6 +255,7 @@ mod tests {
             TraceId {
                 source: 0,
                 number: trace,
+                instance: 0,
             },
             &connection,
         );

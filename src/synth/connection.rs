@@ -214,7 +214,7 @@ impl Tracked {
                 self.note(Kind::DirectionTruncated, offset, 0, detail.into(), cx);
             }
             // An exchange has no bytes of its own; `http` makes them.
-            What::Nothing | What::Failed | What::Http(_) => {}
+            What::Nothing | What::Failed | What::SampleRate(_) | What::Http(_) => {}
         }
         Ok(Flow::Open)
     }
@@ -288,6 +288,7 @@ impl Tracked {
             transport: told.transport,
             local: told.local.clone().or_else(|| known.local.clone()),
             remote: told.remote.clone().or_else(|| known.remote.clone()),
+            namespace: told.namespace.clone().or_else(|| known.namespace.clone()),
         };
         if told == *known {
             return Ok(());

@@ -39,8 +39,8 @@ impl Conversations {
         let id = event.trace;
         match &event.what {
             What::Data { .. } | What::Closed => Some(ConversationId::Socket(id)),
-            What::Http(Http::Begin(connection)) => {
-                let conversation = ConversationId::of_exchange(id, connection.as_deref());
+            What::Http(Http::Begin { downstream, .. }) => {
+                let conversation = ConversationId::of_exchange(id, downstream.as_deref());
                 self.exchanges.insert(id, conversation);
                 None
             }
@@ -56,6 +56,7 @@ impl Conversations {
             | What::Connection(_)
             | What::Truncated(_)
             | What::Failed
+            | What::SampleRate(_)
             | What::Nothing => None,
         }
     }

@@ -101,8 +101,8 @@ impl Exchanges {
         cx: &mut Context<'_, E>,
     ) -> Result<(), E> {
         match http {
-            Http::Begin(connection) => {
-                let connection = connection.as_deref().cloned();
+            Http::Begin { downstream, .. } => {
+                let connection = downstream.as_deref().cloned();
                 self.open.insert(id, Exchange::new(id, connection));
             }
             &Http::Part {

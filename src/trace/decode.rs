@@ -60,7 +60,10 @@ impl Decoder {
     pub(super) fn new(generation: Generation, source: u32) -> Self {
         Self {
             generation,
-            trace: TraceId { source, number: 0 },
+            trace: TraceId {
+                source,
+                ..TraceId::default()
+            },
             form: Form::Buffered,
             begun: false,
             numbering: None,
@@ -303,7 +306,12 @@ impl Decoder {
         let downstream = exchange
             .downstream_connection
             .map(|told| Box::new(connection(told.local_address, told.remote_address)));
-        self.http(offset, Time::default(), Http::Begin(downstream));
+        let upstream = None;
+        let begin = Http::Begin {
+            downstream,
+            upstream,
+        };
+        self.http(offset, Time::default(), begin);
         let sides = [
             (Side::Request, exchange.request),
             (Side::Response, exchange.response),
@@ -437,6 +445,7 @@ fn connection(local: Option<tap::Address>, remote: Option<tap::Address>) -> Conn
         transport,
         local: local.and_then(endpoint),
         remote: remote.and_then(endpoint),
+        namespace: None,
     }
 }
 
