@@ -2,13 +2,15 @@
 
 use std::fs::{File, Metadata};
 use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 
 use crate::capture::{self, Capture, Format, Output, Target};
 use crate::event::{Direction, Event};
-use crate::input::Input;
+use crate::input::{Input, Wait};
 use crate::interrupt::{self, Interrupt};
 use crate::notice::{Kind, Notice, Notices};
 use crate::protocol::DecodeAs;
@@ -123,11 +125,16 @@ pub fn convert(
         Source::File(path) => Some(path.clone()),
     };
     let mut trace = Reader::new(input, options.encoding, path);
-    let first = first_step(&mut trace, interrupt)?;
-    // Interrupted before there was anything, nothing is what there is: no capture gives way to that.
-    if let (Ok(Step::End), Some(signal)) = (&first, interrupt.signal()) {
-        return Ok(Summary::interrupted(signal));
-    }
+    let wait = Wait {
+        wake: interrupt.wake(),
+        hangup: target.stream(),
+        deadline: None,
+    };
+    let first = match first_step(&mut trace, &wait, interrupt)? {
+        ControlFlow::Continue(first) => first,
+        // Before the first event: an existing capture stays as it is.
+        ControlFlow::Break(summary) => return Ok(summary),
+    };
     let output = match Output::create(target, metadata, interrupt.wake()) {
         Ok(output) => output,
         Err(error) => match interrupt.signal() {
@@ -138,6 +145,11 @@ pub fn convert(
         },
     };
     let live = output.is_stream();
+    let reader = output.stream().map_err(Failure::capture)?;
+    let wait = Wait {
+        hangup: reader.as_ref().map(AsFd::as_fd),
+        ..wait
+    };
     let sources = labels(options, std::iter::once(source)).unwrap_or_default();
     let mut work = Work {
         synth: Synthesizer::new(synth::Options {
@@ -149,7 +161,7 @@ pub fn convert(
     };
     let written = (|| {
         let mut capture = Capture::new(output, options.capture, &sources)?;
-        work.run(&mut trace, first, &mut capture, live, interrupt, notices)?;
+        work.run(&mut trace, first, &mut capture, &wait, interrupt, notices)?;
         capture.finish()
     })();
     let Work { synth, mut summary } = work;
@@ -190,7 +202,7 @@ pub fn is_trace(path: &Path) -> bool {
     };
     let mut reader = Reader::new(input, None, Some(path.to_owned()));
     for _ in 0..2 {
-        if !matches!(reader.advance(), Ok(Step::More)) || reader.fill(None).is_err() {
+        if !matches!(reader.advance(), Ok(Step::More)) || reader.fill(&Wait::default()).is_err() {
             break;
         }
     }
@@ -241,21 +253,28 @@ fn open_file(path: &Path) -> io::Result<File> {
 /// trace.
 fn first_step(
     trace: &mut Reader,
+    wait: &Wait<'_>,
     interrupt: &Interrupt,
-) -> Result<Result<Step<()>, Damage>, Failure> {
+) -> Result<ControlFlow<Summary, Result<Step<()>, Damage>>, Failure> {
     loop {
         match trace.advance() {
-            Ok(Step::More) => match trace.fill(interrupt.wake()) {
+            Ok(Step::More) => match trace.fill(wait) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    if interrupt.signal().is_some() {
-                        return Ok(Ok(Step::End));
+                    if let Some(signal) = interrupt.signal() {
+                        return Ok(ControlFlow::Break(Summary::interrupted(signal)));
                     }
+                }
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    return Ok(ControlFlow::Break(Summary {
+                        reader_gone: true,
+                        ..Summary::default()
+                    }));
                 }
                 Err(error) => return Err(Failure::trace("cannot read", error)),
             },
             Err(damage) if !trace.recognised() => return Err(Failure::Trace(damage.into())),
-            step => return Ok(step),
+            step => return Ok(ControlFlow::Continue(step)),
         }
     }
 }
@@ -273,7 +292,7 @@ impl Work {
         trace: &mut Reader,
         first: Result<Step<()>, Damage>,
         capture: &mut Capture<Output>,
-        live: bool,
+        wait: &Wait<'_>,
         interrupt: &Interrupt,
         notices: &mut Notices,
     ) -> io::Result<()> {
@@ -291,12 +310,15 @@ impl Work {
                 }
                 Ok(Step::More) => {
                     // Nothing more is waiting: whoever looks on gets to see what there is.
-                    if live && !trace.ready() {
+                    if wait.hangup.is_some() && !trace.ready() {
                         capture.flush()?;
                     }
-                    match trace.fill(interrupt.wake()) {
+                    match trace.fill(wait) {
                         Ok(()) => {}
                         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                            return Err(error);
+                        }
                         Err(error) => {
                             self.summary.unread = Some(error);
                             break;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::convert::{Failure, Source, open};
 use crate::event::Timestamp;
+use crate::input::Wait;
 use crate::interrupt::Interrupt;
 use crate::notice::Notices;
 use crate::protocol::DecodeAs;
@@ -48,6 +49,10 @@ pub fn inspect(
     let mut synth = Synthesizer::new(options.clone());
     synth.keep_stories();
     let mut info = Info::default();
+    let wait = Wait {
+        wake: interrupt.wake(),
+        ..Wait::default()
+    };
     let nowhere = &mut |_: &Frame<'_>| Ok::<(), std::convert::Infallible>(());
     while interrupt.signal().is_none() {
         match reader.advance() {
@@ -57,7 +62,7 @@ pub fn inspect(
                     info.connections.append(&mut synth.take_stories());
                 }
             }
-            Ok(Step::More) => match reader.fill(interrupt.wake()) {
+            Ok(Step::More) => match reader.fill(&wait) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use capture2pcap::event::{Event, Field, Http, Part, What};
-use capture2pcap::input::Input;
+use capture2pcap::input::{Input, Wait};
 use capture2pcap::notice::Notices;
 use capture2pcap::trace::{Damage, Encoding, Fault, Reader, Step};
 
@@ -56,7 +56,7 @@ pub(crate) fn walk(
                 fills += 1;
                 // Each brings a byte, or finds the end.
                 assert!(fills <= len + 1, "{fills} reads of {len} bytes");
-                reader.fill(None).expect("memory is readable");
+                reader.fill(&Wait::default()).expect("memory is readable");
             }
             Ok(Step::End) => return None,
             Err(damage) => {

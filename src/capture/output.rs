@@ -52,6 +52,14 @@ impl Target {
             _ => Self::File(PathBuf::from(argument)),
         }
     }
+
+    /// Standard output where it is the place: before it is opened, it shows whether its reader has gone.
+    pub const fn stream(&self) -> Option<BorrowedFd<'static>> {
+        match self {
+            Self::Stdout => Some(rustix::stdio::stdout()),
+            Self::File(_) => None,
+        }
+    }
 }
 
 /// A capture being written.
@@ -209,6 +217,17 @@ impl Output {
                 temporary.persist(&path).map_err(|error| error.error)?;
                 Ok(())
             }
+        }
+    }
+
+    /// A second descriptor of what is written in place: it shows whether its reader has gone.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn stream(&self) -> io::Result<Option<OwnedFd>> {
+        match &self.0 {
+            Kind::InPlace(file) => Ok(Some(file.as_fd().try_clone_to_owned()?)),
+            Kind::Replace { .. } => Ok(None),
         }
     }
 

@@ -19,6 +19,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use arrayvec::ArrayVec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -195,23 +196,13 @@ impl Input {
     /// Waits until the stream has more, and adds it to the window; or finds that it has ended.
     ///
     /// # Errors
-    /// Those of reading; `Interrupted` when a signal came while it waited, or `wake` became readable.
-    pub fn fill(&mut self, wake: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    /// Those of reading, and those of [`Wait`], which a stream alone returns: nothing else waits.
+    pub fn fill(&mut self, wait: &Wait<'_>) -> io::Result<()> {
         if self.ended {
             return Ok(());
         }
         if let Source::Stream(file) = &self.source {
-            // Unlike read(2), poll(2) is never restarted behind our back when a signal arrives.
-            let mut fds: ArrayVec<_, 2> = ArrayVec::new();
-            fds.push(PollFd::new(file, PollFlags::IN));
-            fds.extend(wake.as_ref().map(|wake| PollFd::new(wake, PollFlags::IN)));
-            poll(&mut fds, None)?;
-            if fds
-                .get(1)
-                .is_some_and(|wake| wake.revents().contains(PollFlags::IN))
-            {
-                return Err(io::ErrorKind::Interrupted.into());
-            }
+            wait.for_bytes(file)?;
         }
         // A window that grows is an event larger than the window: ask for more at once.
         let at_hand = self.window().len();
@@ -228,6 +219,54 @@ impl Input {
             self.ask = (self.ask * 2).min(READ_SIZE);
         }
         Ok(())
+    }
+}
+
+/// What ends the wait for a stream's next bytes before they come.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wait<'a> {
+    /// Ends the wait with `Interrupted` once it is readable. A signal that arrives during the wait does so too.
+    pub wake: Option<BorrowedFd<'a>>,
+    /// Ends the wait with `BrokenPipe` once the reader at its other end has gone: a pipe or socket that is
+    /// written to.
+    pub hangup: Option<BorrowedFd<'a>>,
+    /// Ends the wait with `TimedOut` once it has passed. Bytes that are there already are read first.
+    pub deadline: Option<Instant>,
+}
+
+impl Wait<'_> {
+    /// Returns once `stream` has bytes or has ended.
+    fn for_bytes(&self, stream: &File) -> io::Result<()> {
+        let mut fds: ArrayVec<_, 3> = ArrayVec::new();
+        fds.push(PollFd::new(stream, PollFlags::IN));
+        let wake = self.wake.as_ref();
+        fds.extend(wake.map(|wake| PollFd::new(wake, PollFlags::IN)));
+        let hangup = self.hangup.as_ref();
+        // Errors and hang-ups are reported unasked. Whether it can be written to does not matter here.
+        fds.extend(hangup.map(|output| PollFd::new(output, PollFlags::empty())));
+        // Unlike read(2), poll(2) is never restarted when a signal arrives.
+        poll(&mut fds, self.timeout().as_ref())?;
+        let mut happened = fds.iter().map(PollFd::revents);
+        let input = happened.next();
+        let woken = wake.and_then(|_| happened.next());
+        let output = hangup.and_then(|_| happened.next());
+        if woken.is_some_and(|events| events.contains(PollFlags::IN)) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        if output.is_some_and(|events| events.intersects(PollFlags::ERR | PollFlags::HUP)) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        match input {
+            Some(events) if events.is_empty() => Err(io::ErrorKind::TimedOut.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The time to the deadline, as poll(2) takes it.
+    fn timeout(&self) -> Option<Timespec> {
+        let left = self.deadline?.saturating_duration_since(Instant::now());
+        // A deadline beyond the clock's range is none.
+        Timespec::try_from(left).ok()
     }
 }
 
@@ -252,7 +291,7 @@ mod tests {
             let mut taken = Vec::new();
             for step in [1, 7, 70_000, 800_000] {
                 while input.window().len() < step {
-                    input.fill(None).unwrap();
+                    input.fill(&Wait::default()).unwrap();
                 }
                 // Held while the window moves on, as an event may be.
                 taken.push(Slice::from(input.take(0..step)));
@@ -262,7 +301,7 @@ mod tests {
                 );
             }
             while !input.ended() {
-                input.fill(None).unwrap();
+                input.fill(&Wait::default()).unwrap();
             }
             taken.push(Slice::copy_of(input.window()));
             let taken: Vec<_> = taken
@@ -280,7 +319,7 @@ mod tests {
         for (offset, rest) in [(0, "0123456789"), (9, "9"), (10, ""), (11, "")] {
             let mut input = Input::from_path(path.path().to_owned(), offset);
             while !input.ended() {
-                input.fill(None).unwrap();
+                input.fill(&Wait::default()).unwrap();
             }
             assert_eq!(input.window(), rest.as_bytes());
             assert_eq!(input.offset(), offset);
@@ -291,7 +330,7 @@ mod tests {
     fn an_empty_file_is_a_stream_that_ends_at_once() {
         let path = tempfile::NamedTempFile::new().unwrap();
         let mut input = Input::from_file(path.reopen().unwrap()).unwrap();
-        input.fill(None).unwrap();
+        input.fill(&Wait::default()).unwrap();
         assert!(input.ended());
         assert!(input.window().is_empty());
     }
@@ -311,13 +350,13 @@ mod tests {
             std::fs::write(path.path(), vec![7; size]).unwrap();
             let mut input = Input::from_file(path.reopen().unwrap()).unwrap();
             assert_eq!(input.ask, ask, "{size}");
-            input.fill(None).unwrap();
+            input.fill(&Wait::default()).unwrap();
             assert_eq!(input.window().len(), size.min(READ_SIZE));
             // What it has grown by since is there, too.
             let grown = path.reopen().unwrap();
             grown.set_len(size as u64 + 300_000).unwrap();
             while !input.ended() {
-                input.fill(None).unwrap();
+                input.fill(&Wait::default()).unwrap();
             }
             assert_eq!(input.window().len(), size + 300_000);
         }
@@ -339,5 +378,47 @@ mod tests {
             .unwrap_err()
             .kind();
         assert_eq!(kind, io::ErrorKind::IsADirectory);
+    }
+
+    /// What each end of a wait looks like, alone and together with bytes that are there.
+    #[test]
+    fn a_wait_ends_with_what_happened() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let mut input = Input::new(Source::Stream(File::from(OwnedFd::from(reader))));
+        let kind = |input: &mut Input, wait: &Wait<'_>| input.fill(wait).unwrap_err().kind();
+
+        let soon = Wait {
+            deadline: Some(Instant::now()),
+            ..Wait::default()
+        };
+        assert_eq!(kind(&mut input, &soon), io::ErrorKind::TimedOut);
+
+        let (read_from, written_to) = io::pipe().unwrap();
+        let hangup = Wait {
+            hangup: Some(written_to.as_fd()),
+            ..soon
+        };
+        assert_eq!(kind(&mut input, &hangup), io::ErrorKind::TimedOut);
+        drop(read_from);
+        let hangup = Wait {
+            deadline: None,
+            ..hangup
+        };
+        assert_eq!(kind(&mut input, &hangup), io::ErrorKind::BrokenPipe);
+
+        let (woken, mut wakes) = io::pipe().unwrap();
+        let wake = Wait {
+            wake: Some(woken.as_fd()),
+            ..hangup
+        };
+        io::Write::write_all(&mut wakes, b"!").unwrap();
+        assert_eq!(kind(&mut input, &wake), io::ErrorKind::Interrupted);
+
+        // Bytes go before a deadline, and after the other two.
+        io::Write::write_all(&mut writer, b"bytes").unwrap();
+        assert_eq!(kind(&mut input, &wake), io::ErrorKind::Interrupted);
+        assert_eq!(kind(&mut input, &hangup), io::ErrorKind::BrokenPipe);
+        input.fill(&soon).unwrap();
+        assert_eq!(input.window(), b"bytes");
     }
 }

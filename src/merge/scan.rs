@@ -8,7 +8,7 @@ use foldhash::HashMap;
 
 use crate::convert::{Failure, Options};
 use crate::event::{Event, Http, Timestamp, What};
-use crate::input::Input;
+use crate::input::{Input, Wait};
 use crate::interrupt::Interrupt;
 use crate::synth::{ConversationId, Conversations};
 use crate::trace::{Damage, Mark, Reader, Step};
@@ -54,7 +54,7 @@ pub(super) fn scan(
             Ok(Step::Item(())) => {}
             Ok(Step::More) => {
                 reader
-                    .fill(None)
+                    .fill(&Wait::default())
                     .map_err(|error| Failure::trace("cannot read", error))?;
                 continue;
             }

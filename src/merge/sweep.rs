@@ -9,7 +9,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::event::{Event, Timestamp, What};
-use crate::input::Input;
+use crate::input::{Input, Wait};
 use crate::interrupt::Interrupt;
 use crate::trace::{Damage, Encoding, Fault, Reader, Step};
 
@@ -180,7 +180,7 @@ impl Open {
         loop {
             let why = match self.reader.advance() {
                 Ok(Step::Item(())) => break,
-                Ok(Step::More) => match self.reader.fill(None) {
+                Ok(Step::More) => match self.reader.fill(&Wait::default()) {
                     Ok(()) => continue,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                     Err(error) => Short::Unread(error),

@@ -390,7 +390,7 @@ mod tests {
         let mut input = Input::from_reader(Pieces(br#"{"a":{"b":"\ud83d"}}"#.to_vec(), 1));
         let mut text = Vec::new();
         while json.next(&mut input, &mut text) != Ok(Step::Item(Token::Close)) {
-            input.fill(None).unwrap();
+            input.fill(&crate::input::Wait::default()).unwrap();
         }
         assert_eq!(input.offset(), 19);
     }

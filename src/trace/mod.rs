@@ -21,12 +21,11 @@ mod token;
 mod wire;
 
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use crate::event::{Event, What};
 
-use crate::input::Input;
+use crate::input::{Input, Wait};
 use crate::slice::Slice;
 
 use binary::Binary;
@@ -286,12 +285,12 @@ impl Reader {
     /// Waits for more input, and lets go of the current event.
     ///
     /// # Errors
-    /// Those of reading; `Interrupted` when a signal came or `wake` became readable.
-    pub fn fill(&mut self, wake: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    /// Those of reading and of [`Wait`].
+    pub fn fill(&mut self, wait: &Wait<'_>) -> io::Result<()> {
         if let Some(source) = &mut self.source {
             source.decoder.release();
         }
-        self.input.fill(wake)
+        self.input.fill(wait)
     }
 
     /// Whether [`fill`](Self::fill) would return without waiting.

@@ -290,7 +290,7 @@ pub(super) mod tests {
             let string = text.escape_ascii();
             match step {
                 Ok(Step::More) => {
-                    input.fill(None).unwrap();
+                    input.fill(&crate::input::Wait::default()).unwrap();
                     continue;
                 }
                 Ok(Step::End) => return line.trim_end().to_owned(),

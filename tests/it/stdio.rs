@@ -96,6 +96,31 @@ fn a_reader_that_goes_away_is_no_error() {
     }
 }
 
+/// A closed Wireshark frees Envoy's `/tap`, which serves one client at a time: nothing more has to come.
+#[test]
+fn a_reader_that_goes_away_ends_a_live_conversion_without_another_event() {
+    let made = Made::v4(vec![Ev::new(What::Read, 0, "GET / HTTP/1.1\r\n\r\n")]);
+    let trace = made.encode(Form::StreamedDelimited).bytes;
+    // The shell holds the FIFO open, so that its end never comes.
+    let cases = [
+        ("after an event", "cat trace >&3;", "head -c 24"),
+        ("before the first", "", "true"),
+    ];
+    for format in ["pcap", "pcapng"] {
+        for (when, before, reader) in cases {
+            let scratch = Scratch::new();
+            scratch.write("trace", &trace);
+            let script = format!(
+                "mkfifo in; exec 3<>in; {before} \
+                 {{ capture2pcap -F {format} in -; echo $? >status; }} | {reader} >read"
+            );
+            let outcome = scratch.shell(&script).run().exits(0).says_nothing();
+            let status = fs::read_to_string(scratch.path("status")).expect("a status");
+            assert_eq!(status, "0\n", "{when}{}", outcome.explain());
+        }
+    }
+}
+
 /// The next record on standard output, with its header.
 pub(crate) fn next_record(running: &mut Running, place: &str) -> Vec<u8> {
     let stdout = running.stdout.as_mut().expect("a pipe");
