@@ -8,6 +8,10 @@ use std::sync::Arc;
 use crate::page::{PAGE, start_in};
 use crate::slice::Piece;
 
+/// How much memory is kept to be used again where one event replaces another, in bytes: what is seldom so
+/// large is given back.
+const KEPT: usize = 1 << 20;
+
 /// A window into memory.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
@@ -23,6 +27,19 @@ impl Buffer {
             at_hand: 0..bytes.len(),
             memory: Arc::new(bytes),
         }
+    }
+
+    /// Holds a copy of `bytes` in the place of what it held.
+    pub(super) fn replace(&mut self, bytes: &[u8]) {
+        match Arc::get_mut(&mut self.memory) {
+            Some(memory) => {
+                memory.clear();
+                memory.shrink_to(KEPT);
+                memory.extend_from_slice(bytes);
+            }
+            None => self.memory = Arc::new(bytes.to_vec()),
+        }
+        self.at_hand = 0..bytes.len();
     }
 
     #[inline]

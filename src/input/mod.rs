@@ -128,6 +128,16 @@ impl Input {
         }
     }
 
+    /// Has a copy of `bytes` at hand and nothing else, as if they began at byte number `offset`.
+    ///
+    /// The memory of what was at hand before is used again unless it is held.
+    pub(crate) fn replace(&mut self, bytes: &[u8], offset: u64) {
+        self.source = Source::Other(Box::new(io::empty()));
+        self.buffer.replace(bytes);
+        self.offset = offset;
+        self.ended = true;
+    }
+
     fn new(source: Source) -> Self {
         Self {
             source,

@@ -8,7 +8,7 @@ use arrayvec::ArrayVec;
 
 use crate::input::Input;
 
-use super::decode::Decoder;
+use super::decode::{Decoder, Place};
 use super::element::{Action, Level, Part};
 use super::error::{Damage, Fault};
 use super::token::Step;
@@ -125,7 +125,12 @@ impl Binary {
                         return message_short(input, part, len, present);
                     }
                     let message = input.take(header.len..header.len + len as usize);
-                    if decoder.message(part, message, offset)? {
+                    let place = Place {
+                        offset,
+                        value: offset + header.len as u64,
+                        len,
+                    };
+                    if decoder.message(part, message, place)? {
                         return Ok(Step::Item(()));
                     }
                 }

@@ -15,6 +15,7 @@ use crate::slice::{Piece, Slice};
 use super::detect::Generation;
 use super::element::{Form, Part};
 use super::error::{Damage, Fault};
+use super::locate::{Located, Location};
 use super::socket::{self, Selector, SocketEvent};
 use super::wire::{Fields, WireValue};
 
@@ -35,13 +36,24 @@ pub(super) mod proto {
 }
 use proto::{capture, tap};
 
+/// Where a part of a trace lies.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// The offset of its field.
+    pub(super) offset: u64,
+    /// The offset of the field's value.
+    pub(super) value: u64,
+    /// The length of the value, as it is encoded.
+    pub(super) len: u64,
+}
+
 /// Makes events of the parts of a trace.
 #[derive(Clone, Debug)]
 pub(super) struct Decoder {
     generation: Generation,
     /// The connection that the message around the parts is about.
     trace: TraceId,
-    form: Form,
+    pub(super) form: Form,
     /// Whether `Begin` has been told of this message. It waits for the trace id, which comes first.
     begun: bool,
     /// Which numbering the last connection had that shows one.
@@ -52,8 +64,10 @@ pub(super) struct Decoder {
     pub(super) recognised: bool,
     /// The event that was decoded last. Written over again and again, it is never moved on its way.
     pub(super) current: Event,
-    /// Events that are decoded and come behind it.
-    pub(super) ready: VecDeque<Event>,
+    /// Where it is decoded from.
+    pub(super) location: Location,
+    /// Events that are decoded and come after it.
+    pub(super) ready: VecDeque<(Event, Location)>,
 }
 
 impl Decoder {
@@ -70,6 +84,7 @@ impl Decoder {
             exchanges: 0,
             recognised: false,
             current: Event::default(),
+            location: Location::default(),
             ready: VecDeque::new(),
         }
     }
@@ -84,13 +99,24 @@ impl Decoder {
         self.begun = form == Form::Streamed;
     }
 
+    /// Begins anew, at a message of which nothing but events matters.
+    pub(super) fn restart(&mut self, generation: Generation) {
+        self.release();
+        self.ready.clear();
+        self.generation = generation;
+        self.trace = TraceId::default();
+        self.begun = true;
+        self.exchanges = 0;
+    }
+
     /// Goes on to the next event that is decoded already; false where there is none.
     #[inline]
     pub(super) fn advance(&mut self) -> bool {
         let next = self.ready.pop_front();
         let is_some = next.is_some();
-        if let Some(event) = next {
+        if let Some((event, location)) = next {
             self.current = event;
+            self.location = location;
         }
         is_some
     }
@@ -104,6 +130,7 @@ impl Decoder {
     pub(super) fn failed(&mut self, offset: u64) {
         self.recognised = true;
         self.current = self.tell(offset, Time::default(), None, What::Failed);
+        self.location = Location::default();
     }
 
     /// Takes a part that is a number, and tells whether an event comes of it.
@@ -127,23 +154,23 @@ impl Decoder {
         &mut self,
         part: Part,
         message: Piece<'_>,
-        offset: u64,
+        place: Place,
     ) -> Result<bool, Damage> {
         self.recognised = true;
         match part {
-            Part::Event => self.event(message, offset),
-            _ => self.rare(part, message, offset),
+            Part::Event => self.event(message, place),
+            _ => self.rare(part, message, place),
         }
     }
 
     /// Takes a part of which a trace has few.
     #[cold]
-    fn rare(&mut self, part: Part, message: Piece<'_>, offset: u64) -> Result<bool, Damage> {
+    fn rare(&mut self, part: Part, message: Piece<'_>, place: Place) -> Result<bool, Damage> {
         let message = Slice::from(message);
         match part {
-            Part::Connection => self.connection(message, offset)?,
-            Part::HttpBuffered => self.http_buffered(message, offset)?,
-            Part::HttpSegment => self.http_segment(message, offset)?,
+            Part::Connection => self.connection(message, place.offset)?,
+            Part::HttpBuffered => self.http_buffered(message, place)?,
+            Part::HttpSegment => self.http_segment(message, place)?,
             Part::Event | Part::TraceId | Part::Truncated(_) => {}
         }
         Ok(self.advance())
@@ -174,14 +201,14 @@ impl Decoder {
         if !self.begun {
             self.begun = true;
             let begin = self.tell(offset, Time::default(), None, What::Begin);
-            self.ready.push_back(begin);
+            self.ready.push_back((begin, Location::default()));
         }
     }
 
     fn push(&mut self, offset: u64, time: Time, seq_num: Option<NonZeroU64>, what: What) {
         self.begin_message(offset);
         let event = self.tell(offset, time, seq_num, what);
-        self.ready.push_back(event);
+        self.ready.push_back((event, Location::default()));
     }
 
     const fn tell(
@@ -207,7 +234,8 @@ impl Decoder {
     }
 
     #[inline]
-    fn event(&mut self, message: Piece<'_>, offset: u64) -> Result<bool, Damage> {
+    fn event(&mut self, message: Piece<'_>, place: Place) -> Result<bool, Damage> {
+        let offset = place.offset;
         let mut event = SocketEvent::default();
         if let Err(broken) = event.decode(message.bytes(), self.generation) {
             let fault = socket::fault(broken);
@@ -228,6 +256,7 @@ impl Decoder {
         // Buffered traces do not count, and say so with a 0 in JSON.
         current.seq_num = NonZeroU64::new(event.seq_num).filter(|_| self.form == Form::Streamed);
         current.next_seq = None;
+        self.location = Location::of(place, Located::Event(self.form));
         match event.selector {
             None => current.what = What::Nothing,
             Some(Selector::Closed) => current.what = What::Closed,
@@ -259,7 +288,7 @@ impl Decoder {
     fn queue(&mut self) {
         let current = std::mem::take(&mut self.current);
         self.begin_message(current.offset);
-        self.ready.push_back(current);
+        self.ready.push_back((current, self.location));
         self.advance();
     }
 }
@@ -282,24 +311,29 @@ impl Time {
 }
 
 impl Decoder {
-    fn http(&mut self, offset: u64, time: Time, http: Http) {
-        let event = self.tell(offset, time, None, What::Http(http));
-        self.ready.push_back(event);
+    fn http(&mut self, location: Location, place: Place, time: Time, http: Http) {
+        let event = self.tell(place.offset, time, None, What::Http(http));
+        self.ready.push_back((event, location));
     }
 
-    fn http_segment(&mut self, bytes: Slice, offset: u64) -> Result<(), Damage> {
-        let segment = decode::<tap::HttpStreamedTraceSegment>(bytes, Part::HttpSegment, offset)?;
+    fn http_segment(&mut self, bytes: Slice, place: Place) -> Result<(), Damage> {
+        let part = Part::HttpSegment;
+        let segment = decode::<tap::HttpStreamedTraceSegment>(bytes, part, place.offset)?;
         self.trace.number = segment.trace_id;
         if let Some((side, part)) = segment.message_piece.map(http_piece) {
             let last = false;
-            self.http(offset, Time::default(), Http::Part { side, part, last });
+            let location = Location::of(place, Located::HttpSegment);
+            let http = Http::Part { side, part, last };
+            self.http(location, place, Time::default(), http);
         }
         Ok(())
     }
 
     /// Takes a whole exchange apart.
-    fn http_buffered(&mut self, bytes: Slice, offset: u64) -> Result<(), Damage> {
-        let exchange = decode::<tap::HttpBufferedTrace>(bytes, Part::HttpBuffered, offset)?;
+    fn http_buffered(&mut self, bytes: Slice, place: Place) -> Result<(), Damage> {
+        let part = Part::HttpBuffered;
+        let exchange = decode::<tap::HttpBufferedTrace>(bytes, part, place.offset)?;
+        let mut location = Location::of(place, Located::HttpBuffered);
         // Only the file's name holds an id. Within an input, a running number tells them apart.
         self.trace.number = self.exchanges;
         self.exchanges += 1;
@@ -311,7 +345,7 @@ impl Decoder {
             downstream,
             upstream,
         };
-        self.http(offset, Time::default(), begin);
+        self.http(location, place, Time::default(), begin);
         let sides = [
             (Side::Request, exchange.request),
             (Side::Response, exchange.response),
@@ -329,12 +363,14 @@ impl Decoder {
             let count = parts.len();
             for (i, part) in parts.into_iter().enumerate() {
                 let last = i + 1 == count;
-                self.http(offset, time, Http::Part { side, part, last });
+                location.next_part();
+                self.http(location, place, time, Http::Part { side, part, last });
                 // Body and trailers have no time of their own, so there is nothing wrong with it.
                 time.adjusted = false;
             }
         }
-        self.http(offset, Time::default(), Http::End);
+        location.next_part();
+        self.http(location, place, Time::default(), Http::End);
         Ok(())
     }
 }

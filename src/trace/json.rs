@@ -55,6 +55,12 @@ impl Lexer for Json {
     fn next(&mut self, input: &mut Input, text: &mut Vec<u8>) -> Result<Step<Token>, Damage> {
         View::advance(input, |view| self.step(view, text))
     }
+
+    fn restart_at_value(&mut self) {
+        self.state = State::Value;
+        self.nesting.restart(b'}');
+        self.array = false;
+    }
 }
 
 impl Json {

@@ -12,6 +12,7 @@ mod detect;
 mod element;
 mod error;
 mod json;
+mod locate;
 mod named;
 mod scan;
 mod schema;
@@ -37,6 +38,7 @@ use text::Text;
 
 pub use detect::{Encoding, Generation};
 pub use error::{Damage, Fault};
+pub use locate::{EventDecoder, Format, Location};
 pub use token::Step;
 
 /// How much of an input that is no trace is shown, in bytes.
@@ -159,7 +161,7 @@ impl Reader {
         let mut source = self.source.clone()?;
         source.decoder.release();
         // A slice would keep all of the buffer that it lies in.
-        for event in &mut source.decoder.ready {
+        for (event, _) in &mut source.decoder.ready {
             if let What::Data { payload, .. } = &mut event.what {
                 *payload = Slice::copy_of(payload);
             }
@@ -201,6 +203,24 @@ impl Reader {
     #[inline]
     pub fn current(&self) -> Option<&Event> {
         self.source.as_ref().map(|source| &source.decoder.current)
+    }
+
+    /// Where the [`current`](Self::current) event can be decoded from again, by an [`EventDecoder`].
+    ///
+    /// Zero where no packet comes of the event, and before the first.
+    #[inline]
+    pub fn location(&self) -> Location {
+        let source = self.source.as_ref();
+        source.map_or_else(Location::default, |source| source.decoder.location)
+    }
+
+    /// What the trace's [locations](Self::location) are decoded by, once its first bytes have shown it.
+    pub fn format(&self) -> Option<Format> {
+        let source = self.source.as_ref()?;
+        Some(Format {
+            encoding: source.encoding,
+            generation: source.generation,
+        })
     }
 
     /// Goes on to the next event, which is the [`current`](Self::current) one then; [`Step::More`] when

@@ -12,7 +12,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use crate::input::Input;
 use crate::slice::Piece;
 
-use super::decode::Decoder;
+use super::decode::{Decoder, Place};
 use super::element::{Action, Level, Part};
 use super::error::{Damage, Fault};
 use super::schema::{Field, Kind, Message};
@@ -42,6 +42,8 @@ pub(super) struct Named<L> {
     before: u64,
     /// The offset of the last field's name.
     offset: u64,
+    /// The offset at which the value of the last part begins.
+    value: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -105,6 +107,7 @@ impl<L: Lexer> Named<L> {
             build: Build::default(),
             before: 0,
             offset: 0,
+            value: 0,
         }
     }
 
@@ -133,6 +136,37 @@ impl<L: Lexer> Named<L> {
         }
     }
 
+    /// Decodes the one message at the front of `input`, and reports whether an event comes of it.
+    pub(super) fn message(
+        &mut self,
+        input: &mut Input,
+        decoder: &mut Decoder,
+        part: Part,
+        message: &'static Message,
+        place: Place,
+    ) -> Result<bool, Damage> {
+        self.lexer.restart_at_value();
+        self.build.begin(message);
+        self.before = input.offset();
+        let mut is_open = false;
+        loop {
+            let Step::Item(token) = self.lexer.next(input, &mut self.text)? else {
+                return Ok(false);
+            };
+            let before = std::mem::replace(&mut self.before, input.offset());
+            match (is_open, token) {
+                (true, _) => {
+                    let (build, form) = (&mut self.build, self.bytes_form);
+                    if build.token(token, &self.text, form, before)? {
+                        return decoder.message(part, build.whole(), place);
+                    }
+                }
+                (false, Token::Open) => is_open = true,
+                (false, _) => return Ok(false),
+            }
+        }
+    }
+
     fn token(&mut self, token: Token, offset: u64, decoder: &mut Decoder) -> Result<bool, Damage> {
         let level = *self.open.last().unwrap_or(&Level::Wrapper);
         match (&mut self.state, token) {
@@ -157,6 +191,8 @@ impl<L: Lexer> Named<L> {
             (State::Value(Action::Take(part), field), Token::Open) => {
                 if let Kind::Message(message) = field.kind {
                     self.build.begin(message);
+                    // The token is the one byte that opens the message.
+                    self.value = self.before.saturating_sub(1);
                     self.state = State::Part(*part);
                 } else {
                     self.state = State::Skipping(1);
@@ -181,7 +217,12 @@ impl<L: Lexer> Named<L> {
                 if done {
                     let part = *part;
                     self.state = State::Fields;
-                    return decoder.message(part, build.whole(), self.offset);
+                    let place = Place {
+                        offset: self.offset,
+                        value: self.value,
+                        len: self.before.saturating_sub(self.value),
+                    };
+                    return decoder.message(part, build.whole(), place);
                 }
             }
             // No lexer gives a value without a name before it.

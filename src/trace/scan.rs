@@ -203,6 +203,14 @@ impl Nesting {
         self.open.is_empty()
     }
 
+    /// Begins anew inside a message that `closing` ends.
+    pub(super) fn restart(&mut self, closing: u8) {
+        self.open.clear();
+        self.open.push(Open::Message(closing));
+        self.names.clear();
+        self.last = 0;
+    }
+
     pub(super) fn in_list(&self) -> bool {
         matches!(self.open.last(), Some(Open::List(_)))
     }

@@ -60,6 +60,12 @@ impl Lexer for Text {
     fn next(&mut self, input: &mut Input, text: &mut Vec<u8>) -> Result<Step<Token>, Damage> {
         View::advance(input, |view| self.step(view, text))
     }
+
+    fn restart_at_value(&mut self) {
+        self.state = State::Value;
+        self.nesting.restart(b'}');
+        self.comment = false;
+    }
 }
 
 impl Text {

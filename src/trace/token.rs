@@ -46,4 +46,7 @@ pub(super) trait Lexer {
     /// caller passes `text` as it was left: it may hold the beginning of a token that arrives in
     /// pieces, so that a long string is searched once and the window stays short.
     fn next(&mut self, input: &mut Input, text: &mut Vec<u8>) -> Result<Step<Token>, Damage>;
+
+    /// Begins anew before a value that is a message, inside another message.
+    fn restart_at_value(&mut self);
 }

@@ -66,6 +66,9 @@ mod files;
 /// More than one process: what docs/fleet.md says.
 mod fleet;
 
+/// Single events, decoded again from where they lie.
+mod located;
+
 /// What Envoy did not keep: counted, and given its place.
 mod losses;
 
