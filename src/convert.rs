@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 
 use crate::capture::{self, Capture, Format, Output, Target};
-use crate::event::{Direction, Event};
+use crate::event::{Direction, Event, Timestamp};
 use crate::input::{Input, Wait};
 use crate::interrupt::{self, Interrupt};
 use crate::notice::{Kind, Notice, Notices};
 use crate::protocol::DecodeAs;
+use crate::pump::{Consumer, End, Pump};
+use crate::sequence::{Memory, Sequencer};
 use crate::synth::{self, Synthesizer};
 use crate::trace::{Damage, Encoding, Reader, Step};
 
@@ -151,20 +153,30 @@ pub fn convert(
         ..wait
     };
     let sources = labels(options, std::iter::once(source)).unwrap_or_default();
-    let mut work = Work {
-        synth: Synthesizer::new(synth::Options {
-            latest: options.capture.format.last_time(),
-            labels: labels(options, std::iter::once(source)),
-            ..options.synth.clone()
-        }),
-        summary: Summary::default(),
-    };
+    let mut synth = Synthesizer::new(synth::Options {
+        latest: options.capture.format.last_time(),
+        labels: labels(options, std::iter::once(source)),
+        ..options.synth.clone()
+    });
+    let mut summary = Summary::default();
     let written = (|| {
         let mut capture = Capture::new(output, options.capture, &sources)?;
-        work.run(&mut trace, first, &mut capture, &wait, interrupt, notices)?;
+        let mut work = Work {
+            synth: &mut synth,
+            summary: &mut summary,
+            capture: &mut capture,
+            latest: Timestamp::default(),
+        };
+        let end = Pump {
+            trace: &mut trace,
+            sequencer: Sequencer::new(Memory::Bounded, live),
+            interrupt,
+            notices,
+        }
+        .run(Some(first), &wait, &mut work)?;
+        work.end(end, trace.offset(), notices)?;
         capture.finish()
     })();
-    let Work { synth, mut summary } = work;
     summary.connections = synth.connections();
     summary.decode_as = synth.decode_as();
     if options.strict {
@@ -280,93 +292,67 @@ fn first_step(
 }
 
 /// A conversion under way.
-struct Work {
-    synth: Synthesizer,
-    summary: Summary,
+struct Work<'a> {
+    synth: &'a mut Synthesizer,
+    summary: &'a mut Summary,
+    capture: &'a mut Capture<Output>,
+    /// The latest time of an event so far.
+    latest: Timestamp,
 }
 
-impl Work {
-    /// Carries every event from the trace to the capture.
-    fn run(
-        &mut self,
-        trace: &mut Reader,
-        first: Result<Step<()>, Damage>,
-        capture: &mut Capture<Output>,
-        wait: &Wait<'_>,
-        interrupt: &Interrupt,
-        notices: &mut Notices,
-    ) -> io::Result<()> {
-        let mut step = first;
-        loop {
-            self.summary.signal = interrupt.signal();
-            if self.summary.signal.is_some() {
-                break;
-            }
-            match step {
-                Ok(Step::Item(())) => {
-                    if let Some(event) = trace.current() {
-                        self.event(event, capture, notices)?;
-                    }
-                }
-                Ok(Step::More) => {
-                    // Nothing more is waiting: whoever looks on gets to see what there is.
-                    if wait.hangup.is_some() && !trace.ready() {
-                        capture.flush()?;
-                    }
-                    match trace.fill(wait) {
-                        Ok(()) => {}
-                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                            return Err(error);
-                        }
-                        Err(error) => {
-                            self.summary.unread = Some(error);
-                            break;
-                        }
-                    }
-                }
-                Ok(Step::End) => break,
-                Err(damage) => {
-                    self.summary.damage = Some(damage);
-                    break;
-                }
-            }
-            step = trace.advance();
-        }
-        let summary = &mut self.summary;
-        let whole =
-            summary.damage.is_none() && summary.unread.is_none() && summary.signal.is_none();
-        self.synth.finish(whole, notices, &mut |frame| {
-            summary.frames += 1;
-            capture.frame(frame)
-        })?;
-        let kind = match trace.offset() {
-            0 => Kind::Empty,
-            _ => Kind::NoEvents,
-        };
-        if summary.events == 0 && summary.damage.is_none() && summary.signal.is_none() {
-            notices.add(Notice {
-                kind,
-                offset: 0,
-                trace: None,
-                bytes: 0,
-                detail: String::new(),
-            });
-        }
-        Ok(())
-    }
+impl Consumer for Work<'_> {
+    type Error = io::Error;
 
-    fn event(
-        &mut self,
-        event: &Event,
-        capture: &mut Capture<Output>,
-        notices: &mut Notices,
-    ) -> io::Result<()> {
+    fn event(&mut self, event: &Event, notices: &mut Notices) -> io::Result<()> {
         self.summary.count(event);
-        let summary = &mut self.summary;
+        if let Some(time) = event.time {
+            self.follow(event, time, notices);
+        }
+        let (summary, capture) = (&mut *self.summary, &mut *self.capture);
         self.synth.event(event, notices, &mut |frame| {
             summary.frames += 1;
             capture.frame(frame)
         })
+    }
+
+    fn idle(&mut self) -> io::Result<()> {
+        self.capture.flush()
+    }
+}
+
+impl Work<'_> {
+    /// Notices an event that is earlier than one before it: the capture has it where the trace has it.
+    #[inline]
+    fn follow(&mut self, event: &Event, time: Timestamp, notices: &mut Notices) {
+        if time < self.latest {
+            notices.add(Notice::of_event(Kind::OutOfOrder, event));
+        } else {
+            self.latest = time;
+        }
+    }
+
+    /// Ends what is open, and reports a trace without events.
+    fn end(&mut self, end: End, offset: u64, notices: &mut Notices) -> io::Result<()> {
+        let (summary, capture) = (&mut *self.summary, &mut *self.capture);
+        let whole = matches!(end, End::Whole);
+        match end {
+            End::Whole => {}
+            End::Damaged(damage) => summary.damage = Some(damage),
+            End::Unread(error) => summary.unread = Some(error),
+            End::Interrupted(signal) => summary.signal = Some(signal),
+            End::ReaderGone => return Err(io::ErrorKind::BrokenPipe.into()),
+        }
+        self.synth.finish(whole, notices, &mut |frame| {
+            summary.frames += 1;
+            capture.frame(frame)
+        })?;
+        if summary.events == 0 && summary.damage.is_none() && summary.signal.is_none() {
+            let kind = match offset {
+                0 => Kind::Empty,
+                _ => Kind::NoEvents,
+            };
+            notices.add(Notice::of_trace(kind));
+        }
+        Ok(())
     }
 }

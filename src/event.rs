@@ -152,7 +152,7 @@ impl Event {
     /// What `closed` carries is one more than what an event at its place would.
     pub fn count_before(&self) -> Option<u64> {
         let seq = self.seq_num?.get();
-        Some(if self.what == What::Closed {
+        Some(if matches!(self.what, What::Closed) {
             seq.saturating_sub(1)
         } else {
             seq
@@ -198,6 +198,24 @@ impl Event {
 }
 
 impl Connection {
+    /// Adds what `other` names; returns whether that is something new.
+    pub(crate) fn learn(&mut self, other: &Self) -> bool {
+        let before = self.clone();
+        self.transport = other.transport;
+        for (known, named) in [
+            (&mut self.local, &other.local),
+            (&mut self.remote, &other.remote),
+        ] {
+            if named.is_some() {
+                known.clone_from(named);
+            }
+        }
+        if other.namespace.is_some() {
+            self.namespace.clone_from(&other.namespace);
+        }
+        before != *self
+    }
+
     /// Whether it names neither end.
     pub const fn is_empty(&self) -> bool {
         self.local.is_none() && self.remote.is_none()
@@ -219,10 +237,34 @@ pub struct Event {
     ///
     /// Streamed traces of Envoy 1.37 and later only.
     pub seq_num: Option<NonZeroU64>,
-    /// What that count is before the connection's next event, where somebody has looked ahead.
-    pub next_seq: Option<u64>,
+    /// How many bytes of payload are known to be missing from the end of this event.
+    pub missing: Option<u64>,
+    /// Bytes that went over the connection before this event, and are in none.
+    pub gap: Option<Box<Gap>>,
     /// What happened.
     pub what: What,
+}
+
+/// Bytes that Envoy has counted between two events of a connection, and that no event holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// How many there are.
+    pub bytes: u64,
+    /// Which way they went, where that is certain.
+    pub direction: Option<Direction>,
+    /// Why they are missing.
+    pub kind: GapKind,
+}
+
+/// Why the bytes of a [`Gap`] are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GapKind {
+    /// Events were lost.
+    Lost,
+    /// They are the rest of a truncated event, which was delivered before its size was known.
+    Cut,
+    /// They are a header of the PROXY protocol, which Envoy sends first and does not record.
+    ProxyHeader,
 }
 
 /// What an [`Event`] tells.
@@ -248,6 +290,8 @@ pub enum What {
     },
     /// The connection was closed.
     Closed,
+    /// Nothing more of the connection comes, although its end is not recorded.
+    Over,
     /// The whole buffered trace lost bytes of one direction to its limit.
     Truncated(Direction),
     /// A message stood here that Envoy failed to write. It is of no connection.

@@ -1,16 +1,19 @@
 //! What a trace holds, told without making a capture of it.
 
+use std::convert::Infallible;
 use std::io;
 use std::path::Path;
 
 use crate::convert::{Failure, Source, open};
-use crate::event::Timestamp;
+use crate::event::{Event, Timestamp};
 use crate::input::Wait;
 use crate::interrupt::Interrupt;
 use crate::notice::Notices;
 use crate::protocol::DecodeAs;
+use crate::pump::{Consumer, End, Pump};
+use crate::sequence::{Memory, Sequencer};
 use crate::synth::{self, Frame, Story, Synthesizer};
-use crate::trace::{Damage, Encoding, Reader, Step};
+use crate::trace::{Damage, Encoding, Reader};
 
 /// What a trace holds.
 #[derive(Debug, Default)]
@@ -27,6 +30,8 @@ pub struct Info {
     pub damage: Option<Damage>,
     /// Why it could not be read to its end, if it could not.
     pub unread: Option<io::Error>,
+    /// Whether counts in it are impossible, which is damage as well.
+    pub is_impossible: bool,
 }
 
 /// Reads a trace, and tells what it holds.
@@ -53,40 +58,53 @@ pub fn inspect(
         wake: interrupt.wake(),
         ..Wait::default()
     };
-    let nowhere = &mut |_: &Frame<'_>| Ok::<(), std::convert::Infallible>(());
-    while interrupt.signal().is_none() {
-        match reader.advance() {
-            Ok(Step::Item(())) => {
-                if let Some(event) = reader.current() {
-                    let Ok(()) = synth.event(event, notices, nowhere);
-                    info.connections.append(&mut synth.take_stories());
-                }
-            }
-            Ok(Step::More) => match reader.fill(&wait) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    info.unread = Some(error);
-                    break;
-                }
-            },
-            Ok(Step::End) => break,
-            Err(damage) if !reader.recognised() => return Err(Failure::Trace(damage.into())),
-            Err(damage) => {
-                info.damage = Some(damage);
-                break;
-            }
-        }
+    let mut look = Look {
+        synth: &mut synth,
+        info: &mut info,
+    };
+    let Ok(end) = Pump {
+        trace: &mut reader,
+        sequencer: Sequencer::new(Memory::Bounded, false),
+        interrupt,
+        notices,
     }
-    match synth.finish(info.damage.is_none(), notices, nowhere) {
-        Ok(()) => info.connections.append(&mut synth.take_stories()),
+    .run(None, &wait, &mut look);
+    match end {
+        End::Whole | End::Interrupted(_) | End::ReaderGone => {}
+        End::Unread(error) => info.unread = Some(error),
+        End::Damaged(damage) if !reader.recognised() => return Err(Failure::Trace(damage.into())),
+        End::Damaged(damage) => info.damage = Some(damage),
     }
+    let Ok(()) = synth.finish(info.damage.is_none(), notices, &mut nowhere);
+    info.connections.append(&mut synth.take_stories());
+    info.is_impossible = notices.tallies().any(|tally| tally.first.kind.is_damage());
     info.connections
         .sort_by_key(|story| (story.span.map(|(first, _)| first), story.id));
     info.decode_as = synth.decode_as();
     info.encoding = reader.encoding();
     info.releases = reader.releases();
     Ok(info)
+}
+
+/// Takes the events of a trace that is looked into.
+struct Look<'a> {
+    synth: &'a mut Synthesizer,
+    info: &'a mut Info,
+}
+
+impl Consumer for Look<'_> {
+    type Error = Infallible;
+
+    fn event(&mut self, event: &Event, notices: &mut Notices) -> Result<(), Infallible> {
+        let done = self.synth.event(event, notices, &mut nowhere);
+        self.info.connections.append(&mut self.synth.take_stories());
+        done
+    }
+}
+
+/// Where packets go that are not wanted.
+fn nowhere(_: &Frame<'_>) -> Result<(), Infallible> {
+    Ok(())
 }
 
 impl Info {

@@ -29,6 +29,8 @@ pub mod merge;
 pub mod notice;
 mod page;
 pub mod protocol;
+mod pump;
+pub mod sequence;
 pub mod slice;
 pub mod synth;
 pub mod trace;

@@ -1,17 +1,20 @@
 //! Many traces, one capture in strict time order.
 //!
-//! Each trace is read twice. The first pass finds the span of its parts and how many events each
-//! conversation has; the second sweeps over time and holds open only what overlaps, so that thousands
-//! of traces need few open files and little memory.
+//! Each trace is read twice. The first pass finds out when each event happened and which conversation it belongs
+//! to, and writes that into an index; the second takes the events out in the order of their times, and reads
+//! each where it lies. So nothing is open but the last few files, and the memory in use is bounded for traces
+//! of any number, size and order.
 //!
-//! Invariant: events of one trace keep their order, and no packet is earlier than the one before it.
+//! Invariant: events of one conversation keep their order, and no packet is earlier than the one before it.
 
+mod fetch;
+mod index;
 mod scan;
-mod sweep;
 mod work;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::anyhow;
 use rayon::iter::{
@@ -20,14 +23,13 @@ use rayon::iter::{
 
 use crate::capture::{Capture, Output, Target};
 use crate::convert::{Failure, Options, Source, Summary, labels};
-use crate::event::Timestamp;
 use crate::interrupt::Interrupt;
-use crate::notice::{Kind, Notice, Notices};
+use crate::notice::Notices;
 use crate::protocol::DecodeAs;
-use crate::synth::STAND_IN_INTERVAL;
 
-use scan::scan;
-use sweep::Sweep;
+use fetch::Fetcher;
+use index::Builder;
+use scan::{Scan, scan};
 use work::Work;
 
 /// What came of a merge.
@@ -69,104 +71,120 @@ pub fn merge(
     options: &Options,
     threads: usize,
     interrupt: &Interrupt,
-    notices: impl Fn(&Source) -> Notices,
+    notices: impl Fn(&Source) -> Notices + Sync,
 ) -> Result<Merged, Failure> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| Failure::Trace(anyhow!(error)))?;
+    let index = Mutex::new(Builder::new(folder_for(target)));
     let scans: Vec<_> = pool.install(|| {
-        let scan =
-            |(source, path): (usize, &PathBuf)| scan(source as u32, path, options, interrupt);
+        let scan = |(source, path): (usize, &PathBuf)| {
+            let mut notices = notices(&Source::File(path.clone()));
+            let found = scan(
+                source as u32,
+                path,
+                options,
+                interrupt,
+                &index,
+                &mut notices,
+            );
+            (found, notices)
+        };
         paths.par_iter().enumerate().map(scan).collect()
     });
     let sources: Vec<_> = paths.iter().cloned().map(Source::File).collect();
     let names = labels(options, sources.iter());
     let mut work = Work::new(options, names.clone());
-    let mut runs = Vec::new();
-    for ((path, source), scan) in paths.iter().zip(&sources).zip(scans) {
-        let mut outcome = Outcome {
-            path: path.clone(),
-            notices: notices(source),
-            result: Ok(Summary::default()),
-        };
-        match scan {
-            Ok(scan) => {
-                runs.extend(scan.runs);
-                for (conversation, count) in scan.counts {
-                    *work.counts.entry(conversation).or_default() += count;
-                }
-                if scan.empty {
-                    let (kind, detail) = (Kind::Empty, String::new());
-                    outcome.notices.add(Notice {
-                        kind,
-                        offset: 0,
-                        trace: None,
-                        bytes: 0,
-                        detail,
-                    });
-                }
-                let damage = scan.damage;
-                outcome.result = Ok(Summary {
-                    damage,
-                    ..Summary::default()
-                });
-            }
-            Err(failure) => outcome.result = Err(failure),
-        }
-        work.traces.push(outcome);
+    for (path, (found, notices)) in paths.iter().zip(scans) {
+        add(&mut work, path, found, notices)?;
     }
-    let mut reader_gone = false;
-    let merging = work.traces.iter().any(|trace| trace.result.is_ok());
-    let output = match interrupt.signal() {
-        None if merging => {
-            let metadata = paths.iter().filter_map(|path| path.metadata().ok());
-            match Output::create(target, metadata, interrupt.wake()) {
-                Ok(output) => Some(output),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
-                Err(error) => return Err(Failure::capture(error)),
-            }
-        }
-        _ => None,
+    let mut merged = Merged {
+        traces: Vec::new(),
+        connections: 0,
+        frames: 0,
+        decode_as: Vec::new(),
+        reader_gone: false,
+        written: false,
     };
-    let written = output.is_some();
-    if let Some(output) = output {
+    if let Some(output) = output(&work, paths, target, interrupt)? {
+        merged.written = true;
         let live = output.is_stream();
+        let index = index.into_inner().unwrap_or_else(PoisonError::into_inner);
         let written = (|| {
             let mut capture = Capture::new(output, options.capture, &names.unwrap_or_default())?;
-            let sweep = Sweep {
-                paths,
-                encoding: options.encoding,
-                start: options.synth.start,
-            };
-            sweep.run(runs, interrupt, &mut |told| work.take(told, &mut capture))?;
+            let index = index.finish()?;
+            work.run(index, Fetcher::new(paths), interrupt, &mut capture)?;
             work.finish(&mut capture)?;
             capture.finish()
         })();
         if work.incomplete && options.strict {
             return Err(Failure::Trace(anyhow!(
-                "a trace changed meanwhile, and --strict allows no capture then"
+                "a trace changed during the merge, and --strict allows no capture then"
             )));
         }
         match written.and_then(Output::commit) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && live => reader_gone = true,
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && live => {
+                merged.reader_gone = true;
+            }
             Err(error) => return Err(Failure::capture(error)),
         }
     }
-    Ok(Merged {
-        connections: work.synth.connections(),
-        frames: work.frames,
-        decode_as: work.synth.decode_as(),
-        traces: work.traces,
-        reader_gone,
-        written,
-    })
+    merged.connections = work.synth.connections();
+    merged.frames = work.frames;
+    merged.decode_as = work.synth.decode_as();
+    merged.traces = work.traces;
+    Ok(merged)
 }
 
-/// The time that an event has in a merge, behind the one at `last` of its run.
-fn place(time: Option<Timestamp>, last: Option<Timestamp>, start: Timestamp) -> Timestamp {
-    match (time, last) {
-        (Some(time), last) => last.map_or(time, |last| last.max(time)),
-        (None, Some(last)) => last.saturating_add(STAND_IN_INTERVAL),
-        (None, None) => start,
+/// Adds what the first pass found in a trace.
+fn add(
+    work: &mut Work,
+    path: &Path,
+    found: Result<Scan, Failure>,
+    notices: Notices,
+) -> Result<(), Failure> {
+    let mut outcome = Outcome {
+        path: path.to_owned(),
+        notices,
+        result: Ok(Summary::default()),
+    };
+    let scan = match found {
+        Ok(mut scan) => {
+            outcome.result = Ok(std::mem::take(&mut scan.summary));
+            Some(scan)
+        }
+        Err(failure) => {
+            outcome.result = Err(failure);
+            None
+        }
+    };
+    work.add(outcome, scan).map_err(Failure::capture)
+}
+
+/// Opens the capture's place; none where nothing is to be written, or a signal came first.
+fn output(
+    work: &Work,
+    paths: &[PathBuf],
+    target: &Target,
+    interrupt: &Interrupt,
+) -> Result<Option<Output>, Failure> {
+    if interrupt.signal().is_some() || work.traces.iter().all(|trace| trace.result.is_err()) {
+        return Ok(None);
+    }
+    let metadata = paths.iter().filter_map(|path| path.metadata().ok());
+    match Output::create(target, metadata, interrupt.wake()) {
+        Ok(output) => Ok(Some(output)),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
+        Err(error) => Err(Failure::capture(error)),
+    }
+}
+
+/// Where the index may have a temporary file: beside the capture, where there is room for much.
+fn folder_for(target: &Target) -> PathBuf {
+    match target {
+        Target::File(path) if path.parent().is_some_and(Path::is_dir) => path
+            .parent()
+            .map_or_else(std::env::temp_dir, Path::to_owned),
+        _ => std::env::temp_dir(),
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::event::TraceId;
+use crate::event::{Direction, Event, TraceId};
 
 /// Something that the user of a capture has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +35,21 @@ pub enum Kind {
     TruncatedUnknown,
     /// Envoy stopped recording one direction of a buffered trace at its limit.
     DirectionTruncated,
-    /// Envoy's running count jumps where no truncation explains it: events are missing.
+    /// Envoy's running count jumps where no truncation explains it: events are missing, and the capture
+    /// leaves room for their bytes.
     LostEvents,
+    /// Events are missing, and which way their bytes went is unknown.
+    LostEventsUnplaced,
+    /// Envoy sent a PROXY protocol header, which it counts and does not record.
+    ProxyHeader,
+    /// The trace holds an event twice.
+    Repeated,
+    /// The trace holds an event after one that its count puts before it.
+    Reordered,
+    /// Several open connections share a trace id, and an event does not say which of them it belongs to.
+    SharedId,
+    /// An event happened before the one that precedes it in the capture.
+    OutOfOrder,
     /// A body recorded as a string is not what went over the connection.
     LossyString,
     /// Envoy could not bring a message into JSON, and wrote that instead.
@@ -78,7 +91,25 @@ impl Kind {
             ),
             Self::LostEvents => write!(
                 f,
-                "{count} gap{s} in Envoy's count: events with {bytes} bytes are not in the trace, nor in the capture"
+                "{count} gap{s} in Envoy's count: events with {bytes} bytes are not in the trace, the capture leaves room for them"
+            ),
+            Self::LostEventsUnplaced => write!(
+                f,
+                "{count} gap{s} in Envoy's count: events with {bytes} bytes are not in the trace, nor in the capture, as their direction is unknown"
+            ),
+            Self::ProxyHeader => write!(
+                f,
+                "{count} connection{s} that Envoy began with a PROXY protocol header: its {bytes} {are} not in the trace"
+            ),
+            Self::Repeated => write!(f, "{count} repeated event{s}: dropped"),
+            Self::Reordered => write!(f, "{count} event{s} out of order: put in order by seq_num"),
+            Self::SharedId => write!(
+                f,
+                "{count} trace id{s} shared by several connections at once: events that do not name their connection are taken for the latest one's"
+            ),
+            Self::OutOfOrder => write!(
+                f,
+                "{count} event{s} earlier than the one before: the times in the capture go back"
             ),
             Self::LossyString => {
                 write!(
@@ -98,7 +129,7 @@ impl Kind {
             }
             Self::ImpossibleCount => write!(
                 f,
-                "{count} impossible seq_num{s}: damaged, or no trace of one connection"
+                "{count} impossible seq_num{s}: the trace is damaged, or several connections share a trace id"
             ),
             Self::TruncatedUnknown => write!(
                 f,
@@ -150,6 +181,7 @@ impl Kind {
                 | Self::PortTaken
                 | Self::TimeClamped
                 | Self::OversizedDatagram
+                | Self::OutOfOrder
         )
     }
 
@@ -167,6 +199,10 @@ impl Kind {
             Self::LossyString => {
                 Some("let the tap write JSON_BODY_AS_BYTES or one of the PROTO formats")
             }
+            Self::OutOfOrder => Some("--merge puts all packets in the order of their times"),
+            Self::SharedId => Some(
+                "let the tap set set_connection_per_event, so that each event names its connection",
+            ),
             Self::ConversionFailed
             | Self::OversizedDatagram
             | Self::PortTaken
@@ -174,8 +210,56 @@ impl Kind {
             | Self::Empty
             | Self::NoEvents
             | Self::LostEvents
+            | Self::LostEventsUnplaced
+            | Self::ProxyHeader
+            | Self::Repeated
+            | Self::Reordered
             | Self::ImpossibleCount
             | Self::TimeAdjusted => None,
+        }
+    }
+}
+
+impl Notice {
+    /// A notice about an event.
+    pub(crate) fn of_event(kind: Kind, event: &Event) -> Self {
+        Self {
+            kind,
+            offset: event.offset,
+            trace: Some(event.trace),
+            bytes: 0,
+            detail: String::new(),
+        }
+    }
+
+    /// A notice about a whole trace.
+    pub(crate) fn of_trace(kind: Kind) -> Self {
+        Self {
+            kind,
+            offset: 0,
+            trace: None,
+            bytes: 0,
+            detail: String::new(),
+        }
+    }
+
+    /// Envoy stopped recording one direction of a connection.
+    pub(crate) fn cut_direction(event: &Event, direction: Direction) -> Self {
+        let detail = match direction {
+            Direction::Read => "bytes received by Envoy",
+            Direction::Write => "bytes sent by Envoy",
+        };
+        Self {
+            detail: detail.into(),
+            ..Self::of_event(Kind::DirectionTruncated, event)
+        }
+    }
+
+    /// A message stood in the trace that Envoy failed to write.
+    pub(crate) fn failed(event: &Event) -> Self {
+        Self {
+            trace: None,
+            ..Self::of_event(Kind::ConversionFailed, event)
         }
     }
 }

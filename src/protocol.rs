@@ -183,6 +183,11 @@ pub fn role(connection: &Connection, first: Option<(Direction, &[u8])>) -> (Role
     }
 }
 
+/// Whether so many bytes may be a header of the PROXY protocol.
+pub(crate) const fn is_proxy_header(bytes: u64) -> bool {
+    matches!(bytes, 15..=536)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

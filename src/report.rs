@@ -201,7 +201,7 @@ impl Reporter {
     pub(crate) fn inspected(&mut self, source: &Source, result: Result<Info, Failure>) {
         match result {
             Ok(info) => {
-                let damaged = info.damage.is_some() || info.unread.is_some();
+                let damaged = info.damage.is_some() || info.unread.is_some() || info.is_impossible;
                 self.counts.damaged += u64::from(damaged);
             }
             Err(Failure::Trace(error) | Failure::Capture(error)) => {

@@ -1,102 +1,106 @@
-//! The first pass: the parts of a trace, when each begins, and how many events each conversation has.
+//! The first pass over a trace: when each of its events happened, and which conversation it belongs to.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
+use anyhow::anyhow;
 use foldhash::HashMap;
 
-use crate::convert::{Failure, Options};
-use crate::event::{Event, Http, Timestamp, What};
+use crate::convert::{Failure, Options, STRICT, Summary};
+use crate::event::{Connection, Direction, Event, GapKind, Http, Timestamp, TraceId, What};
 use crate::input::{Input, Wait};
 use crate::interrupt::Interrupt;
-use crate::synth::{ConversationId, Conversations};
-use crate::trace::{Damage, Mark, Reader, Step};
+use crate::notice::{Kind, Notice, Notices};
+use crate::pump::{Consumer, End, Pump};
+use crate::sequence::{Memory, Sequencer};
+use crate::synth::{ConversationId, Conversations, STAND_IN_INTERVAL};
+use crate::trace::{Format, Location, Reader};
 
-use super::place;
+use super::index::{Builder, Entry, UNKNOWN};
 
-/// A part of a trace whose events follow each other in time: a buffered message, or all that is streamed.
+/// How many entries are added to the index at once.
+const CHUNK: usize = 1 << 12;
+
+/// A conversation of a trace.
 #[derive(Debug)]
-pub(super) struct Run {
-    pub(super) source: u32,
-    /// Where it begins, and the event before that place; none at the trace's beginning.
-    pub(super) mark: Option<(Mark, Event)>,
-    /// How many events it has from there on.
+pub(super) struct Conversation {
+    pub(super) id: ConversationId,
+    /// The id of its events, of an HTTP conversation that of the first exchange.
+    pub(super) trace: TraceId,
+    /// What the trace says about it, where that is not part of its events.
+    pub(super) connection: Option<Box<Connection>>,
+    /// How many events it has.
     pub(super) events: u64,
-    /// The time of its first event.
-    pub(super) start: Timestamp,
+    /// The time of the last of them.
+    last: Option<Timestamp>,
+    /// Whether that was recorded.
+    recorded: bool,
 }
 
 /// What the first pass finds in a trace.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    pub(super) runs: Vec<Run>,
-    /// How many events make packets in each conversation.
-    pub(super) counts: HashMap<ConversationId, u64>,
-    pub(super) damage: Option<Damage>,
-    pub(super) empty: bool,
+    pub(super) conversations: Vec<Conversation>,
+    pub(super) format: Option<Format>,
+    /// The share of connections that the tap recorded, where the trace says so.
+    pub(super) sample_rate: Option<Event>,
+    pub(super) summary: Summary,
 }
 
-/// Goes over a trace.
+/// Goes over a trace, and adds its events to `index`.
 pub(super) fn scan(
     source: u32,
     path: &Path,
     options: &Options,
     interrupt: &Interrupt,
+    index: &Mutex<Builder>,
+    notices: &mut Notices,
 ) -> Result<Scan, Failure> {
     let input = open(path).map_err(|error| Failure::trace("cannot open", error))?;
-    let mut reader = Reader::new(input, options.encoding, Some(path.to_owned())).of_source(source);
-    let mut conversations = Conversations::default();
-    let mut scan = Scan::default();
-    let mut first = None;
-    while interrupt.signal().is_none() {
-        match reader.advance() {
-            Ok(Step::Item(())) => {}
-            Ok(Step::More) => {
-                reader
-                    .fill(&Wait::default())
-                    .map_err(|error| Failure::trace("cannot read", error))?;
-                continue;
-            }
-            Ok(Step::End) => break,
-            Err(damage) if !reader.recognised() => return Err(Failure::Trace(damage.into())),
-            Err(damage) if options.strict => {
-                return Err(Failure::trace(crate::convert::STRICT, damage));
-            }
-            Err(damage) => {
-                scan.damage = Some(damage);
-                break;
-            }
-        }
-        let Some(event) = reader.current() else {
-            continue;
-        };
-        if let Some(conversation) = conversations.of(event) {
-            *scan.counts.entry(conversation).or_default() += 1;
-        }
-        let begins = matches!(event.what, What::Begin | What::Http(Http::Begin { .. }));
-        if scan.runs.is_empty() || begins {
-            let mark = reader.mark().filter(|_| !scan.runs.is_empty());
-            let events = u64::from(mark.is_none());
-            let mark = mark.map(|mark| (mark, event.clone()));
-            scan.runs.push(Run {
-                source,
-                mark,
-                events,
-                start: options.synth.start,
-            });
-            first = None;
-        } else if let Some(run) = scan.runs.last_mut() {
-            run.events += 1;
-        }
-        if event.is_timed() && first.is_none() {
-            first = Some(place(event.time, None, options.synth.start));
-            if let (Some(run), Some(first)) = (scan.runs.last_mut(), first) {
-                run.start = first;
-            }
-        }
+    let mut trace = Reader::new(input, options.encoding, Some(path.to_owned())).of_source(source);
+    let mut look = Look {
+        source,
+        start: options.synth.start,
+        index,
+        entries: Vec::new(),
+        ordinal: 0,
+        conversations: Conversations::default(),
+        numbers: HashMap::default(),
+        scan: Scan::default(),
+        current: None,
+        waiting: HashMap::default(),
+        exchange: Exchange::default(),
+        stand_in: None,
+    };
+    let ended = Pump {
+        trace: &mut trace,
+        sequencer: Sequencer::new(Memory::Whole, false),
+        interrupt,
+        notices,
     }
-    scan.empty = scan.runs.is_empty() && reader.offset() == 0;
+    .run(None, &Wait::default(), &mut look)
+    .and_then(|end| look.flush().map(|()| end));
+    let mut scan = look.scan;
+    scan.format = trace.format();
+    match ended.map_err(|error| Failure::trace("cannot write the index", error))? {
+        End::Whole | End::Interrupted(_) | End::ReaderGone => {}
+        End::Unread(error) => return Err(Failure::trace("cannot read", error)),
+        End::Damaged(damage) if !trace.recognised() => {
+            return Err(Failure::Trace(damage.into()));
+        }
+        End::Damaged(damage) if options.strict => return Err(Failure::trace(STRICT, damage)),
+        End::Damaged(damage) => scan.summary.damage = Some(damage),
+    }
+    if options.strict
+        && let Some(tally) = notices.tallies().find(|tally| tally.first.kind.is_damage())
+    {
+        return Err(Failure::trace(STRICT, anyhow!("{tally}")));
+    }
+    if scan.summary.events == 0 && trace.offset() == 0 {
+        notices.add(Notice::of_trace(Kind::Empty));
+    }
     Ok(scan)
 }
 
@@ -109,4 +113,212 @@ fn open(path: &Path) -> io::Result<Input> {
         ));
     }
     Input::from_file(File::open(path)?)
+}
+
+/// Takes the events of a trace.
+struct Look<'a> {
+    source: u32,
+    /// The first time of a trace that records none.
+    start: Timestamp,
+    index: &'a Mutex<Builder>,
+    /// Entries that are not in the index yet.
+    entries: Vec<Entry>,
+    /// How many events there were.
+    ordinal: u64,
+    conversations: Conversations,
+    /// The conversations' numbers in `scan`.
+    numbers: HashMap<ConversationId, u32>,
+    scan: Scan,
+    /// The offset and the location of the event that was read last.
+    current: Option<(u64, Location)>,
+    /// The locations of events that were read and not delivered yet, by their offsets.
+    waiting: HashMap<u64, Location>,
+    /// The HTTP exchange whose events come now.
+    exchange: Exchange,
+    /// The last time that stands for one that the trace lacks.
+    stand_in: Option<Timestamp>,
+}
+
+/// What is known of an HTTP exchange of a buffered trace.
+#[derive(Default)]
+struct Exchange {
+    /// Whether it has begun and no event of it has come.
+    is_new: bool,
+    /// The time of its last event.
+    last: Option<Timestamp>,
+}
+
+impl Consumer for Look<'_> {
+    type Error = io::Error;
+
+    #[inline]
+    fn read(&mut self, trace: &Reader) {
+        if let Some(event) = trace.current() {
+            let before = self.current.replace((event.offset, trace.location()));
+            self.waiting.extend(before);
+        }
+    }
+
+    fn dropped(&mut self) {
+        self.current = None;
+    }
+
+    fn event(&mut self, event: &Event, notices: &mut Notices) -> io::Result<()> {
+        let location = self.location(event);
+        self.scan.summary.count(event);
+        match &event.what {
+            What::Connection(connection) => self.connection(event, connection),
+            What::Truncated(direction) => notices.add(Notice::cut_direction(event, *direction)),
+            What::Failed => notices.add(Notice::failed(event)),
+            What::SampleRate(_) => self.scan.sample_rate = Some(event.clone()),
+            What::Http(Http::Begin { .. }) => {
+                self.exchange = Exchange {
+                    is_new: true,
+                    last: None,
+                };
+            }
+            What::Http(Http::End) if !self.exchange.is_new => {
+                if let Some(last) = self.entries.last_mut() {
+                    last.flags |= Entry::LAST;
+                }
+            }
+            _ => {}
+        }
+        match self.conversations.of(event) {
+            Some(conversation) => self.add(event, &conversation, location, notices),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Look<'_> {
+    /// The location of an event that was read before, and is delivered now.
+    #[inline]
+    fn location(&mut self, event: &Event) -> Location {
+        match self.current.take() {
+            Some((offset, location)) if offset == event.offset => location,
+            other => {
+                self.current = other;
+                self.waiting.remove(&event.offset).unwrap_or_default()
+            }
+        }
+    }
+
+    /// Takes what the trace says about a connection.
+    fn connection(&mut self, event: &Event, connection: &Connection) {
+        let number = self.number(&ConversationId::Socket(event.trace), event.trace);
+        let conversation = &mut self.scan.conversations[number as usize];
+        let known = conversation.connection.get_or_insert_default();
+        known.learn(connection);
+    }
+
+    /// The number of a conversation, which begins here if it has none.
+    fn number(&mut self, id: &ConversationId, trace: TraceId) -> u32 {
+        if let Some(&number) = self.numbers.get(id) {
+            return number;
+        }
+        let number = self.scan.conversations.len() as u32;
+        self.numbers.insert(id.clone(), number);
+        self.scan.conversations.push(Conversation {
+            id: id.clone(),
+            trace,
+            connection: None,
+            events: 0,
+            last: None,
+            recorded: false,
+        });
+        number
+    }
+
+    /// Adds an event to the index.
+    fn add(
+        &mut self,
+        event: &Event,
+        id: &ConversationId,
+        location: Location,
+        notices: &mut Notices,
+    ) -> io::Result<()> {
+        // Before it, and not after: the last entry may get a flag yet.
+        if self.entries.len() >= CHUNK {
+            self.flush()?;
+        }
+        let conversation = self.number(id, event.trace);
+        let time = self.place(event, conversation, notices);
+        let mut flags = 0;
+        if std::mem::take(&mut self.exchange.is_new) {
+            flags |= Entry::FIRST;
+        }
+        let mut gap = 0;
+        if let Some(before) = &event.gap {
+            gap = u32::try_from(before.bytes).unwrap_or(u32::MAX);
+            flags |= match before.kind {
+                GapKind::Lost => 0,
+                GapKind::Cut => Entry::GAP_CUT,
+                GapKind::ProxyHeader => Entry::GAP_PROXY,
+            };
+            flags |= match before.direction {
+                Some(Direction::Read) => Entry::GAP_READ,
+                Some(Direction::Write) => Entry::GAP_WRITE,
+                None => 0,
+            };
+        }
+        let missing = event.missing.and_then(|missing| missing.try_into().ok());
+        self.entries.push(Entry {
+            time,
+            source: self.source,
+            ordinal: self.ordinal,
+            conversation,
+            number: event.trace.number,
+            location,
+            missing: missing.unwrap_or(UNKNOWN),
+            gap,
+            flags,
+        });
+        self.ordinal += 1;
+        self.scan.conversations[conversation as usize].events += 1;
+        Ok(())
+    }
+
+    /// The time that an event has in the merge: no earlier than the one before it in its conversation, or in
+    /// its exchange, as those of one connection may overlap.
+    fn place(&mut self, event: &Event, conversation: u32, notices: &mut Notices) -> Timestamp {
+        let conversation = &mut self.scan.conversations[conversation as usize];
+        let is_http = matches!(event.what, What::Http(_));
+        let last = match is_http {
+            true => self.exchange.last,
+            false => conversation.last,
+        };
+        let (time, kind) = match event.time {
+            Some(time) => {
+                conversation.recorded = true;
+                let placed = last.map_or(time, |last| last.max(time));
+                (placed, (placed != time).then_some(Kind::TimeClamped))
+            }
+            None if conversation.recorded => {
+                let last = last.or(conversation.last).unwrap_or(self.start);
+                (
+                    last.saturating_add(STAND_IN_INTERVAL),
+                    Some(Kind::StandInTime),
+                )
+            }
+            None => {
+                let next = |last: Timestamp| last.saturating_add(STAND_IN_INTERVAL);
+                let time = self.stand_in.map_or(self.start, next);
+                self.stand_in = Some(time);
+                (time, Some(Kind::StandInTime))
+            }
+        };
+        if let Some(kind) = kind {
+            notices.add(Notice::of_event(kind, event));
+        }
+        conversation.last = Some(time);
+        self.exchange.last = Some(time).filter(|_| is_http);
+        time
+    }
+
+    /// Adds what is gathered to the index.
+    fn flush(&mut self) -> io::Result<()> {
+        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        index.add(&mut self.entries)
+    }
 }

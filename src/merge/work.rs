@@ -1,30 +1,55 @@
-//! The events of all traces into one capture.
+//! The second pass: the events of all traces, in the order of their times, into one capture.
 
+use std::collections::hash_map::Entry as MapEntry;
 use std::io;
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashMapExt as _};
 
 use crate::capture::{Capture, Output};
 use crate::convert::Options;
-use crate::event::{Event, Timestamp};
-use crate::notice::{Kind, Notice, Notices};
-use crate::synth::{self, ConversationId, Conversations, Frame, Handshake, Synthesizer};
+use crate::event::{Connection, Direction, Event, Gap, GapKind, Http, Timestamp, TraceId, What};
+use crate::interrupt::Interrupt;
+use crate::notice::Notices;
+use crate::synth::{self, ConversationId, Frame, Handshake, Synthesizer};
+use crate::trace::{Format, Location};
 
 use super::Outcome;
-use super::sweep::{Short, Told};
+use super::fetch::{Fetcher, Lost};
+use super::index::{Entry, Index, UNKNOWN};
+use super::scan::Scan;
 
 /// A merge under way.
 pub(super) struct Work {
     pub(super) synth: Synthesizer,
-    /// How many events each conversation has still to come.
-    pub(super) counts: HashMap<ConversationId, u64>,
-    conversations: Conversations,
     pub(super) traces: Vec<Outcome>,
+    sources: Vec<Source>,
+    conversations: Vec<Conversation>,
+    /// The numbers of conversations that traces share: the HTTP exchanges of one connection.
+    shared: HashMap<ConversationId, u32>,
     /// The time of the last packet.
     now: Timestamp,
     pub(super) frames: u64,
     /// Whether a trace ended earlier than in the first pass.
     pub(super) incomplete: bool,
+}
+
+/// What the second pass has to know of a trace.
+#[derive(Default)]
+struct Source {
+    /// How its events are decoded; none where nothing of it is wanted.
+    format: Option<Format>,
+    /// The numbers of its conversations in the merge.
+    conversations: Vec<u32>,
+}
+
+/// A conversation of the merge.
+struct Conversation {
+    id: ConversationId,
+    trace: TraceId,
+    /// What is to be said about it before its first event.
+    connection: Option<Box<Connection>>,
+    /// How many of its events are still to come.
+    left: u64,
 }
 
 impl Work {
@@ -41,87 +66,181 @@ impl Work {
                 },
                 ..options.synth.clone()
             }),
-            counts: HashMap::default(),
-            conversations: Conversations::default(),
             traces: Vec::new(),
+            sources: Vec::new(),
+            conversations: Vec::new(),
+            shared: HashMap::new(),
             now: Timestamp::default(),
             frames: 0,
             incomplete: false,
         }
     }
 
-    /// Takes what the sweep tells.
-    pub(super) fn take(&mut self, told: Told<'_>, capture: &mut Capture<Output>) -> io::Result<()> {
-        match told {
-            Told::Event(event, Some(time)) if event.time != Some(time) => {
-                let clamped = self.clamp(event, time);
-                self.event(&clamped, capture)
+    /// Adds the next trace, of which the first pass found `scan`.
+    pub(super) fn add(&mut self, mut outcome: Outcome, scan: Option<Scan>) -> io::Result<()> {
+        let mut source = Source::default();
+        if let Some(scan) = scan {
+            source.format = scan.format;
+            for conversation in scan.conversations {
+                let number = self.conversation(conversation);
+                source.conversations.push(number);
             }
-            Told::Event(event, _) => self.event(event, capture),
-            Told::Short(source, short) => {
-                self.short(source, short);
-                Ok(())
-            }
-        }
-    }
-
-    /// Takes note that a trace ended early.
-    fn short(&mut self, source: u32, short: Short) {
-        if let Ok(summary) = &mut self.traces[source as usize].result {
-            self.incomplete = true;
-            match short {
-                Short::Damage(damage) => drop(summary.damage.get_or_insert(damage)),
-                Short::Unread(error) => summary.unread = Some(error),
+            if let Some(event) = scan.sample_rate {
+                let nowhere = &mut |_: &Frame<'_>| Ok::<_, io::Error>(());
+                self.synth.event(&event, &mut outcome.notices, nowhere)?;
             }
         }
+        self.traces.push(outcome);
+        self.sources.push(source);
+        Ok(())
     }
 
-    /// Gives an event its time in the merge, which is another than what was recorded.
-    fn clamp(&mut self, event: &Event, time: Timestamp) -> Event {
-        let kind = match event.time {
-            None => Kind::StandInTime,
-            Some(_) => Kind::TimeClamped,
+    /// The number of a conversation in the merge, which traces may share.
+    fn conversation(&mut self, found: super::scan::Conversation) -> u32 {
+        let next = self.conversations.len() as u32;
+        let number = match &found.id {
+            ConversationId::Exchanges(_) => match self.shared.entry(found.id.clone()) {
+                MapEntry::Occupied(entry) => *entry.get(),
+                MapEntry::Vacant(entry) => *entry.insert(next),
+            },
+            _ => next,
         };
-        let (offset, trace, detail) = (event.offset, Some(event.trace), String::new());
-        let notices = &mut self.traces[event.trace.source as usize].notices;
-        notices.add(Notice {
-            kind,
-            offset,
-            trace,
-            bytes: 0,
-            detail,
-        });
-        Event {
-            time: Some(time),
-            ..event.clone()
+        match self.conversations.get_mut(number as usize) {
+            Some(shared) => shared.left += found.events,
+            None => self.conversations.push(Conversation {
+                id: found.id,
+                trace: found.trace,
+                connection: found.connection,
+                left: found.events,
+            }),
         }
+        number
     }
 
-    fn event(&mut self, event: &Event, capture: &mut Capture<Output>) -> io::Result<()> {
-        let conversation = self.conversations.of(event);
-        let trace = &mut self.traces[event.trace.source as usize];
-        let whole = match &mut trace.result {
-            Ok(summary) => {
-                summary.count(event);
-                summary.damage.is_none()
-            }
+    /// Carries the events of the index into `capture`, unless it is interrupted.
+    pub(super) fn run(
+        &mut self,
+        mut index: Index,
+        mut fetcher: Fetcher<'_>,
+        interrupt: &Interrupt,
+        capture: &mut Capture<Output>,
+    ) -> io::Result<()> {
+        while interrupt.signal().is_none() {
+            let Some(entry) = index.next()? else {
+                return Ok(());
+            };
+            self.entry(&entry, &mut fetcher, capture)?;
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        entry: &Entry,
+        fetcher: &mut Fetcher<'_>,
+        capture: &mut Capture<Output>,
+    ) -> io::Result<()> {
+        let source = &self.sources[entry.source as usize];
+        let Some(format) = source.format else {
+            return Ok(());
+        };
+        let number = source.conversations[entry.conversation as usize] as usize;
+        if entry.flags & Entry::FIRST != 0 {
+            self.fetched(
+                entry,
+                (format, entry.location.first_of_message()),
+                number,
+                fetcher,
+                capture,
+            )?;
+        }
+        self.fetched(entry, (format, entry.location), number, fetcher, capture)?;
+        if entry.flags & Entry::LAST != 0 {
+            let end = Event {
+                trace: self.trace(entry, number),
+                what: What::Http(Http::End),
+                ..Event::default()
+            };
+            self.event(&end, capture)?;
+        }
+        let conversation = &mut self.conversations[number];
+        conversation.left -= 1;
+        if conversation.left > 0 {
+            return Ok(());
+        }
+        let trace = &mut self.traces[entry.source as usize];
+        let whole = match &trace.result {
+            Ok(summary) => summary.damage.is_none(),
             Err(_) => false,
         };
         let (now, frames) = (&mut self.now, &mut self.frames);
-        let out = &mut |frame: &Frame<'_>| write(frame, now, frames, capture);
-        self.synth.event(event, &mut trace.notices, out)?;
-        let Some(conversation) = conversation else {
-            return Ok(());
+        self.synth
+            .end(&conversation.id, whole, &mut trace.notices, &mut |frame| {
+                write(frame, now, frames, capture)
+            })
+    }
+
+    /// The id of an entry's event.
+    fn trace(&self, entry: &Entry, conversation: usize) -> TraceId {
+        TraceId {
+            source: entry.source,
+            number: entry.number,
+            instance: self.conversations[conversation].trace.instance,
+        }
+    }
+
+    /// Reads an event, and makes packets of it.
+    fn fetched(
+        &mut self,
+        entry: &Entry,
+        (format, location): (Format, Location),
+        number: usize,
+        fetcher: &mut Fetcher<'_>,
+        capture: &mut Capture<Output>,
+    ) -> io::Result<()> {
+        let trace = self.trace(entry, number);
+        if let Some(connection) = self.conversations[number].connection.take() {
+            let event = Event {
+                trace,
+                offset: entry.location.offset,
+                what: What::Connection(connection),
+                ..Event::default()
+            };
+            self.event(&event, capture)?;
+        }
+        let event = match fetcher.event(entry.source, format, location) {
+            Ok(event) => event,
+            Err(lost) => {
+                self.lost(entry.source, lost);
+                return Ok(());
+            }
         };
-        if let Some(left) = self.counts.get_mut(&conversation) {
-            *left -= 1;
-            if *left == 0 {
-                self.counts.remove(&conversation);
-                self.synth
-                    .end(&conversation, whole, &mut trace.notices, out)?;
+        event.trace = trace;
+        event.time = Some(entry.time);
+        event.missing = (entry.missing != UNKNOWN).then_some(entry.missing.into());
+        event.gap = (entry.gap > 0).then(|| Box::new(gap(entry)));
+        // Borrowed from the fetcher, not from this.
+        let event: &Event = event;
+        self.event(event, capture)
+    }
+
+    fn event(&mut self, event: &Event, capture: &mut Capture<Output>) -> io::Result<()> {
+        let trace = &mut self.traces[event.trace.source as usize];
+        let (now, frames) = (&mut self.now, &mut self.frames);
+        self.synth.event(event, &mut trace.notices, &mut |frame| {
+            write(frame, now, frames, capture)
+        })
+    }
+
+    /// Takes note that an event is no longer there.
+    fn lost(&mut self, source: u32, lost: Lost) {
+        self.incomplete = true;
+        if let Ok(summary) = &mut self.traces[source as usize].result {
+            match lost {
+                Lost::Changed(damage) => drop(summary.damage.get_or_insert(damage)),
+                Lost::Unread(error) => drop(summary.unread.get_or_insert(error)),
             }
         }
-        Ok(())
     }
 
     /// Ends what an interrupt has left open.
@@ -131,6 +250,26 @@ impl Work {
         self.synth.finish(false, &mut unheard, &mut |frame| {
             write(frame, now, frames, capture)
         })
+    }
+}
+
+/// What is missing before an entry's event.
+const fn gap(entry: &Entry) -> Gap {
+    Gap {
+        bytes: entry.gap as u64,
+        direction: match (
+            entry.flags & Entry::GAP_READ,
+            entry.flags & Entry::GAP_WRITE,
+        ) {
+            (0, 0) => None,
+            (0, _) => Some(Direction::Write),
+            _ => Some(Direction::Read),
+        },
+        kind: match (entry.flags & Entry::GAP_PROXY, entry.flags & Entry::GAP_CUT) {
+            (0, 0) => GapKind::Lost,
+            (0, _) => GapKind::Cut,
+            _ => GapKind::ProxyHeader,
+        },
     }
 }
 

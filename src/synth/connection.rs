@@ -39,15 +39,8 @@ pub(super) struct Tracked {
     wire: Option<Link>,
     /// The time of its last event.
     last: Option<Timestamp>,
-    /// A buffered message began whose first event has not come yet, so that it is not known whether
-    /// the connection goes on or another one takes its id.
-    resumed: bool,
-    /// A truncated event, whose true size the next one's seq_num tells.
-    held: Option<Box<Held>>,
-    /// What seq_num comes next if no event is lost.
-    expected: Option<u64>,
-    /// Whether the last event's body was recorded as a string.
-    as_string: bool,
+    /// How many bytes stand for the rest of the last event whose size is unknown.
+    estimated: u64,
     /// The last time that was recorded, not invented.
     recorded: Option<Timestamp>,
     /// Whether Envoy ended the stream before there was anything to show of the connection.
@@ -68,20 +61,6 @@ struct Data<'a> {
     end_stream: bool,
 }
 
-/// A truncated event that waits.
-#[derive(Debug)]
-struct Held {
-    offset: u64,
-    time: Timestamp,
-    direction: Direction,
-    end_stream: bool,
-    payload: Vec<u8>,
-    /// The running count before it.
-    seq: u64,
-    /// What there is to say about it.
-    comments: Vec<String>,
-}
-
 impl Tracked {
     /// A connection of which nothing is known but its `id`; `has_story` where somebody wants to be told.
     pub(super) fn new(id: TraceId, has_story: bool) -> Self {
@@ -94,10 +73,7 @@ impl Tracked {
             connection: Connection::default(),
             wire: None,
             last: None,
-            resumed: false,
-            held: None,
-            expected: None,
-            as_string: false,
+            estimated: 0,
             recorded: None,
             ended: false,
             story: has_story.then(|| Box::new(story)),
@@ -120,7 +96,7 @@ impl Tracked {
             offset,
             time,
             time_adjusted: adjusted,
-            next_seq,
+            missing,
             ref what,
             ..
         } = event;
@@ -131,8 +107,7 @@ impl Tracked {
             shared: false,
         };
         match *what {
-            What::Begin => self.resumed = self.last.is_some(),
-            What::Connection(ref told) => self.connection(told, cx)?,
+            What::Connection(ref told) => self.connection(told),
             What::Data {
                 direction,
                 ref payload,
@@ -140,22 +115,17 @@ impl Tracked {
                 as_string,
                 end_stream,
             } => {
-                let (payload, seq): (&[u8], _) = (payload, event.count_before());
-                let went_back = || time.zip(self.last).is_some_and(|(time, last)| time < last);
-                if self.resumed && went_back() {
-                    self.restart(cx)?;
-                }
-                self.resumed = false;
-                self.settle(seq, offset, cx)?;
+                let payload: &[u8] = payload;
                 let time = self.stamp(when, cx);
+                if let Some(gap) = &event.gap {
+                    self.gap(gap, offset, time, cx)?;
+                }
                 if let Some(story) = &mut self.story {
                     story.events += 1;
                     story.add(direction, payload);
                 }
-                self.expected = seq.map(|seq| seq.saturating_add(payload.len() as u64));
-                self.as_string = as_string;
                 // Where Envoy counts, the next event tells whether its length is right.
-                if as_string && seq.is_none() && cannot_be_a_string(payload) {
+                if as_string && event.seq_num.is_none() && cannot_be_a_string(payload) {
                     self.note(Kind::LossyString, offset, 0, String::new(), cx);
                 }
                 if end_stream {
@@ -168,26 +138,10 @@ impl Tracked {
                     payload,
                     end_stream,
                 };
-                match (truncated, seq) {
+                match (truncated, missing) {
                     (false, _) => self.data(data, payload.len(), cx)?,
+                    (true, Some(missing)) => self.snapped(data, missing, cx)?,
                     (true, None) => self.cut(data, cx)?,
-                    (true, Some(seq)) => {
-                        self.held = Some(Box::new(Held {
-                            offset,
-                            time,
-                            direction,
-                            end_stream,
-                            // A slice would hold all that was read with it, and this one stays.
-                            payload: payload.to_vec(),
-                            seq,
-                            comments: std::mem::take(&mut self.comments),
-                        }));
-                        // Somebody has looked ahead: it need not wait.
-                        if next_seq.is_some() {
-                            self.settle(next_seq, offset, cx)?;
-                            self.expected = next_seq;
-                        }
-                    }
                 }
             }
             What::Closed => {
@@ -195,8 +149,10 @@ impl Tracked {
                     story.events += 1;
                     story.closed = true;
                 }
-                self.settle(event.count_before(), offset, cx)?;
                 let time = self.stamp(when, cx);
+                if let Some(gap) = &event.gap {
+                    self.gap(gap, offset, time, cx)?;
+                }
                 // The end of a conversation of datagrams shows nothing.
                 if self.connection.transport == Transport::Tcp {
                     self.open(time, None, offset, cx)?;
@@ -207,21 +163,20 @@ impl Tracked {
                 return Ok(Flow::Over);
             }
             What::Truncated(direction) => {
-                let detail = match direction {
-                    Direction::Read => "bytes that Envoy read",
-                    Direction::Write => "bytes that Envoy wrote",
-                };
-                self.note(Kind::DirectionTruncated, offset, 0, detail.into(), cx);
+                cx.notices.add(Notice::cut_direction(event, direction));
+            }
+            What::Over => {
+                self.finish(cx)?;
+                return Ok(Flow::Over);
             }
             // An exchange has no bytes of its own; `http` makes them.
-            What::Nothing | What::Failed | What::SampleRate(_) | What::Http(_) => {}
+            What::Begin | What::Nothing | What::Failed | What::SampleRate(_) | What::Http(_) => {}
         }
         Ok(Flow::Open)
     }
 
     /// Ends a connection whose end is not recorded.
     pub(super) fn finish<E>(&mut self, cx: &mut Context<'_, E>) -> Result<(), E> {
-        self.settle(None, 0, cx)?;
         if let Some(last) = self.last {
             self.close(last, false, cx)?;
         }
@@ -264,44 +219,12 @@ impl Tracked {
         self.data(data, payload.len(), cx)
     }
 
-    /// Another connection takes this one's id.
-    fn restart<E>(&mut self, cx: &mut Context<'_, E>) -> Result<(), E> {
-        self.finish(cx)?;
-        *self = Self {
-            connection: std::mem::take(&mut self.connection),
-            ..Self::new(self.id, cx.shared.stories.is_some())
-        };
-        Ok(())
-    }
-
-    /// Takes the connection's endpoints, which a trace may tell late, or more than once, or in part.
-    pub(super) fn connection<E>(
-        &mut self,
-        told: &Connection,
-        cx: &mut Context<'_, E>,
-    ) -> Result<(), E> {
-        if told.is_empty() {
-            return Ok(());
-        }
-        let known = &self.connection;
-        let told = Connection {
-            transport: told.transport,
-            local: told.local.clone().or_else(|| known.local.clone()),
-            remote: told.remote.clone().or_else(|| known.remote.clone()),
-            namespace: told.namespace.clone().or_else(|| known.namespace.clone()),
-        };
-        if told == *known {
-            return Ok(());
-        }
-        if self.resumed {
-            self.restart(cx)?;
-        } else if let (Some(_), Some(last)) = (&self.wire, self.last) {
-            // Packets that are written keep their addresses, so from here on it is another stream.
-            self.close(last, false, cx)?;
-            self.wire = None;
-        }
-        self.connection = told;
-        Ok(())
+    /// Takes the connection's endpoints, which a trace may name late or one by one.
+    ///
+    /// Packets that are written keep their addresses, and so do those that follow them: the connection is
+    /// the same one, and with other addresses it would be two to a reader.
+    pub(super) fn connection(&mut self, told: &Connection) {
+        self.connection.learn(told);
     }
 
     /// The time of an event, or the one that stands for it.

@@ -53,6 +53,7 @@ impl Conversations {
                 None
             }
             What::Begin
+            | What::Over
             | What::Connection(_)
             | What::Truncated(_)
             | What::Failed

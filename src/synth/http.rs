@@ -138,7 +138,9 @@ impl Exchanges {
                     session.tracked.comment(cx, say);
                 }
                 session.part(exchange, when, (side, part, last), cx)?;
+                // In a merge, the caller ends each with its last event.
                 if self.streamed.len() > MAX_STREAMED
+                    && !cx.shared.options.exclusive
                     && let Some(oldest) = self.streamed.pop_front()
                 {
                     self.end(&ConversationId::Exchange(oldest), true, cx)?;
@@ -331,7 +333,7 @@ impl Session {
         }
         let (mut sent, mut opening, asked) = (Vec::new(), 0, side);
         if self.span.is_none() {
-            self.tracked.connection(&exchange.connection, cx)?;
+            self.tracked.connection(&exchange.connection);
             sent.extend(Http2::opening());
             opening = sent.len();
         }

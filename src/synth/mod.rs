@@ -16,14 +16,14 @@ mod link;
 mod story;
 mod tcp;
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
 
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
 use crate::event::{Event, Http, Part, Timestamp, TraceId, What};
-use crate::notice::{Kind, Notice, Notices};
+use crate::notice::{Notice, Notices};
 use crate::protocol::{DecodeAs, Protocol, Role};
 
 use address::AddressBook;
@@ -34,16 +34,6 @@ pub use address::Given;
 pub use conversation::{ConversationId, Conversations};
 pub use frame::{Endpoints, Frame, Label};
 pub use story::Story;
-
-/// The most that may be missing of one event, or between two, and still be believed, in bytes.
-///
-/// Real taps cut single reads and writes, a few MiB at most; a hostile count must not become
-/// terabytes of frames.
-pub const MAX_EVENT_LOSS: u64 = 1 << 30;
-
-/// How many connections of buffered traces are kept for messages that may go on with them. A capture
-/// with more of them must not take memory for each.
-const MAX_RESUMABLE: usize = 4096;
 
 /// The time between two events of a trace that records none, in nanoseconds.
 pub(crate) const STAND_IN_INTERVAL: u64 = 1_000;
@@ -107,9 +97,6 @@ pub struct Synthesizer {
     tracked: IndexMap<TraceId, Tracked, RandomState>,
     /// Which of them the last event was about: the next one mostly is, too.
     last: usize,
-    /// The connections of buffered traces, the oldest first. Another message may go on with each, and
-    /// none says that it is the last.
-    resumable: VecDeque<TraceId>,
     exchanges: Exchanges,
 }
 
@@ -195,7 +182,6 @@ impl Synthesizer {
             shared,
             tracked: IndexMap::default(),
             last: 0,
-            resumable: VecDeque::new(),
             exchanges: Exchanges::default(),
         }
     }
@@ -267,28 +253,12 @@ impl Synthesizer {
             return self.exchanges.event(id, when, http, cx);
         }
         if let What::Failed = event.what {
-            let (kind, detail) = (Kind::ConversionFailed, String::new());
-            cx.notices.add(Notice {
-                kind,
-                offset: event.offset,
-                trace: None,
-                bytes: 0,
-                detail,
-            });
+            cx.notices.add(Notice::failed(event));
             return Ok(());
         }
         let tracked = match self.tracked.get_index_mut(self.last) {
             Some((last, tracked)) if *last == id => tracked,
             _ => {
-                if matches!(event.what, What::Begin) && !self.tracked.contains_key(&id) {
-                    self.resumable.push_back(id);
-                    if self.resumable.len() > MAX_RESUMABLE
-                        && let Some(oldest) = self.resumable.pop_front()
-                        && let Some(mut tracked) = self.tracked.swap_remove(&oldest)
-                    {
-                        tracked.finish(cx)?;
-                    }
-                }
                 let has_story = cx.shared.stories.is_some();
                 let entry = self.tracked.entry(id);
                 self.last = entry.index();

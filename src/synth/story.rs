@@ -56,7 +56,7 @@ impl Story {
                 self.truncated_events += 1;
                 self.truncated_bytes += bytes;
             }
-            Kind::LostEvents => self.lost_bytes += bytes,
+            Kind::LostEvents | Kind::LostEventsUnplaced => self.lost_bytes += bytes,
             _ => {}
         }
     }

@@ -228,7 +228,8 @@ impl Decoder {
             time,
             time_adjusted,
             seq_num,
-            next_seq: None,
+            missing: None,
+            gap: None,
             what,
         }
     }
@@ -255,7 +256,8 @@ impl Decoder {
         current.time_adjusted = adjusted;
         // Buffered traces do not count, and say so with a 0 in JSON.
         current.seq_num = NonZeroU64::new(event.seq_num).filter(|_| self.form == Form::Streamed);
-        current.next_seq = None;
+        current.missing = None;
+        current.gap = None;
         self.location = Location::of(place, Located::Event(self.form));
         match event.selector {
             None => current.what = What::Nothing,

@@ -114,6 +114,14 @@ impl Location {
         self.part += 1;
     }
 
+    /// The location of the first event of the same message.
+    pub(crate) const fn first_of_message(self) -> Self {
+        Self {
+            part: self.part & !((1 << EVENT_BITS) - 1),
+            ..self
+        }
+    }
+
     /// Where the message's field begins, or no further before it than can be remembered.
     fn field_offset(self) -> u64 {
         self.offset

@@ -205,6 +205,14 @@ impl Reader {
         self.source.as_ref().map(|source| &source.decoder.current)
     }
 
+    /// The [`current`](Self::current) event, to be changed or taken.
+    #[inline]
+    pub fn current_mut(&mut self) -> Option<&mut Event> {
+        self.source
+            .as_mut()
+            .map(|source| &mut source.decoder.current)
+    }
+
     /// Where the [`current`](Self::current) event can be decoded from again, by an [`EventDecoder`].
     ///
     /// Zero where no packet comes of the event, and before the first.

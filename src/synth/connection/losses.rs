@@ -1,116 +1,114 @@
-//! Which bytes of a connection are missing, by Envoy's running count, and what that does to its frames.
+//! Bytes of a connection that no event holds: what their absence does to its packets.
 
+use crate::event::{Direction, Gap, GapKind, Timestamp};
 use crate::notice::Kind;
 
-use super::super::{Context, MAX_EVENT_LOSS};
-use super::{Data, Held, Tracked};
+use super::super::Context;
+use super::{Data, Tracked};
 
 impl Tracked {
-    /// Holds what came before against the running count `seq` of the event that comes now.
-    #[inline]
-    pub(super) fn settle<E>(
+    /// An event of which Envoy kept only the first bytes, and so many are missing.
+    pub(super) fn snapped<E>(
         &mut self,
-        seq: Option<u64>,
-        offset: u64,
+        data: Data<'_>,
+        missing: u64,
         cx: &mut Context<'_, E>,
     ) -> Result<(), E> {
-        if self.held.is_none() && seq.is_none() {
-            return Ok(());
+        let known = data.payload.len();
+        let missing = usize::try_from(missing).unwrap_or(0);
+        if missing > 0 {
+            self.note(
+                Kind::Truncated,
+                data.offset,
+                missing as u64,
+                String::new(),
+                cx,
+            );
+            let size = known + missing;
+            self.comment(cx, || {
+                format!("truncated: {known} of {size} bytes recorded")
+            });
         }
-        self.compare(seq, offset, cx)
+        self.data(data, known + missing, cx)
     }
 
-    fn compare<E>(
-        &mut self,
-        seq: Option<u64>,
-        offset: u64,
-        cx: &mut Context<'_, E>,
-    ) -> Result<(), E> {
-        if let Some(held) = self.held.take() {
-            return self.release(*held, seq, cx);
-        }
-        let Some(seq) = seq else { return Ok(()) };
-        // Counting starts at 1; what came before a trace's first event is lost, too.
-        let start = if self.last.is_none() { Some(1) } else { None };
-        match self.expected.or(start) {
-            Some(expected)
-                if seq > expected && seq - expected <= MAX_EVENT_LOSS && !self.as_string =>
-            {
-                let lost = seq - expected;
-                self.note(Kind::LostEvents, offset, lost, String::new(), cx);
-                self.comment(cx, || format!("lost before this: {lost} bytes"));
-            }
-            Some(expected) if seq != expected => {
-                let detail = format!("{seq} where {expected} comes next");
-                self.mismatch(offset, seq.abs_diff(expected), detail, cx);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Puts a truncated event on the wire, now that the running count behind it is known, or never will be.
-    fn release<E>(
-        &mut self,
-        held: Held,
-        seq: Option<u64>,
-        cx: &mut Context<'_, E>,
-    ) -> Result<(), E> {
-        // What there was to say since is about the next one.
-        let later = std::mem::replace(&mut self.comments, held.comments);
-        let data = Data {
-            offset: held.offset,
-            time: held.time,
-            direction: held.direction,
-            payload: &held.payload,
-            end_stream: held.end_stream,
-        };
-        let known = held.payload.len() as u64;
-        let result = match seq {
-            None => self.cut(data, cx),
-            Some(to) => {
-                let from = held.seq;
-                let missing = to
-                    .checked_sub(from)
-                    .and_then(|size| size.checked_sub(known));
-                match missing {
-                    Some(missing) if missing <= MAX_EVENT_LOSS => {
-                        self.note(Kind::Truncated, held.offset, missing, String::new(), cx);
-                        let size = known + missing;
-                        self.comment(cx, || {
-                            format!("truncated: {known} of {size} bytes recorded")
-                        });
-                        self.data(data, held.payload.len() + missing as usize, cx)
-                    }
-                    _ => {
-                        let detail = format!("from {from} to {to} over an event of {known} bytes");
-                        let bytes = from.saturating_add(known).abs_diff(to);
-                        self.mismatch(held.offset, bytes, detail, cx);
-                        self.data(data, held.payload.len(), cx)
-                    }
-                }
-            }
-        };
-        self.comments = later;
-        result
-    }
-
-    /// Tells that the running count and an event's length do not fit by so many bytes.
-    fn mismatch<E>(&mut self, offset: u64, bytes: u64, detail: String, cx: &mut Context<'_, E>) {
-        if self.as_string {
-            self.note(Kind::LossyString, offset, bytes, String::new(), cx);
-        } else {
-            self.note(Kind::ImpossibleCount, offset, 0, detail, cx);
-        }
-    }
-
-    /// Truncated bytes of which nobody knows how many are missing.
+    /// Truncated bytes, of which an unknown number is missing.
     pub(super) fn cut<E>(&mut self, data: Data<'_>, cx: &mut Context<'_, E>) -> Result<(), E> {
         self.note(Kind::TruncatedUnknown, data.offset, 0, String::new(), cx);
         let known = data.payload.len();
         self.comment(cx, || {
             format!("truncated: {known} bytes recorded of an unknown number")
         });
+        self.estimated = 0;
         self.data(data, known, cx)
+    }
+
+    /// Bytes that went over the connection before the event at `time`.
+    pub(super) fn gap<E>(
+        &mut self,
+        gap: &Gap,
+        offset: u64,
+        time: Timestamp,
+        cx: &mut Context<'_, E>,
+    ) -> Result<(), E> {
+        let Gap {
+            bytes,
+            direction,
+            kind,
+        } = *gap;
+        match kind {
+            GapKind::ProxyHeader => {
+                self.note(Kind::ProxyHeader, offset, bytes, String::new(), cx);
+                self.comment(cx, || {
+                    format!("a PROXY protocol header of {bytes} bytes before this is not recorded")
+                });
+                Ok(())
+            }
+            // Its size was unknown when it was written; now the rest of it is known.
+            GapKind::Cut => {
+                self.comment(cx, || {
+                    format!("the truncated event before this lacks {bytes} bytes")
+                });
+                let rest = bytes.saturating_sub(self.estimated);
+                self.hole(rest, direction, offset, time, cx)
+            }
+            GapKind::Lost => {
+                let placed = match direction {
+                    Some(_) => Kind::LostEvents,
+                    None => Kind::LostEventsUnplaced,
+                };
+                self.note(placed, offset, bytes, String::new(), cx);
+                self.comment(cx, || format!("lost before this: {bytes} bytes"));
+                self.hole(bytes, direction, offset, time, cx)
+            }
+        }
+    }
+
+    /// Leaves room for bytes that went one way, where it is known which.
+    fn hole<E>(
+        &mut self,
+        bytes: u64,
+        direction: Option<Direction>,
+        offset: u64,
+        time: Timestamp,
+        cx: &mut Context<'_, E>,
+    ) -> Result<(), E> {
+        let (Some(direction), Ok(bytes)) = (direction, usize::try_from(bytes)) else {
+            return Ok(());
+        };
+        let data = Data {
+            offset,
+            time,
+            direction,
+            payload: &[],
+            end_stream: false,
+        };
+        let said = std::mem::take(&mut self.comments);
+        let result = match bytes {
+            0 => Ok(()),
+            bytes => self.data(data, bytes, cx),
+        };
+        self.comments = said;
+        result
     }
 }

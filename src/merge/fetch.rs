@@ -1,0 +1,217 @@
+//! Single events of the traces, read by their locations.
+//!
+//! It holds few files open, and a bounded number of bytes of them at hand, however many traces there are.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
+
+use crate::event::Event;
+use crate::trace::{Damage, EventDecoder, Fault, Format, Location};
+
+/// How many bytes are read at once around a small event.
+const BLOCK: u64 = 16 << 10;
+/// How many bytes of blocks are kept.
+const MAX_KEPT: usize = 48 << 20;
+/// How many files are kept open.
+const MAX_OPEN: usize = 24;
+
+/// The memory that is kept for an event that no block holds whole, in bytes.
+const USUAL: usize = 1 << 20;
+
+/// A block's trace, and its number in it.
+type Key = (u32, u64);
+
+/// Reads events.
+pub(super) struct Fetcher<'a> {
+    paths: &'a [PathBuf],
+    files: Files,
+    blocks: IndexMap<Key, Block, RandomState>,
+    /// The bytes of all blocks.
+    kept: usize,
+    /// The next block that may have to go.
+    hand: usize,
+    /// The block that was used last.
+    last: usize,
+    /// The bytes of an event that no block holds whole.
+    scratch: Vec<u8>,
+    decoder: EventDecoder,
+}
+
+struct Block {
+    bytes: Vec<u8>,
+    /// Whether it was used since it was last looked at as one that may go.
+    used: bool,
+}
+
+/// Why an event cannot be read.
+#[derive(Debug)]
+pub(super) enum Lost {
+    /// The trace is shorter than it was, or holds something else.
+    Changed(Damage),
+    /// The system refuses.
+    Unread(io::Error),
+}
+
+impl<'a> Fetcher<'a> {
+    pub(super) fn new(paths: &'a [PathBuf]) -> Self {
+        Self {
+            paths,
+            files: Files::default(),
+            blocks: IndexMap::default(),
+            kept: 0,
+            hand: 0,
+            last: 0,
+            scratch: Vec::new(),
+            decoder: EventDecoder::default(),
+        }
+    }
+
+    /// The event at `location` of a trace.
+    pub(super) fn event(
+        &mut self,
+        source: u32,
+        format: Format,
+        location: Location,
+    ) -> Result<&mut Event, Lost> {
+        let (offset, len) = (location.offset, location.len as usize);
+        let number = offset / BLOCK;
+        let start = (offset % BLOCK) as usize;
+        // A large event would fill several blocks, and is read once.
+        if start + len > BLOCK as usize {
+            let room = room(&mut self.scratch, len);
+            let path = &self.paths[source as usize];
+            let read = self.files.read(source, path, room, offset);
+            let bytes = whole(location, &self.scratch[..read.map_err(Lost::Unread)?])?;
+            let decoded = self.decoder.decode(format, location, bytes);
+            return decoded.map_err(Lost::Changed);
+        }
+        let at = self.block((source, number))?;
+        let bytes = &self.blocks[at].bytes;
+        let end = (start + len).min(bytes.len());
+        let bytes = whole(location, &bytes[start.min(end)..end])?;
+        self.decoder
+            .decode(format, location, bytes)
+            .map_err(Lost::Changed)
+    }
+
+    /// The index of a block, which is read unless it is at hand.
+    fn block(&mut self, key: Key) -> Result<usize, Lost> {
+        if let Some((last, _)) = self.blocks.get_index(self.last)
+            && *last == key
+        {
+            return Ok(self.last);
+        }
+        if let Some((at, _, block)) = self.blocks.get_full_mut(&key) {
+            block.used = true;
+            self.last = at;
+            return Ok(at);
+        }
+        while self.kept > MAX_KEPT {
+            self.drop_one();
+        }
+        let (source, number) = key;
+        let path = &self.paths[source as usize];
+        let room = room(&mut self.scratch, BLOCK as usize);
+        let read = self.files.read(source, path, room, number * BLOCK);
+        let bytes = self.scratch[..read.map_err(Lost::Unread)?].to_vec();
+        self.kept += bytes.len() + size_of::<Block>();
+        let (at, _) = self.blocks.insert_full(key, Block { bytes, used: true });
+        self.last = at;
+        Ok(at)
+    }
+
+    /// Drops a block that was not used for a while.
+    fn drop_one(&mut self) {
+        loop {
+            self.hand = match self.hand {
+                hand if hand < self.blocks.len() => hand,
+                _ => 0,
+            };
+            let Some((_, block)) = self.blocks.get_index_mut(self.hand) else {
+                self.kept = 0;
+                return;
+            };
+            if !std::mem::take(&mut block.used) {
+                break;
+            }
+            self.hand += 1;
+        }
+        if let Some((_, block)) = self.blocks.swap_remove_index(self.hand) {
+            self.kept -= block.bytes.len() + size_of::<Block>();
+        }
+    }
+}
+
+/// The bytes of an event, if they are all there.
+fn whole(location: Location, bytes: &[u8]) -> Result<&[u8], Lost> {
+    let missing = u64::from(location.len) - bytes.len() as u64;
+    if missing == 0 {
+        return Ok(bytes);
+    }
+    let offset = location.offset + bytes.len() as u64;
+    let what = "a trace that was longer when the merge began";
+    let missing = Some(missing);
+    Err(Lost::Changed(Damage::new(
+        offset,
+        Fault::Cut { what, missing },
+    )))
+}
+
+/// So many bytes of `scratch`, which is no larger for long than what is usual.
+fn room(scratch: &mut Vec<u8>, len: usize) -> &mut [u8] {
+    if scratch.len() > USUAL && len <= USUAL {
+        scratch.truncate(USUAL);
+        scratch.shrink_to_fit();
+    }
+    if scratch.len() < len {
+        scratch.resize(len, 0);
+    }
+    &mut scratch[..len]
+}
+
+/// Files that are open.
+#[derive(Default)]
+struct Files {
+    open: IndexMap<u32, File, RandomState>,
+    /// The next one to be closed.
+    hand: usize,
+}
+
+impl Files {
+    /// Reads at `offset` of a trace until `room` is full or the trace ends, and returns how much it was.
+    fn read(
+        &mut self,
+        source: u32,
+        path: &PathBuf,
+        room: &mut [u8],
+        offset: u64,
+    ) -> io::Result<usize> {
+        let file = match self.open.get_index_of(&source) {
+            Some(at) => &self.open[at],
+            None => {
+                if self.open.len() >= MAX_OPEN {
+                    self.hand = (self.hand + 1) % MAX_OPEN;
+                    self.open.swap_remove_index(self.hand);
+                }
+                let file = File::open(path)?;
+                let (at, _) = self.open.insert_full(source, file);
+                &self.open[at]
+            }
+        };
+        let mut read = 0;
+        while read < room.len() {
+            match file.read_at(&mut room[read..], offset + read as u64) {
+                Ok(0) => break,
+                Ok(n) => read += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+}

@@ -1,0 +1,137 @@
+//! The one loop that carries events from a trace to what is made of them.
+//!
+//! It handles waiting, signals, damage and the end of the input for conversions, `--info` and a merge's first
+//! pass alike. It knows nothing of packets.
+
+use std::io;
+
+use crate::event::Event;
+use crate::input::Wait;
+use crate::interrupt::Interrupt;
+use crate::notice::Notices;
+use crate::sequence::{Next, Sequencer};
+use crate::trace::{Damage, Reader, Step};
+
+/// What takes the events of a trace.
+pub(crate) trait Consumer {
+    /// What ends the work early.
+    type Error;
+
+    /// Takes an event, in its place among those of its connection.
+    fn event(&mut self, event: &Event, notices: &mut Notices) -> Result<(), Self::Error>;
+
+    /// The trace has been read up to an event: it is delivered next, or later, or never.
+    fn read(&mut self, _trace: &Reader) {}
+
+    /// The event that was read last will not be delivered.
+    fn dropped(&mut self) {}
+
+    /// The input has nothing more at the moment.
+    fn idle(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+/// How a trace ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// With its last message.
+    Whole,
+    /// Where it stops making sense.
+    Damaged(Damage),
+    /// Where it could not be read on.
+    Unread(io::Error),
+    /// With a signal.
+    Interrupted(u8),
+    /// The reader of the output has gone.
+    ReaderGone,
+}
+
+/// A trace that is read.
+pub(crate) struct Pump<'a> {
+    pub(crate) trace: &'a mut Reader,
+    pub(crate) sequencer: Sequencer,
+    pub(crate) interrupt: &'a Interrupt,
+    pub(crate) notices: &'a mut Notices,
+}
+
+impl Pump<'_> {
+    /// Carries all events to `consumer`. `first` is what the first step into the trace came to, where the caller
+    /// has taken it.
+    ///
+    /// # Errors
+    /// Those of `consumer`.
+    pub(crate) fn run<C: Consumer>(
+        &mut self,
+        first: Option<Result<Step<()>, Damage>>,
+        wait: &Wait<'_>,
+        consumer: &mut C,
+    ) -> Result<End, C::Error> {
+        let mut first = first;
+        let end = loop {
+            if let Some(signal) = self.interrupt.signal() {
+                break End::Interrupted(signal);
+            }
+            match first.take().unwrap_or_else(|| self.trace.advance()) {
+                Ok(Step::Item(())) => self.take(consumer)?,
+                Ok(Step::More) => {
+                    // A flush makes everything visible that a reader of a live capture may want to see.
+                    if wait.hangup.is_some() && !self.trace.ready() {
+                        consumer.idle()?;
+                    }
+                    if let Some(end) = self.fill(wait) {
+                        break end;
+                    }
+                    self.drain(consumer)?;
+                }
+                Ok(Step::End) => break End::Whole,
+                Err(damage) => break End::Damaged(damage),
+            }
+        };
+        self.sequencer.finish(self.notices);
+        self.drain(consumer)?;
+        Ok(end)
+    }
+
+    /// Hands over the event that was read, or what is due in its place.
+    #[inline]
+    fn take<C: Consumer>(&mut self, consumer: &mut C) -> Result<(), C::Error> {
+        consumer.read(self.trace);
+        let Some(event) = self.trace.current_mut() else {
+            return Ok(());
+        };
+        match self.sequencer.push(event, self.notices) {
+            Next::Deliver => consumer.event(event, self.notices),
+            Next::Wait => self.drain(consumer),
+            Next::Drop => {
+                consumer.dropped();
+                self.drain(consumer)
+            }
+        }
+    }
+
+    /// Hands over what is due.
+    fn drain<C: Consumer>(&mut self, consumer: &mut C) -> Result<(), C::Error> {
+        while let Some(event) = self.sequencer.pop() {
+            consumer.event(&event, self.notices)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for more input, or until an event has waited for long enough.
+    fn fill(&mut self, wait: &Wait<'_>) -> Option<End> {
+        let deadline = self.sequencer.deadline();
+        let filled = self.trace.fill(&Wait { deadline, ..*wait });
+        if deadline.is_some() {
+            self.sequencer.expire(self.notices);
+        }
+        match filled {
+            Ok(()) => None,
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted | io::ErrorKind::TimedOut => None,
+                io::ErrorKind::BrokenPipe => Some(End::ReaderGone),
+                _ => Some(End::Unread(error)),
+            },
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! Which connection an event belongs to.
+//!
+//! A trace id and both addresses identify a connection; of those, a trace may lack all but the id, tell them
+//! late, or use one id for several connections at once. It knows nothing of the order of events.
+//!
+//! Invariant: of the open connections of one id no two have the same addresses.
+
+use foldhash::{HashMap, HashMapExt as _};
+use indexmap::IndexSet;
+
+use crate::event::{Connection, Endpoint, Event, Timestamp, TraceId, What};
+
+use super::order::Order;
+
+/// The place of a connection in the [`Directory`].
+pub(super) type Slot = u32;
+
+/// A connection that may have ended since: its slot, and which of the slot's connections it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Handle(Slot, u64);
+
+/// How many open connections of one id are compared with an event that does not name its own.
+const MAX_COMPARED: usize = 8;
+
+/// An open connection.
+#[derive(Debug)]
+pub(super) struct Track {
+    pub(super) id: TraceId,
+    /// Tells the connections of one slot apart.
+    serial: u64,
+    connection: Connection,
+    /// The last time that was recorded.
+    pub(super) last: Option<Timestamp>,
+    pub(super) order: Order,
+}
+
+/// What is known of an id.
+#[derive(Debug, Default)]
+struct Known {
+    /// How many connections it has had.
+    instances: u32,
+    /// The one that was mentioned last.
+    latest: Option<Slot>,
+    /// The others that are open.
+    others: IndexSet<Slot>,
+    /// Whether `latest` is the subject of a buffered message, to which all of the message's events belong.
+    in_message: bool,
+    /// A buffered message has begun, and no event of it has come: whether it continues a connection, its
+    /// addresses and first time decide.
+    message: Option<Box<Event>>,
+    has_message: bool,
+    /// Whether the sharing of the id has been reported.
+    reported: bool,
+}
+
+/// Both ends of a connection of an id.
+type Ends = (TraceId, Option<Endpoint>, Option<Endpoint>);
+
+/// The open connections of a trace.
+#[derive(Debug)]
+pub(super) struct Directory {
+    tracks: Vec<Option<Track>>,
+    free: Vec<Slot>,
+    /// How many connections there have been.
+    opened: u64,
+    ids: HashMap<TraceId, Known>,
+    by_ends: HashMap<Ends, Slot>,
+    /// The id of the last event and its connection, where it can be no other.
+    last: Option<(TraceId, Slot)>,
+    /// The connection that the event at an offset names itself.
+    named: Option<(TraceId, u64, Slot)>,
+    forgets: bool,
+}
+
+impl Directory {
+    /// An empty directory. One that `forgets` keeps nothing of an id whose connections have ended.
+    pub(super) fn new(forgets: bool) -> Self {
+        Self {
+            forgets,
+            tracks: Vec::new(),
+            free: Vec::new(),
+            opened: 0,
+            ids: HashMap::new(),
+            by_ends: HashMap::new(),
+            last: None,
+            named: None,
+        }
+    }
+}
+
+/// What a buffered message turned out to be about.
+pub(super) struct Settled {
+    pub(super) slot: Slot,
+    /// Whether the connection begins with it.
+    pub(super) is_new: bool,
+    /// What it says about the connection, where that is news.
+    pub(super) connection: Option<Event>,
+    /// The connection that had the id and the addresses before, and has ended now.
+    pub(super) ended: Option<TraceId>,
+}
+
+impl Directory {
+    /// The connection of an event, where it can be no other than the last event's.
+    #[inline]
+    pub(super) fn current(&self, event: &Event) -> Option<Slot> {
+        self.last
+            .and_then(|(id, slot)| (id == event.trace).then_some(slot))
+    }
+
+    /// The connection in a slot.
+    ///
+    /// # Panics
+    /// Where there is none: slots come from this directory, and are dropped with their connections.
+    #[inline]
+    #[allow(clippy::expect_used, reason = "slots never come from outside")]
+    pub(super) fn track(&mut self, slot: Slot) -> &mut Track {
+        self.tracks[slot as usize].as_mut().expect("an open slot")
+    }
+
+    /// A way back to a connection that may have ended by then.
+    pub(super) fn handle(&mut self, slot: Slot) -> Handle {
+        Handle(slot, self.track(slot).serial)
+    }
+
+    /// The slot of a connection, unless it has ended.
+    pub(super) fn slot(&self, Handle(slot, serial): Handle) -> Option<Slot> {
+        let track = self.tracks.get(slot as usize)?.as_ref()?;
+        (track.serial == serial).then_some(slot)
+    }
+
+    /// A buffered message of `id` begins.
+    pub(super) fn begin(&mut self, id: TraceId) {
+        self.last = None;
+        let known = self.ids.entry(id).or_default();
+        known.in_message = false;
+        known.has_message = true;
+        known.message = None;
+    }
+
+    /// The ids whose last message has no event.
+    pub(super) fn unsettled(&self) -> Vec<TraceId> {
+        let pending = self.ids.iter().filter(|(_, known)| known.has_message);
+        let mut ids: Vec<_> = pending.map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// The connections with events that wait, in the order in which they began.
+    pub(super) fn waiting(&self) -> Vec<Slot> {
+        let tracks = self.tracks.iter().zip(0..);
+        let waiting = tracks.filter_map(|(track, slot)| {
+            let track = track.as_ref()?;
+            (!track.order.is_idle()).then_some((track.last, track.id, slot))
+        });
+        let mut waiting: Vec<_> = waiting.collect();
+        waiting.sort_unstable();
+        waiting.into_iter().map(|(.., slot)| slot).collect()
+    }
+
+    /// Decides which connection the pending message of `id` is about, whose first event has this time.
+    ///
+    /// The same addresses and a time that goes on continue a connection; anything else begins one.
+    pub(super) fn settle(&mut self, id: TraceId, time: Option<Timestamp>) -> Option<Settled> {
+        let known = self.ids.get_mut(&id).filter(|known| known.has_message)?;
+        known.has_message = false;
+        let told = known.message.take().map(|event| *event);
+        let connection = told.as_ref().and_then(connection_of);
+        let before = match connection {
+            Some(connection) => self.matching(id, connection),
+            None => known.latest,
+        };
+        let mut ended = None;
+        let mut continued = None;
+        if let Some(slot) = before {
+            let track = self.track(slot);
+            match (time, track.last) {
+                (Some(time), Some(last)) if time < last => ended = Some(track.id),
+                _ => continued = Some(slot),
+            }
+            if ended.is_some() {
+                self.close(slot);
+            }
+        }
+        let (slot, is_new) = match continued {
+            Some(slot) => (slot, false),
+            None => (self.open(id), true),
+        };
+        let news = connection.is_some_and(|connection| self.learn(slot, connection));
+        let trace = self.track(slot).id;
+        self.mention(id, slot);
+        self.ids.entry(id).or_default().in_message = true;
+        self.last = Some((id, slot));
+        Some(Settled {
+            slot,
+            is_new,
+            connection: told.filter(|_| news).map(|event| Event { trace, ..event }),
+            ended,
+        })
+    }
+
+    /// Takes what the trace says about a connection; true where that is news for the stages after this one.
+    /// The event has the connection's own id then.
+    pub(super) fn connection(&mut self, event: &mut Event) -> bool {
+        let id = event.trace;
+        let Some(told) = connection_of(event) else {
+            return false;
+        };
+        let known = self.ids.entry(id).or_default();
+        if known.has_message {
+            known.message = Some(Box::new(std::mem::take(event)));
+            return false;
+        }
+        if told.is_empty() && known.latest.is_some() {
+            return false;
+        }
+        let in_message = known.in_message.then_some(known.latest).flatten();
+        let told = told.clone();
+        let slot = match self.matching(id, &told).or(in_message) {
+            Some(slot) => slot,
+            None => self.open(id),
+        };
+        let news = self.learn(slot, &told);
+        self.mention(id, slot);
+        self.named = Some((id, event.offset, slot));
+        event.trace = self.track(slot).id;
+        news
+    }
+
+    /// The connection of an event, and whether another one could as well be it, which is reported once.
+    pub(super) fn find(&mut self, event: &Event) -> (Slot, bool) {
+        let id = event.trace;
+        if let Some((named, offset, slot)) = self.named
+            && (named, offset) == (id, event.offset)
+        {
+            return (slot, false);
+        }
+        let known = self.ids.entry(id).or_default();
+        let Some(latest) = known.latest else {
+            let slot = self.open(id);
+            self.last = Some((id, slot));
+            return (slot, false);
+        };
+        if known.others.is_empty() || known.in_message {
+            self.last = Some((id, latest));
+            return (latest, false);
+        }
+        let others = known.others.iter().rev().take(MAX_COMPARED).copied();
+        if let Some(count) = event.count_before() {
+            let expects = |slot: &Slot| {
+                let track = self.tracks[*slot as usize].as_ref();
+                track.is_some_and(|track| track.order.expects(count))
+            };
+            let mut candidates = std::iter::once(latest).chain(others);
+            if let Some(slot) = candidates.find(expects) {
+                return (slot, false);
+            }
+        }
+        let is_first = !std::mem::replace(&mut known.reported, true);
+        (latest, is_first)
+    }
+
+    /// The latest connection of `id`, or a new one.
+    pub(super) fn latest_or_new(&mut self, id: TraceId) -> Slot {
+        match self.ids.get(&id).and_then(|known| known.latest) {
+            Some(slot) => slot,
+            None => self.open(id),
+        }
+    }
+
+    /// The open connection of `id` with these addresses, or with some of them and no other.
+    fn matching(&self, id: TraceId, told: &Connection) -> Option<Slot> {
+        let (local, remote) = (&told.local, &told.remote);
+        let get = |local: &Option<Endpoint>, remote: &Option<Endpoint>| {
+            let ends = (id, local.clone(), remote.clone());
+            self.by_ends.get(&ends).copied()
+        };
+        let exact = get(local, remote)
+            .or_else(|| get(&None, remote))
+            .or_else(|| get(local, &None))
+            .or_else(|| get(&None, &None));
+        // Less than what is known already: the latest connection, if it agrees.
+        exact.or_else(|| {
+            let latest = self.ids.get(&id)?.latest?;
+            let known = &self.tracks[latest as usize].as_ref()?.connection;
+            let agrees = |told: &Option<Endpoint>, known: &Option<Endpoint>| {
+                told.is_none() || known.is_none() || told == known
+            };
+            (agrees(local, &known.local) && agrees(remote, &known.remote)).then_some(latest)
+        })
+    }
+
+    /// Opens a connection of `id`, of which nothing is known.
+    fn open(&mut self, id: TraceId) -> Slot {
+        let known = self.ids.entry(id).or_default();
+        let instance = known.instances;
+        known.instances = known.instances.wrapping_add(1);
+        self.opened += 1;
+        let track = Track {
+            id: TraceId { instance, ..id },
+            serial: self.opened,
+            connection: Connection::default(),
+            last: None,
+            order: Order::default(),
+        };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.tracks[slot as usize] = Some(track);
+                slot
+            }
+            None => {
+                self.tracks.push(Some(track));
+                (self.tracks.len() - 1) as Slot
+            }
+        };
+        self.by_ends.insert((id, None, None), slot);
+        self.mention(id, slot);
+        slot
+    }
+
+    /// Makes a connection the latest of its id.
+    fn mention(&mut self, id: TraceId, slot: Slot) {
+        self.last = None;
+        let known = self.ids.entry(id).or_default();
+        if known.latest == Some(slot) {
+            return;
+        }
+        known.others.swap_remove(&slot);
+        known.others.extend(known.latest.replace(slot));
+        known.in_message = false;
+    }
+
+    /// Adds what is told to what is known of a connection; true where that is something new.
+    fn learn(&mut self, slot: Slot, told: &Connection) -> bool {
+        let track = self.track(slot);
+        let before = track.connection.clone();
+        if !track.connection.learn(told) {
+            return false;
+        }
+        let whole = track.connection.clone();
+        let id = TraceId {
+            instance: 0,
+            ..track.id
+        };
+        let ends = (id, before.local, before.remote);
+        if self.by_ends.get(&ends) == Some(&slot) {
+            self.by_ends.remove(&ends);
+        }
+        self.by_ends.insert((id, whole.local, whole.remote), slot);
+        true
+    }
+
+    /// What is known of a connection, as an event that says so.
+    pub(super) fn about(&mut self, slot: Slot, offset: u64) -> Option<Event> {
+        let track = self.track(slot);
+        (!track.connection.is_empty()).then(|| Event {
+            trace: track.id,
+            offset,
+            what: What::Connection(Box::new(track.connection.clone())),
+            ..Event::default()
+        })
+    }
+
+    /// Opens another connection with the id and the addresses of one that has ended.
+    pub(super) fn reopen(&mut self, slot: Slot) -> Slot {
+        let track = self.track(slot);
+        let id = TraceId {
+            instance: 0,
+            ..track.id
+        };
+        let connection = track.connection.clone();
+        self.close(slot);
+        let slot = self.open(id);
+        self.learn(slot, &connection);
+        slot
+    }
+
+    /// Ends a connection.
+    pub(super) fn close(&mut self, slot: Slot) {
+        let Some(track) = self.tracks[slot as usize].take() else {
+            return;
+        };
+        self.free.push(slot);
+        let id = TraceId {
+            instance: 0,
+            ..track.id
+        };
+        let Connection { local, remote, .. } = track.connection;
+        let ends = (id, local, remote);
+        if self.by_ends.get(&ends) == Some(&slot) {
+            self.by_ends.remove(&ends);
+        }
+        self.last = None;
+        if self.named.is_some_and(|(_, _, named)| named == slot) {
+            self.named = None;
+        }
+        if let Some(known) = self.ids.get_mut(&id) {
+            known.others.swap_remove(&slot);
+            if known.latest == Some(slot) {
+                known.latest = known.others.pop();
+                known.in_message = false;
+            }
+            if self.forgets && known.latest.is_none() && !known.has_message {
+                self.ids.remove(&id);
+            }
+        }
+    }
+}
+
+fn connection_of(event: &Event) -> Option<&Connection> {
+    match &event.what {
+        What::Connection(connection) => Some(connection),
+        _ => None,
+    }
+}

@@ -1,0 +1,288 @@
+//! Events of a trace become events of connections: which connection each belongs to, in which order they
+//! happened, and how many bytes are missing between them.
+//!
+//! A trace names its connections by ids that several of them may share, and what a collector has received
+//! may be doubled, reordered or lost. This stage decides all of that once, for every kind of conversion; the
+//! synthesizer after it only follows. It knows nothing of encodings, addresses in packets or captures.
+//!
+//! Invariant: the events of one connection come out in the order of their `seq_num`, where they have one,
+//! and otherwise as the trace has them.
+
+mod identify;
+mod order;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::event::{Event, Timestamp, TraceId, What};
+use crate::notice::{Kind, Notice, Notices};
+
+use identify::{Directory, Handle, Slot};
+use order::Queue;
+
+/// The most that may be missing of one event, or between two, and still be believed, in bytes.
+///
+/// Real taps cut single reads and writes, a few MiB at most; a hostile count must not become
+/// terabytes of packets.
+pub const MAX_EVENT_LOSS: u64 = 1 << 30;
+
+/// How long an event of a live stream waits for one that should come before it, or for its own size.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How many connections of buffered traces are kept open for later messages that continue them, unless the
+/// caller knows when each of them ends. No message says that it is the last.
+const MAX_RESUMABLE: usize = 4096;
+
+/// How many connections whose end was delivered are remembered, so that a repeated event is known as one.
+const MAX_ENDED: usize = 64;
+
+/// What becomes of an event that was pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It is the next event, as it stands now.
+    Deliver,
+    /// It was kept, or queued after others: [`Sequencer::pop`] gives what is next.
+    Wait,
+    /// It is a repetition of another, and was dropped.
+    Drop,
+}
+
+/// How long connections are remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// A bounded number of them: a trace may be a stream without an end.
+    Bounded,
+    /// All of them: the caller ends each with its last event.
+    Whole,
+}
+
+/// Puts the events of one trace in order.
+#[derive(Debug)]
+pub struct Sequencer {
+    directory: Directory,
+    /// Events that are due, in order.
+    ready: VecDeque<Event>,
+    /// Whether events that wait are released after [`PATIENCE`].
+    live: bool,
+    memory: Memory,
+    /// The connections with an event that waits, in the order of their deadlines.
+    deadlines: VecDeque<(Instant, Handle, u32)>,
+    /// Open connections of buffered traces, the oldest first.
+    resumable: VecDeque<Handle>,
+    /// Connections whose end was delivered, the oldest first. An event of theirs may come twice.
+    ended: VecDeque<Handle>,
+    /// The payload of all events that wait, in bytes.
+    held: usize,
+}
+
+impl Sequencer {
+    /// Starts a trace. `live` releases events that wait after a second: call [`expire`](Self::expire) then.
+    pub fn new(memory: Memory, live: bool) -> Self {
+        Self {
+            directory: Directory::new(memory == Memory::Bounded),
+            ready: VecDeque::new(),
+            live,
+            memory,
+            deadlines: VecDeque::new(),
+            resumable: VecDeque::new(),
+            ended: VecDeque::new(),
+            held: 0,
+        }
+    }
+
+    /// Takes the next event of the trace.
+    ///
+    /// Whatever it returns, [`pop`](Self::pop) has to be called afterwards until it gives none.
+    #[inline]
+    pub fn push(&mut self, event: &mut Event, notices: &mut Notices) -> Next {
+        if !matches!(event.what, What::Data { .. } | What::Closed) {
+            return self.rare(event);
+        }
+        let slot = match self.directory.current(event) {
+            Some(slot) => slot,
+            None => self.resolve(event, notices),
+        };
+        let track = self.directory.track(slot);
+        if event.seq_num.is_some() || !track.order.is_idle() || track.order.is_closed() {
+            return self.counted(slot, event, notices);
+        }
+        event.trace = track.id;
+        track.last = event.time.or(track.last);
+        track.order.uncounted();
+        if matches!(event.what, What::Closed) {
+            self.directory.close(slot);
+        }
+        self.after_ready(event)
+    }
+
+    /// Takes an event of a kind that a trace has few of.
+    #[cold]
+    fn rare(&mut self, event: &mut Event) -> Next {
+        match event.what {
+            What::Begin => {
+                self.settle(event.trace, None);
+                self.directory.begin(event.trace);
+                return Next::Wait;
+            }
+            What::Connection(_) => {
+                let is_news = self.directory.connection(event);
+                if !is_news {
+                    return Next::Wait;
+                }
+            }
+            What::Truncated(_) => {
+                self.settle(event.trace, None);
+                let slot = self.directory.latest_or_new(event.trace);
+                event.trace = self.directory.track(slot).id;
+            }
+            _ => {}
+        }
+        self.after_ready(event)
+    }
+
+    /// Delivers an event after those that are due before it.
+    #[inline]
+    fn after_ready(&mut self, event: &mut Event) -> Next {
+        if self.ready.is_empty() {
+            return Next::Deliver;
+        }
+        self.ready.push_back(std::mem::take(event));
+        Next::Wait
+    }
+
+    /// Finds the connection of an event where it may be another one than the last event's.
+    #[cold]
+    fn resolve(&mut self, event: &Event, notices: &mut Notices) -> Slot {
+        self.settle(event.trace, event.time);
+        let (slot, is_ambiguous) = self.directory.find(event);
+        if is_ambiguous {
+            notices.add(Notice::of_event(Kind::SharedId, event));
+        }
+        slot
+    }
+
+    /// Decides which connection the last buffered message of `id` is about, unless that is decided.
+    fn settle(&mut self, id: TraceId, time: Option<Timestamp>) {
+        let Some(settled) = self.directory.settle(id, time) else {
+            return;
+        };
+        self.ready.extend(settled.ended.map(over));
+        self.ready.extend(settled.connection);
+        if !settled.is_new || self.memory == Memory::Whole {
+            return;
+        }
+        self.resumable
+            .push_back(self.directory.handle(settled.slot));
+        if self.resumable.len() > MAX_RESUMABLE
+            && let Some(oldest) = self.resumable.pop_front()
+            && let Some(slot) = self.directory.slot(oldest)
+        {
+            let id = self.directory.track(slot).id;
+            self.directory.close(slot);
+            self.ready.push_back(over(id));
+        }
+    }
+
+    /// Takes an event that has a count, or follows one that has.
+    fn counted(&mut self, mut slot: Slot, event: &mut Event, notices: &mut Notices) -> Next {
+        let mut track = self.directory.track(slot);
+        event.trace = track.id;
+        if track.order.is_closed() {
+            if track.order.is_repeat(event) {
+                notices.add(Notice::of_event(Kind::Repeated, event));
+                return Next::Drop;
+            }
+            slot = self.directory.reopen(slot);
+            self.ready.extend(self.directory.about(slot, event.offset));
+            track = self.directory.track(slot);
+            event.trace = track.id;
+        }
+        track.last = event.time.or(track.last);
+        let turn = track.order.turn();
+        let mut queue = Queue {
+            ready: &mut self.ready,
+            held: &mut self.held,
+            notices,
+        };
+        let next = track.order.push(event, &mut queue);
+        if let Some(now) = track.order.turn()
+            && Some(now) != turn
+            && self.live
+        {
+            let handle = self.directory.handle(slot);
+            self.deadlines
+                .push_back((Instant::now() + PATIENCE, handle, now));
+        }
+        self.linger(slot);
+        next
+    }
+
+    /// Keeps a connection that has ended for a while: an event of it may come twice.
+    fn linger(&mut self, slot: Slot) {
+        if !self.directory.track(slot).order.is_closed() {
+            return;
+        }
+        self.ended.push_back(self.directory.handle(slot));
+        if self.ended.len() > MAX_ENDED
+            && let Some(oldest) = self.ended.pop_front()
+            && let Some(slot) = self.directory.slot(oldest)
+        {
+            self.directory.close(slot);
+        }
+    }
+
+    /// The next event that is due after the one that was pushed.
+    #[inline]
+    pub fn pop(&mut self) -> Option<Event> {
+        self.ready.pop_front()
+    }
+
+    /// When [`expire`](Self::expire) has something to release.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadlines.front().map(|(at, ..)| *at)
+    }
+
+    /// Releases the events that have waited for long enough.
+    pub fn expire(&mut self, notices: &mut Notices) {
+        let now = Instant::now();
+        while let Some(&(at, handle, turn)) = self.deadlines.front()
+            && at <= now
+        {
+            self.deadlines.pop_front();
+            if let Some(slot) = self.directory.slot(handle)
+                && self.directory.track(slot).order.turn() == Some(turn)
+            {
+                self.release(slot, notices);
+            }
+        }
+    }
+
+    /// Releases everything that waits: the trace has ended.
+    pub fn finish(&mut self, notices: &mut Notices) {
+        for id in self.directory.unsettled() {
+            self.settle(id, None);
+        }
+        for slot in self.directory.waiting() {
+            self.release(slot, notices);
+        }
+    }
+
+    fn release(&mut self, slot: Slot, notices: &mut Notices) {
+        let mut queue = Queue {
+            ready: &mut self.ready,
+            held: &mut self.held,
+            notices,
+        };
+        self.directory.track(slot).order.flush(&mut queue);
+        self.linger(slot);
+    }
+}
+
+/// The end of a connection whose end is not recorded.
+fn over(id: TraceId) -> Event {
+    Event {
+        trace: id,
+        what: What::Over,
+        ..Event::default()
+    }
+}
