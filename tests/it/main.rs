@@ -90,6 +90,9 @@ mod merge;
 /// What holds for any list of events, and for every beginning of every recording.
 mod properties;
 
+/// Which connection an event belongs to, and the order of its events.
+mod sequence;
+
 /// The transcript in Envoy's documentation.
 mod seed;
 

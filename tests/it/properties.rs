@@ -10,6 +10,7 @@ use capture2pcap::capture::{self, Capture as Writer, Format, Precision};
 use capture2pcap::event::Event;
 use capture2pcap::input::Input;
 use capture2pcap::notice::Notices;
+use capture2pcap::sequence::{Memory, Next, Sequencer};
 use capture2pcap::synth::{self, Frame, Handshake, Synthesizer};
 use capture2pcap::trace::{Damage, Encoding, Fault, Reader, Step};
 use proptest::prelude::*;
@@ -113,12 +114,24 @@ fn convert(bytes: &[u8], how: How) -> (Capture, Vec<u32>) {
         ..synth::Options::default()
     });
     let mut notices = Notices::default();
-    while let Ok(step) = reader.event() {
-        let Step::Item(event) = step else { break };
+    let mut sequencer = Sequencer::new(Memory::Bounded, false);
+    let mut put = |event: &Event, notices: &mut Notices| {
         let mut out = |frame: &Frame<'_>| writer.frame(frame);
         synth
-            .event(&event, &mut notices, &mut out)
+            .event(event, notices, &mut out)
             .expect("memory is writable");
+    };
+    while let Ok(Step::Item(mut event)) = reader.event() {
+        if sequencer.push(&mut event, &mut notices) == Next::Deliver {
+            put(&event, &mut notices);
+        }
+        while let Some(event) = sequencer.pop() {
+            put(&event, &mut notices);
+        }
+    }
+    sequencer.finish(&mut notices);
+    while let Some(event) = sequencer.pop() {
+        put(&event, &mut notices);
     }
     synth
         .finish(true, &mut notices, &mut |frame| writer.frame(frame))
