@@ -60,6 +60,8 @@ pub enum Kind {
     OversizedDatagram,
     /// An end of a connection has no address that a packet can carry.
     StandInAddress,
+    /// An end of a connection has an address, which came after events that were in the capture by then.
+    LateAddress,
     /// Another connection uses the same endpoints at the same time.
     PortTaken,
     /// A merge puts an event later than recorded, for the ones before it in its trace are not earlier.
@@ -149,6 +151,10 @@ impl Kind {
                 )
             }
             Self::StandInAddress => write!(f, "{count} connection{s} with stand-in addresses"),
+            Self::LateAddress => write!(
+                f,
+                "{count} connection{s} whose addresses came too late: stand-in addresses in their place"
+            ),
             Self::PortTaken => write!(
                 f,
                 "{count} connection{s} with a stand-in client port: another one at the same time has its endpoints"
@@ -176,6 +182,7 @@ impl Kind {
         !matches!(
             self,
             Self::StandInAddress
+                | Self::LateAddress
                 | Self::StandInTime
                 | Self::RoleGuessed
                 | Self::PortTaken
@@ -194,6 +201,9 @@ impl Kind {
             Self::StandInAddress => {
                 Some("--local and --remote set the addresses that a trace lacks")
             }
+            Self::LateAddress => Some(
+                "convert the trace from a file: there, addresses may come after the events of their message",
+            ),
             Self::StandInTime => Some("--start sets the first time of a trace that records none"),
             Self::RoleGuessed => Some("--role says on which side of the connection the tap sat"),
             Self::LossyString => {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::{Deref, Range};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// A part of a piece of memory, which stays as it is while any part of it is held.
 ///
@@ -70,6 +70,17 @@ impl<'a> Piece<'a> {
             _ => slice.memory = Some(Arc::clone(self.memory)),
         }
         slice.range = start..start + part.len();
+    }
+}
+
+impl Slice {
+    /// All of it, to be decoded.
+    pub(crate) fn piece(&self) -> Piece<'_> {
+        static NOTHING: LazyLock<Arc<Vec<u8>>> = LazyLock::new(Arc::default);
+        match &self.memory {
+            Some(memory) => Piece::of(memory, self.range.clone()),
+            None => Piece::of(&NOTHING, 0..0),
+        }
     }
 }
 

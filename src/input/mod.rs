@@ -11,10 +11,11 @@
 //! Invariant: `offset` counts every byte that was ever taken or skipped, so that the first byte of
 //! the window is the input's byte number `offset`.
 
+mod ahead;
 mod buffer;
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
@@ -28,6 +29,7 @@ use rustix::io::Errno;
 use crate::page::PAGE;
 use crate::slice::Piece;
 
+pub(crate) use ahead::Ahead;
 use buffer::Buffer;
 
 /// The least that is asked, in bytes, and what is asked at first where nothing tells a size: a small trace
@@ -50,8 +52,10 @@ pub struct Input {
 enum Source {
     /// A descriptor that can be asked whether it would block.
     Stream(File),
-    /// A regular file, which never does.
-    File(File),
+    /// A regular file, which never does, and where in it the input begins.
+    File(File, u64),
+    /// The same, read without regard to where others read in it.
+    Beside(File, u64),
     /// A regular file that is open only while it is read from, so that there can be thousands.
     Path(PathBuf),
     Other(Box<dyn Read + Send>),
@@ -60,7 +64,7 @@ enum Source {
 impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Stream(file) | Self::File(file) => file.fmt(f),
+            Self::Stream(file) | Self::File(file, _) | Self::Beside(file, _) => file.fmt(f),
             Self::Path(path) => path.fmt(f),
             Self::Other(_) => f.write_str("Other"),
         }
@@ -104,13 +108,14 @@ impl Input {
         if !metadata.is_file() {
             return Self::new(Source::Stream(file));
         }
+        let start = (&file).stream_position().unwrap_or_default();
         // All of a small file at once, and a byte more: a read that comes full makes the next one larger.
         let ask = metadata.len().saturating_add(1);
         let ask = usize::try_from(ask).unwrap_or(READ_SIZE);
         Self {
             // In whole pages, lest all that follows is read from within one where the file grows.
             ask: ask.clamp(FIRST_READ, READ_SIZE).next_multiple_of(PAGE),
-            ..Self::new(Source::File(file))
+            ..Self::new(Source::File(file, start))
         }
     }
 
@@ -184,6 +189,42 @@ impl Input {
         self.buffer.skip(n);
     }
 
+    /// Whether bytes after the window can be looked at while it stays where it is.
+    pub(crate) fn can_look_ahead(&self) -> bool {
+        self.ended || !matches!(self.source, Source::Stream(_) | Source::Other(_))
+    }
+
+    /// Looks at bytes after the window, which stays where it is.
+    pub(crate) fn ahead(&self) -> Ahead<'_> {
+        Ahead::new(self)
+    }
+
+    /// A second cursor, which begins where this one is; none where the bytes cannot be read twice.
+    pub(crate) fn beside(&self) -> Option<Self> {
+        let source = match &self.source {
+            Source::File(file, start) | Source::Beside(file, start) => {
+                Source::Beside(file.try_clone().ok()?, *start)
+            }
+            Source::Path(path) => Source::Path(path.clone()),
+            Source::Stream(_) | Source::Other(_) => return None,
+        };
+        Some(Self {
+            offset: self.offset,
+            ..Self::new(source)
+        })
+    }
+
+    /// Reads bytes of a file from the byte number `position` on, wherever the window is.
+    fn read_at(&self, room: &mut [u8], position: u64) -> Option<usize> {
+        match &self.source {
+            Source::File(file, start) | Source::Beside(file, start) => {
+                file.read_at(room, start.checked_add(position)?).ok()
+            }
+            Source::Path(path) => File::open(path).ok()?.read_at(room, position).ok(),
+            Source::Stream(_) | Source::Other(_) => None,
+        }
+    }
+
     /// Whether [`fill`](Self::fill) would return without waiting.
     pub fn ready(&self) -> bool {
         match &self.source {
@@ -220,7 +261,8 @@ impl Input {
         let position = self.offset + at_hand as u64;
         let source = &mut self.source;
         let read = self.buffer.fill(ask, |room| match source {
-            Source::Stream(file) | Source::File(file) => file.read(room),
+            Source::Stream(file) | Source::File(file, _) => file.read(room),
+            Source::Beside(file, start) => file.read_at(room, *start + position),
             Source::Path(path) => File::open(path)?.read_at(room, position),
             Source::Other(reader) => reader.read(room),
         })?;

@@ -45,6 +45,9 @@ pub(super) struct Tracked {
     recorded: Option<Timestamp>,
     /// Whether Envoy ended the stream before there was anything to show of the connection.
     ended: bool,
+    /// The stand-ins that it has, and the offset of the first event that needed them: whether its addresses
+    /// are missing or only late shows at its end.
+    stood_in: Option<(u64, String)>,
     /// What is to be told about it, where somebody listens.
     story: Option<Box<Story>>,
     /// What there is to say about the next frame, where labels are asked for.
@@ -76,6 +79,7 @@ impl Tracked {
             estimated: 0,
             recorded: None,
             ended: false,
+            stood_in: None,
             story: has_story.then(|| Box::new(story)),
             comments: Vec::new(),
         }
@@ -107,7 +111,7 @@ impl Tracked {
             shared: false,
         };
         match *what {
-            What::Connection(ref told) => self.connection(told),
+            What::Connection(ref told) => self.connection(told, cx),
             What::Data {
                 direction,
                 ref payload,
@@ -186,12 +190,25 @@ impl Tracked {
 
     /// Tells the connection's story, where somebody listens.
     fn tell<E>(&mut self, cx: &mut Context<'_, E>) {
+        self.tell_stand_ins(false, cx);
         if let (Some(story), Some(stories)) = (self.story.take(), &mut cx.shared.stories) {
             let connection = self.connection.clone();
             stories.push(Story {
                 connection,
                 ..*story
             });
+        }
+    }
+
+    /// Reports the stand-ins that it has, unless that was done.
+    fn tell_stand_ins<E>(&mut self, is_late: bool, cx: &mut Context<'_, E>) {
+        if let Some((offset, stand_ins)) = self.stood_in.take() {
+            let kind = if is_late {
+                Kind::LateAddress
+            } else {
+                Kind::StandInAddress
+            };
+            self.note(kind, offset, 0, stand_ins, cx);
         }
     }
 
@@ -223,8 +240,13 @@ impl Tracked {
     ///
     /// Packets that are written keep their addresses, and so do those that follow them: the connection is
     /// the same one, and with other addresses it would be two to a reader.
-    pub(super) fn connection(&mut self, told: &Connection) {
-        self.connection.learn(told);
+    pub(super) fn connection<E>(&mut self, told: &Connection, cx: &mut Context<'_, E>) {
+        let known = &self.connection;
+        let is_late = known.local.is_none() && told.local.is_some()
+            || known.remote.is_none() && told.remote.is_some();
+        if self.connection.learn(told) && self.wire.is_some() {
+            self.tell_stand_ins(is_late, cx);
+        }
     }
 
     /// The time of an event, or the one that stands for it.

@@ -333,7 +333,7 @@ impl Session {
         }
         let (mut sent, mut opening, asked) = (Vec::new(), 0, side);
         if self.span.is_none() {
-            self.tracked.connection(&exchange.connection);
+            self.tracked.connection(&exchange.connection, cx);
             sent.extend(Http2::opening());
             opening = sent.len();
         }

@@ -256,6 +256,10 @@ impl Synthesizer {
             cx.notices.add(Notice::failed(event));
             return Ok(());
         }
+        if let What::SampleRate(_) = event.what {
+            // It is about the whole trace.
+            return Ok(());
+        }
         let tracked = match self.tracked.get_index_mut(self.last) {
             Some((last, tracked)) if *last == id => tracked,
             _ => {

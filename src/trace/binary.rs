@@ -8,31 +8,47 @@ use arrayvec::ArrayVec;
 
 use crate::input::Input;
 
+use super::ahead;
 use super::decode::{Decoder, Place};
 use super::element::{Action, Level, Part};
 use super::error::{Damage, Fault};
+use super::hold::Taken;
 use super::token::Step;
 use super::wire::{self, Header, MAX_MESSAGE, WireValue};
 
 /// Walks over a binary trace.
 #[derive(Clone, Debug)]
 pub(super) struct Binary {
-    /// The open messages, the innermost last; never empty unless `delimited`.
+    /// The open levels, the innermost last; never empty unless `delimited`.
     open: ArrayVec<Open, MAX_DEPTH>,
     /// A varint with its length stands before each outermost message.
     delimited: bool,
-    /// Bytes of a field that nobody wants, still to be dropped.
+    /// Bytes of an unknown field, still to be dropped.
     skipping: u64,
+    /// Where the message that is open begins and ends, whose members may come in any order: a whole wrapper
+    /// where its end is known, else a member of one.
+    start: u64,
+    end: u64,
 }
 
 /// The most levels that lie in each other: a wrapper, a streamed segment, a batch of events.
-const MAX_DEPTH: usize = 3;
+pub(super) const MAX_DEPTH: usize = 3;
 
 #[derive(Clone, Copy, Debug)]
-struct Open {
-    level: Level,
-    /// The position behind its last byte; none where the input's end ends it.
-    end: Option<u64>,
+pub(super) struct Open {
+    pub(super) level: Level,
+    /// The position after its last byte; none where the input's end ends it.
+    pub(super) end: Option<u64>,
+}
+
+/// The header of a field that is taken, and where it stands.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    part: Part,
+    around: Open,
+    header: Header,
+    offset: u64,
+    len: u64,
 }
 
 impl Binary {
@@ -42,6 +58,8 @@ impl Binary {
             open: ArrayVec::from_iter([Open { level, end: None }]),
             delimited: false,
             skipping: 0,
+            start: 0,
+            end: u64::MAX,
         }
     }
 
@@ -51,6 +69,24 @@ impl Binary {
             open: ArrayVec::new(),
             delimited: true,
             skipping: 0,
+            start: 0,
+            end: u64::MAX,
+        }
+    }
+
+    /// A single wrapper of `len` bytes from `start` on.
+    pub(super) fn wrapper(start: u64, len: u64) -> Self {
+        let end = start + len;
+        let open = Open {
+            level: Level::Wrapper,
+            end: Some(end),
+        };
+        Self {
+            open: ArrayVec::from_iter([open]),
+            delimited: true,
+            skipping: 0,
+            start,
+            end,
         }
     }
 
@@ -77,9 +113,12 @@ impl Binary {
                 .is_some_and(|open| open.end == Some(offset))
             {
                 self.open.pop();
+                if offset == self.end && decoder.end_message()? {
+                    return Ok(Step::Item(()));
+                }
             }
             let Some(&open) = self.open.last() else {
-                match self.enter_delimited(input)? {
+                match self.enter_delimited(input, decoder)? {
                     Step::Item(()) => continue,
                     Step::More => return Ok(Step::More),
                     Step::End => return Ok(Step::End),
@@ -109,8 +148,13 @@ impl Binary {
                         level,
                         end: Some(end),
                     });
-                    if let Some(form) = level.form() {
-                        decoder.begin(form);
+                    if open.end.is_none() {
+                        (self.start, self.end) = (offset, end);
+                        decoder.open_message();
+                    }
+                    match level.form() {
+                        Some(form) => decoder.member(header.number, Some(form)),
+                        None => decoder.batch(),
                     }
                 }
                 (Action::Take(part), WireValue::Varint(number)) => {
@@ -124,14 +168,29 @@ impl Binary {
                     if len > MAX_MESSAGE || len > present {
                         return message_short(input, part, len, present);
                     }
-                    let message = input.take(header.len..header.len + len as usize);
-                    let place = Place {
-                        offset,
-                        value: offset + header.len as u64,
-                        len,
-                    };
-                    if decoder.message(part, message, place)? {
-                        return Ok(Step::Item(()));
+                    let is_last = end == self.end;
+                    if part == Part::Event && decoder.is_straight(is_last) {
+                        let message = input.take(header.len..header.len + len as usize);
+                        let place = Place {
+                            offset,
+                            value: offset + header.len as u64,
+                            len,
+                        };
+                        if decoder.event(message, place)? {
+                            return Ok(Step::Item(()));
+                        }
+                    } else {
+                        let around = open;
+                        let found = Found {
+                            part,
+                            around,
+                            header,
+                            offset,
+                            len,
+                        };
+                        if self.take(found, input, decoder)? {
+                            return Ok(Step::Item(()));
+                        }
                     }
                 }
                 _ => {
@@ -143,8 +202,113 @@ impl Binary {
         }
     }
 
+    /// Takes a part that cannot be given as it comes, or of which a trace has few.
+    #[cold]
+    #[inline(never)]
+    fn take(
+        &mut self,
+        found: Found,
+        input: &mut Input,
+        decoder: &mut Decoder,
+    ) -> Result<bool, Damage> {
+        let Found {
+            part,
+            around,
+            header,
+            offset,
+            len,
+        } = found;
+        let place = Place {
+            offset,
+            value: offset + header.len as u64,
+            len,
+        };
+        let end = place.value + len;
+        if around.level == Level::Wrapper {
+            if around.end.is_none() {
+                (self.start, self.end) = (offset, end);
+                decoder.open_message();
+            }
+            if part != Part::SampleRate {
+                decoder.member(header.number, None);
+            }
+        }
+        if part == Part::Event && decoder.wants_look() {
+            self.look(end, offset, input, decoder)?;
+        }
+        // Nothing but more of the batch can follow where the batch is what ends the message.
+        let is_last =
+            end == self.end || around.level == Level::Batch && around.end == Some(self.end);
+        let bytes = input.take(header.len..header.len + len as usize);
+        if part == Part::Event && decoder.is_straight(is_last) {
+            return decoder.event(bytes, place);
+        }
+        let taken = Taken {
+            part,
+            level: around.level,
+            bytes,
+            place,
+            is_last,
+            whole: Place {
+                offset: self.start,
+                value: self.start,
+                len: self.end - self.start,
+            },
+        };
+        if decoder.take_part(taken)? {
+            return Ok(true);
+        }
+        if decoder.is_full(input.can_look_ahead()) {
+            let found = self.ahead(decoder).look(&mut input.ahead(), end);
+            decoder.settle(found.unwrap_or_default(), end)?;
+            return Ok(decoder.advance());
+        }
+        Ok(false)
+    }
+
+    /// Finds out what a buffered message says of its connection after the event that ends at `end`, before
+    /// the event, which begins at `next`, is given.
+    fn look(
+        &self,
+        end: u64,
+        next: u64,
+        input: &Input,
+        decoder: &mut Decoder,
+    ) -> Result<(), Damage> {
+        decoder.looked();
+        let level_end = self.open.last().and_then(|open| open.end);
+        let is_at_hand = self.end <= input.offset() + input.window().len() as u64;
+        let mut from = end;
+        // What Envoy writes is not looked at twice. A small message is, at little cost, so that one
+        // whose id or addresses come twice is read as protobuf has it.
+        if !is_at_hand && decoder.is_complete() {
+            match level_end {
+                Some(level_end) if level_end != self.end => from = level_end,
+                _ => return decoder.settle(ahead::Found::default(), next),
+            }
+        }
+        match self.ahead(decoder).look(&mut input.ahead(), from) {
+            Some(found) => decoder.settle(found, next),
+            None => Ok(()),
+        }
+    }
+
+    /// Where the walk is in a message that is looked ahead in.
+    fn ahead(&self, decoder: &Decoder) -> ahead::Place<'_> {
+        ahead::Place {
+            open: &self.open,
+            end: self.end,
+            member: decoder.message.member(),
+            piece: decoder.message.piece(),
+        }
+    }
+
     /// Opens the next message by the length before it.
-    fn enter_delimited(&mut self, input: &mut Input) -> Result<Step<()>, Damage> {
+    fn enter_delimited(
+        &mut self,
+        input: &mut Input,
+        decoder: &mut Decoder,
+    ) -> Result<Step<()>, Damage> {
         debug_assert!(self.delimited);
         let offset = input.offset();
         if input.window().is_empty() && input.ended() {
@@ -153,11 +317,13 @@ impl Binary {
         match wire::varint(input.window()) {
             Ok((len, n)) => {
                 input.skip(n);
-                let end = Some((offset + n as u64).saturating_add(len));
+                self.start = offset + n as u64;
+                self.end = self.start.saturating_add(len);
                 self.open.push(Open {
                     level: Level::Wrapper,
-                    end,
+                    end: Some(self.end),
                 });
+                decoder.open_message();
                 Ok(Step::Item(()))
             }
             Err(why) => match why.fault() {

@@ -1,23 +1,22 @@
 //! Parts of a trace into events of the model. The generated protobuf types stop here.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::num::NonZeroU64;
 
 use bytes::Bytes;
 
-use crate::event::{
-    self, Connection, Endpoint, Event, Field, Http, Side, Timestamp, TraceId, Transport, What,
-};
+use crate::event::{self, Event, Field, Http, Side, Timestamp, TraceId, What};
 
 use crate::slice::{Piece, Slice};
 
-use super::detect::Generation;
+use super::address::{self, Numbering};
+use super::ahead::{Found, Sink};
+use super::detect::{Encoding, Generation};
 use super::element::{Form, Part};
 use super::error::{Damage, Fault};
+use super::hold::{Hold, Message, Taken};
 use super::locate::{Located, Location};
 use super::socket::{self, Selector, SocketEvent};
-use super::wire::{Fields, WireValue};
 
 #[allow(
     clippy::all,
@@ -34,7 +33,7 @@ pub(super) mod proto {
         include!(concat!(env!("OUT_DIR"), "/capture2pcap.capture.rs"));
     }
 }
-use proto::{capture, tap};
+use proto::tap;
 
 /// Where a part of a trace lies.
 #[derive(Clone, Copy, Debug)]
@@ -50,12 +49,17 @@ pub(super) struct Place {
 /// Makes events of the parts of a trace.
 #[derive(Clone, Debug)]
 pub(super) struct Decoder {
-    generation: Generation,
+    pub(super) generation: Generation,
     /// The connection that the message around the parts is about.
-    trace: TraceId,
+    pub(super) trace: TraceId,
     pub(super) form: Form,
-    /// Whether `Begin` has been told of this message. It waits for the trace id, which comes first.
-    begun: bool,
+    /// Whether `Begin` has been given of this message. It waits for the trace id.
+    pub(super) begun: bool,
+    /// Whether the encoding is a binary one, where protobuf says what comes of pieces and repetitions.
+    pub(super) is_binary: bool,
+    /// What may be given of the message as it comes.
+    pub(super) hold: Hold,
+    pub(super) message: Message,
     /// Which numbering the last connection had that shows one.
     pub(super) numbering: Option<Numbering>,
     /// How many buffered HTTP exchanges there were.
@@ -71,9 +75,16 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    pub(super) fn new(generation: Generation, source: u32) -> Self {
+    pub(super) fn new(encoding: Encoding, generation: Generation, source: u32) -> Self {
         Self {
             generation,
+            is_binary: matches!(encoding, Encoding::Binary | Encoding::Delimited),
+            // A bare trace has no message around it that would begin.
+            hold: match generation {
+                Generation::Capture => Hold::Open,
+                Generation::Tap => Hold::Clean,
+            },
+            message: Message::default(),
             trace: TraceId {
                 source,
                 ..TraceId::default()
@@ -89,23 +100,16 @@ impl Decoder {
         }
     }
 
-    /// A message about a connection begins.
-    #[inline]
-    pub(super) fn begin(&mut self, form: Form) {
-        self.recognised = true;
-        self.trace.number = 0;
-        self.form = form;
-        // What is streamed says nothing by its messages.
-        self.begun = form == Form::Streamed;
-    }
-
     /// Begins anew, at a message of which nothing but events matters.
-    pub(super) fn restart(&mut self, generation: Generation) {
+    pub(super) fn restart(&mut self, encoding: Encoding, generation: Generation) {
         self.release();
         self.ready.clear();
+        self.is_binary = matches!(encoding, Encoding::Binary | Encoding::Delimited);
         self.generation = generation;
         self.trace = TraceId::default();
         self.begun = true;
+        self.hold = Hold::Clean;
+        self.message = Message::default();
         self.exchanges = 0;
     }
 
@@ -133,67 +137,23 @@ impl Decoder {
         self.location = Location::default();
     }
 
-    /// Takes a part that is a number, and tells whether an event comes of it.
+    /// Takes a part that is a number, and reports whether an event comes of it.
     #[inline]
     pub(super) fn number(&mut self, part: Part, number: u64, offset: u64) -> bool {
-        self.recognised = true;
         match part {
-            Part::TraceId => self.trace.number = number,
+            Part::TraceId => self.take_id(number),
             Part::Truncated(direction) if number != 0 => {
-                self.push(offset, Time::default(), None, What::Truncated(direction));
-                return self.advance();
+                return self.take_truncated(direction, offset);
             }
             _ => {}
         }
         false
     }
 
-    /// Takes a part that is a message, and tells whether an event comes of it. Others may be ready then.
+    /// Whether an event may be given as it comes; `is_last` where nothing follows it in its message.
     #[inline]
-    pub(super) fn message(
-        &mut self,
-        part: Part,
-        message: Piece<'_>,
-        place: Place,
-    ) -> Result<bool, Damage> {
-        self.recognised = true;
-        match part {
-            Part::Event => self.event(message, place),
-            _ => self.rare(part, message, place),
-        }
-    }
-
-    /// Takes a part of which a trace has few.
-    #[cold]
-    fn rare(&mut self, part: Part, message: Piece<'_>, place: Place) -> Result<bool, Damage> {
-        let message = Slice::from(message);
-        match part {
-            Part::Connection => self.connection(message, place.offset)?,
-            Part::HttpBuffered => self.http_buffered(message, place)?,
-            Part::HttpSegment => self.http_segment(message, place)?,
-            Part::Event | Part::TraceId | Part::Truncated(_) => {}
-        }
-        Ok(self.advance())
-    }
-
-    fn connection(&mut self, bytes: Slice, offset: u64) -> Result<(), Damage> {
-        let connection = match self.generation {
-            Generation::Tap => {
-                let (connection, numbering) = tap_connection(&bytes, offset)?;
-                self.numbering = numbering.or(self.numbering);
-                connection
-            }
-            Generation::Capture => {
-                let message = decode::<capture::Connection>(bytes, Part::Connection, offset)?;
-                // A trace of this generation is one connection, which begins here.
-                self.trace.number = message.id;
-                self.begun = false;
-                connection(message.local_address, message.remote_address)
-            }
-        };
-        let what = What::Connection(Box::new(connection));
-        self.push(offset, Time::default(), None, what);
-        Ok(())
+    pub(super) fn is_straight(&self, is_last: bool) -> bool {
+        self.hold == Hold::Direct || is_last && self.hold == Hold::Clean
     }
 
     /// Tells that a message has begun, unless that was told.
@@ -205,7 +165,13 @@ impl Decoder {
         }
     }
 
-    fn push(&mut self, offset: u64, time: Time, seq_num: Option<NonZeroU64>, what: What) {
+    pub(super) fn push(
+        &mut self,
+        offset: u64,
+        time: Time,
+        seq_num: Option<NonZeroU64>,
+        what: What,
+    ) {
         self.begin_message(offset);
         let event = self.tell(offset, time, seq_num, what);
         self.ready.push_back((event, Location::default()));
@@ -234,9 +200,44 @@ impl Decoder {
         }
     }
 
+    /// Takes an event that may be given as it comes.
     #[inline]
-    fn event(&mut self, message: Piece<'_>, place: Place) -> Result<bool, Damage> {
-        let offset = place.offset;
+    pub(super) fn event(&mut self, message: Piece<'_>, place: Place) -> Result<bool, Damage> {
+        let location = Location::of(place, Located::Event(self.form));
+        self.socket_event(message, place.offset, location)?;
+        if !self.begun || !self.ready.is_empty() {
+            self.queue();
+        }
+        Ok(true)
+    }
+
+    /// Takes an event that was held, in pieces where it `is_joined`, and puts it after those that are ready.
+    pub(super) fn held_event(
+        &mut self,
+        message: &Slice,
+        place: Place,
+        is_joined: bool,
+    ) -> Result<(), Damage> {
+        let located = match is_joined {
+            true => Located::Whole,
+            false => Located::Event(self.form),
+        };
+        let location = Location::of(place, located);
+        self.begin_message(place.offset);
+        self.socket_event(message.piece(), place.offset, location)?;
+        let current = std::mem::take(&mut self.current);
+        self.ready.push_back((current, location));
+        Ok(())
+    }
+
+    /// Makes an event the current one, after what it says of its connection.
+    #[inline(always)]
+    fn socket_event(
+        &mut self,
+        message: Piece<'_>,
+        offset: u64,
+        location: Location,
+    ) -> Result<(), Damage> {
         let mut event = SocketEvent::default();
         if let Err(broken) = event.decode(message.bytes(), self.generation) {
             let fault = socket::fault(broken);
@@ -245,7 +246,8 @@ impl Decoder {
         if !event.connection.is_empty() {
             let bytes = Slice::from(std::mem::take(&mut event.connection));
             let told = decode::<tap::Connection>(bytes, Part::Connection, offset)?;
-            let told = Box::new(connection(told.local_address, told.remote_address));
+            let told = address::connection(told.local_address, told.remote_address);
+            let told = Box::new(told);
             self.push(offset, Time::default(), None, What::Connection(told));
         }
         let Time { time, adjusted } = event.time.map_or_else(Time::default, Time::of);
@@ -258,7 +260,7 @@ impl Decoder {
         current.seq_num = NonZeroU64::new(event.seq_num).filter(|_| self.form == Form::Streamed);
         current.missing = None;
         current.gap = None;
-        self.location = Location::of(place, Located::Event(self.form));
+        self.location = location;
         match event.selector {
             None => current.what = What::Nothing,
             Some(Selector::Closed) => current.what = What::Closed,
@@ -279,10 +281,7 @@ impl Decoder {
                 }
             }
         }
-        if !self.begun || !self.ready.is_empty() {
-            self.queue();
-        }
-        Ok(true)
+        Ok(())
     }
 
     /// Lets what has to be told before it go before the current event.
@@ -297,7 +296,7 @@ impl Decoder {
 
 /// A recorded time, and whether it had to be adjusted.
 #[derive(Clone, Copy, Debug, Default)]
-struct Time {
+pub(super) struct Time {
     time: Option<Timestamp>,
     adjusted: bool,
 }
@@ -318,13 +317,37 @@ impl Decoder {
         self.ready.push_back((event, location));
     }
 
-    fn http_segment(&mut self, bytes: Slice, place: Place) -> Result<(), Damage> {
+    /// Takes something of an HTTP tap, in pieces where it `is_joined`.
+    pub(super) fn http_part(
+        &mut self,
+        part: Part,
+        bytes: Slice,
+        place: Place,
+        is_joined: bool,
+    ) -> Result<(), Damage> {
+        let (is_buffered, located) = match part {
+            Part::HttpBuffered => (true, Located::HttpBuffered),
+            _ => (false, Located::HttpSegment),
+        };
+        let located = if is_joined { Located::Whole } else { located };
+        let location = Location::of(place, located);
+        match is_buffered {
+            true => self.http_buffered(bytes, place, location),
+            false => self.http_segment(bytes, place, location),
+        }
+    }
+
+    fn http_segment(
+        &mut self,
+        bytes: Slice,
+        place: Place,
+        location: Location,
+    ) -> Result<(), Damage> {
         let part = Part::HttpSegment;
         let segment = decode::<tap::HttpStreamedTraceSegment>(bytes, part, place.offset)?;
         self.trace.number = segment.trace_id;
         if let Some((side, part)) = segment.message_piece.map(http_piece) {
             let last = false;
-            let location = Location::of(place, Located::HttpSegment);
             let http = Http::Part { side, part, last };
             self.http(location, place, Time::default(), http);
         }
@@ -332,20 +355,24 @@ impl Decoder {
     }
 
     /// Takes a whole exchange apart.
-    fn http_buffered(&mut self, bytes: Slice, place: Place) -> Result<(), Damage> {
+    fn http_buffered(
+        &mut self,
+        bytes: Slice,
+        place: Place,
+        mut location: Location,
+    ) -> Result<(), Damage> {
         let part = Part::HttpBuffered;
         let exchange = decode::<tap::HttpBufferedTrace>(bytes, part, place.offset)?;
-        let mut location = Location::of(place, Located::HttpBuffered);
         // Only the file's name holds an id. Within an input, a running number tells them apart.
         self.trace.number = self.exchanges;
         self.exchanges += 1;
-        let downstream = exchange
-            .downstream_connection
-            .map(|told| Box::new(connection(told.local_address, told.remote_address)));
-        let upstream = None;
+        let connection = |told: tap::Connection| {
+            let told = address::connection(told.local_address, told.remote_address);
+            Box::new(told)
+        };
         let begin = Http::Begin {
-            downstream,
-            upstream,
+            downstream: exchange.downstream_connection.map(connection),
+            upstream: exchange.upstream_connection.map(connection),
         };
         self.http(location, place, Time::default(), begin);
         let sides = [
@@ -425,98 +452,69 @@ fn fields(headers: Vec<tap::HeaderValue>) -> Vec<Field> {
     headers.into_iter().map(field).collect()
 }
 
-fn decode<M: prost::Message + Default>(bytes: Slice, part: Part, offset: u64) -> Result<M, Damage> {
+impl Sink for Decoder {
+    fn wants(&mut self, _: Part) -> bool {
+        true
+    }
+
+    fn begin(&mut self, number: u32, form: Option<Form>) {
+        self.open_message();
+        self.member(number, form);
+    }
+
+    fn number(&mut self, part: Part, number: u64, offset: u64) -> bool {
+        Self::number(self, part, number, offset)
+    }
+
+    fn part(&mut self, taken: Taken<'_>) -> Result<bool, Damage> {
+        if taken.part == Part::Event {
+            if self.wants_look() {
+                self.looked();
+                if self.is_complete() {
+                    self.settle(Found::default(), taken.place.offset)?;
+                }
+            }
+            // Nobody gives a field of a readable message twice.
+            if self.is_straight(taken.is_last || self.has_id()) {
+                return self.event(taken.bytes, taken.place);
+            }
+        }
+        self.take_part(taken)
+    }
+
+    fn end(&mut self) -> Result<bool, Damage> {
+        self.end_message()
+    }
+}
+
+impl Decoder {
+    /// Decodes a sample rate, in parts of a million; none where it is zero, as nothing is recorded then.
+    pub(super) fn decode_rate(bytes: Slice, offset: u64) -> Result<Option<u32>, Damage> {
+        use tap::fractional_percent::DenominatorType;
+        let rate = decode::<tap::FractionalPercent>(bytes, Part::SampleRate, offset)?;
+        let scale = match rate.denominator() {
+            DenominatorType::Hundred => 10_000,
+            DenominatorType::TenThousand => 100,
+            DenominatorType::Million => 1,
+        };
+        let rate = rate.numerator.saturating_mul(scale).min(1_000_000);
+        Ok(Some(rate).filter(|rate| *rate > 0))
+    }
+
+    /// Gives a sample rate, in parts of a million.
+    pub(super) fn rate(&mut self, offset: u64, rate: u32) {
+        let event = self.tell(offset, Time::default(), None, What::SampleRate(rate));
+        self.ready.push_back((event, Location::default()));
+    }
+}
+
+pub(super) fn decode<M: prost::Message + Default>(
+    bytes: Slice,
+    part: Part,
+    offset: u64,
+) -> Result<M, Damage> {
     M::decode(Bytes::from_owner(bytes)).map_err(|why| {
         let (what, why) = (part.name(), why.to_string());
         Damage::new(offset, Fault::Message { what, why })
     })
-}
-
-/// The numbers of a connection's fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Numbering {
-    /// Local 2, remote 3: before Envoy 1.28.
-    Old,
-    /// Local 1, remote 2: since then.
-    New,
-}
-
-/// Decodes a `TraceWrapper`'s connection, whose two numberings are told apart by their shape.
-///
-/// A lone field 2 is the new remote address: an old Envoy always knew its local one.
-fn tap_connection(bytes: &Slice, offset: u64) -> Result<(Connection, Option<Numbering>), Damage> {
-    let numbering =
-        Fields::new(bytes).find_map(|(header, _)| match (header.number, header.value) {
-            (1, WireValue::Varint(_)) | (3, _) => Some(Numbering::Old),
-            (1, WireValue::Len(_)) => Some(Numbering::New),
-            _ => None,
-        });
-    let connection = if numbering == Some(Numbering::Old) {
-        let message = decode::<tap::OldConnection>(bytes.clone(), Part::Connection, offset)?;
-        connection(message.local_address, message.remote_address)
-    } else {
-        let message = decode::<tap::Connection>(bytes.clone(), Part::Connection, offset)?;
-        connection(message.local_address, message.remote_address)
-    };
-    Ok((connection, numbering))
-}
-
-fn connection(local: Option<tap::Address>, remote: Option<tap::Address>) -> Connection {
-    let is_udp = |address: &Option<tap::Address>| {
-        use tap::address::Address;
-        match address
-            .as_ref()
-            .and_then(|address| address.address.as_ref())
-        {
-            Some(Address::SocketAddress(socket)) => {
-                socket.protocol == tap::socket_address::Protocol::Udp as i32
-            }
-            _ => false,
-        }
-    };
-    let transport = if is_udp(&local) || is_udp(&remote) {
-        Transport::Udp
-    } else {
-        Transport::Tcp
-    };
-    Connection {
-        transport,
-        local: local.and_then(endpoint),
-        remote: remote.and_then(endpoint),
-        namespace: None,
-    }
-}
-
-fn endpoint(address: tap::Address) -> Option<Endpoint> {
-    use tap::address::Address;
-    use tap::envoy_internal_address::AddressNameSpecifier;
-    use tap::socket_address::PortSpecifier;
-    // Names are for people; what is not UTF-8 in them may be replaced.
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    match address.address? {
-        Address::SocketAddress(socket) => {
-            let port = match socket.port_specifier {
-                Some(PortSpecifier::PortValue(port)) => u16::try_from(port).unwrap_or(0),
-                Some(PortSpecifier::NamedPort(_)) | None => 0,
-            };
-            if socket.address.is_empty() && port == 0 {
-                return None;
-            }
-            let host = text(&socket.address);
-            // An IPv6 address may name its zone (RFC 4007), which no packet carries.
-            let ip = host.split_once('%').map_or(host.as_str(), |(ip, _zone)| ip);
-            Some(match ip.parse::<IpAddr>() {
-                Ok(ip) => Endpoint::Ip(ip, port),
-                Err(_) => Endpoint::Host(host, port),
-            })
-        }
-        Address::Pipe(pipe) => Some(Endpoint::Pipe(text(&pipe.path))),
-        Address::EnvoyInternalAddress(internal) => Some(Endpoint::Internal {
-            listener: match internal.address_name_specifier {
-                Some(AddressNameSpecifier::ServerListenerName(name)) => text(&name),
-                None => String::new(),
-            },
-            endpoint: text(&internal.endpoint_id),
-        }),
-    }
 }

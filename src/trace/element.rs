@@ -41,6 +41,7 @@ pub(super) enum Part {
     Truncated(Direction),
     HttpBuffered,
     HttpSegment,
+    SampleRate,
 }
 
 /// What to do with a field.
@@ -59,6 +60,7 @@ impl Level {
             (Self::Wrapper, 2) => Action::Take(Part::HttpSegment),
             (Self::Wrapper, 3) => Action::Enter(Self::Buffered),
             (Self::Wrapper, 4) => Action::Enter(Self::Streamed),
+            (Self::Wrapper, 5) => Action::Take(Part::SampleRate),
             (Self::Buffered | Self::Streamed, 1) => Action::Take(Part::TraceId),
             (Self::Buffered | Self::Streamed, 2) => Action::Take(Part::Connection),
             (Self::Buffered | Self::Streamed, 3) => Action::Take(Part::Event),
@@ -114,6 +116,7 @@ impl Part {
             Self::Truncated(_) => "a truncation flag",
             Self::HttpBuffered => "an HTTP trace",
             Self::HttpSegment => "an HTTP trace segment",
+            Self::SampleRate => "a sample rate",
         }
     }
 

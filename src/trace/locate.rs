@@ -10,14 +10,18 @@
 use crate::event::Event;
 use crate::input::Input;
 
+use super::ahead::Sink as _;
+use super::binary::Binary;
 use super::decode::{Decoder, Place};
 use super::detect::{Encoding, Generation};
 use super::element::{Form, Level, Part};
 use super::error::{Damage, Fault};
+use super::hold::Taken;
 use super::json::Json;
 use super::named::{BytesForm, Named};
 use super::schema::{self, Message};
 use super::text::Text;
+use super::token::Step;
 
 /// Where a trace's events lie, as far as it has to be known to decode one alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,14 +54,17 @@ pub(super) enum Located {
     HttpBuffered,
     /// A piece of an HTTP message.
     HttpSegment,
+    /// A whole message, which has the event in several pieces.
+    Whole,
 }
 
 impl Located {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Event(Form::Buffered),
         Self::Event(Form::Streamed),
         Self::HttpBuffered,
         Self::HttpSegment,
+        Self::Whole,
     ];
 
     #[inline]
@@ -67,12 +74,13 @@ impl Located {
             Self::Event(Form::Streamed) => 2,
             Self::HttpBuffered => 3,
             Self::HttpSegment => 4,
+            Self::Whole => 5,
         }
     }
 
     const fn part(self) -> Part {
         match self {
-            Self::Event(_) => Part::Event,
+            Self::Event(_) | Self::Whole => Part::Event,
             Self::HttpBuffered => Part::HttpBuffered,
             Self::HttpSegment => Part::HttpSegment,
         }
@@ -83,6 +91,7 @@ impl Located {
         match (self, generation) {
             (Self::Event(_), Generation::Tap) => &schema::TAP_SOCKETEVENT,
             (Self::Event(_), Generation::Capture) => &schema::CAPTURE_EVENT,
+            (Self::Whole, _) => &schema::TAP_TRACEWRAPPER,
             (Self::HttpBuffered, _) => &schema::TAP_HTTPBUFFEREDTRACE,
             (Self::HttpSegment, _) => &schema::TAP_HTTPSTREAMEDTRACESEGMENT,
         }
@@ -151,7 +160,7 @@ impl Default for EventDecoder {
     fn default() -> Self {
         Self {
             input: Input::from_bytes([]),
-            decoder: Decoder::new(Generation::Tap, 0),
+            decoder: Decoder::new(Encoding::Binary, Generation::Tap, 0),
             text: None,
             json: None,
         }
@@ -173,7 +182,7 @@ impl EventDecoder {
         bytes: &[u8],
     ) -> Result<&mut Event, Damage> {
         // The memory of the last event is used again.
-        self.decoder.restart(format.generation);
+        self.decoder.restart(format.encoding, format.generation);
         let located = location
             .located()
             .filter(|_| bytes.len() as u64 == u64::from(location.len));
@@ -193,10 +202,22 @@ impl EventDecoder {
         let (part, message) = (located.part(), located.message(format.generation));
         let (input, decoder) = (&mut self.input, &mut self.decoder);
         let mut at_hand = match format.encoding {
-            Encoding::Binary | Encoding::Delimited => {
-                let message = input.take(0..bytes.len());
-                decoder.message(part, message, place)?
+            Encoding::Binary | Encoding::Delimited if located == Located::Whole => {
+                let mut binary = Binary::wrapper(location.offset, location.len.into());
+                let mut step = binary.next(input, decoder)?;
+                while step == Step::Item(()) && decoder.location != location {
+                    step = binary.next(input, decoder)?;
+                }
+                step == Step::Item(())
             }
+            Encoding::Binary | Encoding::Delimited => decoder.part(Taken {
+                part,
+                level: Level::Batch,
+                bytes: input.take(0..bytes.len()),
+                place,
+                is_last: true,
+                whole: place,
+            })?,
             Encoding::Text => {
                 let level = Level::Wrapper;
                 let new = || Box::new(Named::new(Text::default(), BytesForm::Plain, level));

@@ -6,11 +6,14 @@
 //!
 //! Invariant: an event is told once it is there in full, and never one from behind the first damage.
 
+mod address;
+mod ahead;
 mod binary;
 mod decode;
 mod detect;
 mod element;
 mod error;
+mod hold;
 mod json;
 mod locate;
 mod named;
@@ -29,8 +32,9 @@ use crate::event::{Event, What};
 use crate::input::{Input, Wait};
 use crate::slice::Slice;
 
+use address::Numbering;
 use binary::Binary;
-use decode::{Decoder, Numbering};
+use decode::Decoder;
 use detect::Detected;
 use json::Json;
 use named::{BytesForm, Named};
@@ -129,6 +133,8 @@ enum Parts {
     Binary(Binary),
     Text(Box<Named<Text>>),
     Json(Box<Named<Json>>),
+    /// Nothing is left but the damage, if there was any: it comes after the events before it.
+    Over(Option<Damage>),
 }
 
 impl Reader {
@@ -250,6 +256,27 @@ impl Reader {
             return Ok(Step::Item(()));
         }
         let step = source.parts.next(&mut self.input, &mut source.decoder);
+        if let Ok(Step::Item(()) | Step::More) = step {
+            return step;
+        }
+        self.stop(step)
+    }
+
+    /// Comes to the end, or to damage, once everything is given that comes before it.
+    #[cold]
+    fn stop(&mut self, step: Result<Step<()>, Damage>) -> Result<Step<()>, Damage> {
+        let Some(source) = &mut self.source else {
+            return step;
+        };
+        let (is_given, damage) = match source.decoder.give_up() {
+            Ok(is_given) => (is_given, step.as_ref().err().cloned()),
+            Err(damage) => (source.decoder.advance(), Some(damage)),
+        };
+        if is_given {
+            source.parts = Parts::Over(damage);
+            return Ok(Step::Item(()));
+        }
+        let step = damage.map_or(Ok(Step::End), Err);
         match step {
             Ok(Step::End) if !source.decoder.recognised => Err(self.beginning.unrecognised()),
             Err(damage) if !matches!(*damage.fault, Fault::Cut { .. }) => {
@@ -306,7 +333,7 @@ impl Reader {
             encoding,
             generation,
             parts,
-            decoder: Decoder::new(generation, self.source_number),
+            decoder: Decoder::new(encoding, generation, self.source_number),
         }))
     }
 
@@ -368,6 +395,8 @@ impl Parts {
             Self::Binary(binary) => binary.next(input, decoder),
             Self::Text(text) => text.next(input, decoder),
             Self::Json(json) => json.next(input, decoder),
+            Self::Over(None) => Ok(Step::End),
+            Self::Over(Some(damage)) => Err(damage.clone()),
         }
     }
 }

@@ -12,9 +12,12 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use crate::input::Input;
 use crate::slice::Piece;
 
+use super::ahead::{Found, Sink};
 use super::decode::{Decoder, Place};
+use super::detect::Generation;
 use super::element::{Action, Level, Part};
 use super::error::{Damage, Fault};
+use super::hold::Taken;
 use super::schema::{Field, Kind, Message};
 use super::token::{Lexer, Step, Token};
 
@@ -133,7 +136,48 @@ impl<L: Lexer> Named<L> {
             if self.token(token, before, decoder)? {
                 return Ok(Step::Item(()));
             }
+            if decoder.holds() && self.give_full(input, decoder)? {
+                return Ok(Step::Item(()));
+            }
         }
+    }
+
+    /// Gives what is held of a message where that is too much to hold, and reports whether an event comes of
+    /// it.
+    #[cold]
+    fn give_full(&self, input: &Input, decoder: &mut Decoder) -> Result<bool, Damage> {
+        if !decoder.is_full(true) {
+            return Ok(false);
+        }
+        let found = match input.beside() {
+            Some(beside) => self.clone().look(beside, decoder.generation),
+            None if decoder.is_full(false) => Found::default(),
+            None => return Ok(false),
+        };
+        decoder.settle(found, self.before)?;
+        Ok(decoder.advance())
+    }
+
+    /// Reads on up to the end of the message that is open, for what it says of its connection.
+    fn look(mut self, mut input: Input, generation: Generation) -> Found {
+        let mut found = Found {
+            is_bare: generation == Generation::Capture,
+            ..Found::default()
+        };
+        while !found.is_done {
+            let token = match self.lexer.next(&mut input, &mut self.text) {
+                Ok(Step::Item(token)) => token,
+                Ok(Step::More) if input.fill(&crate::input::Wait::default()).is_ok() => continue,
+                // The walk comes to whatever there is.
+                _ => break,
+            };
+            let before = std::mem::replace(&mut self.before, input.offset());
+            if matches!(token, Token::Failed(_)) || self.token(token, before, &mut found).is_err() {
+                break;
+            }
+        }
+        found.end = self.before;
+        found
     }
 
     /// Decodes the one message at the front of `input`, and reports whether an event comes of it.
@@ -158,7 +202,14 @@ impl<L: Lexer> Named<L> {
                 (true, _) => {
                     let (build, form) = (&mut self.build, self.bytes_form);
                     if build.token(token, &self.text, form, before)? {
-                        return decoder.message(part, build.whole(), place);
+                        return decoder.part(Taken {
+                            part,
+                            level: Level::Batch,
+                            bytes: build.whole(),
+                            place,
+                            is_last: true,
+                            whole: place,
+                        });
                     }
                 }
                 (false, Token::Open) => is_open = true,
@@ -167,7 +218,7 @@ impl<L: Lexer> Named<L> {
         }
     }
 
-    fn token(&mut self, token: Token, offset: u64, decoder: &mut Decoder) -> Result<bool, Damage> {
+    fn token(&mut self, token: Token, offset: u64, sink: &mut impl Sink) -> Result<bool, Damage> {
         let level = *self.open.last().unwrap_or(&Level::Wrapper);
         match (&mut self.state, token) {
             (State::Fields, Token::Field) => {
@@ -179,17 +230,25 @@ impl<L: Lexer> Named<L> {
             }
             (State::Fields, Token::Close) => {
                 self.open.pop();
+                if level.form().is_some() {
+                    return sink.end();
+                }
             }
-            (State::Value(Action::Enter(inner), _), Token::Open) => {
-                let inner = *inner;
+            (State::Value(Action::Enter(inner), field), Token::Open) => {
+                let (inner, number) = (*inner, field.number);
                 self.open.push(inner);
                 self.state = State::Fields;
                 if let Some(form) = inner.form() {
-                    decoder.begin(form);
+                    sink.begin(number, Some(form));
                 }
             }
             (State::Value(Action::Take(part), field), Token::Open) => {
-                if let Kind::Message(message) = field.kind {
+                if level == Level::Wrapper && *part != Part::SampleRate {
+                    sink.begin(field.number, None);
+                }
+                if let Kind::Message(message) = field.kind
+                    && sink.wants(*part)
+                {
                     self.build.begin(message);
                     // The token is the one byte that opens the message.
                     self.value = self.before.saturating_sub(1);
@@ -202,7 +261,7 @@ impl<L: Lexer> Named<L> {
                 let (part, field) = (*part, *field);
                 self.state = State::Fields;
                 let number = number(field, &self.text, offset)?;
-                return Ok(decoder.number(part, number, self.offset));
+                return Ok(sink.number(part, number, self.offset));
             }
             (State::Value(..), Token::Open) => self.state = State::Skipping(1),
             (State::Value(..), _) => self.state = State::Fields,
@@ -222,7 +281,14 @@ impl<L: Lexer> Named<L> {
                         value: self.value,
                         len: self.before.saturating_sub(self.value),
                     };
-                    return decoder.message(part, build.whole(), place);
+                    return sink.part(Taken {
+                        part,
+                        level,
+                        bytes: build.whole(),
+                        place,
+                        is_last: part != Part::Event,
+                        whole: place,
+                    });
                 }
             }
             // No lexer gives a value without a name before it.
@@ -484,7 +550,11 @@ mod tests {
         };
         let events: Vec<_> = (0..events).map(event).collect();
         let events = events.join(",");
-        let trace = format!(r#"{{"socket_buffered_trace":{{"events":[{events}]}}}}"#);
+        let address = r#"{"pipe":{"path":"/a"}}"#;
+        let connection = format!(r#"{{"local_address":{address},"remote_address":{address}}}"#);
+        let trace = format!(
+            r#"{{"socket_buffered_trace":{{"trace_id":1,"connection":{connection},"events":[{events}]}}}}"#
+        );
         Reader::new(Input::from_bytes(trace), None, None)
     }
 
@@ -538,7 +608,7 @@ mod tests {
             marks.extend(reader.mark());
             assert_eq!(holders(&reader), before);
         }
-        assert_eq!(marks.len(), 4);
+        assert_eq!(marks.len(), 5);
     }
 
     #[test]

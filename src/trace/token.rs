@@ -39,7 +39,7 @@ pub(super) enum Token {
 }
 
 /// Cuts a readable encoding into tokens.
-pub(super) trait Lexer {
+pub(super) trait Lexer: Clone {
     /// The next token. Its text, where it has one, replaces what `text` held.
     ///
     /// [`Step::End`] comes only between messages of the outermost level. After [`Step::More`] the

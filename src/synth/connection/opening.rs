@@ -27,7 +27,7 @@ impl Tracked {
         let (endpoints, stand_ins) = cx.shared.addresses.place(self.id, &self.connection);
         if !stand_ins.is_empty() {
             let detail: Vec<_> = stand_ins.iter().map(ToString::to_string).collect();
-            self.note(Kind::StandInAddress, offset, 0, detail.join(", "), cx);
+            self.stood_in = Some((offset, detail.join(", ")));
         }
         let (told, evidence) = protocol::role(&self.connection, first);
         let role = cx.shared.options.role.unwrap_or(told);

@@ -1,0 +1,163 @@
+//! What a message says of its connection further ahead, where an input can be looked at twice.
+//!
+//! Events may come before the `trace_id` and `connection` of their message. Looking ahead finds those, and
+//! nothing else: what is wrong with the bytes is left to the walk, which comes there in its turn.
+//!
+//! Invariant: each byte is looked at once more at most, and in a binary file payloads are not even read.
+
+use arrayvec::ArrayVec;
+
+use crate::input::Ahead;
+
+use super::binary::{MAX_DEPTH, Open};
+use super::element::{Action, Form, Level, Part};
+use super::error::Damage;
+use super::hold::Taken;
+use super::wire::{self, WireValue};
+
+/// The most bytes that a field's header takes: two varints.
+const HEADER: usize = 20;
+/// The longest connection that is read ahead, in bytes.
+const MAX_CONNECTION: u64 = 1 << 20;
+
+/// Takes the parts of a message as they come.
+pub(super) trait Sink {
+    /// Whether it wants to have a part of this kind that comes now.
+    fn wants(&mut self, part: Part) -> bool;
+
+    /// A message begins that is the wrapper's member of this number.
+    fn begin(&mut self, number: u32, form: Option<Form>);
+
+    /// Takes a number. True when it gives an event.
+    fn number(&mut self, part: Part, number: u64, offset: u64) -> bool;
+
+    /// Takes a message. True when it gives an event.
+    fn part(&mut self, taken: Taken<'_>) -> Result<bool, Damage>;
+
+    /// The message ends. True when it gives an event.
+    fn end(&mut self) -> Result<bool, Damage>;
+}
+
+/// What was found ahead in a message.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Found {
+    pub(super) id: Option<u64>,
+    /// The encoded connection, of several pieces perhaps, and the offset of its last field.
+    pub(super) connection: Vec<u8>,
+    pub(super) offset: u64,
+    /// How far it was looked.
+    pub(super) end: u64,
+    /// Whether another member of a oneof takes the place of what came before.
+    pub(super) is_void: bool,
+    /// Whether it is a bare trace, of which another may follow at once.
+    pub(super) is_bare: bool,
+    /// Whether all has been found.
+    pub(super) is_done: bool,
+}
+
+impl Sink for Found {
+    fn wants(&mut self, part: Part) -> bool {
+        // What follows the connection of a bare trace may be the next one's.
+        self.is_done |= self.is_bare && part == Part::Event && !self.connection.is_empty();
+        part == Part::Connection
+    }
+
+    fn begin(&mut self, _: u32, _: Option<Form>) {}
+
+    fn number(&mut self, part: Part, number: u64, _: u64) -> bool {
+        if part == Part::TraceId {
+            self.id = Some(number);
+        }
+        false
+    }
+
+    fn part(&mut self, taken: Taken<'_>) -> Result<bool, Damage> {
+        self.connection.extend_from_slice(taken.bytes.bytes());
+        self.offset = taken.place.offset;
+        Ok(false)
+    }
+
+    fn end(&mut self) -> Result<bool, Damage> {
+        self.is_done = true;
+        Ok(false)
+    }
+}
+
+/// A message in a binary trace, where the walk is in it.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    /// The open levels.
+    pub(super) open: &'a [Open],
+    /// Where the message ends.
+    pub(super) end: u64,
+    /// The number of the wrapper's member that it is.
+    pub(super) member: Option<u32>,
+    /// The number of the field in a segment's oneof that came last.
+    pub(super) piece: Option<u32>,
+}
+
+impl Place<'_> {
+    /// Looks at the fields from `at` on, up to the end of the message. None where that cannot be done.
+    pub(super) fn look(&self, ahead: &mut Ahead<'_>, mut at: u64) -> Option<Found> {
+        let mut open: ArrayVec<Open, MAX_DEPTH> = self.open.iter().copied().collect();
+        let mut found = Found {
+            is_bare: open.first().is_some_and(|open| open.level == Level::Bare),
+            ..Found::default()
+        };
+        loop {
+            while open.last().is_some_and(|open| open.end == Some(at)) {
+                open.pop();
+            }
+            found.end = at;
+            let Some(&around) = open.last().filter(|_| at != self.end && !found.is_done) else {
+                return Some(found);
+            };
+            let Ok(header) = wire::header(ahead.bytes(at, HEADER)?) else {
+                return Some(found);
+            };
+            let (start, number) = (at + header.len as u64, header.number);
+            let (len, is_len) = match header.value {
+                WireValue::Varint(_) => (0, false),
+                WireValue::Fixed(n) => (n, false),
+                WireValue::Len(n) => (n, true),
+            };
+            let next = start.saturating_add(len);
+            if around.end.is_some_and(|end| next > end) {
+                return Some(found);
+            }
+            if is_len && self.is_other(around.level, number) {
+                found.is_void = true;
+                return Some(found);
+            }
+            let mut to = next;
+            match (around.level.field(number), header.value) {
+                (Action::Enter(level), WireValue::Len(_)) => {
+                    let end = Some(next);
+                    open.try_push(Open { level, end }).ok()?;
+                    to = start;
+                }
+                (Action::Take(part), WireValue::Varint(number)) => {
+                    found.number(part, number, at);
+                }
+                (Action::Take(part), WireValue::Len(_)) if found.wants(part) => {
+                    let len = usize::try_from(len.min(MAX_CONNECTION)).ok()?;
+                    let bytes = ahead.bytes(start, len)?;
+                    found.connection.extend(bytes.iter().take(len));
+                    found.offset = at;
+                }
+                _ => {}
+            }
+            at = to;
+        }
+    }
+
+    /// Whether the field of this number takes the place of what came before in a oneof.
+    fn is_other(&self, level: Level, number: u32) -> bool {
+        let (members, before) = match level {
+            Level::Wrapper => (1..=4, self.member),
+            Level::Streamed => (2..=4, self.piece),
+            _ => return false,
+        };
+        members.contains(&number) && before.is_some_and(|before| before != number)
+    }
+}
