@@ -199,6 +199,11 @@ pub fn convert(
             summary.reader_gone = true;
             Ok(summary)
         }
+        // A reader that stands still gets no more after a signal.
+        Err(error) if error.kind() == io::ErrorKind::TimedOut && live => {
+            summary.signal = interrupt.signal();
+            Ok(summary)
+        }
         Err(error) => Err(Failure::capture(error)),
     }
 }

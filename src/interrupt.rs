@@ -67,11 +67,11 @@ impl Interrupt {
     }
 }
 
-/// Opens a file without waiting for somebody at the other end where it is a FIFO: a signal would not end
-/// that. What is done with it then waits as usual.
+/// Opens a file for reading; a FIFO without waiting for a writer, as no signal would end that wait. Reads wait as
+/// usual.
 ///
 /// # Errors
-/// Those of opening; to write to a FIFO that nobody reads from, `ENXIO`.
+/// Those of opening.
 pub(crate) fn open_at_once(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let flags = OFlags::NONBLOCK.bits() as i32;
     let file = options.custom_flags(flags).open(path)?;

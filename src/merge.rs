@@ -126,6 +126,8 @@ pub fn merge(
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe && live => {
                 merged.reader_gone = true;
             }
+            // A reader that stands still gets no more after a signal.
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && live => {}
             Err(error) => return Err(Failure::capture(error)),
         }
     }

@@ -4,6 +4,7 @@ mod behind;
 mod output;
 mod pcap;
 mod pcapng;
+mod stream;
 
 pub use output::{Output, Target, is_same};
 

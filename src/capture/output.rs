@@ -17,7 +17,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
-use crate::interrupt::open_at_once;
+use super::stream::{Stream, open_non_blocking};
 
 /// How many symbolic links are followed to a file that does not exist yet; Linux follows as many.
 const MAX_LINKS: usize = 40;
@@ -68,8 +68,10 @@ pub struct Output(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    /// Standard output, a device, a FIFO or a socket: written in place.
+    /// A device, or the file that standard output is: written in place.
     InPlace(File),
+    /// A pipe, FIFO or socket.
+    Stream(Stream),
     /// A regular file to be, under a name of its own until it is whole.
     Replace {
         temporary: NamedTempFile,
@@ -135,7 +137,10 @@ impl Output {
                 if traces.into_iter().any(|trace| is_same(&metadata, &trace)) {
                     return Err(same_file());
                 }
-                return Ok(Self(Kind::InPlace(file)));
+                return Ok(Self(match Stream::of_stdout(file, wake)? {
+                    Ok(stream) => Kind::Stream(stream),
+                    Err(file) => Kind::InPlace(file),
+                }));
             }
             Target::File(path) => path,
         };
@@ -162,10 +167,11 @@ impl Output {
             }
             Some(existing) if existing.file_type().is_socket() => {
                 let socket: OwnedFd = UnixStream::connect(path)?.into();
-                Ok(Self(Kind::InPlace(File::from(socket))))
+                Ok(Self(Kind::Stream(Stream::of_socket(socket, wake)?)))
             }
             Some(existing) if existing.file_type().is_fifo() => {
-                Ok(Self(Kind::InPlace(open_fifo(path, wake)?)))
+                let fifo = open_fifo(path, wake)?;
+                Ok(Self(Kind::Stream(Stream::of_fifo(fifo, wake)?)))
             }
             Some(existing) if !existing.is_file() => Ok(Self(Kind::InPlace(
                 OpenOptions::new().write(true).open(path)?,
@@ -207,7 +213,7 @@ impl Output {
     /// Those of giving it its size and name. The file that had the name before is untouched then.
     pub fn commit(self) -> io::Result<()> {
         match self.0 {
-            Kind::InPlace(_) => Ok(()),
+            Kind::InPlace(_) | Kind::Stream(_) => Ok(()),
             Kind::Replace {
                 temporary,
                 path,
@@ -227,13 +233,14 @@ impl Output {
     pub fn stream(&self) -> io::Result<Option<OwnedFd>> {
         match &self.0 {
             Kind::InPlace(file) => Ok(Some(file.as_fd().try_clone_to_owned()?)),
+            Kind::Stream(stream) => Ok(Some(stream.as_fd().try_clone_to_owned()?)),
             Kind::Replace { .. } => Ok(None),
         }
     }
 
     /// Whether somebody may be reading it while it is written.
     pub const fn is_stream(&self) -> bool {
-        matches!(self.0, Kind::InPlace(_))
+        matches!(self.0, Kind::InPlace(_) | Kind::Stream(_))
     }
 }
 
@@ -241,6 +248,7 @@ impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.0 {
             Kind::InPlace(file) => file.write(bytes),
+            Kind::Stream(stream) => stream.write(bytes),
             Kind::Replace {
                 temporary, room, ..
             } => {
@@ -283,7 +291,7 @@ fn follow(path: &Path) -> io::Result<PathBuf> {
 /// Opens a FIFO once somebody reads from it.
 fn open_fifo(path: &Path, wake: Option<BorrowedFd<'_>>) -> io::Result<File> {
     loop {
-        match open_at_once(OpenOptions::new().write(true), path) {
+        match open_non_blocking(path) {
             // Nobody does yet, and nothing tells when somebody will.
             Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {}
             opened => return opened,

@@ -73,6 +73,7 @@ impl<'a> Ahead<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Wait;
     use super::*;
     use std::io::Write as _;
 
@@ -85,7 +86,7 @@ mod tests {
         file.write_all(&bytes).unwrap();
         std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(6)).unwrap();
         let mut input = Input::from_file(file).unwrap();
-        input.fill(None).unwrap();
+        input.fill(&Wait::default()).unwrap();
         input.skip(1000);
         let window = input.window().to_vec();
         let mut ahead = input.ahead();
@@ -106,13 +107,13 @@ mod tests {
     #[test]
     fn a_stream_shows_its_window_alone() {
         let mut input = Input::from_reader(&[7; 100_000][..]);
-        input.fill(None).unwrap();
+        input.fill(&Wait::default()).unwrap();
         let len = input.window().len();
         assert_eq!(input.ahead().bytes(0, len).unwrap(), vec![7; len]);
         assert_eq!(input.ahead().bytes(0, len + 1), None);
         assert_eq!(input.ahead().bytes(90_000, 1), None);
         while !input.ended() {
-            input.fill(None).unwrap();
+            input.fill(&Wait::default()).unwrap();
         }
         assert_eq!(input.ahead().bytes(90_000, 20_000).unwrap(), [7; 10_000]);
         assert_eq!(input.ahead().bytes(100_001, 1).unwrap(), []);

@@ -303,6 +303,13 @@ impl Running {
             .exits(0);
     }
 
+    /// Whether it has ended, without a look at its output.
+    pub(crate) fn has_ended(&self) -> bool {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("a status");
+        status.lines().any(|line| line.starts_with("State:\tZ"))
+    }
+
     /// The most memory that it has had so far, in bytes.
     pub(crate) fn peak(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());

@@ -9,7 +9,7 @@ use std::io::Write;
 use crate::bad::{assert_left_over, made};
 use crate::batch::{alone, files, write_trace};
 use crate::files::temporaries;
-use crate::harness::{Running, SIGINT, SIGKILL, SIGTERM, Scratch, wait_until};
+use crate::harness::{Running, SIGINT, SIGKILL, SIGTERM, Scratch, each, wait_until};
 use crate::make::{Ev, Form, Made, What};
 use crate::pcap::Capture;
 use crate::stdio::PATIENCE;
@@ -188,4 +188,38 @@ fn a_signal_ends_the_wait_for_a_reader() {
             assert_left_over(&scratch, &["a.pb", "b.pb", "fifo"]);
         }
     }
+}
+
+/// A viewer that is stopped, or waits for a person, takes nothing: the first signal ends the conversion all the same.
+#[test]
+fn a_signal_ends_a_write_to_a_reader_that_stands_still() {
+    let events = (0..100).map(|i| Ev::new(What::Read, i, vec![b'a'; 100_000]));
+    let made = Made::v4(events.collect());
+    let scratch = Scratch::new();
+    scratch.write("a.pb", &made.encode(Form::Streamed).bytes);
+    write_trace(&scratch, "b.pb", 1);
+    let to_stdout: [&[&str]; 4] = [
+        &["a.pb", "-"],
+        &["-F", "pcapng", "a.pb", "-"],
+        &["-m", "a.pb", "b.pb", "-"],
+        &["-q", "-m", "-F", "pcapng", "a.pb", "b.pb", "-"],
+    ];
+    for (signal, code) in [(SIGINT, 130), (SIGTERM, 143)] {
+        each(
+            &to_stdout,
+            |arguments| format!("{arguments:?}"),
+            |arguments| {
+                let mut running = scratch.interruptible().args(*arguments).start();
+                let stdout = running.stdout.as_mut().expect("a pipe");
+                stdout.read(24, PATIENCE).unwrap_or_else(|e| panic!("{e}"));
+                running.signal(signal);
+                wait_until("its end", || running.has_ended());
+                running.finish().exits(code);
+            },
+        );
+    }
+    // The same for a FIFO, which a shell holds open.
+    let script = "mkfifo out; exec 3<>out; capture2pcap a.pb out & \
+        head -c 24 <&3 >head; kill -TERM $!; wait $!";
+    scratch.shell(script).run().exits(143);
 }

@@ -1,0 +1,239 @@
+//! Writes to a pipe, FIFO or socket, whose reader may be slow, stand still or go away.
+//!
+//! It owns the descriptor and knows nothing of captures.
+//!
+//! Invariant: no write waits longer than [`PATIENCE`] for the reader once the wake descriptor is readable.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+
+use arrayvec::ArrayVec;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
+use rustix::pipe::PIPE_BUF;
+
+/// How long a reader that takes nothing is waited for after a signal. One that is merely slow gets all packets.
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 2,
+    tv_nsec: 0,
+};
+
+/// The writing end of a pipe, FIFO or socket.
+#[derive(Debug)]
+pub(super) struct Stream {
+    file: File,
+    /// Readable once the work is to end.
+    wake: Option<OwnedFd>,
+    way: Way,
+}
+
+/// How to write no more than there is room for.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// The open file is the process's own, and non-blocking.
+    NonBlocking,
+    /// A socket takes the wish with each call.
+    Socket,
+    /// The open file is shared with other processes, for which it must stay as it is. A pipe that poll(2) reports
+    /// writable takes this many bytes at once.
+    Pieces,
+}
+
+impl Stream {
+    /// Writes to standard output, if it is a pipe or socket; otherwise gives it back.
+    pub(super) fn of_stdout(
+        file: File,
+        wake: Option<BorrowedFd<'_>>,
+    ) -> io::Result<Result<Self, File>> {
+        let kind = file.metadata()?.file_type();
+        if kind.is_socket() {
+            return Self::new(file, wake, Way::Socket).map(Ok);
+        }
+        if !kind.is_fifo() {
+            return Ok(Err(file));
+        }
+        // Linux opens the pipe anew under this name, so that the flag does not reach the other processes that have
+        // it open. Another user's pipe is refused.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        match open_non_blocking(path) {
+            Ok(own) => Self::new(own, wake, Way::NonBlocking).map(Ok),
+            Err(_) => Self::new(file, wake, Way::Pieces).map(Ok),
+        }
+    }
+
+    /// Writes to a FIFO that [`open_non_blocking`] opened.
+    pub(super) fn of_fifo(file: File, wake: Option<BorrowedFd<'_>>) -> io::Result<Self> {
+        Self::new(file, wake, Way::NonBlocking)
+    }
+
+    /// Writes to a connected socket.
+    pub(super) fn of_socket(socket: OwnedFd, wake: Option<BorrowedFd<'_>>) -> io::Result<Self> {
+        Self::new(File::from(socket), wake, Way::Socket)
+    }
+
+    fn new(file: File, wake: Option<BorrowedFd<'_>>, way: Way) -> io::Result<Self> {
+        let wake = wake.map(|wake| wake.try_clone_to_owned()).transpose()?;
+        Ok(Self { file, wake, way })
+    }
+
+    /// Waits until there is room, or until the write that follows reports an error.
+    fn wait(&self) -> io::Result<()> {
+        let mut fds: ArrayVec<_, 2> = ArrayVec::new();
+        fds.push(PollFd::new(&self.file, PollFlags::OUT));
+        let wake = self.wake.as_ref();
+        fds.extend(wake.map(|wake| PollFd::new(wake, PollFlags::IN)));
+        retry(|| poll(&mut fds, None))?;
+        if fds
+            .first()
+            .is_some_and(|output| !output.revents().is_empty())
+        {
+            return Ok(());
+        }
+        fds.truncate(1);
+        match retry(|| poll(&mut fds, Some(&PATIENCE)))? {
+            0 => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "its reader takes nothing more",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            let written = match self.way {
+                Way::NonBlocking => self.file.write(bytes),
+                Way::Socket => {
+                    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+                    send(&self.file, bytes, flags).map_err(io::Error::from)
+                }
+                Way::Pieces => {
+                    self.wait()?;
+                    return self.file.write(&bytes[..bytes.len().min(PIPE_BUF)]);
+                }
+            };
+            match written {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait()?,
+                written => return written,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Opens a pipe's or FIFO's writing end, without blocking now or later.
+///
+/// # Errors
+/// Those of opening; `ENXIO` where it has no reader.
+pub(super) fn open_non_blocking(path: impl AsRef<std::path::Path>) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    OpenOptions::new()
+        .write(true)
+        .custom_flags(flags)
+        .open(path)
+}
+
+/// Repeats a call that a signal has interrupted.
+fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            result => return Ok(result?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+    use std::os::unix::net::UnixStream;
+
+    /// A pipe's or socket's two ends, in each way of writing to it.
+    fn all_ways(wake: BorrowedFd<'_>) -> Vec<(Stream, File)> {
+        let pipe = || {
+            let (reader, writer) = io::pipe().unwrap();
+            (
+                File::from(OwnedFd::from(reader)),
+                File::from(OwnedFd::from(writer)),
+            )
+        };
+        let (own_reader, own) = pipe();
+        let (shared_reader, shared) = pipe();
+        let (socket_reader, socket) = UnixStream::pair().unwrap();
+        vec![
+            (
+                Stream::of_stdout(own, Some(wake)).unwrap().unwrap(),
+                own_reader,
+            ),
+            (
+                Stream::new(shared, Some(wake), Way::Pieces).unwrap(),
+                shared_reader,
+            ),
+            (
+                Stream::of_socket(socket.into(), Some(wake)).unwrap(),
+                File::from(OwnedFd::from(socket_reader)),
+            ),
+        ]
+    }
+
+    #[test]
+    fn a_slow_reader_gets_every_byte() {
+        let (woken, mut wakes) = io::pipe().unwrap();
+        let bytes: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+        for signalled in [false, true] {
+            if signalled {
+                wakes.write_all(b"!").unwrap();
+            }
+            for (mut stream, mut reader) in all_ways(woken.as_fd()) {
+                let way = stream.way;
+                let sent = bytes.clone();
+                let writer = std::thread::spawn(move || stream.write_all(&sent));
+                let mut read = Vec::new();
+                reader.read_to_end(&mut read).unwrap();
+                writer.join().unwrap().unwrap();
+                assert!(read == bytes, "{way:?} {signalled}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_reader_that_stands_still_holds_nothing_up_after_a_signal() {
+        let (woken, mut wakes) = io::pipe().unwrap();
+        wakes.write_all(b"!").unwrap();
+        for (mut stream, reader) in all_ways(woken.as_fd()) {
+            let error = stream.write_all(&vec![0; 4 << 20]).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{:?}", stream.way);
+            drop(reader);
+            let error = stream.write_all(&[0]).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::BrokenPipe, "{:?}", stream.way);
+        }
+    }
+
+    /// Where the flag reached the pipe's other users, they would lose output.
+    #[test]
+    fn other_users_of_a_pipe_still_block() {
+        let (_reader, writer) = io::pipe().unwrap();
+        let shared = File::from(OwnedFd::from(writer));
+        let flags = || rustix::fs::fcntl_getfl(&shared).unwrap();
+        let before = flags();
+        let ours = shared.try_clone().unwrap();
+        let _stream = Stream::of_stdout(ours, None).unwrap().unwrap();
+        assert_eq!(flags(), before);
+    }
+}
