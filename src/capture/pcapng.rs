@@ -30,6 +30,14 @@ use super::behind::WriteBehind;
 const APPLICATION: &str = concat!("capture2pcap ", env!("CARGO_PKG_VERSION"));
 /// The longest text of an option that is written, in bytes; the format's lengths have 16 bits.
 const MAX_TEXT: usize = 16_384;
+/// The longest section header that dumpcap reads from a pipe, in bytes: a longer one ends it (4.0, and with it
+/// `tshark -i -` and `wireshark -k -i -`).
+const MAX_SECTION: usize = 2048;
+/// The longest text about the sources in it: its fixed parts, the heads and paddings of its options, and the
+/// application's name take the rest.
+const MAX_ORIGIN: usize = MAX_SECTION - 28 - (4 + 3) - (4 + APPLICATION.len() + 3) - 4;
+/// The longest comments of one packet together, in bytes: dumpcap takes no block above 262,144 from a pipe.
+const MAX_COMMENTS: usize = 65_536;
 /// The direction of a packet in its flags (section 4.3.1 of the pcapng draft).
 const INBOUND: u32 = 1;
 const OUTBOUND: u32 = 2;
@@ -66,15 +74,11 @@ impl<W: Write + Send + 'static> Pcapng<W> {
     /// Starts a capture of `sources` with its section header.
     pub(super) fn new(writer: W, snaplen: u32, sources: &[String]) -> io::Result<Self> {
         let writer = WriteBehind::new(writer);
-        let comment = match sources {
-            [] => "no traces".to_owned(),
-            [source] => format!("from {source}"),
-            sources => format!("from {} traces: {}", sources.len(), sources.join(", ")),
-        };
+        let comment = origin(sources);
         let section = SectionHeaderBlock {
             endianness: Endianness::Little,
             options: vec![
-                SectionHeaderOption::Common(CommonOption::Comment(text(&comment))),
+                SectionHeaderOption::Common(CommonOption::Comment(comment.into())),
                 SectionHeaderOption::UserApplication(APPLICATION.into()),
             ],
             ..SectionHeaderBlock::default()
@@ -107,8 +111,8 @@ impl<W: Write + Send + 'static> Pcapng<W> {
             Direction::Read => INBOUND,
             Direction::Write => OUTBOUND,
         }));
-        let comment = |comment| EnhancedPacketOption::Common(CommonOption::Comment(text(comment)));
-        options.extend(frame.comments.iter().map(|said| comment(said)));
+        let comment = |comment| EnhancedPacketOption::Common(CommonOption::Comment(comment));
+        options.extend(comments(frame.comments).map(comment));
         let packet = EnhancedPacketBlock {
             interface_id,
             timestamp: duration(frame.time),
@@ -207,12 +211,62 @@ const fn duration(time: Timestamp) -> Duration {
     Duration::from_nanos(time.nanos())
 }
 
+/// What the section header says of the sources: as many as fit, and how many more there are.
+fn origin(sources: &[String]) -> String {
+    let (first, others) = match sources {
+        [] => return "no traces".to_owned(),
+        [source] => return cut(format!("from {source}"), MAX_ORIGIN),
+        [first, others @ ..] => (first, others),
+    };
+    let more = |left: usize| format!(", … and {left} more");
+    // No number is longer than the first.
+    let room = MAX_ORIGIN - more(sources.len()).len();
+    let mut comment = cut(format!("from {} traces: {first}", sources.len()), room);
+    for (i, source) in others.iter().enumerate() {
+        let left = others.len() - i;
+        let room = if left == 1 { MAX_ORIGIN } else { room };
+        if comment.len() + ", ".len() + source.len() > room {
+            return comment + &more(left);
+        }
+        comment += ", ";
+        comment += source;
+    }
+    comment
+}
+
+/// A packet's comments as they are written: as many as fit, and how many more there are.
+fn comments(comments: &[String]) -> impl Iterator<Item = Cow<'_, str>> {
+    let mut room = MAX_COMMENTS;
+    let fits = |comment: &&String| {
+        let len = text(comment).len();
+        let fits = len <= room;
+        room = room.saturating_sub(len);
+        fits
+    };
+    let fit = comments.iter().take_while(fits).count();
+    let left = comments.len() - fit;
+    let more = (left > 0).then(|| format!("… and {left} more comments").into());
+    comments[..fit]
+        .iter()
+        .map(|comment| text(comment))
+        .chain(more)
+}
+
 /// Text as an option may hold it: no longer than readers take, cut at a character.
 fn text(text: &str) -> Cow<'_, str> {
     if text.len() <= MAX_TEXT {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(format!("{}…", &text[..text.floor_char_boundary(MAX_TEXT)]))
+    Cow::Owned(cut(text.to_owned(), MAX_TEXT))
+}
+
+/// Text of at most `room` bytes, cut at a character.
+fn cut(mut text: String, room: usize) -> String {
+    if text.len() > room {
+        text.truncate(text.floor_char_boundary(room - "…".len()));
+        text.push('…');
+    }
+    text
 }
 
 /// The reason that the library wraps, so that whoever looks for a broken pipe finds it.
@@ -220,5 +274,60 @@ fn io_error(error: PcapNgWriteError) -> io::Error {
     match error {
         PcapNgWriteError::Io(error) => error,
         other => io::Error::other(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// dumpcap dies of a longer one.
+    #[test]
+    fn a_section_header_is_never_longer_than_dumpcap_reads() {
+        let lists: [Vec<String>; 7] = [
+            vec![],
+            vec!["a.pb".to_owned()],
+            vec!["é".repeat(4000)],
+            vec!["x".repeat(1000), "y".repeat(905), "z".repeat(30)],
+            vec!["é".repeat(1000); 3],
+            (0..400).map(|i| format!("path_{i}.pb")).collect(),
+            (0..3000).map(|i| format!("{i}")).collect(),
+        ];
+        for sources in lists {
+            let capture = Pcapng::new(Vec::new(), 262_144, &sources).unwrap();
+            let bytes = capture.finish().unwrap();
+            let length = u32::from_le_bytes(bytes[4..8].try_into().unwrap());
+            assert!(
+                length as usize <= MAX_SECTION,
+                "{length}: {}",
+                sources.len()
+            );
+            // Nothing is left out that would fit.
+            let whole = sources.iter().map(|source| source.len() + 2).sum::<usize>();
+            let is_cut = String::from_utf8_lossy(&bytes).contains('…');
+            assert_eq!(is_cut, whole > MAX_ORIGIN - 20, "{whole} of {MAX_ORIGIN}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted() {
+        let names: Vec<_> = (0..400).map(|i| format!("path_{i}.pb")).collect();
+        let said = origin(&names);
+        let listed = said.matches(".pb").count();
+        assert!(
+            said.starts_with("from 400 traces: path_0.pb, path_1.pb, "),
+            "{said}"
+        );
+        assert!(
+            said.ends_with(&format!(".pb, … and {} more", 400 - listed)),
+            "{said}"
+        );
+        assert!(listed > 100);
+
+        let many = vec!["c".repeat(20_000); 40];
+        let said: Vec<_> = comments(&many).collect();
+        assert_eq!(said.len(), 5);
+        assert_eq!(said[4], "… and 36 more comments");
+        assert!(said[..4].iter().all(|comment| comment.len() == MAX_TEXT));
     }
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use crate::batch::write_trace;
 use crate::fixtures;
 use crate::harness::{Scratch, capinfos, each, tcpdump, tshark};
 use crate::losses::{STREAMED, counted, cut};
@@ -295,4 +296,39 @@ fn a_merge_has_an_interface_a_connection_and_the_name_decides_the_format() {
             .exits(0);
         assert!(!outcome.stderr.contains("hint"), "{}", outcome.explain());
     }
+}
+
+/// dumpcap reads for `tshark -i -`, `wireshark -k -i -` and every extcap. A section header above 2,048 bytes ended it,
+/// and that is reached by the names of some hundred sources.
+#[test]
+fn dumpcap_takes_a_merge_of_400_sources_from_a_pipe() {
+    let scratch = Scratch::new();
+    for number in 0..400 {
+        write_trace(&scratch, format!("in/path_{number}.pb"), number);
+    }
+    let merge = "capture2pcap -m -F pcapng in -";
+    let script = format!(
+        "{merge} | dumpcap -q -i - -w out.pcapng &&
+         {merge} | tshark -n -l -i - -T fields -e frame.interface_name >shown"
+    );
+    let outcome = scratch.shell(&script).run().exits(0);
+    let script = format!("{merge} >all.pcapng");
+    scratch.shell(&script).run().exits(0);
+    let args = |name: &str| {
+        let path = scratch.path(name);
+        let args: [OsString; 6] = [
+            "-r".into(),
+            path.into(),
+            "-T".into(),
+            "fields".into(),
+            "-e".into(),
+            "frame.interface_name".into(),
+        ];
+        tshark(args)
+    };
+    let expected = args("all.pcapng");
+    assert!(expected.lines().count() >= 800, "{expected}");
+    assert!(args("out.pcapng") == expected, "{}", outcome.explain());
+    let shown = std::fs::read_to_string(scratch.path("shown")).expect("what tshark shows");
+    assert!(shown == expected, "{}", outcome.explain());
 }
