@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::process::Command;
 use std::{env, fs, path::PathBuf};
 
 use prost_types::field_descriptor_proto::Type;
@@ -10,6 +11,7 @@ use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorSet};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
+    describe_build();
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let mut files = protox::compile(["proto/tap.proto", "proto/capture.proto"], ["proto"])?;
     fs::write(out.join("schema.rs"), schema_table(&files)?)?;
@@ -23,6 +25,61 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     prost_build::Config::new().bytes(["."]).compile_fds(files)?;
     Ok(())
+}
+
+/// Sets what `--version` reports beside the version: the commit, the features and the target.
+fn describe_build() {
+    let commit = commit().map_or(String::new(), |commit| format!(" ({commit})"));
+    let mut features: Vec<_> = env::vars()
+        .filter_map(|(name, _)| Some(name.strip_prefix("CARGO_FEATURE_")?.to_lowercase()))
+        .filter(|feature| feature != "default")
+        .map(|feature| feature.replace('_', "-"))
+        .collect();
+    features.sort();
+    let features = match features.is_empty() {
+        true => "none".into(),
+        false => features.join(", "),
+    };
+    let target = env::var("TARGET").unwrap_or_default();
+    println!("cargo:rustc-env=CAPTURE2PCAP_COMMIT={commit}");
+    println!("cargo:rustc-env=CAPTURE2PCAP_FEATURES={features}");
+    println!("cargo:rustc-env=CAPTURE2PCAP_TARGET={target}");
+}
+
+/// The commit that a release build is made from, with `-dirty` if tracked files were changed since. A debug build
+/// reports none, so that a commit does not compile everything again.
+fn commit() -> Option<String> {
+    if env::var("PROFILE").ok()? != "release" {
+        return None;
+    }
+    // In a package from a registry.
+    if let Ok(info) = fs::read_to_string(".cargo_vcs_info.json") {
+        let (_, rest) = info.split_once("\"sha1\": \"")?;
+        return Some(rest.get(..COMMIT_LENGTH)?.to_owned());
+    }
+    // A package that was unpacked below another repository is not part of it.
+    if !git(&["rev-parse", "--show-prefix"])?.is_empty() {
+        return None;
+    }
+    for name in ["HEAD", "logs/HEAD"] {
+        let path = git(&["rev-parse", "--git-path", name])?;
+        println!("cargo:rerun-if-changed={path}");
+    }
+    for path in ["src", "Cargo.toml", "Cargo.lock"] {
+        println!("cargo:rerun-if-changed={path}");
+    }
+    let length = format!("--abbrev={COMMIT_LENGTH}");
+    git(&["describe", "--always", "--dirty", "--exclude=*", &length])
+}
+
+/// How many digits of a commit are shown.
+const COMMIT_LENGTH: usize = 12;
+
+/// What git prints, if it succeeds.
+fn git(args: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(args).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
 }
 
 fn strings_to_bytes(message: &mut DescriptorProto) {

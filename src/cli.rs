@@ -12,10 +12,21 @@ use capture2pcap::trace::Encoding;
 use clap::error::ErrorKind;
 use clap::{ArgAction, Parser, ValueEnum};
 
+/// What `--version` prints; `-V` prints the version alone.
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    env!("CAPTURE2PCAP_COMMIT"),
+    "\nfeatures: ",
+    env!("CAPTURE2PCAP_FEATURES"),
+    "\ntarget: ",
+    env!("CAPTURE2PCAP_TARGET")
+);
+
 /// Turn the tap traces that Envoy records into captures that Wireshark opens
 #[derive(Debug, Parser)]
 #[command(
     version,
+    long_version = LONG_VERSION,
     about,
     long_about = "Turn the tap traces that Envoy records into captures that Wireshark opens.\n\n\
         Envoy's tap extension (once capture) records what a connection read and wrote, decrypted. \

@@ -153,3 +153,21 @@ fn misuse_is_told() {
         );
     }
 }
+
+/// A report of a fault has to say what was run.
+#[test]
+fn the_long_version_names_the_features_and_the_target() {
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(printed(&["-V"]), format!("capture2pcap {version}\n"));
+    let long = printed(&["--version"]);
+    let lines: Vec<_> = long.lines().collect();
+    let [first, features, target] = lines[..] else {
+        panic!("{long}");
+    };
+    assert!(
+        first.starts_with(&format!("capture2pcap {version}")),
+        "{long}"
+    );
+    assert!(features.starts_with("features: "), "{long}");
+    assert!(target.starts_with("target: "), "{long}");
+}

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Builds the archive of the last commit twice, in two folders with names of different lengths, and compares the bytes.
+# It runs the binary in an empty folder as its root, too, where that is permitted (as root).
+#
+#   packaging/reproducible.sh [--out FOLDER] [ARGUMENT of dist.sh...]        keeps the first archive in FOLDER
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. packaging/common.sh
+
+keep=target/dist
+if [ "${1-}" = --out ]; then
+    keep=$2
+    shift 2
+fi
+mkdir -p "$keep"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+for folder in a "another folder/for the second"; do
+    git clone -q --no-local . "$work/$folder"
+    (
+        cd "$work/$folder"
+        unset CARGO_TARGET_DIR
+        packaging/dist.sh "$@"
+        rm -rf target/*/dist/deps target/*/dist/build
+    )
+done
+(cd "$work/a/target/dist" && find . -type f) | while read -r file; do
+    cmp "$work/a/target/dist/$file" "$work/another folder/for the second/target/dist/$file" || fail "not reproducible: $file"
+done
+cp "$work"/a/target/dist/* "$keep"
+echo "reproducible:"
+cat "$keep"/*.sha256
+
+if [ "$(uname)" = Linux ] && [ "$(id -u)" -eq 0 ]; then
+    tar -xzf "$work"/a/target/dist/*.tar.gz -C "$work"
+    mkdir "$work/root"
+    cp "$work"/capture2pcap-*/capture2pcap testdata/path_0.pb "$work/root"
+    chroot "$work/root" /capture2pcap -v path_0.pb path_0.pcap
+    cmp -n 24 "$work/root/path_0.pcap" <(printf '\xd4\xc3\xb2\xa1\2\0\4\0\0\0\0\0\0\0\0\0\0\0\4\0\1\0\0\0') ||
+        fail "in an empty folder as its root, the capture is wrong"
+    echo "runs in an empty folder as its root"
+fi
