@@ -7,3 +7,23 @@ dist *ARGS:
 # Builds the archive twice, in two folders, and compares the bytes
 reproducible:
     packaging/reproducible.sh
+
+# The Debian package
+deb:
+    packaging/deb.sh
+
+# Judges the Debian package, and installs and removes it in a new Debian
+test-deb:
+    packaging/test-deb.sh
+
+# The container image of the archive
+image:
+    packaging/image.sh
+
+# The list of crates, in CycloneDX's format
+sbom:
+    packaging/sbom.sh
+
+# The workflows of .github/
+lint-workflows:
+    packaging/lint-workflows.sh

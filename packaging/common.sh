@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the scripts of this folder share; they source it from the root of the checkout.
 # Each of them gives the same bytes for the same commit, toolchain and target.
 
