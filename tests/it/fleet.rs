@@ -79,22 +79,30 @@ fn parallel_runs_several_jobs() {
     assert_eq!(found, captures.len() - 1, "{}", outcome.explain());
 }
 
-/// Every shard by its number makes its part, and all of them make everything once.
-#[test]
-fn shards_by_number_cover_the_list() {
+/// What the containers of the Kubernetes manifest run, one after the other, with its volumes in the current folder.
+fn job_script() -> String {
     let manifest = block("A Kubernetes Indexed Job", "yaml");
-    let (_, command) = manifest.split_once("        - |\n").expect("a script");
-    let command: String = command
+    let (_, init) = manifest.split_once("        - |\n").expect("a script");
+    let init: String = init
         .lines()
         .take_while(|line| line.starts_with("          "))
         .map(|line| format!("{}\n", line.trim_start()))
         .collect();
+    let (_, args) = manifest.split_once("args: [").expect("arguments");
+    let (args, _) = args.split_once("]\n").expect("arguments");
+    let args = args.replace(',', "").replace("$(INDEX)", "$INDEX");
+    format!("mkdir -p shard\n{init}capture2pcap {args}\n").replace("/shard/", "shard/")
+}
+
+/// Every shard by its number makes its part, and all of them make everything once.
+#[test]
+fn shards_by_number_cover_the_list() {
     let array = block("A Slurm array", "sh");
     let array = array.strip_prefix("#!/bin/bash\n").expect("a script");
     let cases = [
         ("INDEX", block("A shard by its number", "sh")),
         ("SLURM_ARRAY_TASK_ID", array.to_owned()),
-        ("JOB_COMPLETION_INDEX", command),
+        ("INDEX", job_script()),
     ];
     let scratch = Scratch::new();
     let captures = tapped(&scratch);
@@ -133,12 +141,61 @@ fn the_manifest_is_yaml() {
     let script = "import sys, yaml
 job = yaml.safe_load(sys.stdin)
 spec = job['spec']
-container = spec['template']['spec']['containers'][0]
-print(job['kind'], spec['completionMode'], spec['completions'], container['command'][2].count('/16 '))";
+pod = spec['template']['spec']
+shard, container = pod['initContainers'][0], pod['containers'][0]
+volumes = [v['name'] for v in pod['volumes']]
+mounts = [v['name'] for v in container['volumeMounts']]
+assert volumes == mounts and container['env'] == shard['env'], (volumes, mounts)
+assert all(isinstance(a, str) for a in container['args']), container['args']
+print(job['kind'], spec['completionMode'], spec['completions'], shard['command'][2].count('/16 '))";
     scratch.write("read.py", script.as_bytes());
     let manifest = block("A Kubernetes Indexed Job", "yaml");
     let outcome = scratch.shell("python3 read.py").stdin(manifest).run();
     let outcome = outcome.exits(0);
     let printed = String::from_utf8_lossy(&outcome.stdout);
     assert_eq!(printed, "Job Indexed 16 1\n", "{}", outcome.explain());
+}
+
+/// How many TCP connections tshark tells apart.
+fn streams(scratch: &Scratch, capture: &str) -> usize {
+    let script = format!("tshark -n -r {capture} -T fields -e tcp.stream | sort -u | wc -l");
+    let outcome = scratch.shell(&script).run().exits(0);
+    let printed = String::from_utf8_lossy(&outcome.stdout);
+    printed.trim().parse().expect("a number")
+}
+
+/// Two hosts whose traces lack the same addresses.
+#[test]
+fn captures_made_apart_are_joined_without_mixing_connections() {
+    let scratch = Scratch::new();
+    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/envoy-1.40/taps");
+    for host in ["host 1", "host 2"] {
+        write_trace(&scratch, format!("taps/{host}/path_0.pb"), 0);
+        let copy = scratch.path(&format!("taps/{host}/path_236.pb"));
+        fs::copy(recorded.join("buf_uds_236.pb"), copy).expect("a recording");
+    }
+    fs::remove_file(scratch.path("taps/host 2/path_0.pb")).expect("a trace");
+    let outcome = scratch.shell(&block("One capture of all", "sh")).run();
+    outcome.exits(0).says_nothing();
+    assert_eq!(streams(&scratch, "all.pcap"), 3);
+
+    // What the page warns of: without stand-ins of their own, two connections become one.
+    let apart = "for i in 1 2; do capture2pcap -q -m \"taps/host $i\" $i.pcap; done; mergecap -w mixed.pcap ?.pcap";
+    scratch.shell(apart).run().exits(0);
+    assert_eq!(streams(&scratch, "mixed.pcap"), 2);
+}
+
+/// The files' times select the traces.
+#[test]
+fn a_merge_is_cut_by_the_times_of_the_files() {
+    let scratch = Scratch::new();
+    for (i, time) in [(0, "11:59"), (1, "12:01"), (2, "12:59"), (3, "13:01")] {
+        let name = format!("taps/path_{i}.pb");
+        write_trace(&scratch, &name, i);
+        let touch = format!("touch -d '2024-05-01 {time}' {name}");
+        scratch.shell(&touch).run().exits(0);
+    }
+    scratch.shell(&block("Cut by time", "sh")).run().exits(0);
+    let streams = Capture::read(&scratch.path("12h.pcap")).streams().len();
+    assert_eq!(streams, 2 * 2);
 }
