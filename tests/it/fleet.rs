@@ -156,9 +156,10 @@ print(job['kind'], spec['completionMode'], spec['completions'], shard['command']
     assert_eq!(printed, "Job Indexed 16 1\n", "{}", outcome.explain());
 }
 
-/// How many TCP connections tshark tells apart.
-fn streams(scratch: &Scratch, capture: &str) -> usize {
-    let script = format!("tshark -n -r {capture} -T fields -e tcp.stream | sort -u | wc -l");
+/// How many senders there are, each with an address, a port and those of its peer.
+fn senders(scratch: &Scratch, capture: &str) -> usize {
+    let fields = "-e ip.src -e tcp.srcport -e ip.dst -e tcp.dstport";
+    let script = format!("tshark -n -r {capture} -T fields {fields} | sort -u | wc -l");
     let outcome = scratch.shell(&script).run().exits(0);
     let printed = String::from_utf8_lossy(&outcome.stdout);
     printed.trim().parse().expect("a number")
@@ -177,12 +178,12 @@ fn captures_made_apart_are_joined_without_mixing_connections() {
     fs::remove_file(scratch.path("taps/host 2/path_0.pb")).expect("a trace");
     let outcome = scratch.shell(&block("One capture of all", "sh")).run();
     outcome.exits(0).says_nothing();
-    assert_eq!(streams(&scratch, "all.pcap"), 3);
+    assert_eq!(senders(&scratch, "all.pcap"), 2 * 3);
 
-    // What the page warns of: without stand-ins of their own, two connections become one.
+    // What the page warns of: without stand-ins of their own, two connections share one.
     let apart = "for i in 1 2; do capture2pcap -q -m \"taps/host $i\" $i.pcap; done; mergecap -w mixed.pcap ?.pcap";
     scratch.shell(apart).run().exits(0);
-    assert_eq!(streams(&scratch, "mixed.pcap"), 2);
+    assert_eq!(senders(&scratch, "mixed.pcap"), 2 * 2);
 }
 
 /// The files' times select the traces.

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Runs the commands of docs/incident.md, section by section, as they stand there, and looks at what they print. Each
+# section has a network namespace and a folder of its own, because the ports of docs/envoy are fixed.
+#
+#   PATH=… tests/envoy/incident.sh        with envoy, capture2pcap, curl and tshark in PATH; as root
+set -euo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# Fails unless the section's output has these lines, or parts of them.
+section() {
+    local heading=$1 folder script output part
+    shift
+    folder=$work/$heading
+    mkdir -p "$folder"
+    ln -s "$root/docs" "$folder/docs"
+    script=$folder/script
+    {
+        echo 'set -eu; ip link set lo up'
+        # What runs in the background gets time to listen, then to send or to write, and ends with the section.
+        awk -v heading="## $heading" '
+            /^## / { below = ($0 == heading) }
+            below && $0 == "```sh" { inside = 1; next }
+            inside && $0 == "```" { inside = 0; if (wait) print "sleep 2"; wait = 0; print "sleep 1"; next }
+            inside { if (sub(/ &$/, " 2>>background.log &")) wait = 1; print }' "$root/docs/incident.md"
+        printf '%s\n' 'jobs -p | xargs kill' 'wait || :'
+    } >"$script"
+    output=$folder/output
+    (cd "$folder" && timeout 60 unshare --net bash script >output 2>&1) || {
+        echo "docs/incident.md, $heading: exit status $?" >&2
+        cat "$folder"/{script,output} >&2
+        tail -n 5 "$folder/background.log" >&2
+        return 1
+    }
+    for part in "$@"; do
+        grep -qF -- "$part" "$output" || {
+            echo "docs/incident.md, $heading: nothing says $part" >&2
+            cat "$folder"/{script,output} >&2
+            return 1
+        }
+    done
+    echo "docs/incident.md, $heading: as it says"
+}
+
+section 'A socket tap' 'HTTP/2' 'GET /cart' 'GET /pay' '200 OK'
+section 'An HTTP tap' '/cart' '/pay'
+section '/tap' 'GET /cart' '200 OK'
