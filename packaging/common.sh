@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # What the scripts of this folder share; they source it from the root of the checkout.
-# Each of them gives the same bytes for the same commit, toolchain and target.
+# The archive and the Debian package have the same bytes for the same commit, toolchain and target.
 
 # A failure of the script that is running.
 fail() {

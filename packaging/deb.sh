@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the Debian package, as target/dist/capture2pcap_0.1.0-1_amd64.deb.
+# Makes the Debian package, as target/publish/capture2pcap_0.1.0-1_amd64.deb.
 #
 #   packaging/deb.sh [--out FOLDER]
 #
@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . packaging/common.sh
 
-out=target/dist
+out=target/publish
 if [ "${1-}" = --out ]; then
     out=$2
     shift 2

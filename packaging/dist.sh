@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the archive of a release, as target/dist/capture2pcap-0.1.0-x86_64-linux.tar.gz, and its checksum.
+# Makes the archive of a release, as target/publish/capture2pcap-0.1.0-x86_64-linux.tar.gz, and its checksum.
 #
 #   packaging/dist.sh [--target TRIPLE] [--out FOLDER]
 #
@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 . packaging/common.sh
 
 target=$(rustc -vV | sed -n 's/^host: //p')
-out=target/dist
+out=target/publish
 while [ $# -gt 0 ]; do
     case $1 in
     --target) target=$2 && shift 2 ;;

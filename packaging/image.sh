@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the container image from the archive of packaging/dist.sh, as target/dist/capture2pcap-0.1.0-x86_64-image.tar,
+# Makes the container image from the archive of packaging/dist.sh, as target/publish/capture2pcap-0.1.0-x86_64-image.tar,
 # an OCI archive. It needs buildah or podman, and neither a daemon nor a registry.
 #
 #   packaging/image.sh [ARCHIVE]
@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 . packaging/common.sh
 
 version=$(package_version)
-archive=${1:-$(find target/dist -name "capture2pcap-$version-*-linux.tar.gz" | sort | tail -n 1)}
+archive=${1:-$(find target/publish -name "capture2pcap-$version-*-linux.tar.gz" | sort | tail -n 1)}
 [ -n "$archive" ] || fail "no archive: run packaging/dist.sh"
 builder=$(command -v buildah || command -v podman) || fail "buildah or podman is missing: apt-get install buildah"
 export_epoch

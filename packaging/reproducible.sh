@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . packaging/common.sh
 
-keep=target/dist
+keep=target/publish
 if [ "${1-}" = --out ]; then
     keep=$2
     shift 2
@@ -21,18 +21,17 @@ for folder in a "another folder/for the second"; do
         cd "$work/$folder"
         unset CARGO_TARGET_DIR
         packaging/dist.sh "$@"
-        rm -rf target/*/dist/deps target/*/dist/build
     )
 done
-(cd "$work/a/target/dist" && find . -type f) | while read -r file; do
-    cmp "$work/a/target/dist/$file" "$work/another folder/for the second/target/dist/$file" || fail "not reproducible: $file"
+(cd "$work/a/target/publish" && find . -type f) | while read -r file; do
+    cmp "$work/a/target/publish/$file" "$work/another folder/for the second/target/publish/$file" || fail "not reproducible: $file"
 done
-cp "$work"/a/target/dist/* "$keep"
+cp "$work"/a/target/publish/* "$keep"
 echo "reproducible:"
 cat "$keep"/*.sha256
 
 if [ "$(uname)" = Linux ] && [ "$(id -u)" -eq 0 ]; then
-    tar -xzf "$work"/a/target/dist/*.tar.gz -C "$work"
+    tar -xzf "$work"/a/target/publish/*.tar.gz -C "$work"
     mkdir "$work/root"
     cp "$work"/capture2pcap-*/capture2pcap testdata/path_0.pb "$work/root"
     chroot "$work/root" /capture2pcap -v path_0.pb path_0.pcap

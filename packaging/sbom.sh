@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lists the crates that the program is built from, as target/dist/capture2pcap-0.1.0.cdx.json, in CycloneDX's format.
+# Lists the crates that the program is built from, as target/publish/capture2pcap-0.1.0.cdx.json, in CycloneDX's format.
 # It needs cargo-cyclonedx (cargo install --locked cargo-cyclonedx).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,6 +9,6 @@ export_epoch
 name=capture2pcap-$(package_version)
 # It writes beside Cargo.toml.
 cargo cyclonedx --quiet --format json --describe binaries --all-features --spec-version 1.5
-mkdir -p target/dist
-mv capture2pcap_bin.cdx.json "target/dist/$name.cdx.json"
-echo "target/dist/$name.cdx.json"
+mkdir -p target/publish
+mv capture2pcap_bin.cdx.json "target/publish/$name.cdx.json"
+echo "target/publish/$name.cdx.json"

@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . packaging/common.sh
 
-package=${1:-$(find target/dist -name 'capture2pcap_*.deb' | sort | tail -n 1)}
+package=${1:-$(find target/publish -name 'capture2pcap_*.deb' | sort | tail -n 1)}
 suite=${2:-$(. /etc/os-release && echo "$VERSION_CODENAME")}
 [ -n "$package" ] || fail "no package: run packaging/deb.sh"
 for tool in lintian mmdebstrap; do

