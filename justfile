@@ -27,3 +27,7 @@ sbom:
 # The workflows of .github/
 lint-workflows:
     packaging/lint-workflows.sh
+
+# The Rust version of Cargo.toml
+msrv:
+    packaging/msrv.sh
