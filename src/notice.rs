@@ -31,7 +31,7 @@ pub enum Kind {
     NoEvents,
     /// Envoy cut a body, and its running count tells how much is missing.
     Truncated,
-    /// Envoy cut a body; how much is missing is not recorded, so the capture shows what is there.
+    /// Envoy cut a body; how much is missing is not recorded, and `bytes` is the least that it can be.
     TruncatedUnknown,
     /// Envoy stopped recording one direction of a buffered trace at its limit.
     DirectionTruncated,
@@ -133,10 +133,16 @@ impl Kind {
                 f,
                 "{count} impossible seq_num{s}: the trace is damaged, or several connections share a trace id"
             ),
-            Self::TruncatedUnknown => write!(
-                f,
-                "{count} truncated event{s}: Envoy kept only the first bytes and not how many are missing"
-            ),
+            Self::TruncatedUnknown => {
+                write!(
+                    f,
+                    "{count} truncated event{s}: Envoy kept only the first bytes and not how many are missing"
+                )?;
+                match bytes {
+                    0 => Ok(()),
+                    n => write!(f, "; the capture leaves room for at least {n}"),
+                }
+            }
             Self::DirectionTruncated => {
                 let them = if count == 1 { "it" } else { "them" };
                 write!(

@@ -100,12 +100,13 @@ const MAX_METHOD: usize = 24;
 
 /// Which end of a connection sent some bytes, and in which protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Opening {
+pub(crate) enum Opening {
     Client(Protocol),
     Server(Protocol),
 }
 
-fn opening(bytes: &[u8]) -> Option<Opening> {
+/// The end that sent some bytes, and its protocol, where the bytes begin like HTTP.
+pub(crate) fn opening(bytes: &[u8]) -> Option<Opening> {
     // A preface may be cut by the tap's limit or come in pieces; its first line is unlike any request.
     if bytes.len() >= 16 && bytes.starts_with(&PREFACE[..bytes.len().min(PREFACE.len())]) {
         return Some(Opening::Client(Protocol::Http2));

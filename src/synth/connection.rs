@@ -8,6 +8,7 @@ use crate::event::{Connection, Direction, Event, Timestamp, TraceId, Transport, 
 use crate::notice::{Kind, Notice};
 use crate::protocol::{self, Protocol};
 
+use super::framing::Framing;
 use super::link::{Link, Sink};
 use super::story::Story;
 use super::{Context, STAND_IN_INTERVAL};
@@ -41,6 +42,8 @@ pub(super) struct Tracked {
     last: Option<Timestamp>,
     /// How many bytes stand for the rest of the last event whose size is unknown.
     estimated: u64,
+    /// Where the messages in its bytes end.
+    framing: Framing,
     /// The last time that was recorded, not invented.
     recorded: Option<Timestamp>,
     /// Whether Envoy ended the stream before there was anything to show of the connection.
@@ -77,11 +80,20 @@ impl Tracked {
             wire: None,
             last: None,
             estimated: 0,
+            framing: Framing::default(),
             recorded: None,
             ended: false,
             stood_in: None,
             story: has_story.then(|| Box::new(story)),
             comments: Vec::new(),
+        }
+    }
+
+    /// The same, for bytes that the synthesizer makes itself.
+    pub(super) fn with_made_bytes(self) -> Self {
+        Self {
+            framing: Framing::off(),
+            ..self
         }
     }
 
@@ -313,6 +325,8 @@ impl Tracked {
         let Some(link) = &mut self.wire else {
             return Ok(());
         };
+        let missing = original_len.saturating_sub(payload.len());
+        self.framing.follow(direction, payload, missing);
         let sink = Sink {
             out: cx.out,
             comments: &mut self.comments,

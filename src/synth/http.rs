@@ -293,7 +293,7 @@ fn session<'a, E>(
 impl Session {
     fn new(id: TraceId, has_story: bool) -> Self {
         Self {
-            tracked: Tracked::new(id, has_story),
+            tracked: Tracked::new(id, has_story).with_made_bytes(),
             http2: Http2::new(),
             span: None,
         }

@@ -10,6 +10,7 @@ pub mod checksum;
 mod connection;
 mod conversation;
 mod frame;
+mod framing;
 mod http;
 mod http2;
 mod link;

@@ -27,6 +27,8 @@ pub struct Story {
     pub truncated_events: u64,
     /// The bytes that those lack, as far as Envoy has counted them.
     pub truncated_bytes: u64,
+    /// The bytes that truncated events lack at least, where Envoy has not counted them.
+    pub estimated_bytes: u64,
     /// The bytes of events that are missing, as far as Envoy has counted them.
     pub lost_bytes: u64,
     /// Whether its end is recorded.
@@ -52,9 +54,13 @@ impl Story {
     /// Takes note of a notice.
     pub(super) const fn note(&mut self, kind: Kind, bytes: u64) {
         match kind {
-            Kind::Truncated | Kind::TruncatedUnknown => {
+            Kind::Truncated => {
                 self.truncated_events += 1;
                 self.truncated_bytes += bytes;
+            }
+            Kind::TruncatedUnknown => {
+                self.truncated_events += 1;
+                self.estimated_bytes += bytes;
             }
             Kind::LostEvents | Kind::LostEventsUnplaced => self.lost_bytes += bytes,
             _ => {}

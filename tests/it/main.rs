@@ -72,6 +72,9 @@ mod located;
 /// What Envoy did not keep: counted, and given its place.
 mod losses;
 
+/// Cuts whose size no trace records.
+mod cuts;
+
 /// What a hostile trace, or a hostile name, could try; and docs/security.md, which tells what stops it.
 mod hostile;
 

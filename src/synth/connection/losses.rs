@@ -1,6 +1,6 @@
 //! Bytes of a connection that no event holds: what their absence does to its packets.
 
-use crate::event::{Direction, Gap, GapKind, Timestamp};
+use crate::event::{Direction, Gap, GapKind, Timestamp, Transport};
 use crate::notice::Kind;
 
 use super::super::Context;
@@ -32,15 +32,21 @@ impl Tracked {
         self.data(data, known + missing, cx)
     }
 
-    /// Truncated bytes, of which an unknown number is missing.
+    /// Puts truncated bytes on the wire whose original length is unknown, with room for what is missing at
+    /// least, so that the next message does not pass for the rest of this one.
     pub(super) fn cut<E>(&mut self, data: Data<'_>, cx: &mut Context<'_, E>) -> Result<(), E> {
-        self.note(Kind::TruncatedUnknown, data.offset, 0, String::new(), cx);
         let known = data.payload.len();
+        let missing = match self.connection.transport {
+            Transport::Tcp => self.framing.missing_after(data.direction, data.payload),
+            Transport::Udp => 1,
+        };
+        let (kind, bytes) = (Kind::TruncatedUnknown, missing as u64);
+        self.note(kind, data.offset, bytes, String::new(), cx);
         self.comment(cx, || {
-            format!("truncated: {known} bytes recorded of an unknown number")
+            format!("truncated: {known} bytes recorded, at least {missing} missing")
         });
-        self.estimated = 0;
-        self.data(data, known, cx)
+        self.estimated = missing as u64;
+        self.data(data, known.saturating_add(missing), cx)
     }
 
     /// Bytes that went over the connection before the event at `time`.

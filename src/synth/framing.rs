@@ -1,0 +1,194 @@
+//! Where the messages and frames of HTTP end in the bytes of a connection: what a cut of unknown size
+//! lacks at least.
+//!
+//! It follows both directions from the first bytes on and keeps a place in each, nothing of what went
+//! over the connection. It does not judge what it follows: bytes that make no sense only lose the place,
+//! until an event begins like a message or a frame.
+//!
+//! Invariant: the state is of constant size, and inside a frame or a body an event takes one subtraction.
+
+mod http1;
+mod http2;
+
+use crate::event::Direction;
+use crate::protocol::{self, Opening, PREFACE, Protocol};
+
+use http1::{Messages, Requests};
+use http2::Frames;
+
+/// The most bytes that are taken for missing by what the bytes before a cut say, in bytes: those of the
+/// largest HTTP/2 frame. A larger body does not come in one event, so its length says nothing of one.
+const MAX_ESTIMATE: u64 = 1 << 24;
+
+/// In how many of a connection's first events with bytes HTTP is looked for.
+const MAX_TRIES: u8 = 4;
+
+/// The fewest bytes of HTTP/2's preface that are like nothing else.
+const MIN_PREFACE: usize = 5;
+
+/// The place in both directions of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Framing {
+    sides: Option<Box<Sides>>,
+    /// How many events have shown no HTTP, as long as none has shown any.
+    tries: u8,
+}
+
+/// The place in each direction: of the bytes that the client sent, and of the server's.
+#[derive(Clone, Copy, Debug)]
+struct Sides {
+    /// The direction of the client's bytes.
+    from_client: Direction,
+    places: Places,
+}
+
+#[allow(clippy::large_enum_variant, reason = "`Sides` is boxed as a whole")]
+#[derive(Clone, Copy, Debug)]
+enum Places {
+    Http1 {
+        client: Messages,
+        server: Messages,
+        requests: Requests,
+    },
+    Http2 {
+        client: Frames,
+        server: Frames,
+    },
+    /// The connection went on with something else than HTTP.
+    Tunnel,
+}
+
+impl Framing {
+    /// One that follows nothing, for bytes that are never cut.
+    pub(super) const fn off() -> Self {
+        Self {
+            sides: None,
+            tries: MAX_TRIES,
+        }
+    }
+
+    /// Goes on over `payload` and `missing` bytes after it, which went one way.
+    #[inline]
+    pub(super) fn follow(&mut self, direction: Direction, payload: &[u8], missing: usize) {
+        if let Some(sides) = &mut self.sides {
+            sides.follow(direction, payload, missing as u64);
+        } else if self.tries < MAX_TRIES && !payload.is_empty() {
+            self.begin(direction, payload, missing);
+        }
+    }
+
+    /// The fewest bytes that are missing after `payload`, whose end is cut.
+    ///
+    /// They are those of the message or frame at the cut; one byte, where that does not say.
+    pub(super) fn missing_after(&self, direction: Direction, payload: &[u8]) -> usize {
+        let known = match &self.sides {
+            Some(sides) => Some(**sides),
+            None if self.tries < MAX_TRIES => self.recognise(direction, payload),
+            None => None,
+        };
+        let missing = known.map_or(1, |mut sides| {
+            sides.follow(direction, payload, 0);
+            sides.missing(direction)
+        });
+        usize::try_from(missing).unwrap_or(1)
+    }
+
+    #[cold]
+    fn begin(&mut self, direction: Direction, payload: &[u8], missing: usize) {
+        match self.recognise(direction, payload) {
+            Some(mut sides) => {
+                sides.follow(direction, payload, missing as u64);
+                self.sides = Some(Box::new(sides));
+            }
+            None => self.tries += 1,
+        }
+    }
+
+    /// The places before `payload`, if it shows HTTP.
+    fn recognise(&self, direction: Direction, payload: &[u8]) -> Option<Sides> {
+        let preface = payload.len() >= MIN_PREFACE && PREFACE.starts_with(payload);
+        let opening = if preface {
+            Opening::Client(Protocol::Http2)
+        } else {
+            protocol::opening(payload)?
+        };
+        let (from_client, protocol) = match opening {
+            Opening::Client(protocol) => (direction, protocol),
+            Opening::Server(protocol) => (direction.reverse(), protocol),
+        };
+        // Of the bytes before, this direction's began no message, and the other's are not known.
+        let is_first = self.tries == 0;
+        let other = |is_other: bool| is_first || !is_other;
+        let (client, server) = (
+            other(from_client != direction),
+            other(from_client == direction),
+        );
+        let places = match protocol {
+            Protocol::Http1 => Places::Http1 {
+                client: Messages::new(client),
+                server: Messages::new(server),
+                requests: Requests::default(),
+            },
+            Protocol::Http2 | Protocol::Grpc => Places::Http2 {
+                client: Frames::new(client, PREFACE.len() as u32),
+                server: Frames::new(server, 0),
+            },
+        };
+        Some(Sides {
+            from_client,
+            places,
+        })
+    }
+}
+
+impl Sides {
+    fn follow(&mut self, direction: Direction, payload: &[u8], missing: u64) {
+        let is_client = direction == self.from_client;
+        let is_tunnel = match &mut self.places {
+            Places::Http2 { client, server } => {
+                let side = if is_client { client } else { server };
+                side.follow(payload);
+                if missing > 0 {
+                    side.skip(missing);
+                }
+                false
+            }
+            Places::Http1 {
+                client,
+                server,
+                requests,
+            } => {
+                let side = if is_client { client } else { server };
+                side.follow(is_client, payload, requests);
+                if missing > 0 {
+                    side.skip(is_client, missing, requests);
+                }
+                side.is_tunnel()
+            }
+            Places::Tunnel => false,
+        };
+        if is_tunnel {
+            self.places = Places::Tunnel;
+        }
+    }
+
+    fn missing(&self, direction: Direction) -> u64 {
+        let is_client = direction == self.from_client;
+        let missing = match &self.places {
+            Places::Http2 { client, server } => if is_client { client } else { server }.missing(),
+            Places::Http1 {
+                client,
+                server,
+                requests,
+            } => if is_client { client } else { server }.missing(requests),
+            Places::Tunnel => 1,
+        };
+        if missing > MAX_ESTIMATE {
+            return 1;
+        }
+        missing.max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests;

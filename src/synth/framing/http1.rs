@@ -1,0 +1,445 @@
+//! The messages of HTTP/1 (RFC 9112) in the bytes of one direction.
+
+use crate::protocol::{self, Opening, Protocol};
+
+/// How many bytes of a line are kept where it comes in pieces: a length, a coding, a status or a method
+/// needs no more.
+const MAX_LINE: usize = 64;
+
+/// The place in one direction.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Messages {
+    place: Place,
+    /// Whether the place is not sure, and an event that begins like a message begins one.
+    unsure: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// In a message's head, or before it.
+    Head(Head),
+    /// So many bytes before the end of a body.
+    Body(u64),
+    /// So many bytes before the end of a chunk, the end of its line among them.
+    Chunk(u64),
+    /// In the line before a chunk.
+    Size(Line),
+    /// In the lines after the last chunk.
+    Trailers(Line),
+    /// In a body that the connection's end ends.
+    UntilClose,
+    /// In what is not HTTP any more.
+    Tunnel,
+    Unknown,
+}
+
+/// A head as far as it has come.
+#[derive(Clone, Copy, Debug, Default)]
+struct Head {
+    line: Line,
+    start: Option<Start>,
+    length: Option<u64>,
+    /// Whether there is a length that is none, or two that differ.
+    is_odd: bool,
+    is_chunked: bool,
+}
+
+/// What a message's first line tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    Request(Method),
+    Response(u16),
+}
+
+/// What of a request's method decides how long the answer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Method {
+    #[default]
+    Other,
+    Head,
+    Connect,
+}
+
+/// The methods of the requests that have no answer yet, the oldest in the lowest bits.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Requests {
+    methods: u64,
+    count: u32,
+}
+
+impl Requests {
+    /// How many there is room for, at two bits each.
+    const ROOM: u32 = u64::BITS / 2;
+
+    fn push(&mut self, method: Method) {
+        if self.count < Self::ROOM {
+            self.methods |= (method as u64) << (2 * self.count);
+        }
+        self.count = self.count.saturating_add(1);
+    }
+
+    fn pop(&mut self) {
+        self.count = self.count.saturating_sub(1);
+        self.methods >>= 2;
+    }
+
+    const fn first(&self) -> Method {
+        match self.methods & 3 {
+            1 => Method::Head,
+            2 => Method::Connect,
+            _ => Method::Other,
+        }
+    }
+}
+
+/// A line that may come in pieces, as far as it is kept.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    kept: [u8; MAX_LINE],
+    /// How many bytes of it have come.
+    len: usize,
+    /// Whether it is complete and the next byte begins another.
+    is_over: bool,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self {
+            kept: [0; MAX_LINE],
+            len: 0,
+            is_over: false,
+        }
+    }
+}
+
+impl Line {
+    /// Takes bytes up to the line's end; gives the line without it once it is complete.
+    fn next<'a, 'p: 'a>(&'a mut self, payload: &mut &'p [u8]) -> Option<&'a [u8]> {
+        if self.is_over {
+            (self.len, self.is_over) = (0, false);
+        }
+        let Some(end) = memchr::memchr(b'\n', payload) else {
+            self.keep(payload);
+            *payload = &[];
+            return None;
+        };
+        let (line, rest) = payload.split_at(end);
+        *payload = rest.get(1..).unwrap_or_default();
+        if self.len == 0 {
+            return Some(line.strip_suffix(b"\r").unwrap_or(line));
+        }
+        self.keep(line);
+        self.is_over = true;
+        let line = self.kept();
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        if let Some(room) = self.kept.get_mut(self.len..) {
+            let len = bytes.len().min(room.len());
+            room[..len].copy_from_slice(&bytes[..len]);
+        }
+        self.len = self.len.saturating_add(bytes.len());
+    }
+
+    /// What has come of an incomplete line, as far as it is kept.
+    fn kept(&self) -> &[u8] {
+        &self.kept[..self.len.min(MAX_LINE)]
+    }
+
+    /// What has come of a line that is not complete.
+    fn begun(&self) -> &[u8] {
+        if self.is_over { &[] } else { self.kept() }
+    }
+}
+
+impl Messages {
+    /// The place at the beginning, or an unknown one.
+    pub(super) fn new(at_beginning: bool) -> Self {
+        let place = if at_beginning {
+            Place::Head(Head::default())
+        } else {
+            Place::Unknown
+        };
+        Self {
+            place,
+            unsure: !at_beginning,
+        }
+    }
+
+    /// Whether the connection went on with something else.
+    pub(super) const fn is_tunnel(&self) -> bool {
+        matches!(self.place, Place::Tunnel)
+    }
+
+    /// Goes on over an event's bytes, which the client or the server sent.
+    #[inline]
+    pub(super) fn follow(&mut self, is_client: bool, payload: &[u8], requests: &mut Requests) {
+        match &mut self.place {
+            Place::Body(left) if !self.unsure && (payload.len() as u64) < *left => {
+                *left -= payload.len() as u64;
+            }
+            _ => self.follow_messages(is_client, payload, requests),
+        }
+    }
+
+    fn follow_messages(&mut self, is_client: bool, mut payload: &[u8], requests: &mut Requests) {
+        if self.unsure && begins_message(is_client, payload) {
+            (self.place, self.unsure) = (Place::Head(Head::default()), false);
+        }
+        while !payload.is_empty() {
+            self.place = match &mut self.place {
+                Place::Unknown | Place::UntilClose | Place::Tunnel => return,
+                Place::Head(head) => match head.next(is_client, &mut payload, requests) {
+                    Some(next) => next,
+                    None => return,
+                },
+                Place::Body(left) => match take(left, &mut payload) {
+                    true => Place::Head(Head::default()),
+                    false => return,
+                },
+                Place::Chunk(left) => match take(left, &mut payload) {
+                    true => Place::Size(Line::default()),
+                    false => return,
+                },
+                Place::Size(line) => match line.next(&mut payload).map(chunk_size) {
+                    Some(Some(0)) => Place::Trailers(Line::default()),
+                    Some(Some(size)) => Place::Chunk(size.saturating_add(2)),
+                    Some(None) => Place::Unknown,
+                    None => return,
+                },
+                Place::Trailers(line) => match line.next(&mut payload) {
+                    Some([]) => Place::Head(Head::default()),
+                    Some(_) => continue,
+                    None => return,
+                },
+            };
+            self.unsure |= matches!(self.place, Place::Unknown);
+        }
+    }
+
+    /// Goes on over so many bytes that are not known.
+    pub(super) fn skip(&mut self, is_client: bool, missing: u64, requests: &mut Requests) {
+        self.place = match &self.place {
+            Place::Body(left) => match left.checked_sub(missing) {
+                Some(0) => Place::Head(Head::default()),
+                Some(left) => Place::Body(left),
+                None => Place::Unknown,
+            },
+            Place::Chunk(left) => match left.checked_sub(missing) {
+                Some(0) => Place::Size(Line::default()),
+                Some(left) => Place::Chunk(left),
+                None => Place::Unknown,
+            },
+            Place::Head(head) => {
+                head.skip(is_client, requests);
+                Place::Unknown
+            }
+            Place::UntilClose => Place::UntilClose,
+            Place::Tunnel => Place::Tunnel,
+            Place::Size(_) | Place::Trailers(_) | Place::Unknown => Place::Unknown,
+        };
+        self.unsure = true;
+    }
+
+    /// The fewest bytes that are missing where the last event is cut: the rest of the body or chunk, and
+    /// before it of the head.
+    pub(super) fn missing(&self, requests: &Requests) -> u64 {
+        match &self.place {
+            Place::Head(head) => head.missing(requests),
+            Place::Body(left) | Place::Chunk(left) => *left,
+            // Without the end of the number, more of its digits may be missing.
+            Place::Size(line) => match line.begun() {
+                [.., b'\r'] => chunk_size(line.begun()).map_or(1, |size| size.saturating_add(3)),
+                begun if begun.contains(&b';') => {
+                    chunk_size(begun).map_or(1, |size| size.saturating_add(4))
+                }
+                _ => 1,
+            },
+            Place::Trailers(_) | Place::UntilClose | Place::Tunnel | Place::Unknown => 1,
+        }
+    }
+}
+
+/// Takes bytes off the `left` ones, and tells whether those are all there.
+fn take(left: &mut u64, payload: &mut &[u8]) -> bool {
+    let len = usize::try_from(*left).map_or(payload.len(), |left| left.min(payload.len()));
+    *payload = payload.get(len..).unwrap_or_default();
+    *left -= len as u64;
+    *left == 0
+}
+
+/// Whether an event begins like a message.
+fn begins_message(is_client: bool, payload: &[u8]) -> bool {
+    match protocol::opening(payload) {
+        Some(Opening::Client(Protocol::Http1)) => is_client,
+        Some(Opening::Server(Protocol::Http1)) => !is_client,
+        _ => false,
+    }
+}
+
+/// The size in the line before a chunk, which an extension may follow (RFC 9112, section 7.1).
+fn chunk_size(line: &[u8]) -> Option<u64> {
+    let end = line.iter().position(|&byte| byte == b';');
+    let digits = line[..end.unwrap_or(line.len())].trim_ascii();
+    let is_hex = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
+    let digits = std::str::from_utf8(digits).ok().filter(|_| is_hex)?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
+impl Head {
+    /// Takes lines up to the head's end; gives the place there, or where it turns out to be no head.
+    fn next(
+        &mut self,
+        is_client: bool,
+        payload: &mut &[u8],
+        requests: &mut Requests,
+    ) -> Option<Place> {
+        loop {
+            let Self {
+                line,
+                start,
+                length,
+                is_odd,
+                is_chunked,
+            } = self;
+            let line = line.next(payload)?;
+            match start {
+                // Empty lines before a message are allowed (RFC 9112, section 2.2).
+                None if line.is_empty() => {}
+                None => {
+                    let Some(told) = Start::of(is_client, line) else {
+                        return Some(Place::Unknown);
+                    };
+                    if let Start::Request(method) = told {
+                        requests.push(method);
+                    }
+                    *start = Some(told);
+                }
+                Some(_) if line.is_empty() => break,
+                Some(_) => match line.first() {
+                    Some(b'c' | b'C') => {
+                        if let Some(value) = value_of(line, b"content-length") {
+                            let told = std::str::from_utf8(value).ok();
+                            let told = told.and_then(|told| told.parse::<u64>().ok());
+                            *is_odd |= told.is_none() || (length.is_some() && *length != told);
+                            *length = told;
+                        }
+                    }
+                    Some(b't' | b'T') => {
+                        if let Some(value) = value_of(line, b"transfer-encoding") {
+                            *is_chunked |= value.to_ascii_lowercase().ends_with(b"chunked");
+                            *is_odd |= !*is_chunked;
+                        }
+                    }
+                    _ => {}
+                },
+            }
+        }
+        Some(self.body(requests))
+    }
+
+    /// What follows a complete head (RFC 9112, section 6.3).
+    fn body(&self, requests: &mut Requests) -> Place {
+        let method = requests.first();
+        match self.start {
+            Some(Start::Response(101)) => return Place::Tunnel,
+            Some(Start::Response(100..200)) => return Place::Head(Self::default()),
+            Some(Start::Response(status)) => {
+                requests.pop();
+                if method == Method::Connect && status / 100 == 2 {
+                    return Place::Tunnel;
+                }
+            }
+            Some(Start::Request(_)) | None => {}
+        }
+        if !self.may_have_body(method) {
+            return Place::Head(Self::default());
+        }
+        match (self.is_chunked, self.length, self.start) {
+            (true, ..) => Place::Size(Line::default()),
+            _ if self.is_odd => Place::Unknown,
+            (_, Some(0), _) | (_, None, Some(Start::Request(_))) => Place::Head(Self::default()),
+            (_, Some(length), _) => Place::Body(length),
+            (_, None, _) => Place::UntilClose,
+        }
+    }
+
+    /// Whether its message, the answer to a request with `method`, may have a body.
+    const fn may_have_body(&self, method: Method) -> bool {
+        match self.start {
+            Some(Start::Response(100..200 | 204 | 304)) => false,
+            Some(Start::Response(_)) => !matches!(method, Method::Head),
+            _ => true,
+        }
+    }
+
+    /// Takes note of the message, of whose head the rest is not known.
+    fn skip(&self, is_client: bool, requests: &mut Requests) {
+        let begun = self.line.begun();
+        match self.start {
+            None if begun.is_empty() => {}
+            None if is_client => requests.push(Method::of(begun)),
+            None => requests.pop(),
+            Some(Start::Response(100..200) | Start::Request(_)) => {}
+            Some(Start::Response(_)) => requests.pop(),
+        }
+    }
+
+    /// The fewest bytes that are missing of the message.
+    fn missing(&self, requests: &Requests) -> u64 {
+        let begun = self.line.begun();
+        let rest = match (self.start, begun) {
+            // A message that has not begun may not come.
+            (None, [] | [b'\r']) => return 1,
+            // The empty line, or the end of a line before it.
+            (_, []) => 2,
+            (_, [b'\r']) => 1,
+            (_, [.., b'\r']) => 3,
+            _ => 4,
+        };
+        let body = match self.length {
+            _ if !self.may_have_body(requests.first()) => 0,
+            // The last chunk.
+            _ if self.is_chunked => 5,
+            Some(length) if !self.is_odd => length,
+            _ => 0,
+        };
+        body.saturating_add(rest)
+    }
+}
+
+impl Start {
+    /// What a message's first line tells, if it is one.
+    fn of(is_client: bool, line: &[u8]) -> Option<Self> {
+        if !is_client {
+            let status = line.strip_prefix(b"HTTP/1.")?.get(2..5)?;
+            let status = std::str::from_utf8(status).ok()?.parse().ok()?;
+            return Some(Self::Response(status));
+        }
+        // The end of a long line is not kept.
+        let is_long = line.len() >= MAX_LINE;
+        let is_request = is_long || line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0");
+        let method = Method::of(line);
+        (is_request && line.first()?.is_ascii_uppercase()).then_some(Self::Request(method))
+    }
+}
+
+impl Method {
+    fn of(line: &[u8]) -> Self {
+        if line.starts_with(b"HEAD ") {
+            Self::Head
+        } else if line.starts_with(b"CONNECT ") {
+            Self::Connect
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// The value of a header field with this name.
+fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (begin, rest) = line.split_at_checked(name.len())?;
+    let value = rest.strip_prefix(b":")?;
+    begin.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+}
