@@ -163,7 +163,7 @@ impl Kind {
             ),
             Self::PortTaken => write!(
                 f,
-                "{count} connection{s} with a stand-in client port: another one at the same time has its endpoints"
+                "{count} connection{s} with a stand-in client port: another connection has its endpoints"
             ),
             Self::TimeClamped => write!(
                 f,

@@ -31,6 +31,8 @@ pub(super) struct Conversation {
     pub(super) trace: TraceId,
     /// What the trace says about it, where that is not part of its events.
     pub(super) connection: Option<Box<Connection>>,
+    /// Whether it is of a buffered trace.
+    pub(super) is_buffered: bool,
     /// How many events it has.
     pub(super) events: u64,
     /// The time of the last of them.
@@ -167,6 +169,10 @@ impl Consumer for Look<'_> {
         let location = self.location(event);
         self.scan.summary.count(event);
         match &event.what {
+            What::Begin => {
+                let number = self.number(&ConversationId::Socket(event.trace), event.trace);
+                self.scan.conversations[number as usize].is_buffered = true;
+            }
             What::Connection(connection) => self.connection(event, connection),
             What::Truncated(direction) => notices.add(Notice::cut_direction(event, *direction)),
             What::Failed => notices.add(Notice::failed(event)),
@@ -223,6 +229,7 @@ impl Look<'_> {
             id: id.clone(),
             trace,
             connection: None,
+            is_buffered: false,
             events: 0,
             last: None,
             recorded: false,

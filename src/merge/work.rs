@@ -48,6 +48,7 @@ struct Conversation {
     trace: TraceId,
     /// What is to be said about it before its first event.
     connection: Option<Box<Connection>>,
+    is_buffered: bool,
     /// How many of its events are still to come.
     left: u64,
 }
@@ -111,6 +112,7 @@ impl Work {
                 id: found.id,
                 trace: found.trace,
                 connection: found.connection,
+                is_buffered: found.is_buffered,
                 left: found.events,
             }),
         }
@@ -199,6 +201,14 @@ impl Work {
         capture: &mut Capture<Output>,
     ) -> io::Result<()> {
         let trace = self.trace(entry, number);
+        if std::mem::take(&mut self.conversations[number].is_buffered) {
+            let event = Event {
+                trace,
+                what: What::Begin,
+                ..Event::default()
+            };
+            self.event(&event, capture)?;
+        }
         if let Some(connection) = self.conversations[number].connection.take() {
             let event = Event {
                 trace,

@@ -167,6 +167,13 @@ impl Sequencer {
             return;
         };
         self.ready.extend(settled.ended.map(over));
+        if settled.is_new {
+            self.ready.push_back(Event {
+                trace: self.directory.track(settled.slot).id,
+                what: What::Begin,
+                ..Event::default()
+            });
+        }
         self.ready.extend(settled.connection);
         if !settled.is_new || self.memory == Memory::Whole {
             return;

@@ -1,44 +1,38 @@
 //! The addresses that packets carry: the recorded ones, and stand-ins for what a trace lacks.
 //!
-//! What is known is kept, the ports above all, for readers pick the protocol by them. Stand-ins come
-//! from the ranges that are reserved for documentation (192.0.2.0/24, RFC 5737; 2001:db8::/32, RFC
-//! 3849), with a port made of the trace id.
+//! What is recorded is kept. A server without a port gets [`HTTP_PORT`], on which readers look for HTTP of
+//! every version; a client without one gets a port made of the trace id.
 //!
-//! Invariant: no two connections of a capture with a stand-in have the same pair of endpoints, as long
-//! as the ranges have any left for what is known of them. The same connection alone always gets the same
-//! stand-ins.
+//! Invariant: no two connections of a capture have the same pair of endpoints, unless all of both is
+//! recorded or given for them. The same connection alone always gets the same stand-ins, and the same name
+//! the same address.
+
+mod pool;
+mod ports;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use crate::event::{Connection, Direction, Endpoint, TraceId};
+use crate::event::{Connection, Direction, Endpoint};
+use crate::protocol::Role;
 
 use super::frame::Endpoints;
+use pool::{Name, Pool};
+use ports::Ports;
 
-/// The first port of IANA's dynamic range (RFC 6335, section 6), and how many there are.
-const FIRST_DYNAMIC_PORT: u16 = 49_152;
-const DYNAMIC_PORTS: u64 = 65_536 - FIRST_DYNAMIC_PORT as u64;
-/// All dynamic ports, from one that `seed` picks.
-pub(super) fn dynamic_ports(seed: u64) -> impl Iterator<Item = u16> {
-    (0..DYNAMIC_PORTS).map(move |step| dynamic_port(seed, step))
-}
+pub(super) use ports::{PortsLeft, dynamic_port};
 
-/// The dynamic port so many steps behind the one that `seed` picks.
-const fn dynamic_port(seed: u64, step: u64) -> u16 {
-    FIRST_DYNAMIC_PORT + ((seed % DYNAMIC_PORTS + step) % DYNAMIC_PORTS) as u16
-}
-
-/// How many pairs of hosts 192.0.2.0/24 has: 1 and 2, 3 and 4, … 253 and 254.
-const HOST_PAIRS: u64 = 127;
+/// The port of a server whose port is not recorded.
+const HTTP_PORT: u16 = 80;
 
 /// An address that the user gives for one that a trace lacks: `ADDR` or `ADDR:PORT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Given {
     /// The IP address.
     pub ip: IpAddr,
-    /// The port, where one is given.
+    /// The port, where one is given; 0 counts as none.
     pub port: Option<u16>,
 }
 
@@ -75,6 +69,18 @@ pub(super) struct StandIn {
     pub(super) recorded: Option<Endpoint>,
 }
 
+impl StandIn {
+    /// The name that the stand-in's IP address has, as it may be shown.
+    pub(super) fn name(&self) -> Option<String> {
+        match self.recorded.as_ref()? {
+            // Only its port is a stand-in.
+            Endpoint::Ip(ip, _) if ip.to_canonical() == self.address.ip().to_canonical() => None,
+            Endpoint::Ip(ip, _) => Some(ip.to_string()),
+            recorded => name(recorded),
+        }
+    }
+}
+
 impl fmt::Display for StandIn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let side = match self.side {
@@ -92,41 +98,66 @@ impl fmt::Display for StandIn {
     }
 }
 
+/// The name of an endpoint that is no IP address, without its port and as it may be shown.
+fn name(endpoint: &Endpoint) -> Option<String> {
+    match endpoint {
+        Endpoint::Ip(..) => None,
+        Endpoint::Host(host, _) => Some(host.escape_debug().to_string()),
+        Endpoint::Pipe(_) | Endpoint::Internal { .. } => Some(endpoint.to_string()),
+    }
+}
+
+/// What the packets of a connection carry.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Placed {
+    pub(super) endpoints: Endpoints,
+    /// The ends that stand for another that the user has given no address for.
+    pub(super) stand_ins: Vec<StandIn>,
+    /// The end that the user has given, where another connection has it, and the one in its place.
+    pub(super) moved: Option<(SocketAddr, SocketAddr)>,
+}
+
 /// Gives connections the addresses that their packets carry.
 #[derive(Debug, Default)]
 pub(super) struct AddressBook {
     local: Option<Given>,
     remote: Option<Given>,
-    /// Whose the endpoints are that have a stand-in among them.
-    taken: HashMap<Endpoints, TraceId>,
-    /// How far the search has gone from the endpoints that it began with.
-    attempts: HashMap<Endpoints, u64>,
+    pool: Pool,
+    ports: Ports,
+    /// How many connections an end without a name has, by the other end, its side and its port. Each has
+    /// another address.
+    unnamed: HashMap<(SocketAddr, Direction, u16), usize>,
+    /// The addresses in place of those whose ports are all taken, by the other end.
+    full: HashMap<(IpAddr, SocketAddr), IpAddr>,
 }
 
 /// What is known of an end.
-#[derive(Clone, Copy)]
-struct Known {
+#[derive(Clone, Copy, Debug)]
+struct End {
+    side: Direction,
+    /// None where any address will do.
     ip: Option<IpAddr>,
-    port: Option<u16>,
+    port: u16,
+    /// Where the port is from.
+    source: Source,
 }
 
-impl Known {
-    fn of(endpoint: Option<&Endpoint>, given: Option<Given>) -> Self {
-        let (ip, port) = match endpoint {
-            Some(Endpoint::Ip(ip, port)) => (Some(ip.to_canonical()), Some(*port)),
-            Some(Endpoint::Host(_, port)) => (None, Some(*port)),
-            Some(Endpoint::Pipe(_) | Endpoint::Internal { .. }) | None => (None, None),
-        };
-        let port = port.filter(|&port| port != 0);
-        Self {
-            ip: ip.or_else(|| given.map(|given| given.ip.to_canonical())),
-            // Only for an address that is missing: a port alone is no address.
-            port: port.or_else(|| given.and_then(|given| given.port)),
-        }
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Recorded,
+    Given,
+    Nowhere,
+}
 
-    const fn is_whole(self) -> bool {
-        self.ip.is_some() && self.port.is_some()
+impl End {
+    /// Whether there is something about it that can be another.
+    fn can_vary(&self, is_client: bool) -> bool {
+        match self.source {
+            _ if self.ip.is_none() => true,
+            Source::Nowhere => true,
+            Source::Given => is_client,
+            Source::Recorded => false,
+        }
     }
 }
 
@@ -135,46 +166,85 @@ impl AddressBook {
         Self {
             local,
             remote,
-            taken: HashMap::new(),
-            attempts: HashMap::new(),
+            ..Self::default()
         }
     }
 
-    /// The endpoints that the packets of `connection` carry, and which of them stand for another that
-    /// the user has given no address for.
-    pub(super) fn place(
-        &mut self,
-        trace: TraceId,
-        connection: &Connection,
-    ) -> (Endpoints, Vec<StandIn>) {
-        let local = Known::of(connection.local.as_ref(), self.local);
-        let remote = Known::of(connection.remote.as_ref(), self.remote);
-        let v6 = [local, remote]
+    /// An address that stands for nothing else, in place of `ip` on a side of its connection.
+    pub(super) fn fresh(&mut self, ip: IpAddr, side: Direction) -> IpAddr {
+        self.pool.fresh(side, ip.is_ipv6())
+    }
+
+    /// The endpoints that the packets of `connection` carry; `seed` picks its client's port.
+    pub(super) fn place(&mut self, seed: u64, connection: &Connection, role: Role) -> Placed {
+        let Connection { local, remote, .. } = connection;
+        let given = [self.local, self.remote];
+        let v6 = [(local, given[0]), (remote, given[1])]
             .iter()
-            .any(|end| end.ip.is_some_and(|ip| ip.is_ipv6()));
-        let mut endpoints = candidate(local, remote, v6, trace, 0);
-        if !(local.is_whole() && remote.is_whole()) {
-            let first = endpoints;
-            // Where the last one that began here found its place, the next one need not look before.
-            let mut attempt = self.attempts.get(&first).copied().unwrap_or(0);
-            loop {
-                endpoints = candidate(local, remote, v6, trace, attempt);
-                let theirs = |owner: &TraceId| *owner != trace;
-                let is_taken = self.taken.get(&endpoints).is_some_and(theirs);
-                // All of them taken, some have to be shared; a handshake keeps them apart in time.
-                if !is_taken || (attempt > 0 && endpoints == first) {
-                    break;
-                }
-                attempt += 1;
+            .filter_map(|(end, given)| ip_of(end.as_ref(), *given))
+            .any(|ip| ip.is_ipv6());
+        let names = [local, remote].map(|end| end.as_ref().and_then(name));
+        let is_same = names[0] == names[1];
+        let [local_name, remote_name] = names;
+        let client = role.from_client();
+        let mut end = |side, recorded: &Option<Endpoint>, given, name: Option<String>| {
+            let ip = ip_of(recorded.as_ref(), given).or_else(|| {
+                let is_second = is_same && side == Direction::Read;
+                let name = name.map(|name| Name { name, is_second })?;
+                Some(self.pool.named(name, side, v6))
+            });
+            let ip = ip.map(|ip| match ip {
+                IpAddr::V4(ip) if v6 => ip.to_ipv6_mapped().into(),
+                ip => ip,
+            });
+            let (port, source) = port_of(recorded.as_ref(), given).unwrap_or_else(|| {
+                let port = if side == client {
+                    dynamic_port(seed)
+                } else {
+                    HTTP_PORT
+                };
+                (port, Source::Nowhere)
+            });
+            End {
+                side,
+                ip,
+                port,
+                source,
             }
-            if attempt > 0 && self.taken.get(&first) != Some(&trace) {
-                self.attempts.insert(first, attempt);
+        };
+        let local_end = end(Direction::Write, local, given[0], local_name);
+        let remote_end = end(Direction::Read, remote, given[1], remote_name);
+        let (client_end, server_end) = match role {
+            Role::Downstream => (remote_end, local_end),
+            Role::Upstream => (local_end, remote_end),
+        };
+        let mut moved = None;
+        let (client, server) = if client_end.can_vary(true) {
+            let server = self.fixed(server_end, v6);
+            let client = self.vary(client_end, server, seed, v6);
+            if let (Some(ip), Source::Given) = (client_end.ip, client_end.source) {
+                let was = SocketAddr::new(ip, client_end.port);
+                moved = (client != was).then_some((was, client));
             }
-            if self.taken.get(&first) == Some(&trace) {
-                endpoints = first;
-            }
-            self.taken.insert(endpoints, trace);
-        }
+            (client, server)
+        } else {
+            let client = self.fixed(client_end, v6);
+            let server = match server_end.can_vary(false) {
+                true => self.vary(server_end, client, seed, v6),
+                false => self.fixed(server_end, v6),
+            };
+            (client, server)
+        };
+        let endpoints = match role {
+            Role::Downstream => Endpoints {
+                local: server,
+                remote: client,
+            },
+            Role::Upstream => Endpoints {
+                local: client,
+                remote: server,
+            },
+        };
         let stand_in = |side, recorded: &Option<Endpoint>, given: Option<Given>, address| {
             let carried = matches!(recorded, Some(Endpoint::Ip(_, port)) if *port != 0);
             // What the user has said needs no telling.
@@ -185,182 +255,71 @@ impl AddressBook {
             })
         };
         let stand_ins = [
-            stand_in(
-                Direction::Write,
-                &connection.local,
-                self.local,
-                endpoints.local,
-            ),
-            stand_in(
-                Direction::Read,
-                &connection.remote,
-                self.remote,
-                endpoints.remote,
-            ),
+            stand_in(Direction::Write, local, given[0], endpoints.local),
+            stand_in(Direction::Read, remote, given[1], endpoints.remote),
         ];
-        (endpoints, stand_ins.into_iter().flatten().collect())
+        Placed {
+            endpoints,
+            stand_ins: stand_ins.into_iter().flatten().collect(),
+            moved,
+        }
+    }
+
+    /// The address of an end that is the same for all its connections.
+    fn fixed(&mut self, end: End, v6: bool) -> SocketAddr {
+        let ip = end.ip.unwrap_or_else(|| self.pool.unnamed(0, end.side, v6));
+        SocketAddr::new(ip, end.port)
+    }
+
+    /// An address of an end that none of its other connections to `other` has.
+    fn vary(&mut self, end: End, other: SocketAddr, seed: u64, v6: bool) -> SocketAddr {
+        let Some(mut ip) = end.ip else {
+            let count = self.unnamed.entry((other, end.side, end.port)).or_default();
+            loop {
+                let ip = self.pool.unnamed(*count, end.side, v6);
+                *count += 1;
+                let address = SocketAddr::new(ip, end.port);
+                if address != other {
+                    return address;
+                }
+            }
+        };
+        let fixed = ip;
+        if let Some(&in_place) = self.full.get(&(fixed, other)) {
+            ip = in_place;
+        }
+        loop {
+            if let Some(port) = self.ports.take(ip, other, end.port, seed) {
+                return SocketAddr::new(ip, port);
+            }
+            ip = self.pool.fresh(end.side, v6);
+            self.full.insert((fixed, other), ip);
+        }
     }
 }
 
-/// The endpoints of what is known and, for the rest, the stand-ins of the given attempt.
-fn candidate(local: Known, remote: Known, v6: bool, trace: TraceId, attempt: u64) -> Endpoints {
-    let pair = (attempt % HOST_PAIRS) * 2;
-    // Where an address is known, only the port can make a difference.
-    let port_step = if local.ip.is_some() && remote.ip.is_some() {
-        attempt
-    } else {
-        attempt / HOST_PAIRS
+/// The IP address of an end, recorded or given.
+fn ip_of(recorded: Option<&Endpoint>, given: Option<Given>) -> Option<IpAddr> {
+    let recorded = match recorded {
+        Some(Endpoint::Ip(ip, _)) => Some(*ip),
+        _ => None,
     };
-    let port = dynamic_port(trace.number, port_step);
-    let end = |known: Known, host: u64| {
-        let ip = known.ip.unwrap_or_else(|| {
-            if v6 {
-                Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host as u16).into()
-            } else {
-                Ipv4Addr::new(192, 0, 2, host as u8).into()
-            }
-        });
-        let ip = match ip {
-            IpAddr::V4(ip) if v6 => ip.to_ipv6_mapped().into(),
-            ip => ip,
-        };
-        SocketAddr::new(ip, known.port.unwrap_or(port))
+    let ip = recorded.or_else(|| given.map(|given| given.ip))?;
+    Some(ip.to_canonical())
+}
+
+/// The port of an end, recorded or given, and which of them. A port 0 is none.
+fn port_of(recorded: Option<&Endpoint>, given: Option<Given>) -> Option<(u16, Source)> {
+    let recorded = match recorded {
+        Some(Endpoint::Ip(_, port) | Endpoint::Host(_, port)) => Some((*port, Source::Recorded)),
+        _ => None,
     };
-    Endpoints {
-        local: end(local, pair + 1),
-        remote: end(remote, pair + 2),
-    }
+    let given = given.and_then(|given| Some((given.port?, Source::Given)));
+    [recorded, given]
+        .into_iter()
+        .flatten()
+        .find(|(port, _)| *port != 0)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ip(text: &str, port: u16) -> Option<Endpoint> {
-        Some(Endpoint::Ip(text.parse().unwrap(), port))
-    }
-
-    fn place(
-        book: &mut AddressBook,
-        trace: u64,
-        local: Option<Endpoint>,
-        remote: Option<Endpoint>,
-    ) -> (String, usize) {
-        let connection = Connection {
-            local,
-            remote,
-            ..Connection::default()
-        };
-        let (ends, stand_ins) = book.place(
-            TraceId {
-                source: 0,
-                number: trace,
-                instance: 0,
-            },
-            &connection,
-        );
-        (format!("{} {}", ends.local, ends.remote), stand_ins.len())
-    }
-
-    #[test]
-    fn recorded_addresses_stay_and_mapped_ones_become_ipv4() {
-        let mut book = AddressBook::default();
-        let cases = [
-            ("10.0.0.1", "10.0.0.2", "10.0.0.1:80 10.0.0.2:99"),
-            (
-                "::ffff:10.0.0.1",
-                "::ffff:10.0.0.2",
-                "10.0.0.1:80 10.0.0.2:99",
-            ),
-            ("::ffff:10.0.0.1", "10.0.0.2", "10.0.0.1:80 10.0.0.2:99"),
-            ("2001:db8::1", "::1", "[2001:db8::1]:80 [::1]:99"),
-            ("::1", "::ffff:10.0.0.2", "[::1]:80 [::ffff:10.0.0.2]:99"),
-            ("10.0.0.1", "::1", "[::ffff:10.0.0.1]:80 [::1]:99"),
-        ];
-        for (local, remote, expected) in cases {
-            let placed = place(&mut book, 1, ip(local, 80), ip(remote, 99));
-            assert_eq!(placed, (expected.to_owned(), 0), "{local} {remote}");
-        }
-    }
-
-    #[test]
-    fn what_is_missing_gets_a_stand_in_and_what_is_known_stays() {
-        let mut book = AddressBook::default();
-        let host = Some(Endpoint::Host("db.internal".into(), 5432));
-        let pipe = Some(Endpoint::Pipe("@lab".into()));
-        let cases = [
-            (None, ip("10.0.0.2", 443), "192.0.2.1:49159 10.0.0.2:443", 1),
-            (
-                None,
-                ip("2001:db8::9", 443),
-                "[2001:db8::1]:49159 [2001:db8::9]:443",
-                1,
-            ),
-            (
-                ip("10.0.0.1", 0),
-                ip("10.0.0.2", 443),
-                "10.0.0.1:49159 10.0.0.2:443",
-                1,
-            ),
-            (
-                host.clone(),
-                ip("10.0.0.2", 443),
-                "192.0.2.1:5432 10.0.0.2:443",
-                1,
-            ),
-            (pipe.clone(), pipe, "192.0.2.1:49159 192.0.2.2:49159", 2),
-        ];
-        for (local, remote, expected, stand_ins) in cases {
-            let placed = place(&mut book, 7, local.clone(), remote.clone());
-            assert_eq!(
-                placed,
-                (expected.to_owned(), stand_ins),
-                "{local:?} {remote:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn stand_ins_are_unique_within_a_capture_and_stable() {
-        let mut book = AddressBook::default();
-        let mut seen = std::collections::HashSet::new();
-        // As many ids with the same port as there are pairs of hosts, and some more.
-        for i in 0..1000 {
-            let trace = i * DYNAMIC_PORTS;
-            let placed = place(&mut book, trace, None, None);
-            assert!(seen.insert(placed.0.clone()), "{} twice", placed.0);
-            let alone = place(&mut AddressBook::default(), trace, None, None);
-            assert_eq!(alone.0, "192.0.2.1:49152 192.0.2.2:49152");
-        }
-        let lone: Vec<_> = (0..3)
-            .map(|i| {
-                place(
-                    &mut book,
-                    i * DYNAMIC_PORTS,
-                    ip("10.0.0.1", 0),
-                    ip("10.0.0.2", 443),
-                )
-                .0
-            })
-            .collect();
-        let expected = [
-            "10.0.0.1:49152 10.0.0.2:443",
-            "10.0.0.1:49153 10.0.0.2:443",
-            "10.0.0.1:49154 10.0.0.2:443",
-        ];
-        assert_eq!(lone, expected);
-    }
-
-    #[test]
-    fn given_addresses_fill_what_is_missing_only() {
-        let given = |text: &str| Some(text.parse::<Given>().unwrap());
-        let mut book = AddressBook::new(given("10.9.9.9:80"), given("[fd00::1]"));
-        let placed = place(&mut book, 3, None, ip("10.0.0.2", 443)).0;
-        assert_eq!(placed, "10.9.9.9:80 10.0.0.2:443");
-        let placed = place(&mut book, 3, ip("::1", 1), None).0;
-        assert_eq!(placed, "[::1]:1 [fd00::1]:49155");
-        for bad in ["", "host", "10.0.0.1:", "10.0.0.1:99999", "[::1"] {
-            assert!(bad.parse::<Given>().is_err(), "{bad}");
-        }
-    }
-}
+mod tests;

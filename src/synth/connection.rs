@@ -8,6 +8,7 @@ use crate::event::{Connection, Direction, Event, Timestamp, TraceId, Transport, 
 use crate::notice::{Kind, Notice};
 use crate::protocol::{self, Protocol};
 
+use super::comments::Comments;
 use super::framing::Framing;
 use super::link::{Link, Sink};
 use super::story::Story;
@@ -42,6 +43,8 @@ pub(super) struct Tracked {
     last: Option<Timestamp>,
     /// How many bytes stand for the rest of the last event whose size is unknown.
     estimated: u64,
+    /// Whether its end is recorded where it is: that of a buffered trace is not.
+    is_streamed: bool,
     /// Where the messages in its bytes end.
     framing: Framing,
     /// The last time that was recorded, not invented.
@@ -54,7 +57,7 @@ pub(super) struct Tracked {
     /// What is to be told about it, where somebody listens.
     story: Option<Box<Story>>,
     /// What there is to say about the next frame, where labels are asked for.
-    comments: Vec<String>,
+    comments: Comments,
 }
 
 /// Bytes that went one way.
@@ -80,18 +83,20 @@ impl Tracked {
             wire: None,
             last: None,
             estimated: 0,
+            is_streamed: true,
             framing: Framing::default(),
             recorded: None,
             ended: false,
             stood_in: None,
             story: has_story.then(|| Box::new(story)),
-            comments: Vec::new(),
+            comments: Comments::default(),
         }
     }
 
     /// The same, for bytes that the synthesizer makes itself.
     pub(super) fn with_made_bytes(self) -> Self {
         Self {
+            is_streamed: false,
             framing: Framing::off(),
             ..self
         }
@@ -123,6 +128,7 @@ impl Tracked {
             shared: false,
         };
         match *what {
+            What::Begin => self.is_streamed = false,
             What::Connection(ref told) => self.connection(told, cx),
             What::Data {
                 direction,
@@ -186,7 +192,7 @@ impl Tracked {
                 return Ok(Flow::Over);
             }
             // An exchange has no bytes of its own; `http` makes them.
-            What::Begin | What::Nothing | What::Failed | What::SampleRate(_) | What::Http(_) => {}
+            What::Nothing | What::Failed | What::SampleRate(_) | What::Http(_) => {}
         }
         Ok(Flow::Open)
     }
@@ -348,7 +354,7 @@ impl Tracked {
         let Some(link) = &mut self.wire else {
             return Ok(());
         };
-        cx.shared.release(link.endpoints());
+        cx.shared.occupancy.release(link.endpoints(), self.id);
         let sink = Sink {
             out: cx.out,
             comments: &mut self.comments,
@@ -359,7 +365,7 @@ impl Tracked {
     /// Has the next frame say something, where labels are asked for.
     pub(super) fn comment<E>(&mut self, cx: &Context<'_, E>, say: impl FnOnce() -> String) {
         if cx.shared.options.labels.is_some() {
-            self.comments.push(say());
+            self.comments.push(say);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::event::{Direction, Timestamp};
 
+use super::comments::Comments;
 use super::frame::{self, Endpoints, Frame, Label, TcpHeaders};
 use super::tcp::{Conversation, Segment};
 
@@ -46,7 +47,7 @@ impl Headers {
 /// Where frames go, and what there is to say about the next of them.
 pub(super) struct Sink<'a, E> {
     pub(super) out: &'a mut dyn FnMut(&Frame<'_>) -> Result<(), E>,
-    pub(super) comments: &'a mut Vec<String>,
+    pub(super) comments: &'a mut Comments,
 }
 
 impl<E> Sink<'_, E> {
@@ -54,14 +55,12 @@ impl<E> Sink<'_, E> {
         if label.is_none() {
             return (self.out)(frame);
         }
-        let comments = &self.comments[..];
-        let result = (self.out)(&Frame {
+        let comments = &self.comments.take();
+        (self.out)(&Frame {
             label,
             comments,
             ..*frame
-        });
-        self.comments.clear();
-        result
+        })
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod address;
 pub mod checksum;
+mod comments;
 mod connection;
 mod conversation;
 mod frame;
@@ -14,11 +15,11 @@ mod framing;
 mod http;
 mod http2;
 mod link;
+mod occupancy;
 mod story;
 mod tcp;
 
-use std::collections::{BTreeSet, HashSet};
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
 
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
@@ -30,6 +31,7 @@ use crate::protocol::{DecodeAs, Protocol, Role};
 use address::AddressBook;
 use connection::{Flow, Tracked, When};
 use http::Exchanges;
+use occupancy::Occupancy;
 
 pub use address::Given;
 pub use conversation::{ConversationId, Conversations};
@@ -66,8 +68,8 @@ pub struct Options {
     pub role: Option<Role>,
     /// The first time of a trace that records none; default: the Unix epoch.
     pub start: Timestamp,
-    /// Whether endpoints are kept to one conversation at a time. Whoever asks for it has to
-    /// [`end`](Synthesizer::end) each conversation with its last event; default: no.
+    /// Whether every conversation is [ended](Synthesizer::end) with its last event, so that none that is open
+    /// is over; default: no.
     pub exclusive: bool,
     /// The traces' names, by their number in a merge, where frames are to be labelled; default: not.
     pub labels: Option<Vec<String>>,
@@ -112,8 +114,7 @@ struct Shared {
     spoken: BTreeSet<(u16, Protocol)>,
     /// The last time that stands for one that no trace records.
     stand_in: Option<Timestamp>,
-    /// The endpoints in use, the lesser first, where each is kept to one conversation at a time.
-    in_use: HashSet<(SocketAddr, SocketAddr)>,
+    occupancy: Occupancy,
     /// The connections that are over, where somebody wants to know.
     stories: Option<Vec<Story>>,
 }
@@ -128,34 +129,6 @@ impl Shared {
         };
         self.stand_in = Some(time);
         time
-    }
-
-    /// Takes `endpoints` into use, with another port for the client where they are in use already.
-    ///
-    /// Two conversations at once between the same endpoints would be one to a reader.
-    fn occupy(&mut self, endpoints: Endpoints, role: Role, id: TraceId) -> Endpoints {
-        let mut free = endpoints;
-        if self.options.exclusive {
-            let ports = address::dynamic_ports(mix(id.number)).map(Some);
-            for port in std::iter::once(None).chain(ports) {
-                free = endpoints;
-                if let Some(port) = port {
-                    match role {
-                        Role::Downstream => free.remote.set_port(port),
-                        Role::Upstream => free.local.set_port(port),
-                    }
-                }
-                if self.in_use.insert(free.in_order()) {
-                    break;
-                }
-            }
-        }
-        free
-    }
-
-    /// Lets others have `endpoints`.
-    fn release(&mut self, endpoints: &Endpoints) {
-        self.in_use.remove(&endpoints.in_order());
     }
 }
 
@@ -176,7 +149,7 @@ impl Synthesizer {
             opened: 0,
             spoken: BTreeSet::new(),
             stand_in: None,
-            in_use: HashSet::new(),
+            occupancy: Occupancy::default(),
             stories: None,
         };
         Self {

@@ -11,9 +11,8 @@ use crate::make::parts::{begin, connection, internal, pipe, segment, socket};
 use crate::make::{Ev, What, field};
 use crate::pcap::SYN;
 
-/// A trace id, and the port that stands in for one of a connection with it.
+/// A trace id; the stand-in port of a client with it is 49,152 + 7.
 const ID: u64 = 16_384 * 3 + 7;
-const PORT: u16 = 49_152 + 7;
 
 /// An HTTP request, which leaves no doubt about the client.
 fn asked(micros: i32) -> Ev {
@@ -49,17 +48,17 @@ fn what_is_missing_gets_a_stand_in_and_what_is_known_is_kept() {
         (
             None,
             None,
-            both("192.0.2.1:49159", "192.0.2.2:49159"),
+            both("192.0.2.1:80", "192.0.2.2:49159"),
             vec![
-                "192.0.2.1:49159 for the local",
+                "192.0.2.1:80 for the local",
                 "192.0.2.2:49159 for the remote",
             ],
         ),
         (
             None,
             known(),
-            local("192.0.2.1:49159"),
-            vec!["192.0.2.1:49159 for the local"],
+            local("192.0.2.1:80"),
+            vec!["192.0.2.1:80 for the local"],
         ),
         (
             known(),
@@ -70,13 +69,13 @@ fn what_is_missing_gets_a_stand_in_and_what_is_known_is_kept() {
         (
             None,
             Some(socket("fd00::2", 443)),
-            both("[2001:db8::1]:49159", "[fd00::2]:443"),
-            vec!["[2001:db8::1]:49159 for the local"],
+            both("[2001:db8::1]:80", "[fd00::2]:443"),
+            vec!["[2001:db8::1]:80 for the local"],
         ),
         (
             Some(pipe("/run/envoy.sock")),
             Some(pipe("/run/envoy.sock")),
-            both("192.0.2.1:49159", "192.0.2.2:49159"),
+            both("192.0.2.1:80", "192.0.2.2:49159"),
             vec![
                 "for the local unix:/run/envoy.sock",
                 "for the remote unix:/run/envoy.sock",
@@ -85,13 +84,13 @@ fn what_is_missing_gets_a_stand_in_and_what_is_known_is_kept() {
         (
             Some(pipe("@abstract")),
             known(),
-            local("192.0.2.1:49159"),
-            vec!["192.0.2.1:49159 for the local unix:@abstract"],
+            local("192.0.2.1:80"),
+            vec!["192.0.2.1:80 for the local unix:@abstract"],
         ),
         (
             Some(internal("inner", "id")),
             known(),
-            local("192.0.2.1:49159"),
+            local("192.0.2.1:80"),
             vec!["for the local envoy://inner/id"],
         ),
         (
@@ -103,8 +102,8 @@ fn what_is_missing_gets_a_stand_in_and_what_is_known_is_kept() {
         (
             Some(socket("10.0.0.1", 0)),
             known(),
-            local("10.0.0.1:49159"),
-            vec!["10.0.0.1:49159 for the local 10.0.0.1:0"],
+            local("10.0.0.1:80"),
+            vec!["10.0.0.1:80 for the local 10.0.0.1:0"],
         ),
         // What every packet can carry is no stand-in.
         (
@@ -146,9 +145,9 @@ fn what_is_missing_gets_a_stand_in_and_what_is_known_is_kept() {
     ];
     // A port beyond 16 bits, and a name, are none; and nothing at all, in three ways.
     let no_port = [socket("10.0.0.1", 70_000), named];
-    let no_port = no_port.map(|end| (Some(end), known(), local("10.0.0.1:49159"), vec!["local"]));
+    let no_port = no_port.map(|end| (Some(end), known(), local("10.0.0.1:80"), vec!["local"]));
     let nothing = [socket("", 0), field(1, b""), Vec::new()];
-    let nothing = nothing.map(|end| (Some(end), known(), local("192.0.2.1:49159"), vec!["local"]));
+    let nothing = nothing.map(|end| (Some(end), known(), local("192.0.2.1:80"), vec!["local"]));
     let cases = cases.into_iter().chain(no_port).chain(nothing);
     for (i, (from, to, expected, told)) in cases.enumerate() {
         let trace = one(ID, from.as_deref(), to.as_deref());
@@ -212,10 +211,11 @@ fn given_addresses_stand_for_what_is_missing_only() {
         outcome.says_nothing();
         assert_eq!(got, [expected.map(str::to_owned)]);
     }
-    for given in ["[fd00::9]:99", "fd00::9"] {
+    // A port 0 is none.
+    for given in ["[fd00::9]:99", "fd00::9", "[fd00::9]:0"] {
         let (outcome, got) = ends(&one(ID, none, Some(&six[..])), &["--local", given]);
         outcome.says_nothing();
-        let port = if given == "fd00::9" { PORT } else { 99 };
+        let port = if given == "[fd00::9]:99" { 99 } else { 80 };
         assert_eq!(got[0][0], format!("[fd00::9]:{port}"));
     }
     let scratch = Scratch::new();
@@ -249,13 +249,15 @@ fn stand_ins_are_unique_within_a_capture() {
         assert_eq!(got.len(), 300);
         let different: HashSet<_> = got.iter().collect();
         assert_eq!(different.len(), 300, "pairs of ends");
+        let is_stand_in = |end: &String| {
+            let ranges = ["192.0.2.", "198.51.100.", "203.0.113."];
+            ranges.iter().any(|range| end.starts_with(range))
+        };
         for [local_end, remote_end] in &got {
-            if local.is_none() {
-                assert!(local_end.starts_with("192.0.2."), "{local_end}");
-            }
+            assert!(local.is_some() || is_stand_in(local_end), "{local_end}");
             match remote {
                 Some(_) => assert_eq!(remote_end, "10.0.0.2:443"),
-                None => assert!(remote_end.starts_with("192.0.2."), "{remote_end}"),
+                None => assert!(is_stand_in(remote_end), "{remote_end}"),
             }
         }
         // The first is what it would be alone.
@@ -278,7 +280,7 @@ fn an_address_that_comes_after_packets_changes_none_of_them() {
     ];
     let (outcome, got) = ends(&late.concat(), &[]);
     outcome.says(["1 connection with stand-in addresses"]);
-    let expected = ["192.0.2.1:49159"; 3];
+    let expected = ["192.0.2.1:80"; 3];
     assert_eq!(
         got,
         expected.map(|local| [local.to_owned(), "10.0.0.2:50000".to_owned()])
@@ -357,7 +359,7 @@ fn recordings_without_addresses() {
             let segment = record.segment().unwrap_or_else(|e| panic!("{name}: {e}"));
             let stand_ins = [segment.source, segment.destination].map(|end| {
                 let text = end.to_string();
-                text.starts_with("192.0.2.") && end.port() == 49_152 + id
+                text.starts_with("192.0.2.") && [80, 49_152 + id].contains(&end.port())
             });
             let found = stand_ins.iter().filter(|&&is| is).count();
             assert_eq!(found, expected, "{name}: {segment:?}");

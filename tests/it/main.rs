@@ -105,6 +105,9 @@ mod failed;
 /// HTTP messages at their limits.
 mod http;
 
+/// Stand-ins as a reader sees them.
+mod standins;
+
 /// Signals, in a batch and in a merge.
 mod signals;
 

@@ -75,7 +75,7 @@ fn packets_tell_their_connection_their_direction_and_what_is_missing() {
 
     let path = convert(&scratch, &[], &[taps("buf_uds_236.pb")], 0);
     let lines = shown(&path);
-    let stand_ins = "stand-in: 192.0.2.1:49388 for the local unix:@capture-lab,\
+    let stand_ins = "stand-in: 192.0.2.1:80 for the local unix:@capture-lab,\
         stand-in: 192.0.2.2:49388 for the remote unix:@capture-lab";
     let name = "downstream unix:@capture-lab #236";
     assert_eq!(lines[0], format!("{name}\t{inbound}\t{stand_ins}"));

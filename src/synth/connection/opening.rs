@@ -1,15 +1,24 @@
 //! How a connection comes into the capture: its endpoints, its client, its label, its handshake.
 
-use crate::event::{Direction, Endpoint, Timestamp, Transport};
+use crate::event::{Direction, Timestamp, Transport};
 use crate::notice::Kind;
 use crate::protocol::{self, Role};
 
-use super::super::address::StandIn;
+use super::super::address::{Placed, StandIn};
 use super::super::frame::{self, Endpoints, Label};
 use super::super::link::{Link, Sink};
+use super::super::occupancy::Tenant;
 use super::super::tcp::Conversation;
-use super::super::{Context, Handshake, mix};
+use super::super::{Context, Handshake, Shared, mix};
 use super::Tracked;
+
+/// Where a connection is placed in the capture.
+struct Place {
+    endpoints: Endpoints,
+    stand_ins: Vec<StandIn>,
+    /// What there is to say about that.
+    said: Vec<String>,
+}
 
 impl Tracked {
     /// Gives the connection its addresses and its side on the wire, unless it has them. What there is
@@ -24,22 +33,13 @@ impl Tracked {
         if self.wire.is_some() {
             return Ok(());
         }
-        let (endpoints, stand_ins) = cx.shared.addresses.place(self.id, &self.connection);
-        if !stand_ins.is_empty() {
-            let detail: Vec<_> = stand_ins.iter().map(ToString::to_string).collect();
-            self.stood_in = Some((offset, detail.join(", ")));
-        }
         let (told, evidence) = protocol::role(&self.connection, first);
         let role = cx.shared.options.role.unwrap_or(told);
-        let recorded = endpoints;
-        let endpoints = cx.shared.occupy(recorded, role, self.id);
-        if endpoints != recorded {
-            let (was, is) = match role {
-                Role::Downstream => (recorded.remote, endpoints.remote),
-                Role::Upstream => (recorded.local, endpoints.local),
-            };
-            self.note(Kind::PortTaken, offset, 0, format!("{is} for {was}"), cx);
-        }
+        let Place {
+            endpoints,
+            stand_ins,
+            said,
+        } = self.place(role, offset, cx);
         let handshake = match cx.shared.options.handshake {
             Handshake::Auto => cx.shared.opened > 0,
             Handshake::Always => true,
@@ -67,15 +67,11 @@ impl Tracked {
             let detail = format!("{client} is taken for the client");
             self.note(Kind::RoleGuessed, offset, 0, detail, cx);
         }
-        let mut opening = 0;
-        let label = cx.shared.options.labels.as_ref().map(|sources| {
-            opening = stand_ins.len();
-            let said = stand_ins
-                .iter()
-                .map(|stand_in| format!("stand-in: {stand_in}"));
-            self.comments.splice(0..0, said);
-            self.label(ordinal, role, &endpoints, &stand_ins, sources)
-        });
+        // What there is to say about the first event is not about the handshake.
+        let later = std::mem::replace(&mut self.comments, said.into());
+        let sources = cx.shared.options.labels.as_ref();
+        let label =
+            sources.map(|sources| self.label(ordinal, role, &endpoints, &stand_ins, sources));
         let mut link = match self.connection.transport {
             Transport::Udp => Link::udp(endpoints, label),
             Transport::Tcp => {
@@ -92,20 +88,73 @@ impl Tracked {
             }
         };
         if handshake {
-            // What there is to say about the first event is not about the handshake.
-            let later = self.comments.split_off(opening);
             let sink = Sink {
                 out: cx.out,
                 comments: &mut self.comments,
             };
             link.open(time, sink)?;
-            self.comments = later;
         }
+        let said = std::mem::replace(&mut self.comments, later).take();
+        self.comments.prepend(said);
         if self.ended {
             link.end_local();
         }
         self.wire = Some(link);
         Ok(())
+    }
+
+    /// Finds endpoints for the connection's packets, and tells which of them are not the recorded ones.
+    fn place<E>(&mut self, role: Role, offset: u64, cx: &mut Context<'_, E>) -> Place {
+        let Shared {
+            addresses,
+            occupancy,
+            options,
+            ..
+        } = &mut *cx.shared;
+        let Placed {
+            endpoints: recorded,
+            stand_ins,
+            moved,
+        } = addresses.place(self.id.number, &self.connection, role);
+        let tenant = Tenant {
+            id: self.id,
+            role,
+            is_sure: options.exclusive || self.is_streamed,
+            namespace: self.connection.namespace.as_deref(),
+        };
+        let endpoints = occupancy.occupy(recorded, tenant, addresses);
+        let mut said: Vec<_> = stand_ins
+            .iter()
+            .map(|stand_in| format!("stand-in: {stand_in}"))
+            .collect();
+        if !stand_ins.is_empty() {
+            let detail: Vec<_> = stand_ins.iter().map(ToString::to_string).collect();
+            self.stood_in = Some((offset, detail.join(", ")));
+        }
+        let namespace = self.connection.namespace.as_deref();
+        let namespace = namespace.map(|namespace| namespace.escape_debug().to_string());
+        let client = |ends: &Endpoints| match role {
+            Role::Downstream => ends.remote,
+            Role::Upstream => ends.local,
+        };
+        if moved.is_some() || endpoints != recorded {
+            let was = moved.map_or(client(&recorded), |(was, _)| was);
+            let mut detail = format!("{} for {was}", client(&endpoints));
+            if let Some(namespace) = &namespace {
+                detail = format!("{detail} in network namespace {namespace}");
+            }
+            said.push(format!("stand-in: {detail}, which another connection has"));
+            self.note(Kind::PortTaken, offset, 0, detail, cx);
+        }
+        said.extend(namespace.map(|namespace| format!("network namespace: {namespace}")));
+        if cx.shared.options.labels.is_none() {
+            said.clear();
+        }
+        Place {
+            endpoints,
+            stand_ins,
+            said,
+        }
     }
 
     /// What a person calls the connection.
@@ -127,15 +176,7 @@ impl Tracked {
         let source = sources
             .get(self.id.source as usize)
             .map_or("", String::as_str);
-        let name = |stand_in: &StandIn| {
-            let recorded = stand_in.recorded.as_ref()?;
-            let name = match recorded {
-                // The port is the packet's own.
-                Endpoint::Host(host, _) => host.clone(),
-                other => other.to_string(),
-            };
-            Some((stand_in.address.ip(), name))
-        };
+        let name = |stand_in: &StandIn| Some((stand_in.address.ip(), stand_in.name()?));
         Label {
             number,
             name: format!("{side} {server} {}", self.id),

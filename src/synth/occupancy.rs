@@ -1,0 +1,254 @@
+//! Which endpoints connections have at the moment, so that no two have the same at once: to a reader they
+//! would be one.
+//!
+//! It knows nothing of packets. Where the recorded endpoints are in use, the client gets another port, and
+//! where all of its ports are in use, another address.
+//!
+//! Invariant: a port is looked at once for each pair of a client's address and a server, or given back.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::event::TraceId;
+use crate::protocol::Role;
+
+use super::address::{AddressBook, PortsLeft};
+use super::frame::Endpoints;
+use super::mix;
+
+/// A connection that wants endpoints.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tenant<'a> {
+    pub(super) id: TraceId,
+    pub(super) role: Role,
+    /// Whether it surely has them until it is [released](Occupancy::release). Otherwise another connection
+    /// takes it for over.
+    pub(super) is_sure: bool,
+    pub(super) namespace: Option<&'a str>,
+}
+
+/// The endpoints in use.
+#[derive(Debug, Default)]
+pub(super) struct Occupancy {
+    /// By the endpoints, the lesser first.
+    owners: HashMap<(SocketAddr, SocketAddr), Owner>,
+    /// What else is there, by the client's address and the server.
+    others: HashMap<(IpAddr, SocketAddr), Others>,
+    /// How many endpoints have been looked at.
+    #[cfg(test)]
+    steps: u64,
+}
+
+#[derive(Debug)]
+struct Owner {
+    id: TraceId,
+    is_sure: bool,
+    namespace: Option<Box<str>>,
+    /// The client's recorded address, where another endpoint is in the place of the recorded one.
+    moved_from: Option<IpAddr>,
+}
+
+/// The client's endpoints in place of those that are in use.
+#[derive(Debug)]
+struct Others {
+    ip: IpAddr,
+    left: PortsLeft,
+    /// Those that were in use and are no longer.
+    free: Vec<SocketAddr>,
+}
+
+impl Occupancy {
+    /// Takes `endpoints` into use, with another end for the client where they are in use already.
+    pub(super) fn occupy(
+        &mut self,
+        endpoints: Endpoints,
+        tenant: Tenant<'_>,
+        book: &mut AddressBook,
+    ) -> Endpoints {
+        if self.try_occupy(endpoints, tenant, None) {
+            return endpoints;
+        }
+        let (client, server) = match tenant.role {
+            Role::Downstream => (endpoints.remote, endpoints.local),
+            Role::Upstream => (endpoints.local, endpoints.remote),
+        };
+        let key = (client.ip(), server);
+        let seed = mix(tenant.id.number);
+        let mut others = self.others.remove(&key).unwrap_or_else(|| Others {
+            ip: client.ip(),
+            left: PortsLeft::new(seed),
+            free: Vec::new(),
+        });
+        let found = loop {
+            let ip = others.ip;
+            let next = others.free.pop();
+            let Some(client) = next.or_else(|| Some(SocketAddr::new(ip, others.left.next()?)))
+            else {
+                others.ip = book.fresh(ip, tenant.role.from_client());
+                others.left = PortsLeft::new(seed);
+                continue;
+            };
+            let endpoints = match tenant.role {
+                Role::Downstream => Endpoints {
+                    remote: client,
+                    local: server,
+                },
+                Role::Upstream => Endpoints {
+                    local: client,
+                    remote: server,
+                },
+            };
+            if self.try_occupy(endpoints, tenant, Some(key.0)) {
+                break endpoints;
+            }
+        };
+        self.others.insert(key, others);
+        found
+    }
+
+    fn try_occupy(
+        &mut self,
+        endpoints: Endpoints,
+        tenant: Tenant<'_>,
+        moved_from: Option<IpAddr>,
+    ) -> bool {
+        #[cfg(test)]
+        {
+            self.steps += 1;
+        }
+        let owner = Owner {
+            id: tenant.id,
+            is_sure: tenant.is_sure,
+            namespace: tenant.namespace.map(Into::into),
+            moved_from,
+        };
+        match self.owners.entry(endpoints.in_order()) {
+            Entry::Vacant(entry) => {
+                entry.insert(owner);
+                true
+            }
+            Entry::Occupied(mut entry) => {
+                let old = entry.get();
+                // What may be over is, if what comes now may be the next connection of the same client.
+                let is_over = !old.is_sure && old.namespace == owner.namespace;
+                if is_over && moved_from.is_none() {
+                    entry.insert(owner);
+                    return true;
+                }
+                false
+            }
+        }
+    }
+
+    /// Lets others have the endpoints of a connection.
+    pub(super) fn release(&mut self, endpoints: &Endpoints, id: TraceId) {
+        let Entry::Occupied(entry) = self.owners.entry(endpoints.in_order()) else {
+            return;
+        };
+        // Another one may have taken it for over.
+        if entry.get().id != id {
+            return;
+        }
+        let Some(ip) = entry.remove().moved_from else {
+            return;
+        };
+        for (client, server) in [
+            (endpoints.remote, endpoints.local),
+            (endpoints.local, endpoints.remote),
+        ] {
+            if let Some(others) = self.others.get_mut(&(ip, server)) {
+                others.free.push(client);
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    fn tenant(number: u64) -> Tenant<'static> {
+        Tenant {
+            id: TraceId {
+                number,
+                ..TraceId::default()
+            },
+            role: Role::Downstream,
+            is_sure: true,
+            namespace: None,
+        }
+    }
+
+    fn endpoints() -> Endpoints {
+        Endpoints {
+            local: "10.0.0.1:80".parse().unwrap(),
+            remote: "10.0.0.2:5000".parse().unwrap(),
+        }
+    }
+
+    /// More connections at once than there are ports: two steps for each, where to search them all from the
+    /// first would take a hundred thousand.
+    #[test]
+    fn any_number_at_once_on_the_same_endpoints_takes_a_step_for_each() {
+        let mut occupancy = Occupancy::default();
+        let mut book = AddressBook::default();
+        let mut seen = HashSet::new();
+        const COUNT: u64 = 70_000;
+        for number in 0..COUNT {
+            let placed = occupancy.occupy(endpoints(), tenant(number), &mut book);
+            assert_eq!(placed.local, endpoints().local);
+            assert!(seen.insert(placed.remote), "{} twice", placed.remote);
+        }
+        assert!(occupancy.steps < 3 * COUNT, "{} steps", occupancy.steps);
+        let ips: HashSet<_> = seen.iter().map(SocketAddr::ip).collect();
+        assert_eq!(
+            ips.len(),
+            2,
+            "the recorded address, and a stand-in: {ips:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_given_back_is_used_again() {
+        let mut occupancy = Occupancy::default();
+        let mut book = AddressBook::default();
+        occupancy.occupy(endpoints(), tenant(0), &mut book);
+        let mut seen = HashSet::new();
+        for number in 1..50_000 {
+            let placed = occupancy.occupy(endpoints(), tenant(number), &mut book);
+            seen.insert(placed.remote);
+            occupancy.release(&placed, tenant(number).id);
+        }
+        assert_eq!(seen.len(), 1);
+        assert!(occupancy.steps < 150_000);
+        // The first one keeps the recorded endpoints, until it gives them back itself.
+        occupancy.release(&endpoints(), tenant(7).id);
+        let placed = occupancy.occupy(endpoints(), tenant(7), &mut book);
+        assert_ne!(placed, endpoints());
+        occupancy.release(&endpoints(), tenant(0).id);
+        let placed = occupancy.occupy(endpoints(), tenant(8), &mut book);
+        assert_eq!(placed, endpoints());
+    }
+
+    #[test]
+    fn what_may_be_over_gives_way_to_the_next_of_its_namespace() {
+        let unsure = |number, namespace| Tenant {
+            is_sure: false,
+            namespace,
+            ..tenant(number)
+        };
+        let mut occupancy = Occupancy::default();
+        let mut book = AddressBook::default();
+        for number in 0..3 {
+            let placed = occupancy.occupy(endpoints(), unsure(number, Some("a")), &mut book);
+            assert_eq!(placed, endpoints());
+        }
+        let other = occupancy.occupy(endpoints(), unsure(3, Some("b")), &mut book);
+        assert_ne!(other, endpoints());
+        let none = occupancy.occupy(endpoints(), unsure(4, None), &mut book);
+        assert!(none != endpoints() && none != other);
+    }
+}
