@@ -1,18 +1,20 @@
 //! Turns the tap traces that Envoy records into captures that Wireshark opens.
 //!
 //! ```text
-//! bytes ──▶ events ──▶ segments ──▶ frames ──▶ capture file
-//! input     trace      synth        synth      capture
+//! bytes ──▶ events ──▶ events of connections ──▶ segments ──▶ frames ──▶ capture file
+//! input     trace      sequence                  synth        synth      capture
 //! ```
 //!
 //! Data goes one way. A room imports the types of its left neighbour and nothing to its right:
 //!
 //! - [`input`] owns bytes: a file or stream, read as it comes;
 //! - [`trace`] makes [events](event) of them, whatever encoding and schema they are in;
-//! - [`synth`] makes Ethernet frames of events: conversations, addresses, sequence numbers;
+//! - [`sequence`] decides which connection each event belongs to, and in which order they happened;
+//! - [`synth`] makes Ethernet frames of events: addresses, sequence numbers, headers;
 //! - [`capture`] writes frames to a file and the file into its place;
 //! - [`convert`] wires one conversion, [`merge`] many traces into one capture, [`batch`] plans many
-//!   conversions, [`info`] looks into a trace without making a capture.
+//!   conversions, [`info`] looks into a trace without making a capture. One loop, `pump`, carries the events
+//!   in all of them.
 //!
 //! [`slice`](mod@slice) is how bytes are passed on without a copy. What the rooms notice on the way, lost
 //! bytes above all, goes into [`notice`]. [`protocol`] is the one rule by which all of them tell the

@@ -672,3 +672,176 @@ fn standard_input_is_not_merged() {
         assert_left_over(&scratch, &["a.pb"]);
     }
 }
+
+/// A `/tap` stream by batches, recorded by a real Envoy: each batch is of one connection, and its times are
+/// earlier than those of the batch before.
+#[test]
+fn a_stream_of_several_connections_keeps_the_recorded_times() {
+    let trace = fixtures::testdata().join("field/merge/batch-three-connections.json");
+    let json = fs::read_to_string(&trace).expect("a fixture");
+    let times = json.split("\"timestamp\": \"").skip(1);
+    let mut recorded: Vec<_> = times
+        .map(|rest| {
+            let time = rest.split('"').next().expect("a time");
+            let (_, fraction) = time.split_once(":20.").expect("one second");
+            fraction
+                .trim_end_matches('Z')
+                .parse::<u64>()
+                .expect("microseconds")
+        })
+        .collect();
+    assert_eq!(recorded.len(), 33);
+    recorded.sort_unstable();
+    recorded.dedup();
+    let scratch = Scratch::new();
+    let (outcome, capture) = merge(&scratch, &[], std::slice::from_ref(&trace));
+    outcome.exits(0).says_nothing();
+    let times = capture
+        .records
+        .iter()
+        .map(|record| record.time / 1000 % 1_000_000);
+    let mut times: Vec<_> = times.collect();
+    assert_in_order(&capture);
+    times.dedup();
+    assert_eq!(times, recorded);
+    assert_apart(&scratch, &capture, 3);
+
+    // Without --merge the capture has them as the trace has, and says so.
+    let run = scratch.capture2pcap().arg(&trace).arg("alone.pcap").run();
+    run.exits(0).says([
+        " events earlier than the one before: the times in the capture go back",
+        "hint: --merge puts all packets in the order of their times",
+    ]);
+}
+
+/// More than a conversion keeps open of buffered traces, all open at once.
+#[test]
+fn more_traces_than_a_conversion_keeps_open_stay_whole() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.path("in")).expect("a folder");
+    const TRACES: u16 = 4500;
+    for i in 0..TRACES {
+        let at = |second| 1_000_000 * second + i32::from(i);
+        let events = vec![
+            Ev::new(What::Read, at(0), format!("GET /{i} HTTP/1.1\r\n\r\n")),
+            Ev::new(What::Write, at(10), format!("HTTP/1.1 200 OK\r\n\r\n{i}")),
+        ];
+        write(
+            &scratch,
+            &format!("in/{i}.pb"),
+            Form::Binary,
+            50_000 + i,
+            events,
+        );
+    }
+    let (outcome, capture) = merge(&scratch, &[], &[scratch.path("in")]);
+    let outcome = outcome.exits(0).says(["4500 connections, 9000 events"]);
+    assert!(
+        !outcome.stderr.contains("stand-in"),
+        "{}",
+        outcome.explain()
+    );
+    assert_in_order(&capture);
+    assert_eq!(capture.streams().len(), 2 * usize::from(TRACES));
+    assert_eq!(count(&capture, SYN), 2 * usize::from(TRACES));
+    // None ends before all have had their answers' turn.
+    let segments = capture.segments();
+    let last_request = segments.iter().rposition(|s| s.payload.starts_with(b"GET"));
+    let first_end = segments.iter().position(|s| s.flags & FIN != 0);
+    assert!(last_request < first_end, "{last_request:?} {first_end:?}");
+}
+
+/// Two buffered messages of one file with one id, at the same time, and other addresses.
+#[test]
+fn messages_of_one_id_and_other_addresses_stay_apart() {
+    for form in [Form::Binary, Form::Delimited, Form::Text, Form::Json] {
+        let message = |client: u16, first: i32| {
+            let events = (0..3).map(|i| {
+                let what = if i == 2 { What::Write } else { What::Read };
+                Ev::new(what, first + 100 * i, format!("{client} {i};"))
+            });
+            let mut made = Made::v4(events.collect());
+            made.remote.1 = client;
+            made.encode(form).bytes
+        };
+        let scratch = Scratch::new();
+        let bytes = [message(50001, 0), message(50002, 50), message(50001, 1000)];
+        let trace = scratch.write("trace", &bytes.concat());
+        let (outcome, capture) = merge(&scratch, &[], &[trace]);
+        outcome.exits(0).says_nothing();
+        let seen: Vec<_> = places(&capture).into_iter().map(|p| (p.0, p.1)).collect();
+        let expected = [
+            (50001, 0),
+            (50002, 50),
+            (50001, 100),
+            (50002, 150),
+            (50001, 200),
+            (50002, 250),
+            (50001, 1000),
+            (50001, 1100),
+            (50001, 1200),
+        ];
+        assert_eq!(seen, expected, "{form:?}");
+        assert_apart(&scratch, &capture, 2);
+    }
+}
+
+/// A truncated event keeps its time, however many events of others come before the one that tells its size.
+#[test]
+fn a_truncated_event_keeps_its_time_among_thousands() {
+    let mut events = vec![(1, 0, "cut", true, 1)];
+    events.extend((0..3000).map(|i| (2, 1 + i, "B", false, 1 + i as u64)));
+    events.push((1, 5_000_000, "answer", false, 1001));
+    let connection = |id: u64| {
+        use crate::make::parts::{connection, socket};
+        let (local, remote) = (socket("10.0.0.1", 80), socket("10.0.0.2", 50_000 + id));
+        crate::make::parts::begin(id, &connection(Some(&local), Some(&remote)))
+    };
+    let mut trace = [connection(1), connection(2)].concat();
+    for (id, at, data, truncated, seq_num) in events {
+        let mut event = Ev::new(What::Read, at, data);
+        (event.truncated, event.seq_num) = (truncated, seq_num);
+        trace.extend(crate::make::parts::segment(id, &event.message()));
+    }
+    let scratch = Scratch::new();
+    let trace = scratch.write("trace", &trace);
+    let (outcome, capture) = merge(&scratch, &["--role=downstream"], &[trace]);
+    let outcome = outcome.exits(0);
+    let told = outcome
+        .stderr
+        .lines()
+        .filter(|line| !line.starts_with("hint"));
+    assert_eq!(told.count(), 1, "{}", outcome.explain());
+    assert_in_order(&capture);
+    let first = &places(&capture)[0];
+    assert_eq!((first.0, first.1, &first.2[..]), (50_001, 0, &b"cut"[..]));
+}
+
+/// An impossible count is damage in a merge and in `--info`, as it is in a conversion.
+#[test]
+fn an_impossible_count_is_damage_everywhere() {
+    let mut events = [("hello", 1), ("world", 2)].map(|(data, seq_num)| Ev {
+        seq_num,
+        ..Ev::new(What::Read, seq_num as i32, data)
+    });
+    events[1].time.1 += 1000;
+    let scratch = Scratch::new();
+    let bad = write(&scratch, "bad", Form::Streamed, 50001, events.to_vec());
+    let good = write(
+        &scratch,
+        "good",
+        Form::Binary,
+        50002,
+        vec![Ev::new(What::Read, 0, "x")],
+    );
+    let (outcome, _) = merge(&scratch, &[], &[bad.clone(), good.clone()]);
+    outcome.exits(1).says(["bad: 1 impossible seq_num"]);
+    let (outcome, capture) = merge(&scratch, &["--strict"], &[bad.clone(), good]);
+    outcome.exits(1).says(["bad: damaged, and --strict"]);
+    assert_eq!(places(&capture).len(), 1);
+    fs::remove_file(scratch.path("all.pcap")).expect("a capture");
+    let run = scratch.capture2pcap().args(["-m", "--strict"]).arg(&bad);
+    run.arg("all.pcap").run().exits(1);
+    assert!(!scratch.path("all.pcap").exists());
+    scratch.capture2pcap().arg("--info").arg(bad).run().exits(1);
+}
