@@ -275,6 +275,8 @@ pub enum What {
     Begin,
     /// The connection's endpoints.
     Connection(Box<Connection>),
+    /// What a message says of its connection comes only now, after events of it: it was too long to be held.
+    Late,
     /// Bytes went over the connection.
     Data {
         /// Which way.

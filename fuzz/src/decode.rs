@@ -6,7 +6,7 @@ use bytes::Bytes;
 use capture2pcap::event::{Event, Field, Http, Part, What};
 use capture2pcap::input::{Input, Wait};
 use capture2pcap::notice::Notices;
-use capture2pcap::trace::{Damage, Encoding, Fault, Reader, Step};
+use capture2pcap::trace::{Damage, Encoding, EventDecoder, Fault, Location, Reader, Step};
 
 use crate::memory::measured;
 use crate::strings;
@@ -160,6 +160,7 @@ fn decode(data: &[u8], wanted: Option<Encoding>) -> (Told, Option<Encoding>) {
         assert!(encoding.is_none_or(|encoding| encoding == wanted));
     }
     let told = read(Input::from_bytes(bytes), data.len(), wanted);
+    locate(data, wanted);
     let len = data.len() as u64;
     for event in &told.events {
         assert!(event.offset < len, "an event behind the end: {event:?}");
@@ -176,6 +177,29 @@ fn decode(data: &[u8], wanted: Option<Encoding>) -> (Told, Option<Encoding>) {
         assert!(!told.recognised && damage.offset == 0);
     }
     (told, encoding)
+}
+
+/// Decodes each event once more, from where it lies.
+fn locate(data: &[u8], wanted: Option<Encoding>) {
+    let mut reader = Reader::new(Input::from_bytes(data), wanted, None);
+    let mut decoder = EventDecoder::default();
+    while let Ok(Step::Item(())) = reader.advance() {
+        let event = reader.current().expect("the event just given");
+        let location = reader.location();
+        if location == Location::default() {
+            continue;
+        }
+        let start = location.offset as usize;
+        let bytes = &data[start..start + location.len as usize];
+        let format = reader.format().expect("the format of an event");
+        let decoded = decoder
+            .decode(format, location, bytes)
+            .expect("the same event");
+        decoded.trace = event.trace;
+        // Between a field's name and its value may lie more than a location can say.
+        decoded.offset = event.offset;
+        assert_eq!(decoded, event, "at {location:?}");
+    }
 }
 
 /// How JSON writes some bytes.

@@ -105,6 +105,7 @@ pub(crate) fn check(
             }),
             What::Begin | What::Connection(_) | What::Closed => connection.may_restart = true,
             What::Truncated(_)
+            | What::Late
             | What::Failed
             | What::SampleRate(_)
             | What::Nothing

@@ -130,7 +130,7 @@ impl Sequencer {
                     return Next::Wait;
                 }
             }
-            What::Truncated(_) => {
+            What::Truncated(_) | What::Late => {
                 self.settle(event.trace, None);
                 let slot = self.directory.latest_or_new(event.trace);
                 event.trace = self.directory.track(slot).id;

@@ -191,6 +191,7 @@ impl Tracked {
                 self.finish(cx)?;
                 return Ok(Flow::Over);
             }
+            What::Late => self.tell_stand_ins(true, cx),
             // An exchange has no bytes of its own; `http` makes them.
             What::Nothing | What::Failed | What::SampleRate(_) | What::Http(_) => {}
         }

@@ -57,6 +57,7 @@ impl Conversations {
             | What::Connection(_)
             | What::Truncated(_)
             | What::Failed
+            | What::Late
             | What::SampleRate(_)
             | What::Nothing => None,
         }

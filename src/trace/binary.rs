@@ -31,6 +31,9 @@ pub(super) struct Binary {
     end: u64,
 }
 
+/// The largest message that is looked at twice though it names its connection first, in bytes.
+const SMALL: u64 = 64 << 10;
+
 /// The most levels that lie in each other: a wrapper, a streamed segment, a batch of events.
 pub(super) const MAX_DEPTH: usize = 3;
 
@@ -76,7 +79,7 @@ impl Binary {
 
     /// A single wrapper of `len` bytes from `start` on.
     pub(super) fn wrapper(start: u64, len: u64) -> Self {
-        let end = start + len;
+        let end = start.saturating_add(len);
         let open = Open {
             level: Level::Wrapper,
             end: Some(end),
@@ -260,7 +263,7 @@ impl Binary {
         }
         if decoder.is_full(input.can_look_ahead()) {
             let found = self.ahead(decoder).look(&mut input.ahead(), end);
-            decoder.settle(found.unwrap_or_default(), end)?;
+            decoder.give_full(found, end)?;
             return Ok(decoder.advance());
         }
         Ok(false)
@@ -277,11 +280,10 @@ impl Binary {
     ) -> Result<(), Damage> {
         decoder.looked();
         let level_end = self.open.last().and_then(|open| open.end);
-        let is_at_hand = self.end <= input.offset() + input.window().len() as u64;
         let mut from = end;
         // What Envoy writes is not looked at twice. A small message is, at little cost, so that one
         // whose id or addresses come twice is read as protobuf has it.
-        if !is_at_hand && decoder.is_complete() {
+        if self.end - self.start > SMALL && decoder.is_complete() {
             match level_end {
                 Some(level_end) if level_end != self.end => from = level_end,
                 _ => return decoder.settle(ahead::Found::default(), next),

@@ -79,6 +79,8 @@ pub(super) struct Message {
     ahead: u64,
     /// Whether another member takes the place of this one.
     void: bool,
+    /// Whether events were given before anything was known of their connection, for there were too many.
+    gave_up: bool,
 }
 
 /// A member of the oneof in a streamed segment, and its number.
@@ -330,6 +332,9 @@ impl Decoder {
             // A bare trace is one connection, which begins here.
             (Generation::Capture, _) => self.begun = false,
             (Generation::Tap, Hold::Direct) => {
+                if std::mem::take(&mut self.message.gave_up) {
+                    self.push(offset, Time::default(), None, What::Late);
+                }
                 let what = What::Connection(Box::new(told));
                 self.push(offset, Time::default(), None, what);
                 return Ok(());
@@ -410,6 +415,14 @@ impl Decoder {
         let message = &self.message;
         // A single event is in memory anyhow.
         message.held.len() > 1 && (message.held_bytes > bytes || message.held.len() > events)
+    }
+
+    /// Gives what is held, for it is too much, or goes by what was `found` further ahead.
+    ///
+    /// `next` is the offset of what is to be given after that.
+    pub(super) fn give_full(&mut self, found: Option<Found>, next: u64) -> Result<(), Damage> {
+        self.message.gave_up = found.is_none() && self.message.connection.is_empty();
+        self.settle(found.unwrap_or_default(), next)
     }
 
     /// Takes what was found further ahead in the message, up to its end, and gives what is held.

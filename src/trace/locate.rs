@@ -201,15 +201,9 @@ impl EventDecoder {
         };
         let (part, message) = (located.part(), located.message(format.generation));
         let (input, decoder) = (&mut self.input, &mut self.decoder);
+        let mut whole = Binary::wrapper(location.offset, location.len.into());
         let mut at_hand = match format.encoding {
-            Encoding::Binary | Encoding::Delimited if located == Located::Whole => {
-                let mut binary = Binary::wrapper(location.offset, location.len.into());
-                let mut step = binary.next(input, decoder)?;
-                while step == Step::Item(()) && decoder.location != location {
-                    step = binary.next(input, decoder)?;
-                }
-                step == Step::Item(())
-            }
+            _ if located == Located::Whole => whole.next(input, decoder)? == Step::Item(()),
             Encoding::Binary | Encoding::Delimited => decoder.part(Taken {
                 part,
                 level: Level::Batch,
@@ -233,7 +227,8 @@ impl EventDecoder {
         };
         // The other events of the message come with it.
         while at_hand && decoder.location != location {
-            at_hand = decoder.advance();
+            at_hand = decoder.advance()
+                || located == Located::Whole && whole.next(input, decoder)? == Step::Item(());
         }
         match at_hand {
             true => Ok(&mut decoder.current),

@@ -150,11 +150,11 @@ impl<L: Lexer> Named<L> {
             return Ok(false);
         }
         let found = match input.beside() {
-            Some(beside) => self.clone().look(beside, decoder.generation),
-            None if decoder.is_full(false) => Found::default(),
+            Some(beside) => Some(self.clone().look(beside, decoder.generation)),
+            None if decoder.is_full(false) => None,
             None => return Ok(false),
         };
-        decoder.settle(found, self.before)?;
+        decoder.give_full(found, self.before)?;
         Ok(decoder.advance())
     }
 

@@ -84,6 +84,9 @@ mod info;
 /// The man page, the help and the completions.
 mod manual;
 
+/// Members of a message in any order.
+mod order;
+
 /// What pcapng tells beside the packets.
 mod pcapng;
 
