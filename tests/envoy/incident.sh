@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs the commands of docs/incident.md, section by section, as they stand there, and looks at what they print. Each
-# section has a network namespace and a folder of its own, because the ports of docs/envoy are fixed.
+# Runs the commands of docs/incident.md, section by section, as they stand there, and looks at what they print; lets
+# tshark read its display filters. Each section has a network namespace and a folder of its own, because the ports of
+# docs/envoy are fixed.
 #
 #   PATH=… tests/envoy/incident.sh        with envoy, capture2pcap, curl and tshark in PATH; as root
 set -euo pipefail
@@ -46,3 +47,15 @@ section() {
 section 'A socket tap' 'HTTP/2' 'GET /cart' 'GET /pay' '200 OK'
 section 'An HTTP tap' '/cart' '/pay'
 section '/tap' 'GET /cart' '200 OK'
+
+# The second column of the table, of which a row may hold two.
+filters=$(awk '/^## / { below = ($0 == "## In Wireshark") } below && /^\|.*`/' "$root/docs/incident.md" |
+    sed 's/^|[^|]*|//; s/\\|/|/g' | grep -o '`[^`]*`' | tr -d '`')
+while read -r filter; do
+    tshark -r "$work/A socket tap/incident.pcapng" -d tcp.port==10000,http2 -Y "$filter" >/dev/null 2>"$work/said" || {
+        echo "docs/incident.md: tshark refuses the filter $filter" >&2
+        cat "$work/said" >&2
+        exit 1
+    }
+done <<<"$filters"
+echo "docs/incident.md, In Wireshark: tshark reads $(wc -l <<<"$filters") filters"
