@@ -49,6 +49,7 @@ section 'An HTTP tap' '/cart' '/pay'
 section '/tap' 'GET /cart' '200 OK'
 
 # The second column of the table, of which a row may hold two.
+# shellcheck disable=SC2016
 filters=$(awk '/^## / { below = ($0 == "## In Wireshark") } below && /^\|.*`/' "$root/docs/incident.md" |
     sed 's/^|[^|]*|//; s/\\|/|/g' | grep -o '`[^`]*`' | tr -d '`')
 while read -r filter; do
