@@ -105,6 +105,15 @@ fn schema_table(files: &FileDescriptorSet) -> Result<String, Box<dyn std::error:
         }
     }
     let mut table = String::new();
+    let all: Vec<_> = messages
+        .iter()
+        .map(|(path, _)| format!("&{}", static_name(path)))
+        .collect();
+    writeln!(
+        table,
+        "pub(in crate::trace) static ALL: &[&Message] = &[{}];",
+        all.join(", ")
+    )?;
     for (path, message) in messages {
         writeln!(
             table,

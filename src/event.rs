@@ -298,6 +298,8 @@ pub enum What {
     Truncated(Direction),
     /// A message stood here that Envoy failed to write. It is of no connection.
     Failed,
+    /// Some of the trace was skipped, from this event's offset on. It is of no connection.
+    Skipped(Box<Skip>),
     /// The share of connections that the tap was configured to record, in parts of a million (Envoy 1.39
     /// and later). It applies to the whole trace.
     SampleRate(u32),
@@ -306,6 +308,28 @@ pub enum What {
     Nothing,
     /// Something of an HTTP exchange, which an HTTP filter tap records without its bytes.
     Http(Http),
+}
+
+/// Some of a trace that was skipped, because no event can be made of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skip {
+    /// Where the trace goes on, in bytes of the (decoded) input.
+    pub to: u64,
+    /// Why it was skipped.
+    pub kind: SkipKind,
+}
+
+/// Why some of a trace was skipped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SkipKind {
+    /// It is damaged, in this way and at this place.
+    Damage(String),
+    /// It is no part of a message, such as a line of a log between two.
+    Text,
+    /// It is a line that Envoy writes to a client in the place of a message.
+    Note,
+    /// A terminal has put them there: the carriage returns before the line feeds of all of a binary trace.
+    CarriageReturns,
 }
 
 /// What a trace tells of an HTTP exchange: a request and its response.

@@ -30,7 +30,7 @@ pub struct Info {
     pub damage: Option<Damage>,
     /// Why it could not be read to its end, if it could not.
     pub unread: Option<io::Error>,
-    /// Whether counts in it are impossible, which is damage as well.
+    /// Whether counts in it are impossible, which is damage as well, or damage in it was skipped.
     pub is_impossible: bool,
 }
 

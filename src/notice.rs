@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::event::{Direction, Event, TraceId};
+use crate::event::{Direction, Event, Skip, SkipKind, TraceId};
 
 /// Something that the user of a capture has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,14 @@ pub enum Kind {
     LossyString,
     /// Envoy could not bring a message into JSON, and wrote that instead.
     ConversionFailed,
+    /// Envoy wrote a line for its client between messages.
+    EnvoyLine,
+    /// Something stands between messages that is none.
+    OtherText,
+    /// A binary trace went through a terminal, which has changed it.
+    ThroughTerminal,
+    /// The trace is damaged, and goes on after that.
+    Skipped,
     /// Envoy's running count says what cannot be.
     ImpossibleCount,
     /// A datagram is larger than an IP packet, and shown as several.
@@ -73,6 +81,10 @@ pub enum Kind {
     /// Client and server were told apart by a guess.
     RoleGuessed,
 }
+
+/// What helps where binary bytes go through a terminal.
+pub(crate) const THROUGH_TERMINAL: &str =
+    "kubectl exec and docker exec leave binary as it is without -t";
 
 impl Kind {
     /// What happened `count` times, as a sentence without its end.
@@ -129,6 +141,20 @@ impl Kind {
                     "{count} message{s} that Envoy failed to convert to JSON: not in the trace"
                 )
             }
+            Self::EnvoyLine => write!(
+                f,
+                "{count} line{s} of Envoy's own between messages: passed over"
+            ),
+            Self::OtherText => write!(
+                f,
+                "{count} piece{s} of other text between messages: {bytes} {are} passed over"
+            ),
+            Self::ThroughTerminal => f.write_str(
+                "the trace went through a terminal, which put a carriage return before each line feed: \
+                     taken out again",
+            ),
+            // What is particular about it says all.
+            Self::Skipped => Ok(()),
             Self::ImpossibleCount => write!(
                 f,
                 "{count} impossible seq_num{s}: the trace is damaged, or several connections share a trace id"
@@ -180,7 +206,7 @@ impl Kind {
 
     /// Whether it makes the trace a damaged one.
     pub const fn is_damage(self) -> bool {
-        matches!(self, Self::ImpossibleCount)
+        matches!(self, Self::ImpossibleCount | Self::Skipped)
     }
 
     /// Whether it is about what the trace holds, rather than about what a capture of it shows.
@@ -219,7 +245,11 @@ impl Kind {
             Self::SharedId => Some(
                 "let the tap set set_connection_per_event, so that each event names its connection",
             ),
+            Self::ThroughTerminal => Some(THROUGH_TERMINAL),
             Self::ConversionFailed
+            | Self::EnvoyLine
+            | Self::OtherText
+            | Self::Skipped
             | Self::OversizedDatagram
             | Self::PortTaken
             | Self::TimeClamped
@@ -278,10 +308,41 @@ impl Notice {
             ..Self::of_event(Kind::ConversionFailed, event)
         }
     }
+
+    /// Some of a trace was skipped, from the offset `from` on.
+    pub(crate) fn skipped(from: u64, skip: &Skip) -> Self {
+        let (kind, detail) = match &skip.kind {
+            SkipKind::Damage(why) => (Kind::Skipped, why.clone()),
+            SkipKind::Text => (Kind::OtherText, String::new()),
+            SkipKind::Note => (Kind::EnvoyLine, String::new()),
+            SkipKind::CarriageReturns => (Kind::ThroughTerminal, String::new()),
+        };
+        Self {
+            kind,
+            offset: from,
+            trace: None,
+            bytes: skip.to.saturating_sub(from),
+            detail,
+        }
+    }
+
+    /// The offsets between which it is about something.
+    pub const fn range(&self) -> (u64, u64) {
+        (self.offset, self.offset.saturating_add(self.bytes))
+    }
+
+    /// Says what damage was skipped, without the end of the sentence.
+    fn describe_skipped(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (from, to) = self.range();
+        write!(f, "{}; skipped from offset {from} to {to}", self.detail)
+    }
 }
 
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.kind == Kind::Skipped {
+            return self.describe_skipped(f);
+        }
         write!(f, "at offset {}", self.offset)?;
         if let Some(trace) = self.trace {
             write!(f, ", connection {trace}")?;
@@ -304,20 +365,58 @@ pub struct Tally {
     pub bytes: u64,
     /// The first of them.
     pub first: Notice,
+    /// The next ones, at most [`MAX_LISTED`] with the first; of damage that was skipped alone.
+    pub more: Vec<Notice>,
+}
+
+/// How many places of damage are listed; of more, the number is.
+pub const MAX_LISTED: usize = 8;
+
+impl Tally {
+    /// The notices of this kind that are listed.
+    pub fn listed(&self) -> impl Iterator<Item = &Notice> {
+        std::iter::once(&self.first).chain(&self.more)
+    }
+
+    /// Says what damage was skipped: the first in full, then the places of others.
+    fn describe_skipped(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.first.describe_skipped(f)?;
+        if self.count == 1 {
+            return Ok(());
+        }
+        let more = self.count - 1;
+        let s = if more == 1 { "" } else { "s" };
+        write!(f, ", and in {more} place{s} more: ")?;
+        for (i, notice) in self.more.iter().enumerate() {
+            let (from, to) = notice.range();
+            let comma = if i == 0 { "" } else { ", " };
+            write!(f, "{comma}{from} to {to}")?;
+        }
+        if more > self.more.len() as u64 {
+            f.write_str(", and so on")?;
+        }
+        write!(f, "; {} bytes in all", self.bytes)
+    }
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first.kind == Kind::Skipped {
+            return self.describe_skipped(f);
+        }
         self.first.kind.describe(f, self.count, self.bytes)?;
         if !self.first.detail.is_empty() {
             write!(f, ": {}", self.first.detail)?;
         }
+        let first = if self.count == 1 {
+            "at"
+        } else {
+            "the first at"
+        };
+        if matches!(self.first.kind, Kind::EnvoyLine | Kind::OtherText) {
+            write!(f, " ({first} offset {})", self.first.offset)?;
+        }
         if let Some(trace) = self.first.trace {
-            let first = if self.count == 1 {
-                "at"
-            } else {
-                "the first at"
-            };
             write!(
                 f,
                 " ({first} offset {}, connection {trace})",
@@ -364,12 +463,16 @@ impl Notices {
             Some(tally) => {
                 tally.count += 1;
                 tally.bytes = tally.bytes.saturating_add(notice.bytes);
+                if notice.kind == Kind::Skipped && tally.more.len() + 1 < MAX_LISTED {
+                    tally.more.push(notice);
+                }
             }
             None => {
                 let tally = Tally {
                     count: 1,
                     bytes: notice.bytes,
                     first: notice,
+                    more: Vec::new(),
                 };
                 self.tallies.insert(tally.first.kind, tally);
             }

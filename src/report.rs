@@ -14,6 +14,7 @@ use capture2pcap::info::{Info, tshark_command};
 use capture2pcap::merge::{Merged, Outcome};
 use capture2pcap::notice::{Notice, Notices};
 use capture2pcap::protocol::DecodeAs;
+use capture2pcap::trace::{Damage, Fault};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::FAILURE;
@@ -113,6 +114,12 @@ impl Reporter {
     fn failed(&mut self, name: &str, error: &anyhow::Error) {
         self.counts.failures += 1;
         self.say(&format!("{name}: {}", reason(error)));
+        let damage = error.downcast_ref::<Damage>().map(|damage| &*damage.fault);
+        if let Some(Fault::Unrecognised { is: Some(is), .. }) = damage
+            && let Some(hint) = is.hint
+        {
+            self.hint(hint);
+        }
     }
 
     fn converted(&mut self, source: &Source, notices: &Notices, summary: Summary) {

@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 use capture2pcap::convert::Source;
 use capture2pcap::event::Timestamp;
 use capture2pcap::info::{Info, tshark_command};
-use capture2pcap::notice::Notices;
+use capture2pcap::notice::{Kind, Notice, Notices};
 use capture2pcap::protocol::Role;
 use capture2pcap::synth::Story;
 use serde_json::{Value, json};
@@ -124,6 +124,15 @@ pub(crate) fn json(
         .tallies()
         .filter(|tally| tally.first.kind.is_of_trace());
     let warnings: Vec<_> = tallies.map(ToString::to_string).collect();
+    let skipped = notices
+        .tallies()
+        .find(|tally| tally.first.kind == Kind::Skipped);
+    let first_skipped = skipped.map(|tally| {
+        let (offset, _) = tally.first.range();
+        json!({ "offset": offset, "message": tally.first.to_string() })
+    });
+    let places = skipped.into_iter().flat_map(|tally| tally.listed());
+    let places: Vec<_> = places.map(skipped_place).collect();
     let object = json!({
         "path": match source {
             Source::Stdin => "-".into(),
@@ -143,7 +152,10 @@ pub(crate) fn json(
         "warnings": warnings,
         "damage": info.damage.as_ref().map(|damage| {
             json!({ "offset": damage.offset, "message": damage.to_string() })
-        }),
+        }).or(first_skipped),
+        "skipped": places,
+        "skipped_places": skipped.map_or(0, |tally| tally.count),
+        "skipped_bytes": skipped.map_or(0, |tally| tally.bytes),
         "unread": info.unread.as_ref().map(|error| crate::report::reason(error)),
         "tshark": capture.map(|capture| tshark_command(capture, &info.decode_as)),
     });
@@ -156,6 +168,12 @@ pub(crate) fn json(
     let mut out = io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush()
+}
+
+/// A place of the trace that is damaged, after which it goes on.
+fn skipped_place(notice: &Notice) -> Value {
+    let (from, to) = notice.range();
+    json!({ "from": from, "to": to, "message": notice.to_string() })
 }
 
 fn connection(story: &Story) -> Value {

@@ -107,6 +107,7 @@ pub(crate) fn check(
             What::Truncated(_)
             | What::Late
             | What::Failed
+            | What::Skipped(_)
             | What::SampleRate(_)
             | What::Nothing
             | What::Http(_) => {}

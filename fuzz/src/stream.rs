@@ -82,12 +82,12 @@ pub fn stream(data: &[u8]) {
     assert_eq!(from_stream.damage.is_some(), from_memory.damage.is_some());
 }
 
-/// Without what an input begins with, or is by that, where it is no trace: of a stream, less has come.
+/// Without the text that an input is, or what it is by that, where it is no trace: of a stream, less has come.
 fn comparable(mut told: Told) -> Told {
     if let Some(damage) = &mut told.damage
-        && let Fault::Unrecognised { begins, is } = &mut *damage.fault
+        && let Fault::Unrecognised { text, is } = &mut *damage.fault
     {
-        (*begins, *is) = (None, None);
+        (*text, *is) = (None, None);
     }
     told
 }

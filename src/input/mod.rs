@@ -13,6 +13,7 @@
 
 mod ahead;
 mod buffer;
+mod recode;
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek};
@@ -31,12 +32,16 @@ use crate::slice::Piece;
 
 pub(crate) use ahead::Ahead;
 use buffer::Buffer;
+use recode::Recoder;
+pub(crate) use recode::{Match, Prefix, Recoding, Utf16};
 
 /// The least that is asked, in bytes, and what is asked at first where nothing tells a size: a small trace
 /// takes little memory.
 const FIRST_READ: usize = 16 << 10;
 /// The most that is asked, once reads come full or where a file is as large.
 const READ_SIZE: usize = 1 << 20;
+/// What is asked where the bytes are recoded: they grow by half at most.
+const RECODED_READ: usize = 64 << 10;
 
 /// A cursor over the bytes of a file or stream.
 #[derive(Debug)]
@@ -47,6 +52,8 @@ pub struct Input {
     /// How much to ask for next.
     ask: usize,
     ended: bool,
+    /// What changes the bytes back, where something has changed them on their way.
+    recoder: Option<Box<Recoder>>,
 }
 
 enum Source {
@@ -150,7 +157,23 @@ impl Input {
             offset: 0,
             ask: FIRST_READ,
             ended: false,
+            recoder: None,
         }
+    }
+
+    /// Recodes the bytes at hand, of which none may have been taken, and all that come after them.
+    pub(crate) fn recode(&mut self, recoding: Recoding) {
+        debug_assert_eq!(self.offset, 0);
+        let mut recoder = Recoder::new(recoding);
+        let mut bytes = Vec::new();
+        recoder.feed(self.window(), self.ended, &mut bytes);
+        self.buffer = Buffer::holding(bytes);
+        self.recoder = Some(Box::new(recoder));
+    }
+
+    /// What changes the bytes, if anything does.
+    pub(crate) fn recoding(&self) -> Option<&Recoding> {
+        self.recoder.as_deref().map(Recoder::recoding)
     }
 
     /// The position of the window's first byte in the input.
@@ -258,14 +281,29 @@ impl Input {
         // A window that grows is an event larger than the window: ask for more at once.
         let at_hand = self.window().len();
         let ask = at_hand.clamp(self.ask, READ_SIZE);
-        let position = self.offset + at_hand as u64;
+        let recoder = self.recoder.as_ref();
+        let position = recoder.map_or(self.offset + at_hand as u64, |recoder| recoder.taken());
         let source = &mut self.source;
-        let read = self.buffer.fill(ask, |room| match source {
+        let mut read = |room: &mut [u8]| match source {
             Source::Stream(file) | Source::File(file, _) => file.read(room),
             Source::Beside(file, start) => file.read_at(room, *start + position),
             Source::Path(path) => File::open(path)?.read_at(room, position),
             Source::Other(reader) => reader.read(room),
-        })?;
+        };
+        if let Some(recoder) = &mut self.recoder {
+            let (mut room, mut bytes) = (vec![0; RECODED_READ], Vec::new());
+            let read = read(&mut room)?;
+            self.ended = read == 0;
+            recoder.feed(&room[..read], self.ended, &mut bytes);
+            return self
+                .buffer
+                .fill(bytes.len(), |room| {
+                    room.copy_from_slice(&bytes);
+                    Ok(bytes.len())
+                })
+                .map(drop);
+        }
+        let read = self.buffer.fill(ask, read)?;
         self.ended = read == 0;
         if read == ask && !matches!(source, Source::Path(_)) {
             self.ask = (self.ask * 2).min(READ_SIZE);

@@ -193,7 +193,11 @@ impl Tracked {
             }
             What::Late => self.tell_stand_ins(true, cx),
             // An exchange has no bytes of its own; `http` makes them.
-            What::Nothing | What::Failed | What::SampleRate(_) | What::Http(_) => {}
+            What::Nothing
+            | What::Failed
+            | What::Skipped(_)
+            | What::SampleRate(_)
+            | What::Http(_) => {}
         }
         Ok(Flow::Open)
     }

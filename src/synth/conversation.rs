@@ -58,6 +58,7 @@ impl Conversations {
             | What::Truncated(_)
             | What::Failed
             | What::Late
+            | What::Skipped(_)
             | What::SampleRate(_)
             | What::Nothing => None,
         }

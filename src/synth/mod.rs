@@ -234,6 +234,10 @@ impl Synthesizer {
             // It is about the whole trace.
             return Ok(());
         }
+        if let What::Skipped(skip) = &event.what {
+            cx.notices.add(Notice::skipped(event.offset, skip));
+            return Ok(());
+        }
         let tracked = match self.tracked.get_index_mut(self.last) {
             Some((last, tracked)) if *last == id => tracked,
             _ => {

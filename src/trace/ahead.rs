@@ -7,6 +7,7 @@
 
 use arrayvec::ArrayVec;
 
+use crate::event::Skip;
 use crate::input::Ahead;
 
 use super::binary::{MAX_DEPTH, Open};
@@ -36,6 +37,15 @@ pub(super) trait Sink {
 
     /// The message ends. True when it gives an event.
     fn end(&mut self) -> Result<bool, Damage>;
+
+    /// Whether anything came that only a trace holds.
+    fn is_recognised(&self) -> bool;
+
+    /// Bytes were skipped from the offset `from` on, before what comes next.
+    fn skipped(&mut self, from: u64, skip: Skip);
+
+    /// Goes on to the next event that it has; false where it has none.
+    fn advance(&mut self) -> bool;
 }
 
 /// What was found ahead in a message.
@@ -80,6 +90,19 @@ impl Sink for Found {
     fn end(&mut self) -> Result<bool, Damage> {
         self.is_done = true;
         Ok(false)
+    }
+
+    fn is_recognised(&self) -> bool {
+        true
+    }
+
+    fn skipped(&mut self, _: u64, _: Skip) {
+        // The message has ended, and not well.
+        self.is_done = true;
+    }
+
+    fn advance(&mut self) -> bool {
+        false
     }
 }
 

@@ -14,15 +14,17 @@ use super::element::{Action, Level, Part};
 use super::error::{Damage, Fault};
 use super::hold::Taken;
 use super::token::Step;
-use super::wire::{self, Header, MAX_MESSAGE, WireValue};
+use super::wire::{self, Header, MAX_MESSAGE, NoHeader, WireValue};
 
 /// Walks over a binary trace.
 #[derive(Clone, Debug)]
 pub(super) struct Binary {
-    /// The open levels, the innermost last; never empty unless `delimited`.
+    /// The open levels, the innermost last; never empty unless something stands before each message.
     open: ArrayVec<Open, MAX_DEPTH>,
-    /// A varint with its length stands before each outermost message.
-    delimited: bool,
+    /// What stands before each outermost message.
+    framing: Framing,
+    /// What each outermost message is.
+    root: Level,
     /// Bytes of an unknown field, still to be dropped.
     skipping: u64,
     /// Where the message that is open begins and ends, whose members may come in any order: a whole wrapper
@@ -34,8 +36,32 @@ pub(super) struct Binary {
 /// The largest message that is looked at twice though it names its connection first, in bytes.
 const SMALL: u64 = 64 << 10;
 
-/// The most levels that lie in each other: a wrapper, a streamed segment, a batch of events.
-pub(super) const MAX_DEPTH: usize = 3;
+/// The most levels that lie in each other: a tap service's message, a wrapper, a streamed segment, a batch of
+/// events.
+pub(super) const MAX_DEPTH: usize = 4;
+
+/// What stands before each message of the outermost level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// Nothing.
+    None,
+    /// A varint with its length.
+    Varint,
+    /// The five bytes of gRPC: whether the message is compressed, which none may be, and its length.
+    Grpc,
+}
+
+/// The length of what gRPC puts before a message, in bytes.
+pub(super) const GRPC_HEADER: usize = 5;
+
+/// Reads the length of the message from the five bytes of gRPC at the front of `bytes`.
+pub(super) fn grpc_length(bytes: &[u8]) -> Result<u64, NoHeader> {
+    match *bytes {
+        [0, a, b, c, d, ..] => Ok(u32::from_be_bytes([a, b, c, d]).into()),
+        [] | [0, ..] => Err(NoHeader::Short),
+        [..] => Err(NoHeader::FieldNumber),
+    }
+}
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Open {
@@ -55,22 +81,20 @@ struct Found {
 }
 
 impl Binary {
-    /// A trace without lengths before its messages: one `level` up to the end of the input.
-    pub(super) fn undelimited(level: Level) -> Self {
+    /// A trace whose messages of the outermost level are `root`, and have `framing` before them.
+    pub(super) fn new(root: Level, framing: Framing) -> Self {
+        let whole = Open {
+            level: root,
+            end: None,
+        };
         Self {
-            open: ArrayVec::from_iter([Open { level, end: None }]),
-            delimited: false,
-            skipping: 0,
-            start: 0,
-            end: u64::MAX,
-        }
-    }
-
-    /// A trace with a length before each message.
-    pub(super) fn delimited() -> Self {
-        Self {
-            open: ArrayVec::new(),
-            delimited: true,
+            // Without lengths, the messages are one that the end of the input ends.
+            open: (framing == Framing::None)
+                .then_some(whole)
+                .into_iter()
+                .collect(),
+            framing,
+            root,
             skipping: 0,
             start: 0,
             end: u64::MAX,
@@ -86,7 +110,8 @@ impl Binary {
         };
         Self {
             open: ArrayVec::from_iter([open]),
-            delimited: true,
+            framing: Framing::Varint,
+            root: Level::Wrapper,
             skipping: 0,
             start,
             end,
@@ -121,7 +146,7 @@ impl Binary {
                 }
             }
             let Some(&open) = self.open.last() else {
-                match self.enter_delimited(input, decoder)? {
+                match self.enter_framed(input, decoder)? {
                     Step::Item(()) => continue,
                     Step::More => return Ok(Step::More),
                     Step::End => return Ok(Step::End),
@@ -155,9 +180,10 @@ impl Binary {
                         (self.start, self.end) = (offset, end);
                         decoder.open_message();
                     }
-                    match level.form() {
-                        Some(form) => decoder.member(header.number, Some(form)),
-                        None => decoder.batch(),
+                    match (level, level.form()) {
+                        (_, Some(form)) => decoder.member(header.number, Some(form)),
+                        (Level::Batch, None) => decoder.batch(),
+                        _ => {}
                     }
                 }
                 (Action::Take(part), WireValue::Varint(number)) => {
@@ -306,28 +332,32 @@ impl Binary {
     }
 
     /// Opens the next message by the length before it.
-    fn enter_delimited(
+    fn enter_framed(
         &mut self,
         input: &mut Input,
         decoder: &mut Decoder,
     ) -> Result<Step<()>, Damage> {
-        debug_assert!(self.delimited);
         let offset = input.offset();
         if input.window().is_empty() && input.ended() {
             return Ok(Step::End);
         }
-        match wire::varint(input.window()) {
+        let length = match self.framing {
+            Framing::Grpc => grpc_length(input.window()).map(|len| (len, GRPC_HEADER)),
+            Framing::None | Framing::Varint => wire::varint(input.window()),
+        };
+        match length {
             Ok((len, n)) => {
                 input.skip(n);
                 self.start = offset + n as u64;
                 self.end = self.start.saturating_add(len);
                 self.open.push(Open {
-                    level: Level::Wrapper,
+                    level: self.root,
                     end: Some(self.end),
                 });
                 decoder.open_message();
                 Ok(Step::Item(()))
             }
+            Err(NoHeader::FieldNumber) => Err(Damage::new(offset, Fault::Frame)),
             Err(why) => match why.fault() {
                 Some(fault) => Err(Damage::new(offset, fault)),
                 None => short(input, "a message's length", None),

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 
 use bytes::Bytes;
 
-use crate::event::{self, Event, Field, Http, Side, Timestamp, TraceId, What};
+use crate::event::{self, Event, Field, Http, Side, Skip, Timestamp, TraceId, What};
 
 use crate::slice::{Piece, Slice};
 
@@ -135,6 +135,13 @@ impl Decoder {
         self.recognised = true;
         self.current = self.tell(offset, Time::default(), None, What::Failed);
         self.location = Location::default();
+    }
+
+    /// Bytes were skipped from the offset `from` on, before what comes next.
+    pub(super) fn skipped(&mut self, from: u64, skip: Skip) {
+        let what = What::Skipped(Box::new(skip));
+        let event = self.tell(from, Time::default(), None, what);
+        self.ready.push_back((event, Location::default()));
     }
 
     /// Takes a part that is a number, and reports whether an event comes of it.
@@ -484,6 +491,18 @@ impl Sink for Decoder {
 
     fn end(&mut self) -> Result<bool, Damage> {
         self.end_message()
+    }
+
+    fn is_recognised(&self) -> bool {
+        self.recognised
+    }
+
+    fn skipped(&mut self, from: u64, skip: Skip) {
+        Self::skipped(self, from, skip);
+    }
+
+    fn advance(&mut self) -> bool {
+        Self::advance(self)
     }
 }
 

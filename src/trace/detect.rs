@@ -1,22 +1,27 @@
 //! Which encoding and which generation of the schema a trace has, read from its first bytes.
 //!
-//! JSON and text give themselves away by their first name. The binary layouts share their first
-//! tags, so each is held against the schema: the one whose fields fit furthest is it.
+//! JSON and text are recognised by the first name of a message, after anything else that people's tools put
+//! before it. The binary layouts are compared by [`shape`](super::shape).
+//!
+//! Invariant: the first bytes that are enough decide, in whatever pieces they come.
 
 use std::fmt;
 use std::path::Path;
 
+use crate::input::{Match, Prefix, Recoding, Utf16};
+
+use super::binary::Framing;
 use super::element::Level;
-use super::json;
-use super::schema::{self, Kind, Message};
-use super::wire::{Fields, NoHeader, WireValue, varint};
+use super::schema::{self, Message};
+use super::seek::{Beginning, FAILURE, Found, Grammar, MAX_NAME, Seeker};
+use super::shape;
 
 /// How a trace is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     /// Protobuf messages, one after the other with nothing between.
     Binary,
-    /// Protobuf messages, a varint with the length before each.
+    /// Protobuf messages, with the length of each before it: a varint, or the five bytes of gRPC.
     Delimited,
     /// Protobuf's text format.
     Text,
@@ -53,19 +58,57 @@ impl Generation {
     }
 }
 
-/// How much of a trace is looked at, in bytes; the first event or two lie within.
-const PREFIX: usize = 64 << 10;
-/// So many fields that fit make a trace even where something does not fit later.
-const ENOUGH: u32 = 4;
+/// How a trace is laid out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) encoding: Encoding,
+    pub(super) generation: Generation,
+    /// What each message of the outermost level is.
+    pub(super) root: Level,
+    /// What stands before each, in a binary encoding.
+    pub(super) framing: Framing,
+    /// What has happened to the bytes on their way.
+    pub(super) recoding: Recoding,
+    /// The length of a byte order mark that comes first.
+    pub(super) mark: usize,
+}
+
+impl Layout {
+    pub(super) fn new(encoding: Encoding, generation: Generation) -> Self {
+        Self {
+            encoding,
+            generation,
+            root: generation.level(),
+            framing: match encoding {
+                Encoding::Delimited => Framing::Varint,
+                _ => Framing::None,
+            },
+            recoding: Recoding::default(),
+            mark: 0,
+        }
+    }
+}
+
+/// How much of a binary trace is looked at, in bytes; the first event or two lie within.
+pub(super) const PREFIX: usize = 64 << 10;
+/// How much text may stand before the first message, in bytes: the head of a response, and what curl writes
+/// each second for an hour.
+const MAX_FOREIGN: usize = 256 << 10;
 
 /// What the first bytes say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Detected {
-    As(Encoding, Generation),
+    As(Box<Layout>),
     /// More bytes are needed.
     Short,
     /// No trace.
     Nothing,
+}
+
+impl Detected {
+    pub(super) fn of(layout: Layout) -> Self {
+        Self::As(Box::new(layout))
+    }
 }
 
 /// How many bytes are looked at next, after so many: each one of the first, for a live stream must not
@@ -74,50 +117,221 @@ pub(super) const fn next_look(looked: usize) -> usize {
     looked + 1 + looked / 64
 }
 
-/// Tells how a trace is written whose first bytes are `window`; `ended` when these are all.
-///
-/// `wanted` is the encoding where the user has said it; the name of `path` decides where the bytes
-/// allow more than one.
-pub(super) fn detect(
+/// Looks at the beginning of an input again and again, as more of it comes.
+#[derive(Debug, Default)]
+pub(super) struct Detector {
+    search: Search,
+}
+
+impl Detector {
+    /// Tells how a trace is written whose first bytes are `window`; `ended` when these are all.
+    ///
+    /// `wanted` is the encoding where the user has given it; the name of `path` decides where the bytes
+    /// allow more than one.
+    pub(super) fn detect(
+        &mut self,
+        window: &[u8],
+        ended: bool,
+        wanted: Option<Encoding>,
+        path: Option<&Path>,
+    ) -> Detected {
+        let readable = match charset(window, ended) {
+            Charset::Utf8 { mark } => {
+                let found = self.readable(&window[mark..], ended);
+                set(found, |layout| layout.mark = mark)
+            }
+            Charset::Utf16(order) => {
+                let text = decoded(order, window);
+                let found = self.readable(text.as_bytes(), ended);
+                set(found, |layout| layout.recoding.utf16 = Some(order))
+            }
+            Charset::Short => Detected::Short,
+        };
+        match (wanted, readable) {
+            (Some(Encoding::Text | Encoding::Json), Detected::Short) => Detected::Short,
+            (Some(wanted @ (Encoding::Text | Encoding::Json)), found) => match found {
+                Detected::As(layout) if layout.encoding == wanted => Detected::As(layout),
+                _ => Detected::of(Layout::new(wanted, Generation::Tap)),
+            },
+            (None, found @ (Detected::As(_) | Detected::Short)) => found,
+            _ => match shape::binary(window, ended, wanted, path) {
+                Detected::Nothing => changed_by_terminal(window, ended, wanted, path),
+                found => found,
+            },
+        }
+    }
+
+    /// Looks for the first name of a text or JSON trace.
+    fn readable(&mut self, text: &[u8], ended: bool) -> Detected {
+        // Blanks and comments alone are no trace, however many there are.
+        let ended = ended || text.len() >= MAX_FOREIGN;
+        let start = start(text, ended);
+        if let Start::As(encoding, generation) = start {
+            return Detected::of(Layout::new(encoding, generation));
+        }
+        if start == Start::Short {
+            return Detected::Short;
+        }
+        if !text.iter().copied().all(is_text) {
+            return Detected::Nothing;
+        }
+        if let Some((encoding, prefix)) = self.search.go_on(text) {
+            let mut layout = Layout::new(encoding, Generation::Tap);
+            layout.recoding.prefix = prefix;
+            return Detected::of(layout);
+        }
+        match (ended, start) {
+            (false, _) => Detected::Short,
+            // A field of TraceWrapper that is newer than this program.
+            (true, Start::Json) => Detected::of(Layout::new(Encoding::Json, Generation::Tap)),
+            (true, _) => Detected::Nothing,
+        }
+    }
+}
+
+fn set(found: Detected, change: impl FnOnce(&mut Layout)) -> Detected {
+    match found {
+        Detected::As(mut layout) => {
+            change(&mut layout);
+            Detected::As(layout)
+        }
+        other => other,
+    }
+}
+
+/// How the characters of a text are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Charset {
+    /// As UTF-8 or something like it, after a mark of this length.
+    Utf8 {
+        mark: usize,
+    },
+    Utf16(Utf16),
+    /// More bytes are needed.
+    Short,
+}
+
+/// How many characters show that a text without a mark is UTF-16.
+const SHOWN_UNITS: usize = 4;
+
+fn charset(window: &[u8], ended: bool) -> Charset {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    if window.starts_with(MARK) {
+        return Charset::Utf8 { mark: MARK.len() };
+    }
+    if !window.is_empty() && MARK.starts_with(window) && !ended {
+        return Charset::Short;
+    }
+    for (order, mark) in [(Utf16::Little, [0xff, 0xfe]), (Utf16::Big, [0xfe, 0xff])] {
+        // A mark alone may be the length of a delimited message.
+        let (units, enough) = match window.strip_prefix(&mark) {
+            Some(units) => (units, 1),
+            None => (window, SHOWN_UNITS),
+        };
+        let units = units.chunks(2).take(enough);
+        let is_ascii = |unit: &[u8]| match *unit {
+            [a, b] => matches!(order.unit([a, b]), 0x20..0x7f | 0x09..=0x0d),
+            [a] => order == Utf16::Big && a == 0 || order == Utf16::Little && is_text(a),
+            _ => false,
+        };
+        let whole = units.clone().filter(|unit| unit.len() == 2).count();
+        if !units.clone().all(is_ascii) {
+            continue;
+        }
+        if whole == enough || (ended && whole > 1) {
+            return Charset::Utf16(order);
+        }
+        if !ended && !window.is_empty() {
+            return Charset::Short;
+        }
+    }
+    Charset::Utf8 { mark: 0 }
+}
+
+/// The characters of UTF-16, as far as they are there.
+fn decoded(order: Utf16, window: &[u8]) -> String {
+    let unit = |pair: &[u8]| order.unit([pair[0], pair[1]]);
+    let mut units: Vec<u16> = window.chunks_exact(2).map(unit).collect();
+    // The first half of a pair says nothing yet.
+    units.pop_if(|last| (0xd800..0xdc00).contains(last));
+    let units = units.strip_prefix(&[0xfeff]).unwrap_or(&units);
+    char::decode_utf16(units.iter().copied())
+        .map(|char| char.unwrap_or(char::REPLACEMENT_CHARACTER))
+        .collect()
+}
+
+/// Tells which binary layout a trace has that went through a terminal.
+fn changed_by_terminal(
     window: &[u8],
     ended: bool,
     wanted: Option<Encoding>,
     path: Option<&Path>,
 ) -> Detected {
-    // Blanks and comments alone are no trace, however many there are.
-    let readable = readable(window, ended || window.len() >= PREFIX);
-    match (wanted, readable) {
-        (Some(Encoding::Text | Encoding::Json), Detected::Short) => Detected::Short,
-        (Some(wanted @ (Encoding::Text | Encoding::Json)), found) => match found {
-            Detected::As(_, generation) => Detected::As(wanted, generation),
-            _ => Detected::As(wanted, Generation::Tap),
-        },
-        (None, Detected::As(..) | Detected::Short) => readable,
-        _ => binary(window, ended, wanted, path),
+    // A line feed may follow.
+    if window.ends_with(b"\r") && !ended {
+        return Detected::Short;
     }
+    let Some(bytes) = without_carriage_returns(window) else {
+        return Detected::Nothing;
+    };
+    let found = shape::binary(&bytes, ended, wanted, path);
+    set(found, |layout| layout.recoding.terminal = true)
 }
 
-/// Looks for the first name of a text or JSON trace.
-fn readable(window: &[u8], ended: bool) -> Detected {
-    let short = if ended {
-        Detected::Nothing
-    } else {
-        Detected::Short
-    };
-    let mut rest = window.trim_ascii_start();
+/// What `window` was before a terminal put a carriage return before each line feed, if one may have.
+fn without_carriage_returns(window: &[u8]) -> Option<Vec<u8>> {
+    let window = &window[..window.len().min(PREFIX)];
+    let mut feeds = memchr::memchr_iter(b'\n', window).peekable();
+    feeds.peek()?;
+    if !feeds.all(|at| at > 0 && window[at - 1] == b'\r') {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(window.len());
+    for (i, &byte) in window.iter().enumerate() {
+        if byte != b'\r' || window.get(i + 1) != Some(&b'\n') {
+            bytes.push(byte);
+        }
+    }
+    Some(bytes)
+}
+
+/// Whether a byte may stand in text: in UTF-8 or an older encoding, with what a terminal obeys.
+const fn is_text(byte: u8) -> bool {
+    matches!(byte, b'\t' | b'\n' | b'\x0c' | b'\r' | b'\x1b' | b'\x07' | b' '..=b'~' | 0x80..)
+}
+
+/// What a text begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// A message.
+    As(Encoding, Generation),
+    /// Something that may become one.
+    Short,
+    /// An object of JSON whose first name is not known.
+    Json,
+    /// Something else.
+    Nothing,
+}
+
+/// A comment before a text trace is shorter, in bytes.
+const LONGEST_LINE: usize = 1 << 10;
+
+fn start(text: &[u8], ended: bool) -> Start {
+    let short = if ended { Start::Nothing } else { Start::Short };
+    let mut rest = text.trim_ascii_start();
     while rest.first() == Some(&b'#') {
         match memchr::memchr(b'\n', rest) {
             Some(end) => rest = rest[end..].trim_ascii_start(),
             // What looks like a comment may be the length of a bare Trace's first field.
-            None if rest.len() > LONGEST_LINE => return Detected::Nothing,
+            None if rest.len() > LONGEST_LINE => return Start::Nothing,
             None => return short,
         }
     }
-    // An empty window, and one that could still become Envoy's words, say nothing yet.
-    if json::FAILURE.starts_with(&rest[..rest.len().min(json::FAILURE.len())]) {
-        let whole = rest.len() >= json::FAILURE.len();
+    // An empty text, and one that could still become Envoy's words, say nothing yet.
+    if FAILURE.starts_with(&rest[..rest.len().min(FAILURE.len())]) {
+        let whole = rest.len() >= FAILURE.len();
         return if whole {
-            Detected::As(Encoding::Json, Generation::Tap)
+            Start::As(Encoding::Json, Generation::Tap)
         } else {
             short
         };
@@ -126,20 +340,14 @@ fn readable(window: &[u8], ended: bool) -> Detected {
         [b'{', inner @ ..] => match inner.trim_ascii_start() {
             [b'"', name @ ..] => (Encoding::Json, name),
             [] => return short,
-            _ => return Detected::Nothing,
+            _ => return Start::Nothing,
         },
         [] => return short,
         _ => (Encoding::Text, rest),
     };
-    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-    let len = rest
-        .iter()
-        .position(|byte| !is_name(byte))
-        .unwrap_or(rest.len());
-    let (name, rest) = rest.split_at(len);
-    if rest.is_empty() && name.len() <= LONGEST_NAME {
+    let Some((name, rest)) = split_name(rest, encoding == Encoding::Json) else {
         return short;
-    }
+    };
     let ends_well = match encoding {
         Encoding::Json => rest.starts_with(b"\""),
         _ => matches!(rest.trim_ascii_start().first(), Some(b'{' | b':' | b'<')),
@@ -147,159 +355,163 @@ fn readable(window: &[u8], ended: bool) -> Detected {
     if !ends_well && rest.trim_ascii().is_empty() {
         return short;
     }
-    let known = |message: &Message| message.named(name).is_some();
     match () {
-        () if !ends_well => Detected::Nothing,
-        () if known(&schema::TAP_TRACEWRAPPER) => Detected::As(encoding, Generation::Tap),
-        () if known(&schema::CAPTURE_TRACE) => Detected::As(encoding, Generation::Capture),
-        // A field of TraceWrapper that is newer than we are.
-        () if encoding == Encoding::Json => Detected::As(encoding, Generation::Tap),
-        () => Detected::Nothing,
+        () if !ends_well => Start::Nothing,
+        () if is_url(name) => Start::As(encoding, Generation::Tap),
+        () if Generation::Tap.beginning(name).is_some() => Start::As(encoding, Generation::Tap),
+        () => match schema::CAPTURE_TRACE.named(name).map(|field| &field.kind) {
+            Some(schema::Kind::Message(message)) => capture(rest, message, encoding, short),
+            _ if encoding == Encoding::Json => Start::Json,
+            _ => Start::Nothing,
+        },
     }
 }
 
-/// A comment before a text trace is shorter, in bytes.
-const LONGEST_LINE: usize = 1 << 10;
-/// Longer than every name in the schema: a run of letters beyond it is none.
-const LONGEST_NAME: usize = 64;
-
-/// How far some bytes fit a schema.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Fit {
-    /// The fields that do.
-    fields: u32,
-    /// Whether nothing spoke against it, up to the last byte looked at.
-    clean: bool,
+/// Splits the name from the front of `text`; none where it may go on.
+fn split_name(text: &[u8], is_json: bool) -> Option<(&[u8], &[u8])> {
+    let is_name =
+        |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || (is_json && byte == b'@');
+    let len = match text {
+        // The URL of an Any.
+        [b'[', ..] if !is_json => {
+            let url = |byte: u8| is_name(byte) || b"[./-".contains(&byte);
+            let end = text.iter().position(|&byte| !url(byte));
+            end.map(|end| end + usize::from(text[end] == b']'))
+        }
+        _ => text.iter().position(|&byte| !is_name(byte)),
+    };
+    match len {
+        Some(len) => Some(text.split_at(len)),
+        None if text.len() > MAX_NAME * 2 => Some((text, b"")),
+        None => None,
+    }
 }
 
-fn binary(window: &[u8], ended: bool, wanted: Option<Encoding>, path: Option<&Path>) -> Detected {
-    let prefix = &window[..window.len().min(PREFIX)];
-    // A cut input looks like one that goes on; only a length that is there in full can be held
-    // against the bytes.
-    let delimited = || {
-        let mut fit = Fit {
-            fields: 0,
-            clean: true,
-        };
-        let mut rest = prefix;
-        while fit.clean && !rest.is_empty() {
-            match varint(rest) {
-                Ok((len, n)) => {
-                    let body = &rest[n..];
-                    let len = usize::try_from(len).unwrap_or(usize::MAX);
-                    let (message, behind) = body.split_at(body.len().min(len));
-                    let inner = shape(&schema::TAP_TRACEWRAPPER, message, message.len() < len);
-                    // A message of nothing is possible, but no sign of a trace.
-                    fit = Fit {
-                        fields: fit.fields + inner.fields,
-                        clean: inner.clean && len > 0,
-                    };
-                    rest = behind;
+/// Whether a name of the text format is the URL of an Any that may hold a trace.
+fn is_url(name: &[u8]) -> bool {
+    name.starts_with(b"[") && Level::Wrapper.named(name).is_some()
+}
+
+/// Whether a bare `Trace` goes on after the name of its first field as one does: the names of its fields are
+/// usual ones, so the first name in the field's message has to be `message`'s, too.
+fn capture(after_name: &[u8], message: &Message, encoding: Encoding, short: Start) -> Start {
+    let is_json = encoding == Encoding::Json;
+    let mut rest = after_name;
+    for byte in [&b"\""[..], b":", b"[", b"{<", b"\""] {
+        rest = rest.trim_ascii_start();
+        match rest {
+            [] => return short,
+            [first, after @ ..] if byte.contains(first) => rest = after,
+            _ => {}
+        }
+    }
+    match split_name(rest, is_json) {
+        None => short,
+        Some((name, _)) if message.named(name).is_some() => {
+            Start::As(encoding, Generation::Capture)
+        }
+        Some(_) => match is_json {
+            true => Start::Json,
+            false => Start::Nothing,
+        },
+    }
+}
+
+/// The search for the first message after something else.
+#[derive(Debug)]
+struct Search {
+    json: Seeker,
+    text: Seeker,
+    /// How many bytes have been searched.
+    taken: usize,
+    /// Where the last line began.
+    line: usize,
+    /// What stands before the brace at the end of the line before it, where that may be a prefix.
+    prefix: Option<Prefix>,
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        let seeker = |grammar| Seeker::new(grammar, Generation::Tap);
+        Self {
+            json: seeker(Grammar::Json),
+            text: seeker(Grammar::Text),
+            taken: 0,
+            line: 0,
+            prefix: None,
+        }
+    }
+}
+
+impl Search {
+    /// Searches `text`, of which it knows the beginning already.
+    fn go_on(&mut self, text: &[u8]) -> Option<(Encoding, Option<Prefix>)> {
+        while let Some(&byte) = text.get(self.taken) {
+            let at = self.taken as u64;
+            self.taken += 1;
+            let before = &text[..self.taken];
+            match self.json.feed(&[byte], at).1 {
+                Some(Found::Message) => {
+                    let brace = self.json.at as usize;
+                    let in_line = !text[brace..self.taken].contains(&b'\n');
+                    let prefix = prefix(&text[..brace]).filter(|_| in_line);
+                    return Some((Encoding::Json, prefix));
                 }
-                Err(reason) => {
-                    fit.clean = reason == NoHeader::Short;
-                    break;
+                Some(Found::Failure) => return Some((Encoding::Json, None)),
+                Some(Found::Note) => self.json.restart(true),
+                None => {}
+            }
+            if self.text.feed(&[byte], at).1.is_some() {
+                let prefix = prefix(&text[..self.text.at as usize]);
+                return Some((Encoding::Text, prefix.filter(Self::is_no_field)));
+            }
+            match byte {
+                b'\n' => {
+                    let line = before[self.line..].trim_ascii_end();
+                    self.prefix = line.strip_suffix(b"{").and_then(Prefix::of);
+                    self.line = self.taken;
                 }
+                b'"' if self
+                    .prefix
+                    .as_ref()
+                    .is_some_and(|prefix| begins_object(prefix, &before[self.line..])) =>
+                {
+                    return Some((Encoding::Json, self.prefix.take()));
+                }
+                _ => {}
             }
         }
-        fit
-    };
-    let candidates = [
-        (
-            Encoding::Binary,
-            Generation::Tap,
-            shape(&schema::TAP_TRACEWRAPPER, prefix, true),
-        ),
-        (
-            Encoding::Binary,
-            Generation::Capture,
-            shape(&schema::CAPTURE_TRACE, prefix, true),
-        ),
-        (Encoding::Delimited, Generation::Tap, delimited()),
-    ];
-    let wanted = wanted.filter(|wanted| matches!(wanted, Encoding::Binary | Encoding::Delimited));
-    let named = path
-        .and_then(Path::extension)
-        .map(|extension| match extension.to_str() {
-            Some("pb_length_delimited") => Encoding::Delimited,
-            _ => Encoding::Binary,
-        });
-    let best = candidates
-        .into_iter()
-        .filter(|(encoding, ..)| wanted.is_none_or(|wanted| wanted == *encoding))
-        // Damage counts for little against many fields that fit before it.
-        .max_by_key(|(encoding, _, fit)| {
-            (
-                fit.fields >= ENOUGH,
-                fit.clean,
-                fit.fields,
-                named == Some(*encoding),
-            )
-        });
-    // A layout that fits half as well may still turn out to be it.
-    let doubtful = |best: Fit| {
-        let rival = |fit: &Fit| fit.clean && fit.fields * 2 > best.fields;
-        best.fields < ENOUGH || candidates.iter().filter(|(.., fit)| rival(fit)).count() > 1
-    };
-    match best {
-        Some((_, _, fit)) if !ended && window.len() < PREFIX && doubtful(fit) => Detected::Short,
-        Some((encoding, generation, fit))
-            if fit.fields >= ENOUGH || (fit.clean && fit.fields > 0) =>
-        {
-            Detected::As(encoding, generation)
-        }
-        // Said by the user: whatever it holds is damage, told with its place.
-        Some((encoding, generation, _)) if wanted.is_some() => Detected::As(encoding, generation),
-        _ => Detected::Nothing,
+        None
+    }
+
+    /// A field of a text message may stand in a line of its own.
+    fn is_no_field(prefix: &Prefix) -> bool {
+        let word = prefix.word();
+        !schema::ALL
+            .iter()
+            .any(|message| message.named(&word).is_some())
     }
 }
 
-/// Counts the fields of `bytes`, and of the messages in them, that `message` knows.
-///
-/// `open` says that the message may go on behind `bytes`.
-fn shape(message: &Message, bytes: &[u8], open: bool) -> Fit {
-    let mut fit = Fit {
-        fields: 0,
-        clean: true,
+/// The prefix at the end of `text`, in the last line.
+fn prefix(text: &[u8]) -> Option<Prefix> {
+    let line = memchr::memrchr(b'\n', text).map_or(0, |at| at + 1);
+    let line = &text[line..];
+    // What Envoy writes in the place of a message is counted.
+    match memchr::memmem::find(line, FAILURE) {
+        Some(_) => None,
+        None => Prefix::of(line),
+    }
+}
+
+/// Whether `line` is the second of an object whose first has nothing but a brace after its prefix.
+fn begins_object(prefix: &Prefix, line: &[u8]) -> bool {
+    let Match::Yes(len) = prefix.matches(line, false) else {
+        return false;
     };
-    let mut fields = Fields::new(bytes);
-    for (header, value) in fields.by_ref() {
-        let cut = match header.value {
-            WireValue::Varint(_) => false,
-            WireValue::Fixed(n) | WireValue::Len(n) => (value.len() as u64) < n,
-        };
-        let Some(field) = message.number(header.number) else {
-            // Unknown fields are the future's, or another layout's: no sign either way, but the
-            // future leaves the first field where it is.
-            fit.clean &= (fit.fields > 0 || header.number < 100) && (open || !cut);
-            continue;
-        };
-        let inner = match (&field.kind, header.value) {
-            (Kind::Message(inner), WireValue::Len(_)) => shape(inner, value, cut),
-            (Kind::Bytes | Kind::String, WireValue::Len(_))
-            | (Kind::Bool | Kind::Integer | Kind::Enum(_), WireValue::Varint(_)) => Fit {
-                fields: 0,
-                clean: true,
-            },
-            _ => {
-                return Fit {
-                    fields: fit.fields,
-                    clean: false,
-                };
-            }
-        };
-        fit.fields += u32::from(inner.clean) + inner.fields;
-        fit.clean &= inner.clean && (open || !cut);
-        if !fit.clean {
-            return fit;
-        }
-    }
-    match fields.end {
-        None => {}
-        Some(NoHeader::Short) => fit.clean &= open,
-        Some(_) => fit.clean = false,
-    }
-    fit
+    let name = line[len..].trim_ascii_start().strip_prefix(b"\"");
+    let name = name.and_then(|name| name.strip_suffix(b"\""));
+    name.is_some_and(|name| Generation::Tap.beginning(name) == Some(Beginning::Sure))
 }
 
 #[cfg(test)]
@@ -323,9 +535,9 @@ mod tests {
     /// What `bytes` are taken for when they come whole, and when they come one at a time.
     fn taken_for(bytes: &[u8]) -> Detected {
         let whole = detect(bytes, true, None, None);
-        let mut bytewise = Detected::Short;
+        let (mut detector, mut bytewise) = (Detector::default(), Detected::Short);
         for end in 0..=bytes.len() {
-            bytewise = detect(&bytes[..end], end == bytes.len(), None, None);
+            bytewise = detector.detect(&bytes[..end], end == bytes.len(), None, None);
             if bytewise != Detected::Short {
                 break;
             }
@@ -334,33 +546,48 @@ mod tests {
         whole
     }
 
-    const fn tap(encoding: Encoding) -> Detected {
-        Detected::As(encoding, Generation::Tap)
+    fn detect(
+        bytes: &[u8],
+        ended: bool,
+        wanted: Option<Encoding>,
+        path: Option<&Path>,
+    ) -> Detected {
+        Detector::default().detect(bytes, ended, wanted, path)
+    }
+
+    fn tap(encoding: Encoding) -> Detected {
+        Detected::of(Layout::new(encoding, Generation::Tap))
+    }
+
+    fn capture(encoding: Encoding) -> Detected {
+        Detected::of(Layout::new(encoding, Generation::Capture))
     }
 
     #[test]
     fn readable_traces_show_in_their_first_name() {
-        let cases: [(&str, Detected); 13] = [
+        let cases = [
             ("socket_buffered_trace {", tap(Encoding::Text)),
             (
                 "# a comment\n\n  http_buffered_trace: {",
                 tap(Encoding::Text),
             ),
             ("socket_streamed_trace_segment <", tap(Encoding::Text)),
+            ("connection {\n  id: 1", capture(Encoding::Text)),
+            ("events: <timestamp {", capture(Encoding::Text)),
             (
-                "connection {",
-                Detected::As(Encoding::Text, Generation::Capture),
+                "[type.googleapis.com/envoy.data.tap.v3.TraceWrapper] {",
+                tap(Encoding::Text),
             ),
-            (
-                "events {",
-                Detected::As(Encoding::Text, Generation::Capture),
-            ),
+            ("identifier {", tap(Encoding::Text)),
             ("{\n \"socket_buffered_trace\": {", tap(Encoding::Json)),
             ("{\"socketBufferedTrace\":", tap(Encoding::Json)),
+            ("[{\"events\": [ {\"read\"", capture(Encoding::Json)),
             (
-                "[{\"events\":",
-                Detected::As(Encoding::Json, Generation::Capture),
+                "{\"connection\": {\"local_address\":",
+                capture(Encoding::Json),
             ),
+            ("{\"@type\": \"type.googleapis.com/", tap(Encoding::Json)),
+            ("{\"trace_id\": \"3\"", tap(Encoding::Json)),
             ("{\"a_field_of_the_future\": 1", tap(Encoding::Json)),
             (
                 "Failed to convert protobuf message to JSON string: x",
@@ -369,6 +596,9 @@ mod tests {
             ("hello world, this is no trace", Detected::Nothing),
             ("{ 1: 2 }", Detected::Nothing),
             ("connection refused", Detected::Nothing),
+            // Names that others have as well.
+            ("events {\n  name: 1", Detected::Nothing),
+            ("connection: {", Detected::Nothing),
         ];
         for (text, expected) in cases {
             assert_eq!(taken_for(text.as_bytes()), expected, "{text:?}");
@@ -390,7 +620,6 @@ mod tests {
         let time = field(1, &[0x08, 1, 0x10, 2]);
         let event = [time.clone(), field(2, &field(1, &field(1, b"data")))].concat();
         let bare_event = [time, field(2, &field(1, b"data"))].concat();
-        let capture = Detected::As(Encoding::Binary, Generation::Capture);
         for connection in [&new, &old] {
             let buffered = field(3, &[field(2, connection), field(3, &event)].concat());
             assert_eq!(taken_for(&buffered), tap(Encoding::Binary));
@@ -403,7 +632,7 @@ mod tests {
         }
         for id in [&[][..], &[0x08, 9]] {
             let bare = [field(1, &[id, &old].concat()), field(2, &bare_event)].concat();
-            assert_eq!(taken_for(&bare), capture);
+            assert_eq!(taken_for(&bare), capture(Encoding::Binary));
         }
         let header = |name: &[u8]| field(1, &[field(1, name), field(2, b"200")].concat());
         let response = field(1, &field(2, &header(b":status")));
@@ -441,10 +670,10 @@ mod tests {
             let pad = (0..112).find(|&pad| build(pad).len() == wanted);
             let message = match pad {
                 Some(pad) => build(pad),
-                // Too short for an event: a connection of nothing, or an id alone.
+                // Too short for bytes: an event of nothing.
                 None => field(
                     4,
-                    &[&[0x08, 0x87, 0x80, 0x80, 0x80][..], &[0x01, 0x12, 0][..]].concat(),
+                    &[&[0x08, 0x87, 0x80, 0x80, 0x80][..], &[0x01, 0x1a, 0][..]].concat(),
                 ),
             };
             assert_eq!(message.len(), wanted);
@@ -454,20 +683,183 @@ mod tests {
     }
 
     #[test]
-    fn the_extension_and_the_user_decide_where_the_bytes_do_not() {
-        // Ten bytes of a streamed segment, or 34 of a bare Trace's connection.
-        let bytes = [0x0a, 0x22, 0x08];
-        let path = Path::new("x.pb_length_delimited");
-        assert_eq!(
-            detect(&bytes, true, None, Some(path)),
-            tap(Encoding::Delimited)
-        );
-        let capture = Detected::As(Encoding::Binary, Generation::Capture);
-        assert_eq!(detect(&bytes, true, None, Some(Path::new("x.pb"))), capture);
+    fn the_user_decides_where_the_bytes_do_not() {
         let wanted = Some(Encoding::Delimited);
         assert_eq!(
             detect(b"\xff\xff", true, wanted, None),
             tap(Encoding::Delimited)
         );
+    }
+
+    /// What a shell, curl, a log and a program for Windows put around a trace.
+    #[test]
+    fn a_trace_is_found_after_other_text() {
+        let plain = "{\n \"socket_buffered_trace\": {";
+        let text = "socket_buffered_trace {\n";
+        let cases = [
+            ("HTTP/1.1 200 OK\r\nserver: envoy\r\n\r\n", ""),
+            ("$ cat x.json\n", ""),
+            ("root@pod:/# ", ""),
+            ("```json\n", ""),
+            (
+                "An attached /tap admin stream already exists. Detach it.",
+                "",
+            ),
+            (
+                "* Connected\n> POST /tap HTTP/1.1\n< HTTP/1.1 200 OK\n{ [5 bytes data]\n",
+                "",
+            ),
+            ("\r100   12    0    12   0 --:--:-- --:--:--     0", ""),
+            ("\u{feff}", ""),
+            ("\u{feff}# ", "\n"),
+        ];
+        for (before, after) in cases {
+            for (trace, encoding) in [(plain, Encoding::Json), (text, Encoding::Text)] {
+                let Detected::As(layout) = taken_for(format!("{before}{after}{trace}").as_bytes())
+                else {
+                    panic!("{before:?} before {encoding}");
+                };
+                assert_eq!(layout.encoding, encoding, "{before:?}");
+                let mark = if before.starts_with('\u{feff}') { 3 } else { 0 };
+                assert_eq!(layout.mark, mark, "{before:?}");
+            }
+        }
+    }
+
+    /// The prefix is the sample's, if each line has one.
+    #[test]
+    fn prefixes_of_lines_are_found() {
+        let samples = [
+            "2026-11-22T06:08:46.153382123Z ",
+            "[pod/tap-6f9c/envoy] ",
+            "envoy-1  | ",
+            "> ",
+            "7:",
+            "tap.json:7:",
+            "     7\t",
+            "[2026-11-22 06:08:46.153][12][info][tap] ",
+        ];
+        for sample in samples {
+            let prefix = Prefix::of(sample.as_bytes());
+            let traces = [
+                (
+                    format!("{sample}{{\n{sample} \"socket_buffered_trace\": {{"),
+                    Encoding::Json,
+                ),
+                (
+                    format!("{sample}{{\"socket_buffered_trace\": {{"),
+                    Encoding::Json,
+                ),
+                (
+                    format!("{sample}socket_buffered_trace {{\n"),
+                    Encoding::Text,
+                ),
+                (
+                    format!("{sample}hello\n{sample}socket_buffered_trace {{\n"),
+                    Encoding::Text,
+                ),
+            ];
+            for (trace, encoding) in traces {
+                let Detected::As(layout) = taken_for(trace.as_bytes()) else {
+                    panic!("{trace:?}");
+                };
+                assert_eq!(layout.encoding, encoding, "{trace:?}");
+                assert_eq!(layout.recoding.prefix, prefix, "{trace:?}");
+            }
+        }
+        // In one line alone, it is a prompt.
+        let prompt = "root@pod:/# {\n \"socket_buffered_trace\": {";
+        assert_eq!(taken_for(prompt.as_bytes()), tap(Encoding::Json));
+        // A field's name is no prefix.
+        let field = "trace_id: 7 socket_buffered_trace {\n";
+        assert_eq!(taken_for(field.as_bytes()), tap(Encoding::Text));
+        let field = "x\nport_value: 7 socket_buffered_trace {\n";
+        assert_eq!(taken_for(field.as_bytes()), tap(Encoding::Text));
+    }
+
+    #[test]
+    fn utf16_shows_without_a_mark() {
+        let text = " {\r\n \"socket_buffered_trace\": {";
+        for mark in ["\u{feff}", ""] {
+            for order in [Utf16::Little, Utf16::Big] {
+                let units = format!("{mark}{text}");
+                let bytes: Vec<u8> = units
+                    .encode_utf16()
+                    .flat_map(|unit| match order {
+                        Utf16::Little => unit.to_le_bytes(),
+                        Utf16::Big => unit.to_be_bytes(),
+                    })
+                    .collect();
+                let mut layout = Layout::new(Encoding::Json, Generation::Tap);
+                layout.recoding.utf16 = Some(order);
+                assert_eq!(
+                    taken_for(&bytes),
+                    Detected::of(layout),
+                    "{mark:?} {order:?}"
+                );
+            }
+        }
+        // The length of a delimited message is no mark.
+        let message = [&[0xff, 0xfe, 0x01][..], &field(4, &[0x08, 7])].concat();
+        assert_eq!(charset(&message, false), Charset::Utf8 { mark: 0 });
+    }
+
+    /// A message of a tap service has a trace in its third field, where `TraceWrapper` has one of another type.
+    #[test]
+    fn messages_of_a_tap_service_are_told_from_traces() {
+        let connection = [
+            field(1, &address("10.0.0.1")),
+            field(2, &address("10.0.0.2")),
+        ]
+        .concat();
+        let streamed = field(4, &[&[0x08, 7][..], &field(2, &connection)].concat());
+        let time = field(1, &[0x08, 0xf0, 0xa9, 0xff, 0xd7, 0x06]);
+        let event = [time, field(2, &field(1, &field(1, b"data")))].concat();
+        let buffered = [&[0x08, 7][..], &field(2, &connection), &field(3, &event)].concat();
+        let wrapped = field(3, &buffered);
+        let header = field(1, &[field(1, b":method"), field(2, b"GET")].concat());
+        let http = field(1, &field(1, &header));
+        let node = [
+            field(1, b"sc-worker-0"),
+            field(2, b"scp"),
+            field(3, &[0x0a, 0]),
+        ]
+        .concat();
+        let identifier = field(1, &[field(1, &node), field(2, b"tap")].concat());
+        let grpc = |message: &[u8]| {
+            [&[0, 0, 0, 0, u8::try_from(message.len()).unwrap()], message].concat()
+        };
+        let of = |encoding, root, framing| {
+            Detected::of(Layout {
+                root,
+                framing,
+                ..Layout::new(encoding, Generation::Tap)
+            })
+        };
+        for trace in [&streamed, &wrapped, &http] {
+            for first in [&identifier[..], &[], &[0x10, 3]] {
+                let message = [first, &field(3, trace)].concat();
+                let (taps, none) = (Level::Taps, Framing::None);
+                assert_eq!(taken_for(&message), of(Encoding::Binary, taps, none));
+                let two = delimit(&message).repeat(2);
+                assert_eq!(
+                    taken_for(&two),
+                    of(Encoding::Delimited, taps, Framing::Varint)
+                );
+                let two = grpc(&message).repeat(2);
+                assert_eq!(
+                    taken_for(&two),
+                    of(Encoding::Delimited, taps, Framing::Grpc)
+                );
+            }
+            assert_eq!(taken_for(trace), tap(Encoding::Binary));
+            let two = grpc(trace).repeat(2);
+            assert_eq!(
+                taken_for(&two),
+                of(Encoding::Delimited, Level::Wrapper, Framing::Grpc)
+            );
+        }
+        let inner = of(Encoding::Binary, Level::Buffered, Framing::None);
+        assert_eq!(taken_for(&buffered), inner);
     }
 }

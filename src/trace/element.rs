@@ -6,7 +6,7 @@
 
 use crate::event::Direction;
 
-use super::schema::{self, Message};
+use super::schema::{self, Field, Message};
 
 /// How a tap delivers a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub(super) enum Level {
     Wrapper,
     /// The bare `Trace` of 1.7 to 1.9.
     Bare,
+    /// `StreamTapsRequest`, the message of a tap service; a concatenation of them is one of any length.
+    Taps,
     /// `SocketBufferedTrace`
     Buffered,
     /// `SocketStreamedTraceSegment`
@@ -70,6 +72,7 @@ impl Level {
             (Self::Batch, 1) => Action::Take(Part::Event),
             (Self::Bare, 1) => Action::Take(Part::Connection),
             (Self::Bare, 2) => Action::Take(Part::Event),
+            (Self::Taps, 3) => Action::Enter(Self::Wrapper),
             _ => Action::Skip,
         }
     }
@@ -79,10 +82,26 @@ impl Level {
         match self {
             Self::Wrapper => &schema::TAP_TRACEWRAPPER,
             Self::Bare => &schema::CAPTURE_TRACE,
+            Self::Taps => &schema::TAP_STREAMTAPSREQUEST,
             Self::Buffered => &schema::TAP_SOCKETBUFFEREDTRACE,
             Self::Streamed => &schema::TAP_SOCKETSTREAMEDTRACESEGMENT,
             Self::Batch => &schema::TAP_SOCKETEVENTS,
         }
+    }
+
+    /// The field of this name, and what to do with it. Of a message of the outermost level, what may stand
+    /// around a `TraceWrapper` is known as well: a `StreamTapsRequest`, or an `Any`.
+    pub(super) fn named(self, name: &[u8]) -> Option<(Action, &'static Field)> {
+        if let Some(field) = self.schema().named(name) {
+            return Some((self.field(field.number), field));
+        }
+        if !matches!(self, Self::Wrapper | Self::Taps) {
+            return None;
+        }
+        let taps = &schema::TAP_STREAMTAPSREQUEST;
+        let name = if is_any(name) { b"trace" } else { name };
+        let field = taps.named(name)?;
+        Some((Self::Taps.field(field.number), field))
     }
 
     /// How the connection that it is about is delivered, where it is about one.
@@ -90,7 +109,16 @@ impl Level {
         match self {
             Self::Buffered => Some(Form::Buffered),
             Self::Streamed => Some(Form::Streamed),
-            Self::Wrapper | Self::Bare | Self::Batch => None,
+            Self::Wrapper | Self::Bare | Self::Taps | Self::Batch => None,
+        }
+    }
+
+    /// The number of the field of `TraceWrapper` that holds it; 0 where none does.
+    pub(super) const fn member(self) -> u32 {
+        match self {
+            Self::Buffered => 3,
+            Self::Streamed => 4,
+            Self::Wrapper | Self::Bare | Self::Taps | Self::Batch => 0,
         }
     }
 
@@ -99,10 +127,24 @@ impl Level {
         match self {
             Self::Wrapper => "a trace message",
             Self::Bare => "a trace",
+            Self::Taps => "a message to a tap service",
             Self::Buffered => "a buffered trace",
             Self::Streamed => "a streamed segment",
             Self::Batch => "a batch of events",
         }
+    }
+}
+
+/// Whether a field of this name is what a `google.protobuf.Any` holds: the `value` of an Any within an Any in
+/// JSON, or the URL in brackets of the text format.
+fn is_any(name: &[u8]) -> bool {
+    let url = name
+        .strip_prefix(b"[")
+        .and_then(|name| name.strip_suffix(b"]"));
+    let known: [&[u8]; 3] = [b"TraceWrapper", b"StreamTapsRequest", b"Any"];
+    match url {
+        Some(url) => known.contains(&url.rsplit(|&byte| byte == b'.').next().unwrap_or_default()),
+        None => name == b"value",
     }
 }
 

@@ -17,10 +17,10 @@ pub struct Damage {
 pub enum Fault {
     /// Nothing that any Envoy writes.
     Unrecognised {
-        /// How it begins, where that is text: an error message in a trace's place, most often.
-        begins: Option<String>,
+        /// The text that it is, or how that begins: an error message in a trace's place, most often.
+        text: Option<Excerpt>,
         /// What it is instead, where that is known.
-        is: Option<&'static str>,
+        is: Option<Instead>,
     },
     /// The input ends inside `what`.
     Cut {
@@ -29,6 +29,13 @@ pub enum Fault {
         /// How many more bytes it needs, where that is known.
         missing: Option<u64>,
     },
+    /// Another message begins inside `what`, which was cut there.
+    Overtaken {
+        /// What was being read.
+        what: &'static str,
+    },
+    /// No five bytes of gRPC stand before a message, or they say that it is compressed.
+    Frame,
     /// A varint of more than ten bytes, or above 64 bits.
     Varint,
     /// A field number of 0, or one that protobuf does not allow.
@@ -72,14 +79,35 @@ pub enum Fault {
     },
 }
 
+/// Text that stands in the place of a trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Excerpt {
+    /// The text, with its control characters escaped.
+    pub text: String,
+    /// Whether there is more of it.
+    pub is_cut: bool,
+}
+
+/// What stands in the place of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instead {
+    /// What it is.
+    pub what: &'static str,
+    /// What helps.
+    pub hint: Option<&'static str>,
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unrecognised { begins, is } => {
+            Self::Unrecognised { text, is } => {
                 f.write_str("not an Envoy tap trace in any encoding")?;
-                match (is, begins) {
-                    (Some(what), _) => write!(f, ": it is {what}"),
-                    (None, Some(text)) => write!(f, ": it begins with \"{text}\""),
+                match (is, text) {
+                    (Some(Instead { what, .. }), _) => write!(f, ": it is {what}"),
+                    (None, Some(Excerpt { text, is_cut })) => {
+                        let verb = if *is_cut { "begins with" } else { "says" };
+                        write!(f, ": it {verb} \"{text}\"")
+                    }
                     (None, None) => Ok(()),
                 }
             }
@@ -95,6 +123,8 @@ impl fmt::Display for Fault {
                 what,
                 missing: None,
             } => write!(f, "it ends inside {what}"),
+            Self::Overtaken { what } => write!(f, "another message begins inside {what}"),
+            Self::Frame => f.write_str("expected the five bytes that gRPC puts before a message"),
             Self::Varint => f.write_str("a varint longer than 64 bits"),
             Self::FieldNumber => f.write_str("a field number that protobuf does not allow"),
             Self::WireType(n) => write!(f, "wire type {n}, which no tap writes"),
@@ -132,7 +162,7 @@ impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match *self.fault {
             Fault::Unrecognised { .. } => "not recognised",
-            Fault::Cut { .. } => "cut",
+            Fault::Cut { .. } | Fault::Overtaken { .. } => "cut",
             _ => "damaged",
         };
         write!(f, "{what} at offset {}: {}", self.offset, self.fault)

@@ -6,24 +6,56 @@
 //! `text`, or shorter than a few words. So the window stays short, no byte is searched twice, and
 //! the tokens do not depend on where the input was cut into pieces.
 
-use memchr::memchr2;
-
 use crate::input::Input;
 
+use super::detect::Generation;
 use super::error::Damage;
-use super::scan::{Nesting, Stop, View, syntax, unicode};
-use super::token::{Lexer, Step, Token};
+use super::scan::{Nesting, Stop, Stretch, View, syntax, unicode};
+use super::seek::{Beginning, Found, Grammar, Seeker};
+use super::token::{Foreign, Lexer, Passed, Step, Token};
 
-/// What Envoy writes in the place of a message that it could not turn into JSON; a reason follows.
-pub(super) const FAILURE: &[u8] = b"Failed to convert protobuf message to JSON string:";
+/// The mark that some programs put at the beginning of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The lexer of JSON.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Json {
+    generation: Generation,
     state: State,
     nesting: Nesting,
     /// Inside an array around the objects.
     array: bool,
+    /// Where the last string ended.
+    string_end: u64,
+    seeker: Seeker,
+    /// Where what is no object begins.
+    from: u64,
+    passed: Passed,
+    /// A line of Envoy's own that comes next.
+    note: Option<Note>,
+    /// Whether the last object was found after something else: what would close the ones around it may
+    /// follow.
+    is_found: bool,
+}
+
+/// Why the next object is looked for.
+#[derive(Clone, Copy, Debug)]
+enum Mode {
+    /// The one before is damaged.
+    Damage,
+    /// Something else stands in its place.
+    Foreign,
+    /// The reason of a failure comes first.
+    Reason,
+}
+
+/// A line of Envoy's own.
+#[derive(Clone, Copy, Debug)]
+enum Note {
+    /// That a message failed, at this offset.
+    Failure(u64),
+    /// Another, between these.
+    Line(u64, u64),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,10 +63,12 @@ enum State {
     /// Between objects of the outermost level.
     #[default]
     Outside,
-    /// In Envoy's note of a failure, which ends where an object seems to begin.
-    Failure,
-    /// Behind a brace in such a note.
-    FailureBrace,
+    /// After a brace or bracket between them, at this offset, which may begin an object or an array.
+    Opened { bracket: bool, at: u64 },
+    /// In something that is no object.
+    Seeking(Mode),
+    /// After the first name of an object that was found.
+    FoundName,
     /// Before a name or the end of the object.
     Name,
     /// Before the colon.
@@ -47,13 +81,44 @@ enum State {
     String { name: bool },
     /// Inside a number, truth value or null.
     Word { start: u64 },
-    /// Behind a value.
+    /// After a value.
     After,
 }
 
 impl Lexer for Json {
     fn next(&mut self, input: &mut Input, text: &mut Vec<u8>) -> Result<Step<Token>, Damage> {
         View::advance(input, |view| self.step(view, text))
+    }
+
+    fn seek(&mut self, text: &[u8], at: u64) {
+        // A string that was cut goes on to the first quote of the next message, which follows a brace.
+        let before = text.trim_ascii_end();
+        let blanks = (text.len() - before.len()) as u64;
+        let brace = at.checked_sub(blanks + 2);
+        self.nesting.clear();
+        self.look(at, Mode::Damage);
+        if let Some(brace) = brace
+            && at == self.string_end
+            && before.ends_with(b"{")
+        {
+            self.seeker.restart_in_name(brace);
+        }
+    }
+
+    fn passed(&self) -> Passed {
+        self.passed
+    }
+
+    fn restart_after_name(&mut self, name: &[u8]) {
+        self.nesting.restart(b'}');
+        self.nesting.name(name);
+        self.state = State::Colon;
+        self.is_found = true;
+    }
+
+    fn overtaking(&self, name: &[u8], first: bool, opened: u64, _: u64) -> Option<(u64, usize)> {
+        let sure = self.generation.beginning(name) == Some(Beginning::Sure);
+        (first && sure).then(|| (opened.saturating_sub(1), 0))
     }
 
     fn restart_at_value(&mut self) {
@@ -63,14 +128,40 @@ impl Lexer for Json {
     }
 }
 
+#[cfg(test)]
+impl Default for Json {
+    fn default() -> Self {
+        Self::new(Generation::Tap)
+    }
+}
+
 impl Json {
+    pub(super) fn new(generation: Generation) -> Self {
+        Self {
+            generation,
+            state: State::Outside,
+            nesting: Nesting::default(),
+            array: false,
+            string_end: 0,
+            seeker: Seeker::new(Grammar::Json, generation),
+            from: 0,
+            passed: Passed::default(),
+            note: None,
+            is_found: false,
+        }
+    }
+
     fn step(&mut self, view: &mut View<'_>, text: &mut Vec<u8>) -> Result<Step<Token>, Damage> {
         loop {
+            if let Some(token) = self.noted() {
+                return Ok(Step::Item(token));
+            }
             match self.state {
                 State::String { name } => {
-                    if !view.string(b'"', text, escape)? {
+                    if view.string::<false>(b'"', text, escape)? == Stretch::Short {
                         return Ok(Step::More);
                     }
+                    self.string_end = view.position();
                     if name {
                         self.nesting.name(text);
                         self.state = State::Colon;
@@ -92,25 +183,24 @@ impl Json {
                     };
                     return Ok(Step::Item(token));
                 }
-                State::Failure => match self.failure(view) {
+                State::Opened { bracket, at } => {
+                    if !self.opened(view, bracket, at)? {
+                        return Ok(Step::More);
+                    }
+                    continue;
+                }
+                State::Seeking(mode) => match self.seeking(view, mode, text) {
                     Some(step) => return Ok(step),
                     None => continue,
                 },
+                State::FoundName => {
+                    self.state = State::Colon;
+                    return Ok(Step::Item(Token::Field));
+                }
                 _ => {}
             }
 
-            view.pass(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
-            if let State::FailureBrace = self.state {
-                self.state = match view.rest() {
-                    [] | [b'"'] if !view.ended => return Ok(Step::More),
-                    [b'"', letter, ..] if letter.is_ascii_alphabetic() => {
-                        self.nesting.enter_message(b'}', view)?;
-                        State::Name
-                    }
-                    _ => State::Failure,
-                };
-                continue;
-            }
+            view.pass(is_blank);
             let Some(byte) = view.peek() else {
                 return match (self.state, self.array) {
                     (State::Outside, false) if view.ended => Ok(Step::End),
@@ -121,28 +211,23 @@ impl Json {
             let in_list = self.nesting.in_list();
             // An arm that gives no state reads the byte itself, or leaves it to the next round.
             let (state, token) = match (self.state, byte) {
-                (State::Outside, b'{') => {
-                    self.nesting.enter_message(b'}', view)?;
-                    (State::Name, None)
+                (State::Outside, b'{' | b'[') if byte == b'{' || !self.array => {
+                    let (bracket, at) = (byte == b'[', view.position());
+                    (State::Opened { bracket, at }, None)
                 }
                 (State::Outside, b',') => (State::Outside, None),
-                (State::Outside, b'[') if !self.array => {
-                    self.array = true;
-                    (State::Outside, None)
-                }
                 (State::Outside, b']') if self.array => {
                     self.array = false;
                     (State::Outside, None)
                 }
+                (State::Outside, b'}' | b']') if self.is_found => (State::Outside, None),
                 (State::Outside, _) => {
-                    if view.rest().starts_with(FAILURE) {
-                        self.state = State::Failure;
-                        continue;
+                    match view.mark(BYTE_ORDER_MARK) {
+                        Some(true) => view.at += BYTE_ORDER_MARK.len(),
+                        None if !view.ended => return Ok(Step::More),
+                        _ => self.look(view.position(), Mode::Foreign),
                     }
-                    if FAILURE.starts_with(view.rest()) {
-                        return view.more("a note of Envoy's");
-                    }
-                    return Err(view.expected("a JSON object"));
+                    continue;
                 }
                 (State::Name, b'"') => {
                     text.clear();
@@ -216,31 +301,111 @@ impl Json {
         }
     }
 
-    /// Passes over Envoy's notes. None where an object may begin.
-    fn failure(&mut self, view: &mut View<'_>) -> Option<Step<Token>> {
-        loop {
-            let rest = view.rest();
-            let Some(found) = memchr2(b'{', FAILURE[0], rest) else {
-                view.exhaust();
-                return Some(if view.ended { Step::End } else { Step::More });
-            };
-            let (here, rest) = (view.position() + found as u64, &rest[found..]);
-            view.at += found;
-            if rest[0] == b'{' {
-                view.at += 1;
-                self.state = State::FailureBrace;
-                return None;
+    /// The token of a line of Envoy's own, where one was found.
+    fn noted(&mut self) -> Option<Token> {
+        Some(match self.note.take()? {
+            Note::Failure(at) => Token::Failed(at),
+            Note::Line(from, to) => {
+                self.passed = Passed {
+                    from,
+                    to,
+                    what: Foreign::Note,
+                    is_last: false,
+                };
+                Token::Passed
             }
-            if rest.starts_with(FAILURE) {
-                view.at += FAILURE.len();
-                return Some(Step::Item(Token::Failed(here)));
-            } else if FAILURE.starts_with(rest) && !view.ended {
-                return Some(Step::More);
-            } else {
-                view.at += 1;
+        })
+    }
+
+    /// Looks for the next object from `from` on.
+    fn look(&mut self, from: u64, mode: Mode) {
+        self.seeker.restart(true);
+        self.from = from;
+        self.state = State::Seeking(mode);
+    }
+
+    /// After a brace or bracket of the outermost level at `at`: begins an object or array if it is one. False
+    /// when the window does not show that.
+    fn opened(&mut self, view: &mut View<'_>, bracket: bool, at: u64) -> Result<bool, Damage> {
+        view.pass(is_blank);
+        match (view.peek(), bracket) {
+            (None, _) if !view.ended => return Ok(false),
+            (None, false) => return view.more("a JSON object").map(|_| false),
+            (None, true) => return view.more("a JSON array").map(|_| false),
+            (Some(b'"' | b'}'), false) => {
+                self.nesting.enter_message(b'}', view)?;
+                self.state = State::Name;
+                self.is_found = false;
+            }
+            (Some(b'{' | b']'), true) => {
+                self.array = true;
+                self.state = State::Outside;
+            }
+            _ => {
+                self.look(at, Mode::Foreign);
+                self.seeker.feed(if bracket { b"[" } else { b"{" }, at);
             }
         }
+        Ok(true)
     }
+
+    /// Passes over what is no object. None where something else comes next.
+    fn seeking(
+        &mut self,
+        view: &mut View<'_>,
+        mode: Mode,
+        text: &mut Vec<u8>,
+    ) -> Option<Step<Token>> {
+        let (taken, found) = self.seeker.feed(view.rest(), view.position());
+        view.at += taken;
+        if found.is_none() {
+            if !view.ended {
+                return Some(Step::More);
+            }
+            self.seeker.end();
+        }
+        let passage = self.seeker.passage;
+        let end = view.position();
+        let at = found.map_or(end, |_| self.seeker.at);
+        self.passed = Passed {
+            from: self.from,
+            to: at,
+            what: match passage.is_fragment {
+                true => Foreign::Fragment,
+                false => Foreign::Text,
+            },
+            is_last: found.is_none(),
+        };
+        match found {
+            Some(Found::Message) => {
+                text.clear();
+                text.extend_from_slice(self.seeker.name());
+                self.restart_after_name(text);
+                self.state = State::FoundName;
+            }
+            Some(Found::Failure) => {
+                self.look(end, Mode::Reason);
+                self.note = Some(Note::Failure(at));
+            }
+            Some(Found::Note) => {
+                self.state = State::Outside;
+                self.note = Some(Note::Line(at, end));
+            }
+            None => self.state = State::Outside,
+        }
+        let is_told = passage.is_fragment
+            || match mode {
+                Mode::Damage => true,
+                Mode::Foreign => passage.is_text,
+                Mode::Reason => false,
+            };
+        is_told.then_some(Step::Item(Token::Passed))
+    }
+}
+
+/// What JSON takes for blanks.
+const fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 /// What may stand in a number, truth value or null.
@@ -348,11 +513,7 @@ mod tests {
     #[test]
     fn what_breaks_the_grammar_is_found_where_it_is() {
         check::<Json>(&[
-            (b"x", "!0 a JSON object"),
-            (br#"{"a":1}]"#, "a: 1 !7 a JSON object"),
-            (b"[[", "!1 a JSON object"),
-            (b" Failed to connect", "!1 a JSON object"),
-            (b"{a:1}", "!1 a name in quotes"),
+            (br#"{"a",1}"#, "a: !4 a colon"),
             (br#"{"a" 1}"#, "a: !5 a colon"),
             (br#"{"a":}"#, "a: !5 a JSON value"),
             (br#"{"a":1 "b":2}"#, "a: 1 !7 a comma or }"),
@@ -376,17 +537,39 @@ mod tests {
             (br#"{"a":12"#, "a: !7 cut in a JSON object"),
             (br#"{"a":{}"#, "a: { } !7 cut in a JSON object"),
             (br#"[{"a":1}"#, "a: 1 !8 cut in a JSON array"),
-            (b"Fai", "!3 cut in a note of Envoy's"),
         ]);
+    }
+
+    /// Up to what begins a message, it is no part of one.
+    #[test]
+    fn other_text_between_objects_is_passed_over() {
+        check::<Json>(&[
+            (b"x", "text@0-1"),
+            (br#"{"a":1}]"#, "a: 1 text@7-8"),
+            (b"[[", "text@0-2"),
+            (b" Failed to connect", "text@1-18"),
+            (b"{a:1}", "text@0-5"),
+            (b"{ [5 bytes data]\n} [5 bytes data]", "text@0-33"),
+            (b"\xef\xbb\xbf{\"a\":1}\xef\xbb\xbf{}", "a: 1"),
+            (br#"{"a":1}"x": 2}{"b":3}"#, "a: 1 fragment@7-21"),
+        ]);
+        let found = "x\n{\"socket_buffered_trace\":{}}}]} {\"b\":2}";
+        let tokens = "text@0-2 socket_buffered_trace: { } b: 2";
+        check::<Json>(&[(found.as_bytes(), tokens)]);
+        let line = "An attached /tap admin stream already exists. Detach it.";
+        let noted = format!("{line}{{\"b\":2}}x{line}\n");
+        let tokens = "note@0-56 b: 2 text@63-64 note@64-120";
+        check::<Json>(&[(noted.as_bytes(), tokens)]);
     }
 
     #[test]
     fn notes_of_failures_are_counted_and_passed_over() {
         let note = "Failed to convert protobuf message to JSON string: Far {} from { \"1";
-        let input = format!("{{\"a\":1}}\n{note}{note}{{\n \"b\":2}}{note}");
+        let input = format!("{{\"a\":1}}\n{note}{note}{{\n \"socket_buffered_trace\":2}}{note}");
         let (first, last) = (8, input.len() - note.len());
         let second = first + note.len();
-        let tokens = format!("a: 1 failed@{first} failed@{second} b: 2 failed@{last}");
+        let tokens =
+            format!("a: 1 failed@{first} failed@{second} socket_buffered_trace: 2 failed@{last}");
         check::<Json>(&[(input.as_bytes(), &tokens)]);
     }
 

@@ -202,6 +202,7 @@ impl EventDecoder {
         let (part, message) = (located.part(), located.message(format.generation));
         let (input, decoder) = (&mut self.input, &mut self.decoder);
         let mut whole = Binary::wrapper(location.offset, location.len.into());
+        let generation = format.generation;
         let mut at_hand = match format.encoding {
             _ if located == Located::Whole => whole.next(input, decoder)? == Step::Item(()),
             Encoding::Binary | Encoding::Delimited => decoder.part(Taken {
@@ -214,13 +215,13 @@ impl EventDecoder {
             })?,
             Encoding::Text => {
                 let level = Level::Wrapper;
-                let new = || Box::new(Named::new(Text::default(), BytesForm::Plain, level));
+                let new = || Box::new(Named::new(Text::new(generation), BytesForm::Plain, level));
                 let text = self.text.get_or_insert_with(new);
                 text.message(input, decoder, part, message, place)?
             }
             Encoding::Json => {
                 let level = Level::Wrapper;
-                let new = || Box::new(Named::new(Json::default(), BytesForm::Base64, level));
+                let new = || Box::new(Named::new(Json::new(generation), BytesForm::Base64, level));
                 let json = self.json.get_or_insert_with(new);
                 json.message(input, decoder, part, message, place)?
             }

@@ -4,7 +4,8 @@
 //! and one decoder makes [`Event`]s of those. It knows nothing of packets. Nothing here waits or reads:
 //! a step that needs more input says so, and the caller fills it.
 //!
-//! Invariant: an event is told once it is there in full, and never one from behind the first damage.
+//! Invariant: an event is told once it is there in full. A binary trace tells none from behind the first damage;
+//! text and JSON go on with the next message, and an event of its own, [`What::Skipped`], tells what lies between.
 
 mod address;
 mod ahead;
@@ -17,8 +18,11 @@ mod hold;
 mod json;
 mod locate;
 mod named;
+mod refuse;
 mod scan;
 mod schema;
+mod seek;
+mod shape;
 mod socket;
 mod text;
 mod token;
@@ -27,43 +31,24 @@ mod wire;
 use std::io;
 use std::path::PathBuf;
 
-use crate::event::{Event, What};
+use crate::event::{Event, Skip, SkipKind, What};
 
-use crate::input::{Input, Wait};
+use crate::input::{Input, Recoding, Wait};
 use crate::slice::Slice;
 
 use address::Numbering;
 use binary::Binary;
 use decode::Decoder;
-use detect::Detected;
+use detect::{Detected, Detector, Layout};
 use json::Json;
 use named::{BytesForm, Named};
+use refuse::Beginning;
 use text::Text;
 
 pub use detect::{Encoding, Generation};
-pub use error::{Damage, Fault};
+pub use error::{Damage, Excerpt, Fault, Instead};
 pub use locate::{EventDecoder, Format, Location};
 pub use token::Step;
-
-/// How much of an input that is no trace is shown, in bytes.
-const SHOWN: usize = 80;
-
-/// What people take for a trace, by its first bytes.
-const MAGIC: [(&[u8], &str); 7] = [
-    (b"\xd4\xc3\xb2\xa1", "a capture already (pcap)"),
-    (b"\xa1\xb2\xc3\xd4", "a capture already (pcap)"),
-    (b"\x4d\x3c\xb2\xa1", "a capture already (pcap)"),
-    (b"\xa1\xb2\x3c\x4d", "a capture already (pcap)"),
-    (b"\x0a\x0d\x0d\x0a", "a capture already (pcapng)"),
-    (
-        b"\x1f\x8b",
-        "compressed, and has to be unpacked first (gzip)",
-    ),
-    (
-        b"\x28\xb5\x2f\xfd",
-        "compressed, and has to be unpacked first (zstd)",
-    ),
-];
 
 /// Reads the events of a trace.
 #[derive(Debug)]
@@ -74,6 +59,7 @@ pub struct Reader {
     source: Option<Source>,
     source_number: u32,
     beginning: Beginning,
+    detector: Detector,
     /// How many bytes have been looked at for the encoding.
     looked: usize,
 }
@@ -83,34 +69,6 @@ pub struct Reader {
 pub struct Mark {
     offset: u64,
     source: Source,
-}
-
-/// The first bytes of an input.
-#[derive(Debug, Default)]
-struct Beginning(Vec<u8>);
-
-impl Beginning {
-    fn of(window: &[u8]) -> Self {
-        Self(window[..window.len().min(SHOWN)].to_vec())
-    }
-
-    /// The damage that this is no trace.
-    fn unrecognised(&self) -> Damage {
-        let line = self
-            .0
-            .split(|&byte| byte == b'\n')
-            .next()
-            .unwrap_or_default();
-        let text = std::str::from_utf8(line)
-            .ok()
-            .filter(|line| !line.trim().is_empty() && !line.chars().any(crate::is_obeyed));
-        let known = MAGIC.iter().find(|(magic, _)| self.0.starts_with(magic));
-        let fault = Fault::Unrecognised {
-            begins: text.map(str::to_owned),
-            is: known.map(|(_, what)| *what),
-        };
-        Damage::new(0, fault)
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -149,6 +107,7 @@ impl Reader {
             source: None,
             source_number: 0,
             beginning: Beginning::default(),
+            detector: Detector::default(),
             looked: 0,
         }
     }
@@ -188,7 +147,7 @@ impl Reader {
     /// Goes on as [`advance`](Self::advance) does, and takes the event, to be kept.
     ///
     /// # Errors
-    /// The first damage. No event follows it.
+    /// The damage after which no event follows.
     pub fn event(&mut self) -> Result<Step<Event>, Damage> {
         Ok(match self.advance()? {
             Step::Item(()) => Step::Item(self.take()),
@@ -241,7 +200,7 @@ impl Reader {
     /// it needs [`fill`](Self::fill) first.
     ///
     /// # Errors
-    /// The first damage. No event follows it.
+    /// The damage after which no event follows.
     #[inline]
     pub fn advance(&mut self) -> Result<Step<()>, Damage> {
         let source = match &mut self.source {
@@ -297,7 +256,9 @@ impl Reader {
         if window.is_empty() {
             return Ok(if ended { Step::End } else { Step::More });
         }
-        let detect = |bytes, ended| detect::detect(bytes, ended, self.wanted, self.path.as_deref());
+        let (wanted, path) = (self.wanted, self.path.as_deref());
+        let detector = &mut self.detector;
+        let mut detect = |bytes, ended| detector.detect(bytes, ended, wanted, path);
         // The first bytes that are enough decide, however many more are at hand: a file is not to be
         // taken for something else than a stream of the same bytes, in whatever pieces they come.
         let mut found = Detected::Short;
@@ -308,33 +269,57 @@ impl Reader {
         if found == Detected::Short && ended {
             found = detect(window, true);
         }
-        let (encoding, generation) = match found {
-            Detected::As(encoding, generation) => (encoding, generation),
+        let layout = match found {
+            Detected::As(layout) => *layout,
             Detected::Short if !ended => return Ok(Step::More),
             Detected::Short | Detected::Nothing => {
-                return Err(Beginning::of(window).unrecognised());
+                return Err(Beginning::of(window, ended).unrecognised());
             }
         };
-        self.beginning = Beginning::of(window);
-        let level = generation.level();
+        self.beginning = Beginning::of(window, ended);
+        self.input.skip(layout.mark);
+        if layout.recoding != Recoding::default() {
+            self.input.recode(layout.recoding.clone());
+        }
+        Ok(Step::Item(self.source(&layout)))
+    }
+
+    fn source(&self, layout: &Layout) -> Source {
+        let Layout {
+            encoding,
+            generation,
+            root,
+            ..
+        } = *layout;
+        let mut decoder = Decoder::new(encoding, generation, self.source_number);
+        // A message that is entered begins there. This one has been from the start.
+        if let Some(form) = root.form() {
+            decoder.open_message();
+            decoder.member(root.member(), Some(form));
+        }
+        if layout.recoding.terminal {
+            let (to, kind) = (0, SkipKind::CarriageReturns);
+            decoder.skipped(0, Skip { to, kind });
+        }
         let parts = match encoding {
-            Encoding::Binary => Parts::Binary(Binary::undelimited(level)),
-            Encoding::Delimited => Parts::Binary(Binary::delimited()),
+            Encoding::Binary | Encoding::Delimited => {
+                Parts::Binary(Binary::new(root, layout.framing))
+            }
             Encoding::Text => {
-                let text = Named::new(Text::default(), BytesForm::Plain, level);
+                let text = Named::new(Text::new(generation), BytesForm::Plain, root);
                 Parts::Text(Box::new(text))
             }
             Encoding::Json => {
-                let json = Named::new(Json::default(), BytesForm::Base64, level);
+                let json = Named::new(Json::new(generation), BytesForm::Base64, root);
                 Parts::Json(Box::new(json))
             }
         };
-        Ok(Step::Item(Source {
+        Source {
             encoding,
             generation,
             parts,
-            decoder: Decoder::new(encoding, generation, self.source_number),
-        }))
+            decoder,
+        }
     }
 
     /// Waits for more input, and lets go of the current event.
@@ -362,6 +347,12 @@ impl Reader {
     /// How far the trace has been read, in bytes.
     pub const fn offset(&self) -> u64 {
         self.input.offset()
+    }
+
+    /// Whether something has changed the trace's bytes on their way, so that they are not read as they are. The
+    /// offsets of events are not those of the input then: see [`plain_copy`].
+    pub fn is_recoded(&self) -> bool {
+        self.input.recoding().is_some()
     }
 
     /// How the trace is written, once its first bytes have shown it.

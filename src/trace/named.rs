@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
+use crate::event::{Skip, SkipKind};
 use crate::input::Input;
 use crate::slice::Piece;
 
@@ -19,7 +20,7 @@ use super::element::{Action, Level, Part};
 use super::error::{Damage, Fault};
 use super::hold::Taken;
 use super::schema::{Field, Kind, Message};
-use super::token::{Lexer, Step, Token};
+use super::token::{Foreign, Lexer, Passed, Step, Token};
 
 /// How a readable encoding writes bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,22 @@ pub(super) struct Named<L> {
     offset: u64,
     /// The offset at which the value of the last part begins.
     value: u64,
+    /// Whether the token before was [`Token::Open`].
+    opened: bool,
+    /// What is damaged, until the place is known where the trace goes on.
+    lost: Option<Lost>,
+    /// What was skipped before anything came that only a trace holds, and where that begins.
+    held: Option<(u64, Skip)>,
+    /// Whether the last token, a field's name, comes once more.
+    again: bool,
+}
+
+/// Damage that the trace goes on after.
+#[derive(Clone, Debug)]
+struct Lost {
+    /// Where what is lost begins.
+    from: u64,
+    damage: Damage,
 }
 
 #[derive(Clone, Debug)]
@@ -95,6 +112,9 @@ enum BuildState {
 /// How much memory is kept to be used again, in bytes: what seldom is so large is given back.
 const KEPT: usize = 1 << 20;
 
+/// No name that another message begins with is shorter, in bytes.
+const MIN_OVERTAKING: usize = 17;
+
 /// How many bytes a length takes that is only known later: enough for any, padded as varints may be.
 const LEN_BYTES: usize = 5;
 
@@ -111,6 +131,10 @@ impl<L: Lexer> Named<L> {
             before: 0,
             offset: 0,
             value: 0,
+            opened: false,
+            lost: None,
+            held: None,
+            again: false,
         }
     }
 
@@ -123,17 +147,42 @@ impl<L: Lexer> Named<L> {
         // Its memory is used again.
         decoder.release();
         loop {
-            let token = match self.lexer.next(input, &mut self.text)? {
-                Step::Item(token) => token,
-                Step::More => return Ok(Step::More),
-                Step::End => return Ok(Step::End),
-            };
-            let before = std::mem::replace(&mut self.before, input.offset());
-            if let Token::Failed(offset) = token {
-                decoder.failed(offset);
+            if decoder.recognised
+                && let Some((from, skip)) = self.held.take()
+            {
+                decoder.skipped(from, skip);
+                decoder.advance();
                 return Ok(Step::Item(()));
             }
-            if self.token(token, before, decoder)? {
+            let step = match std::mem::take(&mut self.again) {
+                true => Ok(Step::Item(Token::Field)),
+                false => self.lexer.next(input, &mut self.text),
+            };
+            let token = match step {
+                Ok(Step::Item(token)) => token,
+                Ok(Step::More) => return Ok(Step::More),
+                Ok(Step::End) => return Ok(Step::End),
+                Err(damage) => {
+                    if self.seek(damage, input.offset(), decoder)? {
+                        return Ok(Step::Item(()));
+                    }
+                    continue;
+                }
+            };
+            let before = std::mem::replace(&mut self.before, input.offset());
+            let is_told = match token {
+                Token::Failed(offset) => {
+                    decoder.failed(offset);
+                    true
+                }
+                Token::Passed => self.passed(decoder)?,
+                _ => match self.token(token, before, decoder) {
+                    Ok(is_told) => is_told,
+                    Err(damage) => self.unfit(damage, decoder),
+                },
+            };
+            self.opened = token == Token::Open;
+            if is_told {
                 return Ok(Step::Item(()));
             }
             if decoder.holds() && self.give_full(input, decoder)? {
@@ -172,12 +221,128 @@ impl<L: Lexer> Named<L> {
                 _ => break,
             };
             let before = std::mem::replace(&mut self.before, input.offset());
-            if matches!(token, Token::Failed(_)) || self.token(token, before, &mut found).is_err() {
+            if matches!(token, Token::Failed(_) | Token::Passed)
+                || self.token(token, before, &mut found).is_err()
+            {
                 break;
             }
         }
         found.end = self.before;
         found
+    }
+
+    /// Leaves a message that is damaged, to go on with the next that the input holds.
+    ///
+    /// # Errors
+    /// Where the input ends in the message, there is none.
+    #[cold]
+    fn seek(&mut self, damage: Damage, at: u64, sink: &mut impl Sink) -> Result<bool, Damage> {
+        if let Fault::Cut { .. } = *damage.fault {
+            return Err(damage);
+        }
+        self.lose(damage);
+        self.lexer.seek(&self.text, at);
+        Ok(self.leave(sink))
+    }
+
+    /// Leaves the messages that are open, of which nothing more comes. Reports whether an event comes of that:
+    /// what is whole of a message is given.
+    fn leave(&mut self, sink: &mut impl Sink) -> bool {
+        let is_open = self.open.iter().any(|level| level.form().is_some());
+        self.open.truncate(1);
+        self.state = State::Fields;
+        // What does not decode is part of what is lost.
+        is_open && sink.end().unwrap_or(false)
+    }
+
+    /// Remembers what is lost, unless it is part of what is lost already.
+    fn lose(&mut self, damage: Damage) {
+        let from = match self.state {
+            State::Fields => self.before,
+            _ => self.offset,
+        };
+        self.lost.get_or_insert(Lost { from, damage });
+    }
+
+    /// Takes a part that cannot be decoded, and reports whether an event comes of that. The lexer knows where
+    /// it ends, so that what follows in its message is read.
+    #[cold]
+    fn unfit(&mut self, damage: Damage, sink: &mut impl Sink) -> bool {
+        let depth = match (&self.state, &*damage.fault) {
+            (State::Part(_), Fault::Value { .. }) => Some(self.build.open.len()),
+            // All of it has been read.
+            (State::Fields, Fault::Message { .. }) => Some(0),
+            // Nothing is known of what follows a bad trace id.
+            _ => None,
+        };
+        let from = self.offset;
+        self.lost.get_or_insert(Lost { from, damage });
+        match depth {
+            Some(0) => return self.go_on(self.before, sink, false),
+            Some(depth) => self.state = State::Skipping(depth),
+            None => {
+                self.lexer.seek(&self.text, self.before);
+                return self.leave(sink);
+            }
+        }
+        false
+    }
+
+    /// The trace goes on at the offset `to`. Reports whether an event comes of that.
+    fn go_on(&mut self, to: u64, sink: &mut impl Sink, is_given: bool) -> bool {
+        let Some(Lost { from, damage }) = self.lost.take() else {
+            return is_given;
+        };
+        let kind = SkipKind::Damage(damage.to_string());
+        self.skip((from, to), kind, sink, is_given)
+    }
+
+    /// The bytes from `from` to `to` were skipped. Reports whether an event comes of that.
+    fn skip(
+        &mut self,
+        (from, to): (u64, u64),
+        kind: SkipKind,
+        sink: &mut impl Sink,
+        is_given: bool,
+    ) -> bool {
+        match &mut self.held {
+            // It is all one place, where nothing of it was a trace.
+            Some((_, held)) if !sink.is_recognised() => held.to = to,
+            _ => self.held = Some((from, Skip { to, kind })),
+        }
+        if !sink.is_recognised() {
+            return is_given;
+        }
+        if let Some((from, skip)) = self.held.take() {
+            sink.skipped(from, skip);
+        }
+        // What is given already comes before it.
+        is_given || sink.advance()
+    }
+
+    /// Takes something that is no message, and reports whether an event comes of it.
+    #[cold]
+    fn passed(&mut self, sink: &mut impl Sink) -> Result<bool, Damage> {
+        let passed = self.lexer.passed();
+        let Passed { from, to, .. } = passed;
+        let is_given = self.leave(sink);
+        if let Some(lost) = &self.lost {
+            if passed.is_last && !is_given {
+                return Err(lost.damage.clone());
+            }
+            return Ok(self.go_on(to, sink, is_given));
+        }
+        let expected = "a message";
+        let damage = Damage::new(from, Fault::Syntax { expected });
+        let kind = match passed.what {
+            Foreign::Note => SkipKind::Note,
+            Foreign::Fragment if passed.is_last && !is_given => return Err(damage),
+            Foreign::Fragment => SkipKind::Damage(damage.to_string()),
+            // What a shell or curl writes before and after a trace is no loss.
+            Foreign::Text if passed.is_last || !sink.is_recognised() => return Ok(is_given),
+            Foreign::Text => SkipKind::Text,
+        };
+        Ok(self.skip((from, to), kind, sink, is_given))
     }
 
     /// Decodes the one message at the front of `input`, and reports whether an event comes of it.
@@ -218,15 +383,47 @@ impl<L: Lexer> Named<L> {
         }
     }
 
+    /// Whether a message of the outermost level begins with the field whose name was just returned: another
+    /// one was cut before it. Reports whether an event comes of that.
+    #[cold]
+    fn overtaken(&mut self, offset: u64, sink: &mut impl Sink) -> Option<bool> {
+        let (at, cut) = self
+            .lexer
+            .overtaking(&self.text, self.opened, offset, self.before)?;
+        let what = match self.state {
+            State::Part(part) => part.name(),
+            _ => self.open.last().unwrap_or(&Level::Wrapper).name(),
+        };
+        self.lose(Damage::new(at, Fault::Overtaken { what }));
+        self.text.drain(..cut);
+        self.lexer.restart_after_name(&self.text);
+        let is_given = self.leave(sink);
+        self.again = true;
+        Some(self.go_on(at, sink, is_given))
+    }
+
     fn token(&mut self, token: Token, offset: u64, sink: &mut impl Sink) -> Result<bool, Damage> {
         let level = *self.open.last().unwrap_or(&Level::Wrapper);
+        // All names that another message begins with are longer than is usual.
+        let is_suspect = self.text.len() >= MIN_OVERTAKING;
         match (&mut self.state, token) {
             (State::Fields, Token::Field) => {
+                let known = level.named(&self.text);
+                if known.is_none()
+                    && let Some(is_told) = self.overtaken(offset, sink)
+                {
+                    return Ok(is_told);
+                }
                 self.offset = offset;
-                self.state = match level.schema().named(&self.text) {
-                    Some(field) => State::Value(level.field(field.number), field),
-                    None => State::Skipping(0),
-                };
+                self.state = known.map_or(State::Skipping(0), |(action, field)| {
+                    State::Value(action, field)
+                });
+            }
+            (State::Part(_) | State::Skipping(_), Token::Field) if is_suspect => {
+                if let Some(is_told) = self.overtaken(offset, sink) {
+                    return Ok(is_told);
+                }
+                return self.inside(token, offset, sink);
             }
             (State::Fields, Token::Close) => {
                 self.open.pop();
@@ -265,22 +462,40 @@ impl<L: Lexer> Named<L> {
             }
             (State::Value(..), Token::Open) => self.state = State::Skipping(1),
             (State::Value(..), _) => self.state = State::Fields,
-            (State::Skipping(depth), token) => {
+            (State::Skipping(_) | State::Part(_), token) => {
+                return self.inside(token, offset, sink);
+            }
+            // No lexer gives a value without a name before it.
+            (State::Fields, _) => {
+                let expected = "a field name";
+                return Err(Damage::new(offset, Fault::Syntax { expected }));
+            }
+        }
+        Ok(false)
+    }
+
+    /// Takes a token of a part, or of something that is unknown.
+    fn inside(&mut self, token: Token, offset: u64, sink: &mut impl Sink) -> Result<bool, Damage> {
+        match &mut self.state {
+            State::Skipping(depth) => {
                 if skip(depth, token) {
                     self.state = State::Fields;
+                    return Ok(self.go_on(self.before, sink, false));
                 }
             }
-            (State::Part(part), token) => {
-                let build = &mut self.build;
-                let done = build.token(token, &self.text, self.bytes_form, offset)?;
-                if done {
-                    let part = *part;
+            State::Part(part) => {
+                let (build, part) = (&mut self.build, *part);
+                if build.token(token, &self.text, self.bytes_form, offset)? {
                     self.state = State::Fields;
                     let place = Place {
                         offset: self.offset,
                         value: self.value,
                         len: self.before.saturating_sub(self.value),
                     };
+                    if let Some((from, skip)) = self.held.take() {
+                        sink.skipped(from, skip);
+                    }
+                    let level = *self.open.last().unwrap_or(&Level::Wrapper);
                     return sink.part(Taken {
                         part,
                         level,
@@ -291,23 +506,19 @@ impl<L: Lexer> Named<L> {
                     });
                 }
             }
-            // No lexer gives a value without a name before it.
-            (State::Fields, _) => {
-                let expected = "a field name";
-                return Err(Damage::new(offset, Fault::Syntax { expected }));
-            }
+            State::Fields | State::Value(..) => {}
         }
         Ok(false)
     }
 }
 
-/// Passes over a token of an unwanted value; true behind the value's last.
+/// Passes over a token of an unwanted value; true after the value's last.
 fn skip(depth: &mut usize, token: Token) -> bool {
     match token {
         Token::Open => *depth += 1,
         Token::Close => *depth = depth.saturating_sub(1),
         Token::Field => return false,
-        Token::Quoted | Token::Bare | Token::Null | Token::Failed(_) => {}
+        Token::Quoted | Token::Bare | Token::Null | Token::Failed(_) | Token::Passed => {}
     }
     *depth == 0
 }
@@ -404,15 +615,20 @@ impl Build {
             Kind::Bytes if bytes_form == BytesForm::Plain => self.bytes(field.number, text),
             Kind::Bytes => {
                 let start = self.open_len(field.number);
-                let urlsafe = memchr::memchr2(b'-', b'_', text).is_some();
-                let engine = if urlsafe { &BASE64_URL } else { &BASE64 };
-                engine.decode_vec(text, &mut self.out).map_err(|_| {
-                    let fault = Fault::Value {
-                        field: field.name,
-                        expected: "base64",
-                    };
-                    Damage::new(offset, fault)
-                })?;
+                let engine = base64_engine(text);
+                if engine.decode_vec(text, &mut self.out).is_err() {
+                    // Some programs break it into lines.
+                    self.out.truncate(start + LEN_BYTES);
+                    let mut text = text.to_vec();
+                    text.retain(|byte| !byte.is_ascii_whitespace());
+                    engine.decode_vec(&text, &mut self.out).map_err(|_| {
+                        let fault = Fault::Value {
+                            field: field.name,
+                            expected: "base64",
+                        };
+                        Damage::new(offset, fault)
+                    })?;
+                }
                 self.close(start, offset)?;
             }
             // JSON writes a Timestamp, alone of all messages, as a string.
@@ -476,8 +692,16 @@ impl Build {
 
 const PADDED: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, PADDED);
-const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, PADDED);
+static BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, PADDED);
+static BASE64_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, PADDED);
+
+/// What decodes `text`, which is in either of the alphabets of base64.
+pub(super) fn base64_engine(text: &[u8]) -> &'static GeneralPurpose {
+    match memchr::memchr2(b'-', b'_', text) {
+        Some(_) => &BASE64_URL,
+        None => &BASE64,
+    }
+}
 
 /// A number, truth value or enum name as its varint.
 fn number(field: &Field, text: &[u8], offset: u64) -> Result<u64, Damage> {

@@ -3,7 +3,7 @@
 //! Knows neither grammar. Invariant: what was passed over in a [`View`] is taken from the input, once
 //! a step, so that nothing is looked at twice.
 
-use memchr::memchr2;
+use memchr::{memchr2, memchr3};
 
 use crate::input::Input;
 
@@ -12,6 +12,9 @@ use super::token::{Step, Token};
 
 /// How deep messages and lists may nest. Traces need about ten levels.
 pub(super) const MAX_DEPTH: usize = 64;
+
+/// How much of a name is kept, in bytes: more than any that is known has.
+const MAX_REPEATED: usize = 256;
 
 /// Why an escape cannot be read.
 pub(super) enum Stop {
@@ -63,6 +66,17 @@ pub(super) fn hex(rest: &[u8], count: usize) -> Result<u32, Stop> {
 /// Adds `char` in UTF-8.
 pub(super) fn push(char: char, text: &mut Vec<u8>) {
     text.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+}
+
+/// How much of a string has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stretch {
+    /// All of it.
+    Whole,
+    /// All up to the end of a line.
+    Line,
+    /// All that the window has.
+    Short,
 }
 
 /// The window of an [`Input`], and how much of it has been read.
@@ -127,35 +141,53 @@ impl<'a> View<'a> {
         self.peek().is_some()
     }
 
-    /// Adds what a string in `quote`s holds up to its end. False when that is not in the window.
-    pub(super) fn string(
+    /// Adds what a string in `quote`s holds up to its end, or with `LINES` up to the end of a line.
+    pub(super) fn string<const LINES: bool>(
         &mut self,
         quote: u8,
         text: &mut Vec<u8>,
         escape: impl Fn(&[u8], &mut Vec<u8>) -> Result<usize, Stop>,
-    ) -> Result<bool, Damage> {
+    ) -> Result<Stretch, Damage> {
         loop {
             let rest = self.rest();
             // Escapes come in rows, where a search for the next one would be wasted.
             if rest.first() != Some(&b'\\') {
-                let found = memchr2(quote, b'\\', rest);
+                let found = match LINES {
+                    true => memchr3(quote, b'\\', b'\n', rest),
+                    false => memchr2(quote, b'\\', rest),
+                };
                 let plain = found.unwrap_or(rest.len());
                 text.extend_from_slice(&rest[..plain]);
                 self.at += plain;
                 match found {
-                    None => return self.more("a string").map(|_| false),
+                    None => return self.more("a string").map(|_| Stretch::Short),
                     Some(end) if rest[end] == quote => {
                         self.at += 1;
-                        return Ok(true);
+                        return Ok(Stretch::Whole);
+                    }
+                    Some(end) if LINES && rest[end] == b'\n' => {
+                        self.at += 1;
+                        text.push(b'\n');
+                        return Ok(Stretch::Line);
                     }
                     Some(_) => {}
                 }
             }
             match escape(self.rest(), text) {
                 Ok(length) => self.at += length,
-                Err(Stop::Short) => return self.more("a string").map(|_| false),
+                Err(Stop::Short) => return self.more("a string").map(|_| Stretch::Short),
                 Err(Stop::Wrong) => return Err(self.expected("another escape in a string")),
             }
+        }
+    }
+
+    /// Whether `mark` comes next; none where the window is too short to show it.
+    pub(super) fn mark(&self, mark: &[u8]) -> Option<bool> {
+        let rest = self.rest();
+        match mark.strip_prefix(&rest[..rest.len().min(mark.len())]) {
+            Some([]) => Some(true),
+            Some(_) => None,
+            None => Some(false),
         }
     }
 
@@ -205,8 +237,13 @@ impl Nesting {
 
     /// Begins anew inside a message that `closing` ends.
     pub(super) fn restart(&mut self, closing: u8) {
-        self.open.clear();
+        self.clear();
         self.open.push(Open::Message(closing));
+    }
+
+    /// Begins anew between messages of the outermost level.
+    pub(super) fn clear(&mut self) {
+        self.open.clear();
         self.names.clear();
         self.last = 0;
     }
@@ -226,7 +263,10 @@ impl Nesting {
     /// A field of this name begins.
     pub(super) fn name(&mut self, name: &[u8]) {
         self.names.truncate(self.last);
-        self.names.extend_from_slice(name);
+        // A list repeats it for each of its values, and one that is longer than all that are known is as
+        // unknown when it is cut.
+        let len = name.len().min(MAX_REPEATED);
+        self.names.extend_from_slice(&name[..len]);
     }
 
     /// Gives the name of the innermost list, for one more field.
@@ -269,7 +309,7 @@ pub(super) mod tests {
     use std::fmt::Write;
     use std::io::{self, Read};
 
-    use super::super::token::Lexer;
+    use super::super::token::{Foreign, Lexer, Passed};
     use super::*;
 
     /// Gives `bytes` in pieces of `size`.
@@ -287,9 +327,20 @@ pub(super) mod tests {
     /// The tokens of `bytes`, read `size` at a time, as a line.
     pub(in crate::trace) fn line(lexer: &mut impl Lexer, bytes: &[u8], size: usize) -> String {
         let mut input = Input::from_reader(Pieces(bytes.to_vec(), size));
-        let (mut line, mut text) = (String::new(), Vec::new());
+        let mut text = Vec::new();
+        line_of(lexer, &mut input, &mut text, size)
+    }
+
+    /// The tokens of what is left of an input that comes in pieces of `size`, up to the first damage.
+    pub(in crate::trace) fn line_of(
+        lexer: &mut impl Lexer,
+        input: &mut Input,
+        text: &mut Vec<u8>,
+        size: usize,
+    ) -> String {
+        let mut line = String::new();
         loop {
-            let step = lexer.next(&mut input, &mut text);
+            let step = lexer.next(input, text);
             assert!(
                 input.window().len() < size + 80,
                 "{} bytes wait",
@@ -309,11 +360,21 @@ pub(super) mod tests {
                 Ok(Step::Item(Token::Bare)) => write!(line, "{string} "),
                 Ok(Step::Item(Token::Null)) => write!(line, "~ "),
                 Ok(Step::Item(Token::Failed(at))) => write!(line, "failed@{at} "),
+                Ok(Step::Item(Token::Passed)) => {
+                    let Passed { from, to, what, .. } = lexer.passed();
+                    let what = match what {
+                        Foreign::Text => "text",
+                        Foreign::Fragment => "fragment",
+                        Foreign::Note => "note",
+                    };
+                    write!(line, "{what}@{from}-{to} ")
+                }
                 Err(damage) => {
                     let offset = damage.offset;
                     return match *damage.fault {
                         Fault::Syntax { expected } => line + &format!("!{offset} {expected}"),
                         Fault::Cut { what, .. } => line + &format!("!{offset} cut in {what}"),
+                        Fault::Overtaken { what } => line + &format!("!{offset} overtaken {what}"),
                         _ => line + &damage.to_string(),
                     };
                 }
@@ -333,6 +394,10 @@ pub(super) mod tests {
             for end in 0..bytes.len() {
                 let cut = line(&mut L::default(), &bytes[..end], 100);
                 let read = cut.split('!').next().unwrap_or_default().trim_end();
+                // What is no message goes up to the end, wherever that is.
+                let (before, last) = read.rsplit_once(' ').unwrap_or(("", read));
+                let is_last = last.contains('@') && last.ends_with(&format!("-{end}"));
+                let read = if is_last { before } else { read };
                 assert!(expected.starts_with(read), "{shown} cut at {end}: {cut}");
                 if let Some((_, offset)) = cut.split_once("cut in").and(cut.split_once('!')) {
                     assert!(

@@ -11,42 +11,86 @@ use memchr::memchr;
 
 use crate::input::Input;
 
-use super::error::Damage;
-use super::scan::{Nesting, Stop, View, hex, push, syntax, unicode};
-use super::token::{Lexer, Step, Token};
+use super::detect::Generation;
+use super::element::Level;
+use super::error::{Damage, Fault};
+use super::scan::{Nesting, Stop, Stretch, View, hex, push, syntax, unicode};
+use super::seek::{self, Found, Grammar, Seeker};
+use super::token::{Foreign, Lexer, Passed, Step, Token};
 
 /// The lexer of the text format.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Text {
+    generation: Generation,
+    /// Whether a field of the outermost level may have a name.
+    knows: fn(Generation, &[u8]) -> bool,
     state: State,
     nesting: Nesting,
     /// Inside a comment.
     comment: bool,
+    seeker: Seeker,
+    /// Where what is no message begins.
+    from: u64,
+    passed: Passed,
+    /// Whether the last message was found after something else: what would close the ones around it may
+    /// follow.
+    is_found: bool,
+    /// A message that begins inside another, which was cut there.
+    inner: Option<Inner>,
+}
+
+/// The beginning of a message.
+#[derive(Clone, Copy, Debug)]
+struct Inner {
+    /// Where it is.
+    at: u64,
+    name: &'static [u8],
+    /// What closes it, where what opens it has been read as well.
+    closing: Option<u8>,
+}
+
+/// Why the next message is looked for.
+#[derive(Clone, Copy, Debug)]
+enum Mode {
+    /// The one before is damaged.
+    Damage,
+    /// Something else stands in its place.
+    Foreign,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// Before a name or the end of the message; behind a field that a comma may follow.
+    /// Before a name or the end of the message; after a field that a comma may follow.
     Name { separable: bool },
     /// Inside a name.
     NameWord,
     /// Inside the name of an extension or the URL of an Any.
     NameBracket,
+    /// After a name of the outermost level that begins at this offset and is not known, and a colon perhaps.
+    Unknown { from: u64, colon: bool },
+    /// In something that is no message.
+    Seeking(Mode),
+    /// Before a message that begins inside another.
+    Inner(Inner),
+    /// After the name of a message that was found, and what opens it unless that is none.
+    Found(Option<u8>),
+    /// The same, once the name has been returned.
+    FoundOpen(u8),
     /// Before a colon or value.
     Colon,
     /// Before a value.
     Value,
     /// Before a value of a list, or its end.
     Item { first: bool },
-    /// Behind a value of a list.
+    /// After a value of a list.
     AfterItem,
-    /// Behind a minus.
+    /// After a minus.
     Sign,
     /// Inside a number or name.
     Word { start: u64 },
     /// Inside a string.
     String { quote: u8 },
-    /// Behind a string, which another may continue.
+    /// After a string, which another may continue.
     AfterString,
 }
 
@@ -61,6 +105,35 @@ impl Lexer for Text {
         View::advance(input, |view| self.step(view, text))
     }
 
+    fn seek(&mut self, _: &[u8], at: u64) {
+        self.nesting.clear();
+        match self.inner.take() {
+            Some(inner) => self.state = State::Inner(inner),
+            None => self.look(at, Mode::Damage),
+        }
+    }
+
+    fn passed(&self) -> Passed {
+        self.passed
+    }
+
+    fn restart_after_name(&mut self, name: &[u8]) {
+        self.nesting.clear();
+        self.nesting.name(name);
+        self.state = State::Colon;
+        self.is_found = true;
+    }
+
+    fn overtaking(&self, name: &[u8], _: bool, _: u64, end: u64) -> Option<(u64, usize)> {
+        let known = self.generation.ending(name)?;
+        let (cut, _) = name.split_at(name.len() - known.len());
+        // Between messages, it was a name that was cut. A longer one may be a name of the future.
+        if self.nesting.is_empty() && !is_cut(self.generation, cut) {
+            return None;
+        }
+        Some((end.saturating_sub(known.len() as u64), cut.len()))
+    }
+
     fn restart_at_value(&mut self) {
         self.state = State::Value;
         self.nesting.restart(b'}');
@@ -68,25 +141,133 @@ impl Lexer for Text {
     }
 }
 
+/// How an Any's URL begins, after its bracket.
+const URL: &[u8] = b"[type.";
+
+/// So many blanks may stand around what opens a message that begins inside a string.
+const MAX_BLANKS: usize = 16;
+
+/// Whether `word` is the beginning of a name of the outermost level.
+fn is_cut(generation: Generation, word: &[u8]) -> bool {
+    let names = generation.level().schema().fields.iter();
+    let taps = Level::Taps.schema().fields.iter();
+    let mut names = names.chain(taps).map(|field| field.name.as_bytes());
+    !word.is_empty() && names.any(|name| name.starts_with(word))
+}
+
+/// Whether a field of the outermost level is known by `name`, or a message that was cut may end in it.
+fn knows(generation: Generation, name: &[u8]) -> bool {
+    let is_any = generation.level().named(name).is_some();
+    is_any || generation.beginning(name).is_some() || generation.ending(name).is_some()
+}
+
+#[cfg(test)]
+impl Default for Text {
+    /// One that takes all names for known ones.
+    fn default() -> Self {
+        Self {
+            knows: |_, _| true,
+            ..Self::new(Generation::Tap)
+        }
+    }
+}
+
 impl Text {
+    pub(super) fn new(generation: Generation) -> Self {
+        Self {
+            generation,
+            knows,
+            state: State::default(),
+            nesting: Nesting::default(),
+            comment: false,
+            seeker: Seeker::new(Grammar::Text, generation),
+            from: 0,
+            passed: Passed::default(),
+            is_found: false,
+            inner: None,
+        }
+    }
+
     fn step(&mut self, view: &mut View<'_>, text: &mut Vec<u8>) -> Result<Step<Token>, Damage> {
         loop {
             match self.state {
-                State::String { quote } => {
-                    if !view.string(quote, text, escape)? {
-                        return Ok(Step::More);
+                State::String { quote } => match view.string::<true>(quote, text, escape)? {
+                    Stretch::Short => return Ok(Step::More),
+                    Stretch::Line => {
+                        if let Some(inner) = self.opening(text, view.position()) {
+                            return Err(self.overtaken(inner, "a string"));
+                        }
+                        continue;
                     }
-                    self.state = State::AfterString;
-                }
+                    Stretch::Whole => self.state = State::AfterString,
+                },
                 State::NameWord => {
                     if !view.word(text, is_name) {
-                        return view.more("a field's name");
+                        let is_known = (self.knows)(self.generation, text);
+                        let is_foreign = !is_known && !is_cut(self.generation, text);
+                        if !(view.ended && is_foreign && self.nesting.is_empty()) {
+                            return view.more("a field's name");
+                        }
+                    }
+                    if self.nesting.is_empty() && !(self.knows)(self.generation, text) {
+                        let from = view.position() - text.len() as u64;
+                        self.state = State::Unknown { from, colon: false };
+                        continue;
                     }
                     return Ok(self.named(text));
+                }
+                State::Unknown { from, colon } => {
+                    view.pass(|byte| matches!(byte, b' ' | b'\t'));
+                    match view.peek() {
+                        None if !view.ended => return Ok(Step::More),
+                        Some(b':') if !colon => {
+                            view.at += 1;
+                            self.state = State::Unknown { from, colon: true };
+                        }
+                        Some(b'{' | b'<') => return Ok(self.named(text)),
+                        _ => {
+                            self.look(from, Mode::Foreign);
+                            self.seeker.feed(text, from);
+                            self.seeker.feed(if colon { b":" } else { b" " }, from);
+                        }
+                    }
+                    continue;
+                }
+                State::Seeking(mode) => match self.seeking(view, mode, text) {
+                    Some(step) => return Ok(step),
+                    None => continue,
+                },
+                State::Inner(inner) => {
+                    text.clear();
+                    text.extend_from_slice(inner.name);
+                    self.restart_after_name(text);
+                    self.passed = Passed {
+                        to: inner.at,
+                        ..Passed::default()
+                    };
+                    self.state = State::Found(inner.closing);
+                    return Ok(Step::Item(Token::Passed));
+                }
+                State::Found(closing) => {
+                    self.state = closing.map_or(State::Colon, State::FoundOpen);
+                    return Ok(Step::Item(Token::Field));
+                }
+                State::FoundOpen(closing) => {
+                    self.nesting.enter_message(closing, view)?;
+                    self.state = State::Name { separable: false };
+                    return Ok(Step::Item(Token::Open));
                 }
                 State::Word { start } => {
                     if !view.word(text, is_word) && !self.may_end(view) {
                         return view.more("a message");
+                    }
+                    if let Some(name) = self.generation.ending(text) {
+                        let inner = Inner {
+                            at: view.position() - name.len() as u64,
+                            name,
+                            closing: None,
+                        };
+                        return Err(self.overtaken(inner, "a value"));
                     }
                     if !is_value(text) {
                         return Err(syntax(start, "a value"));
@@ -102,6 +283,11 @@ impl Text {
                 return match self.state {
                     State::AfterString if self.may_end(view) => Ok(self.quoted()),
                     State::Name { .. } if self.may_end(view) => Ok(Step::End),
+                    State::NameBracket if self.may_end(view) && !text.starts_with(URL) => {
+                        let from = view.position() - text.len() as u64;
+                        self.look(from, Mode::Foreign);
+                        continue;
+                    }
                     State::NameBracket => view.more("a field's name"),
                     _ => view.more("a message"),
                 };
@@ -126,14 +312,31 @@ impl Text {
                     self.nesting.leave();
                     (self.valued(), Some(Token::Close))
                 }
+                (State::Name { .. }, b'}' | b'>') if self.is_found && self.nesting.is_empty() => {
+                    (State::Name { separable: true }, None)
+                }
+                (State::Name { .. } | State::Colon, _) if self.is_foreign(byte) => {
+                    self.look(view.position(), Mode::Foreign);
+                    continue;
+                }
                 (State::Name { .. }, _) => return Err(view.expected("a field's name")),
                 (State::NameBracket, b']') if text.len() > 1 => {
                     text.push(byte);
                     view.at += 1;
+                    if self.nesting.is_empty() && !(self.knows)(self.generation, text) {
+                        let from = view.position() - text.len() as u64;
+                        self.state = State::Unknown { from, colon: false };
+                        continue;
+                    }
                     return Ok(self.named(text));
                 }
                 (State::NameBracket, _) if is_url(byte) => {
                     view.word(text, is_url);
+                    continue;
+                }
+                (State::NameBracket, _) if self.nesting.is_empty() => {
+                    let from = view.position() - text.len() as u64;
+                    self.look(from, Mode::Foreign);
                     continue;
                 }
                 (State::NameBracket, _) => return Err(view.expected("a type's name")),
@@ -203,8 +406,97 @@ impl Text {
         }
     }
 
+    /// Whether `byte` is no part of a message where one of the outermost level begins.
+    fn is_foreign(&self, byte: u8) -> bool {
+        let goes_on = match self.state {
+            State::Colon => matches!(byte, b':' | b'{' | b'<' | b'['),
+            _ => false,
+        };
+        self.nesting.is_empty() && !goes_on
+    }
+
+    /// The message that begins at the end of `text`, a string that has been read up to the offset `end`.
+    ///
+    /// Envoy escapes the ends of lines in a string. One that holds one, after what a message begins with, was
+    /// cut.
+    fn opening(&self, text: &[u8], end: u64) -> Option<Inner> {
+        let before = |text: &'_ [u8], blanks: &[u8]| {
+            let last = text.iter().rev().take(MAX_BLANKS);
+            text.len() - last.take_while(|byte| blanks.contains(byte)).count()
+        };
+        let (&open, rest) = text[..before(text, b" \t\r\n")].split_last()?;
+        let rest = &rest[..before(rest, b" \t:")];
+        let name = self
+            .generation
+            .ending(rest)
+            .filter(|_| matches!(open, b'{' | b'<'))?;
+        let length = text.len() - rest.len() + name.len();
+        Some(Inner {
+            at: end.saturating_sub(length as u64),
+            name,
+            closing: Some(seek::closing(open)),
+        })
+    }
+
+    /// The damage that a message begins inside `what`.
+    fn overtaken(&mut self, inner: Inner, what: &'static str) -> Damage {
+        self.inner = Some(inner);
+        Damage::new(inner.at, Fault::Overtaken { what })
+    }
+
+    /// Looks for the next message from `from` on.
+    fn look(&mut self, from: u64, mode: Mode) {
+        self.seeker.restart(true);
+        self.from = from;
+        self.comment = false;
+        self.state = State::Seeking(mode);
+    }
+
+    /// Passes over what is no message. None where something else comes next.
+    fn seeking(
+        &mut self,
+        view: &mut View<'_>,
+        mode: Mode,
+        text: &mut Vec<u8>,
+    ) -> Option<Step<Token>> {
+        let (taken, found) = self.seeker.feed(view.rest(), view.position());
+        view.at += taken;
+        if found.is_none() {
+            if !view.ended {
+                return Some(Step::More);
+            }
+            self.seeker.end();
+        }
+        let passage = self.seeker.passage;
+        self.passed = Passed {
+            from: self.from,
+            to: found.map_or(view.position(), |_| self.seeker.at),
+            what: match passage.is_fragment {
+                true => Foreign::Fragment,
+                false => Foreign::Text,
+            },
+            is_last: found.is_none(),
+        };
+        match found {
+            Some(Found::Message) => {
+                text.clear();
+                text.extend_from_slice(self.seeker.name());
+                self.restart_after_name(text);
+                self.state = State::Found(Some(self.seeker.closing));
+            }
+            // Envoy's own lines stand in JSON alone.
+            Some(Found::Failure | Found::Note) | None => self.state = State::default(),
+        }
+        Some(Step::Item(Token::Passed)).filter(|_| {
+            matches!(mode, Mode::Damage) || passage.is_text || self.from < self.passed.to
+        })
+    }
+
     /// A field's name is complete.
     fn named(&mut self, name: &[u8]) -> Step<Token> {
+        if self.nesting.is_empty() {
+            self.is_found = false;
+        }
         self.nesting.name(name);
         self.state = State::Colon;
         Step::Item(Token::Field)
@@ -354,7 +646,7 @@ fn octal(rest: &[u8], text: &mut Vec<u8>) -> Result<usize, Stop> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scan::tests::check;
+    use super::super::scan::tests::{Pieces, check, line, line_of};
     use super::*;
 
     #[test]
@@ -400,11 +692,10 @@ mod tests {
     #[test]
     fn what_breaks_the_grammar_is_found_where_it_is() {
         check::<Text>(&[
-            (b"{", "!0 a field's name"),
-            (b"a: 1 }", "a: 1 !5 a field's name"),
-            (b"a: 1,,", "a: 1 !5 a field's name"),
             (b"a { b: 1 >", "a: { b: 1 !9 a field's name"),
-            (b"a 1", "a: !2 a colon or a message"),
+            (b"a{b 1", "a: { b: !4 a colon or a message"),
+            (b"a{b: 1,,", "a: { b: 1 !7 a field's name"),
+            (b"a{[] {", "a: { !3 a type's name"),
             (b"a: }", "a: !3 a value"),
             (b"a{b: 10b }", "a: { b: !5 a value"),
             (b"a{b: x.y }", "a: { b: !5 a value"),
@@ -412,7 +703,6 @@ mod tests {
             (b"a: [1 2]", "a: 1 !6 a comma or ]"),
             (b"a: [1,]", "a: 1 !6 a value"),
             (b"a: [[", "a: !4 a value"),
-            (b"[] {", "!1 a type's name"),
             (br#"a: "x\q""#, "a: !5 another escape in a string"),
             (br#"a: "\400""#, "a: !4 another escape in a string"),
             (br#"a: "\xg""#, "a: !4 another escape in a string"),
@@ -424,7 +714,7 @@ mod tests {
     fn an_input_that_is_cut_says_so_at_its_end() {
         check::<Text>(&[
             (b"abc", "!3 cut in a field's name"),
-            (b"[abc", "!4 cut in a field's name"),
+            (b"[type.", "!6 cut in a field's name"),
             (b"a:", "a: !2 cut in a message"),
             (b"a { b: 1", "a: { b: !8 cut in a message"),
             (b"a { b: 1 ", "a: { b: 1 !9 cut in a message"),
@@ -433,5 +723,92 @@ mod tests {
             (br#"a { b: "x""#, "a: { b: !10 cut in a message"),
             (b"a: [1,", "a: 1 !6 cut in a message"),
         ]);
+    }
+
+    /// Up to what begins a message, it is no part of one.
+    #[test]
+    fn other_text_between_messages_is_passed_over() {
+        check::<Text>(&[
+            (b"{", "text@0-1"),
+            (b"a: 1 }", "a: 1 fragment@5-6"),
+            (b"a: 1,,", "a: 1 text@5-6"),
+            (b"[] {", "text@0-4"),
+            (b"[abc", "text@0-4"),
+            (b"a 1", "a: text@2-3"),
+            (b"a{}```", "a: { } text@3-6"),
+        ]);
+        let found = "$\nsocket_buffered_trace {}\n}\n a:2";
+        let tokens = "text@0-2 socket_buffered_trace: { } a: 2";
+        check::<Text>(&[(found.as_bytes(), tokens)]);
+    }
+
+    /// Without a value that is a message, an unknown name is a word like any other.
+    #[test]
+    fn unknown_names_between_messages_have_messages() {
+        let tokens = |bytes: &str| {
+            let all = |size| line(&mut Text::new(Generation::Tap), bytes.as_bytes(), size);
+            let whole = all(bytes.len());
+            for size in 1..bytes.len() {
+                assert_eq!(all(size), whole, "{bytes:?} in pieces of {size}");
+            }
+            whole
+        };
+        let cases = [
+            ("new {a: 1}", "new: { a: 1 }"),
+            ("new : <>trace_id: 7 ", "new: { } trace_id: 7"),
+            ("server: envoy\ntrace {}", "text@0-14 trace: { }"),
+            ("hello", "text@0-5"),
+            ("port_value: 80\n}", "fragment@0-16"),
+            ("[pod/x] hello", "text@0-13"),
+            ("socket_buff", "!11 cut in a field's name"),
+            ("x\n", "text@0-2"),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(tokens(bytes), expected, "{bytes:?}");
+        }
+    }
+
+    /// Where a message begins inside another, that one was cut.
+    #[test]
+    fn a_message_that_begins_inside_another_is_found() {
+        let cases = [
+            (
+                "a{b: 17socket_buffered_trace {\n",
+                "a: { b: !7 overtaken a value",
+                7,
+            ),
+            (
+                "a{b: \"xsocket_buffered_trace {\n",
+                "a: { b: !7 overtaken a string",
+                7,
+            ),
+            (
+                "a{b: \"\\nsocket_buffered_trace: < \r\n",
+                "a: { b: !8 overtaken a string",
+                8,
+            ),
+        ];
+        for (bytes, expected, at) in cases {
+            for size in 1..bytes.len() {
+                let mut input = Input::from_reader(Pieces(bytes.as_bytes().to_vec(), size));
+                let (mut text, mut lexer) = (Vec::new(), Text::default());
+                let before = line_of(&mut lexer, &mut input, &mut text, size);
+                assert_eq!(before, expected, "{bytes:?} in pieces of {size}");
+                lexer.seek(&text, input.offset());
+                let after = line_of(&mut lexer, &mut input, &mut text, size);
+                let opened = if at == 7 && bytes.contains('"') || at == 8 {
+                    " {"
+                } else {
+                    " { "
+                };
+                let tokens = format!("text@0-{at} socket_buffered_trace:{opened}");
+                assert!(after.starts_with(tokens.trim_end()), "{after}");
+            }
+        }
+        // What a peer sends is escaped, and no message.
+        check::<Text>(&[(
+            b"a{b: \"socket_buffered_trace {\\n\"}",
+            r"a: { b: 'socket_buffered_trace {\n' }",
+        )]);
     }
 }

@@ -34,8 +34,34 @@ pub(super) enum Token {
     Bare,
     /// At this offset stands a note that Envoy failed to write a message. Between messages only.
     Failed(u64),
+    /// Something that is no message has been passed over; [`Lexer::passed`] has the rest. Between messages
+    /// only.
+    Passed,
     /// A field that has no value after all (JSON's null or empty list).
     Null,
+}
+
+/// What is no message, and has been passed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Passed {
+    /// Where it begins and ends.
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) what: Foreign,
+    /// Whether the input ends there.
+    pub(super) is_last: bool,
+}
+
+/// What stands where a message is expected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Foreign {
+    /// Text of which nothing says that it is part of a message.
+    #[default]
+    Text,
+    /// A part of a message.
+    Fragment,
+    /// A line of Envoy's own.
+    Note,
 }
 
 /// Cuts a readable encoding into tokens.
@@ -46,6 +72,21 @@ pub(super) trait Lexer: Clone {
     /// caller passes `text` as it was left: it may hold the beginning of a token that arrives in
     /// pieces, so that a long string is searched once and the window stays short.
     fn next(&mut self, input: &mut Input, text: &mut Vec<u8>) -> Result<Step<Token>, Damage>;
+
+    /// Leaves what is damaged, and looks for the next message from here on: the next token is
+    /// [`Token::Passed`]. `text` is as the last call left it, and `at` is how far the input has been read.
+    fn seek(&mut self, text: &[u8], at: u64);
+
+    /// What the last [`Token::Passed`] stands for.
+    fn passed(&self) -> Passed;
+
+    /// Goes on as if the field that was returned last were the first of a message of the outermost level.
+    fn restart_after_name(&mut self, name: &[u8]);
+
+    /// The offset at which a message of the outermost level begins whose first field has just been returned,
+    /// if there is one: `name` is that field's, and `opened` is where the token before it ended, which was
+    /// [`Token::Open`] where `first`.
+    fn overtaking(&self, name: &[u8], first: bool, opened: u64, end: u64) -> Option<(u64, usize)>;
 
     /// Begins anew before a value that is a message, inside another message.
     fn restart_at_value(&mut self);

@@ -1,0 +1,425 @@
+//! Bytes that something has changed on their way, changed back as they are read: UTF-16, prefixes of lines,
+//! line ends of a terminal.
+//!
+//! It knows nothing of traces: the caller says what has happened to the bytes. Offsets in an input that is
+//! recoded are those of the recoded bytes.
+//!
+//! Invariant: the result does not depend on the pieces in which the bytes come, and no more is held back than a
+//! prefix or a character needs.
+
+/// What has happened to the bytes of an input.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Recoding {
+    /// They are UTF-16, and become UTF-8.
+    pub(crate) utf16: Option<Utf16>,
+    /// Something stands before each line. Lines without it stay as they are.
+    pub(crate) prefix: Option<Prefix>,
+    /// A terminal has put a carriage return before each line feed.
+    pub(crate) terminal: bool,
+}
+
+/// The order of the bytes of UTF-16.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Utf16 {
+    Little,
+    Big,
+}
+
+impl Utf16 {
+    pub(crate) const fn unit(self, bytes: [u8; 2]) -> u16 {
+        match self {
+            Self::Little => u16::from_le_bytes(bytes),
+            Self::Big => u16::from_be_bytes(bytes),
+        }
+    }
+}
+
+/// What stands before each line: the same everywhere, but for its numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Prefix(Vec<Part>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Byte(u8),
+    /// Digits, with points or commas between.
+    Number,
+    /// Spaces and tabs.
+    Blank,
+}
+
+/// Whether a line begins with a prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Match {
+    /// It does, with one of this length.
+    Yes(usize),
+    No,
+    /// More of the line is needed.
+    Short,
+}
+
+/// The longest prefix, in bytes. A time, the names of a pod and a container, and a level fit.
+const MAX_PREFIX: usize = 512;
+
+impl Prefix {
+    /// The prefix that `sample` is one of, unless it could be part of what a message consists of.
+    pub(crate) fn of(sample: &[u8]) -> Option<Self> {
+        let last = *sample.last()?;
+        let separates = matches!(last, b' ' | b'\t' | b':' | b'|' | b'>' | b']' | b')' | b'+');
+        let structure = |byte: &u8| matches!(byte, b'{' | b'}' | b'"' | b'\\' | b'\r' | b'\n');
+        let blank = sample.iter().all(u8::is_ascii_whitespace);
+        if !separates || blank || sample.len() > MAX_PREFIX || sample.iter().any(structure) {
+            return None;
+        }
+        let mut parts = Vec::new();
+        let mut rest = sample;
+        while let Some(&byte) = rest.first() {
+            let (part, len) = match byte {
+                b' ' | b'\t' => (Part::Blank, blanks(rest)),
+                b'0'..=b'9' => (Part::Number, number(rest)),
+                byte => (Part::Byte(byte), 1),
+            };
+            parts.push(part);
+            rest = &rest[len..];
+        }
+        Some(Self(parts))
+    }
+
+    /// The word that it begins with.
+    pub(crate) fn word(&self) -> Vec<u8> {
+        let parts = self.0.iter().skip_while(|part| **part == Part::Blank);
+        parts
+            .map_while(|part| match part {
+                Part::Byte(byte) if byte.is_ascii_alphanumeric() || *byte == b'_' => Some(*byte),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Whether `line` begins with it; `whole` when no more of the line comes.
+    pub(crate) fn matches(&self, line: &[u8], whole: bool) -> Match {
+        let mut at = 0;
+        for (i, part) in self.0.iter().enumerate() {
+            let rest = &line[at..];
+            let is_last = i + 1 == self.0.len();
+            let Some(&next) = rest.first() else {
+                return match whole || at >= MAX_PREFIX {
+                    true => Match::No,
+                    false => Match::Short,
+                };
+            };
+            let len = match part {
+                Part::Byte(byte) => usize::from(next == *byte),
+                // What follows the last blank is the line's own indentation.
+                Part::Blank if is_last => match next {
+                    // Blanks at the end of a line are often lost.
+                    b'\r' | b'\n' => return Match::Yes(at),
+                    _ => blanks(&rest[..1]),
+                },
+                Part::Blank => blanks(rest),
+                Part::Number => number(rest),
+            };
+            if len == 0 {
+                return Match::No;
+            }
+            // It may go on.
+            let grows =
+                matches!(part, Part::Number | Part::Blank) && !(is_last && *part == Part::Blank);
+            if grows && len + 1 >= rest.len() && !whole {
+                let point = len + 1 == rest.len() && *part == Part::Number;
+                if len == rest.len() || (point && matches!(rest[len], b'.' | b',')) {
+                    return match at + len > MAX_PREFIX {
+                        true => Match::No,
+                        false => Match::Short,
+                    };
+                }
+            }
+            at += len;
+        }
+        Match::Yes(at)
+    }
+}
+
+/// How many spaces and tabs `bytes` begin with.
+fn blanks(bytes: &[u8]) -> usize {
+    let other = bytes.iter().position(|byte| !matches!(byte, b' ' | b'\t'));
+    other.unwrap_or(bytes.len())
+}
+
+/// The length of the number that `bytes` begin with.
+fn number(bytes: &[u8]) -> usize {
+    let mut len = 0;
+    while let Some(byte) = bytes.get(len) {
+        let is_point = matches!(byte, b'.' | b',') && len > 0;
+        let goes_on = bytes.get(len + 1).is_some_and(u8::is_ascii_digit);
+        let is_part = byte.is_ascii_digit() || (is_point && goes_on);
+        if !is_part {
+            break;
+        }
+        len += 1;
+    }
+    len
+}
+
+/// Changes bytes back.
+#[derive(Debug)]
+pub(super) struct Recoder {
+    recoding: Recoding,
+    /// The first bytes of a character of UTF-16.
+    character: Vec<u8>,
+    /// Whether any character has come: a byte order mark before them is none.
+    begun: bool,
+    /// The first bytes of a line that may be a prefix; none inside a line.
+    line: Option<Vec<u8>>,
+    /// A carriage return came last, which a line feed may follow.
+    carriage_return: bool,
+    /// How many bytes have come.
+    taken: u64,
+}
+
+impl Recoder {
+    pub(super) fn new(recoding: Recoding) -> Self {
+        Self {
+            recoding,
+            character: Vec::new(),
+            begun: false,
+            line: Some(Vec::new()),
+            carriage_return: false,
+            taken: 0,
+        }
+    }
+
+    /// How many bytes have come.
+    pub(super) const fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    pub(super) const fn recoding(&self) -> &Recoding {
+        &self.recoding
+    }
+
+    /// Adds to `out` what `bytes` were; `ended` when they are the last.
+    pub(super) fn feed(&mut self, bytes: &[u8], ended: bool, out: &mut Vec<u8>) {
+        self.taken += bytes.len() as u64;
+        let utf8;
+        let mut bytes = bytes;
+        if let Some(order) = self.recoding.utf16 {
+            utf8 = self.utf16(order, bytes, ended);
+            bytes = utf8.as_bytes();
+        }
+        if self.recoding.terminal {
+            self.terminal(bytes, ended, out);
+        } else if let Some(prefix) = self.recoding.prefix.take() {
+            self.lines(&prefix, bytes, ended, out);
+            self.recoding.prefix = Some(prefix);
+        } else {
+            out.extend_from_slice(bytes);
+        }
+    }
+
+    fn utf16(&mut self, order: Utf16, bytes: &[u8], ended: bool) -> String {
+        let mut units = std::mem::take(&mut self.character);
+        units.extend_from_slice(bytes);
+        let mut whole = units.len() / 2 * 2;
+        let unit = |pair: &[u8]| order.unit([pair[0], pair[1]]);
+        // The first half of a pair waits for the other.
+        let last = units[..whole].chunks_exact(2).next_back().map(unit);
+        if last.is_some_and(|last| (0xd800..0xdc00).contains(&last)) && !ended {
+            whole -= 2;
+        }
+        let chars = char::decode_utf16(units[..whole].chunks_exact(2).map(unit));
+        let mut text: String = chars
+            .map(|char| char.unwrap_or(char::REPLACEMENT_CHARACTER))
+            .collect();
+        if !self.begun && !text.is_empty() {
+            self.begun = true;
+            if text.starts_with('\u{feff}') {
+                text.remove(0);
+            }
+        }
+        if ended && whole < units.len() {
+            text.push(char::REPLACEMENT_CHARACTER);
+        } else {
+            self.character = units.split_off(whole);
+        }
+        text
+    }
+
+    /// Takes out the carriage return before each line feed. One that was there before has another before it.
+    fn terminal(&mut self, bytes: &[u8], ended: bool, out: &mut Vec<u8>) {
+        for &byte in bytes {
+            if std::mem::take(&mut self.carriage_return) && byte != b'\n' {
+                out.push(b'\r');
+            }
+            match byte {
+                b'\r' => self.carriage_return = true,
+                byte => out.push(byte),
+            }
+        }
+        if ended && std::mem::take(&mut self.carriage_return) {
+            out.push(b'\r');
+        }
+    }
+
+    /// Takes out the prefix of each line.
+    fn lines(&mut self, prefix: &Prefix, bytes: &[u8], ended: bool, out: &mut Vec<u8>) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let Some(line) = &mut self.line else {
+                let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+                out.extend_from_slice(&rest[..end]);
+                if rest[..end].ends_with(b"\n") {
+                    self.line = Some(Vec::new());
+                }
+                rest = &rest[end..];
+                continue;
+            };
+            let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+            let (more, after) = rest.split_at(end.min(MAX_PREFIX));
+            line.extend_from_slice(more);
+            rest = after;
+            let whole = line.ends_with(b"\n");
+            let len = match prefix.matches(line, whole) {
+                Match::Short => continue,
+                Match::Yes(len) => len,
+                Match::No => 0,
+            };
+            out.extend_from_slice(&line[len..]);
+            self.line = whole.then(Vec::new);
+        }
+        if ended && let Some(line) = self.line.take() {
+            let len = match prefix.matches(&line, true) {
+                Match::Yes(len) => len,
+                Match::No | Match::Short => 0,
+            };
+            out.extend_from_slice(&line[len..]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `bytes` become, in whatever pieces they come.
+    fn recoded(recoding: &Recoding, bytes: &[u8]) -> String {
+        let all = |size: usize| {
+            let (mut recoder, mut out) = (Recoder::new(recoding.clone()), Vec::new());
+            for piece in bytes.chunks(size) {
+                recoder.feed(piece, false, &mut out);
+            }
+            recoder.feed(b"", true, &mut out);
+            out
+        };
+        let whole = all(bytes.len().max(1));
+        for size in 1..bytes.len() {
+            assert_eq!(all(size), whole, "pieces of {size}");
+        }
+        String::from_utf8_lossy(&whole).into_owned()
+    }
+
+    #[test]
+    fn utf16_becomes_utf8() {
+        let text = "{\"a\": \"gr\u{fc}n \u{20ac} \u{1f980}\"}\r\n";
+        for (order, mark) in [
+            (Utf16::Little, true),
+            (Utf16::Big, true),
+            (Utf16::Little, false),
+        ] {
+            let mark = if mark { "\u{feff}" } else { "" };
+            let units = format!("{mark}{text}");
+            let bytes: Vec<u8> = units
+                .encode_utf16()
+                .flat_map(|unit| match order {
+                    Utf16::Little => unit.to_le_bytes(),
+                    Utf16::Big => unit.to_be_bytes(),
+                })
+                .collect();
+            let recoding = Recoding {
+                utf16: Some(order),
+                ..Recoding::default()
+            };
+            assert_eq!(recoded(&recoding, &bytes), text);
+            // What is cut is a character that nothing stands for.
+            let cut = recoded(&recoding, &bytes[..bytes.len() - 1]);
+            assert_eq!(cut, format!("{}\u{fffd}", &text[..text.len() - 1]));
+        }
+    }
+
+    #[test]
+    fn a_terminals_carriage_returns_are_taken_out() {
+        let recoding = Recoding {
+            terminal: true,
+            ..Recoding::default()
+        };
+        let cases = [
+            ("a\r\nb\r\r\nc\rd\r", "a\nb\r\nc\rd\r"),
+            ("\r\r\r\n\r\n", "\r\r\n\n"),
+            // One that the terminal has not changed.
+            ("a\nb", "a\nb"),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(recoded(&recoding, bytes.as_bytes()), expected);
+        }
+    }
+
+    #[test]
+    fn prefixes_are_alike_but_for_their_numbers() {
+        let cases = [
+            (
+                "2026-11-22T06:08:46.153382123Z ",
+                "2026-11-22T06:08:46.1Z {\n2026-11-23T16:08:47Z   \"a\": 1\n2026-11-23T16:08:47.25Z\n",
+                "{\n  \"a\": 1\n\n",
+            ),
+            (
+                "[pod/tap-6f9c/envoy] ",
+                "[pod/tap-6f9c/envoy] {\n[pod/other/envoy] }\n[pod/tap-6f9c/envoy] }",
+                "{\n[pod/other/envoy] }\n}",
+            ),
+            ("envoy-1  | ", "envoy-1  | {\nenvoy-12 | }\n", "{\n}\n"),
+            ("     1\t", "     1\t{\n    10\t }\n", "{\n }\n"),
+            ("12:", "12:{\n13: }\n", "{\n }\n"),
+            ("> ", "> {\n>  }\n}", "{\n }\n}"),
+            ("data: ", "data: {}\n\ndata: {}\n", "{}\n\n{}\n"),
+        ];
+        for (sample, lines, expected) in cases {
+            let recoding = Recoding {
+                prefix: Some(Prefix::of(sample.as_bytes()).unwrap()),
+                ..Recoding::default()
+            };
+            assert_eq!(recoded(&recoding, lines.as_bytes()), expected, "{sample:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_message_may_consist_of_is_no_prefix() {
+        let long = "x".repeat(MAX_PREFIX) + " ";
+        for sample in [
+            "",
+            "  ",
+            "}",
+            "} ",
+            "\"a\": ",
+            "seconds: 170",
+            "cat x",
+            &long,
+        ] {
+            assert_eq!(Prefix::of(sample.as_bytes()), None, "{sample:?}");
+        }
+    }
+
+    /// A line of nothing but what a prefix may begin with is held back no longer than a prefix is.
+    #[test]
+    fn what_is_held_back_has_a_limit() {
+        let recoding = Recoding {
+            prefix: Prefix::of(b"1 a "),
+            ..Recoding::default()
+        };
+        for byte in [b"1", b" "] {
+            let mut recoder = Recoder::new(recoding.clone());
+            let mut out = Vec::new();
+            recoder.feed(b"1", false, &mut out);
+            recoder.feed(&byte.repeat(5000), false, &mut out);
+            assert!(out.len() > 5000 - MAX_PREFIX, "{}", out.len());
+        }
+    }
+}

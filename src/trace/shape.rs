@@ -1,0 +1,364 @@
+//! Which binary layout a trace has: its bytes are compared with the schema of each, and the one whose fields fit
+//! furthest is it.
+//!
+//! Protobuf of any other kind fits some of them for a while. So what a message holds is looked at as well: names
+//! of header fields, addresses, times. Invariant: nothing is taken for a trace that has fields which no schema
+//! knows, unless something in it is what only a trace holds at that place.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use super::binary::{Framing, GRPC_HEADER, grpc_length};
+use super::detect::{Detected, Encoding, Generation, Layout, PREFIX};
+use super::element::Level;
+use super::schema::{self, Kind, Message};
+use super::wire::{Fields, Header, NoHeader, WireValue, varint};
+
+/// So many fields that fit make a trace even where something does not fit later.
+const ENOUGH: u32 = 4;
+/// The numbers of fields that later releases of Envoy may add are lower.
+const MAX_NEW_FIELD: u32 = 100;
+
+/// How far some bytes fit a schema.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Fit {
+    /// The fields that do.
+    fields: u32,
+    /// Whether something spoke against it, up to the last byte looked at.
+    is_bad: bool,
+    /// The fields that the schema does not know.
+    unknown: u32,
+    /// What only a trace holds at its place: addresses, events with a time and bytes, pseudo-headers.
+    anchors: u32,
+    /// The events among them.
+    events: u32,
+    /// The pseudo-headers among them.
+    pseudo_headers: u32,
+    /// Whether there are bytes, events or headers in it at all.
+    has_content: bool,
+    /// Whether header fields are such as no HTTP message has.
+    has_odd_headers: bool,
+}
+
+impl Fit {
+    const BAD: Self = Self {
+        fields: 0,
+        is_bad: true,
+        unknown: 0,
+        anchors: 0,
+        events: 0,
+        pseudo_headers: 0,
+        has_content: false,
+        has_odd_headers: false,
+    };
+
+    /// Adds what was found in a message inside.
+    fn add(&mut self, inner: Self) {
+        self.fields += inner.fields;
+        self.is_bad |= inner.is_bad;
+        self.unknown += inner.unknown;
+        self.anchors += inner.anchors;
+        self.events += inner.events;
+        self.pseudo_headers += inner.pseudo_headers;
+        self.has_content |= inner.has_content;
+        self.has_odd_headers |= inner.has_odd_headers;
+    }
+
+    fn anchor(&mut self) {
+        self.anchors += 1;
+    }
+
+    /// Whether it is a trace whatever follows. `proof` is how many events it takes.
+    const fn is_certain(&self, proof: u32) -> bool {
+        self.fields >= ENOUGH && self.anchors > 0 && self.events >= proof && !self.is_odd()
+    }
+
+    /// Whether it is a trace where nothing follows.
+    const fn is_likely(&self) -> bool {
+        let is_known = self.unknown == 0 || self.anchors > 0;
+        !self.is_bad && self.has_content && is_known && !self.is_odd()
+    }
+
+    /// Whether it is a message of another kind with strings where a trace has header fields.
+    const fn is_odd(&self) -> bool {
+        self.has_odd_headers && self.pseudo_headers == 0
+    }
+}
+
+/// A layout that a binary trace may have.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    encoding: Encoding,
+    generation: Generation,
+    root: Level,
+    framing: Framing,
+    /// How many events it has to have before it is certain: such fields are common elsewhere.
+    proof: u32,
+}
+
+const CANDIDATES: [Candidate; 8] = {
+    const fn candidate(encoding: Encoding, root: Level, framing: Framing, proof: u32) -> Candidate {
+        let generation = match root {
+            Level::Bare => Generation::Capture,
+            _ => Generation::Tap,
+        };
+        Candidate {
+            encoding,
+            generation,
+            root,
+            framing,
+            proof,
+        }
+    }
+    let (binary, delimited) = (Encoding::Binary, Encoding::Delimited);
+    [
+        candidate(binary, Level::Wrapper, Framing::None, 0),
+        candidate(binary, Level::Bare, Framing::None, 1),
+        candidate(delimited, Level::Wrapper, Framing::Varint, 0),
+        candidate(binary, Level::Taps, Framing::None, 0),
+        candidate(delimited, Level::Taps, Framing::Varint, 0),
+        candidate(delimited, Level::Taps, Framing::Grpc, 0),
+        candidate(delimited, Level::Wrapper, Framing::Grpc, 0),
+        // What a tap service's message holds, without anything around it.
+        candidate(binary, Level::Buffered, Framing::None, 1),
+    ]
+};
+
+impl Candidate {
+    /// How far the beginning of a trace fits it.
+    fn fit(self, prefix: &[u8]) -> Fit {
+        let message = self.root.schema();
+        let length = match self.framing {
+            Framing::None => return shape(message, prefix, true),
+            Framing::Varint => varint,
+            Framing::Grpc => |bytes: &[u8]| Ok((grpc_length(bytes)?, GRPC_HEADER)),
+        };
+        // A cut input looks like one that goes on; only a length that is there in full can be compared with
+        // the bytes.
+        let mut fit = Fit::default();
+        let mut rest = prefix;
+        while !fit.is_bad && !rest.is_empty() {
+            match length(rest) {
+                Ok((len, n)) => {
+                    let body = rest.get(n..).unwrap_or_default();
+                    let len = usize::try_from(len).unwrap_or(usize::MAX);
+                    let (bytes, after) = body.split_at(body.len().min(len));
+                    fit.add(shape(message, bytes, bytes.len() < len));
+                    // A message of nothing is possible, but no sign of a trace.
+                    fit.is_bad |= len == 0;
+                    rest = after;
+                }
+                Err(reason) => {
+                    fit.is_bad = reason != NoHeader::Short;
+                    break;
+                }
+            }
+        }
+        fit
+    }
+
+    fn layout(self) -> Layout {
+        Layout {
+            root: self.root,
+            framing: self.framing,
+            ..Layout::new(self.encoding, self.generation)
+        }
+    }
+}
+
+/// Tells which binary layout a trace has whose first bytes are `window`.
+pub(super) fn binary(
+    window: &[u8],
+    ended: bool,
+    wanted: Option<Encoding>,
+    path: Option<&Path>,
+) -> Detected {
+    let prefix = &window[..window.len().min(PREFIX)];
+    let fits = CANDIDATES.map(|candidate| (candidate, candidate.fit(prefix)));
+    let wanted = wanted.filter(|wanted| matches!(wanted, Encoding::Binary | Encoding::Delimited));
+    let named = path.and_then(Path::extension).map(|extension| {
+        let is_delimited = extension == "pb_length_delimited";
+        if is_delimited {
+            Encoding::Delimited
+        } else {
+            Encoding::Binary
+        }
+    });
+    let best = fits
+        .into_iter()
+        .filter(|(candidate, _)| wanted.is_none_or(|wanted| wanted == candidate.encoding))
+        // Damage counts for little against many fields that fit before it. Among equals, the first.
+        .rev()
+        .max_by_key(|(candidate, fit)| {
+            (
+                fit.is_certain(candidate.proof),
+                !fit.is_bad,
+                fit.fields,
+                named == Some(candidate.encoding),
+            )
+        });
+    let Some((candidate, fit)) = best else {
+        return Detected::Nothing;
+    };
+    // A layout that fits half as well may still turn out to be it.
+    let rivals = fits
+        .iter()
+        .filter(|(_, rival)| !rival.is_bad && rival.fields * 2 > fit.fields);
+    let is_doubtful = !fit.is_certain(candidate.proof) || rivals.count() > 1;
+    let goes_on = fits.iter().any(|(_, fit)| !fit.is_bad) || fit.is_certain(candidate.proof);
+    if !ended && window.len() < PREFIX && is_doubtful && goes_on {
+        return Detected::Short;
+    }
+    let is_trace = fit.is_certain(candidate.proof) || fit.is_likely();
+    match is_trace || wanted.is_some() {
+        // Given by the user: whatever it holds is damage, reported with its place.
+        true => Detected::of(candidate.layout()),
+        false => Detected::Nothing,
+    }
+}
+
+/// Counts the fields of `bytes`, and of the messages in them, that `message` knows.
+///
+/// `open` says that the message may go on after `bytes`.
+fn shape(message: &Message, bytes: &[u8], open: bool) -> Fit {
+    let mut fit = Fit::default();
+    let mut fields = Fields::new(bytes);
+    for (header, value) in fields.by_ref() {
+        let cut = match header.value {
+            WireValue::Varint(_) => false,
+            WireValue::Fixed(n) | WireValue::Len(n) => (value.len() as u64) < n,
+        };
+        let Some(field) = message.number(header.number) else {
+            fit.add(unknown(message, header));
+            fit.is_bad |= cut && !open;
+            if fit.is_bad {
+                return fit;
+            }
+            continue;
+        };
+        let inner = match (&field.kind, header.value) {
+            (Kind::Message(inner), WireValue::Len(_)) => shape(inner, value, cut),
+            (Kind::Bytes | Kind::String, WireValue::Len(_)) => {
+                value_fit(message, header.number, value, cut)
+            }
+            (Kind::Bool | Kind::Integer | Kind::Enum(_), WireValue::Varint(_)) => Fit::default(),
+            _ => Fit::BAD,
+        };
+        fit.fields += u32::from(!inner.is_bad);
+        fit.add(inner);
+        fit.is_bad |= cut && !open;
+        if fit.is_bad {
+            return fit;
+        }
+    }
+    match fields.end {
+        None => {}
+        Some(NoHeader::Short) => fit.is_bad |= !open,
+        Some(_) => fit.is_bad = true,
+    }
+    whole(message, bytes, open, fit)
+}
+
+/// How a field fits that no schema knows: the future's, or that of another kind of message.
+fn unknown(message: &Message, header: Header) -> Fit {
+    // Nothing was added to the messages of 1.7 to 1.9, nor is what an address lacks of interest to a capture.
+    let is_frozen = [
+        &schema::CAPTURE_TRACE,
+        &schema::CAPTURE_CONNECTION,
+        &schema::CAPTURE_EVENT,
+    ]
+    .iter()
+    .any(|frozen| std::ptr::eq(*frozen, message));
+    // No field of a tap has a value of a fixed size.
+    let is_fixed = matches!(header.value, WireValue::Fixed(_)) && message.name != "Node";
+    let is_of_address = matches!(message.name, "SocketAddress" | "Node");
+    Fit {
+        is_bad: is_frozen || is_fixed || header.number >= MAX_NEW_FIELD,
+        unknown: u32::from(!is_of_address),
+        ..Fit::default()
+    }
+}
+
+/// How the bytes of a field fit; `cut` when there are more of them.
+fn value_fit(message: &Message, number: u32, value: &[u8], cut: bool) -> Fit {
+    let mut fit = Fit::default();
+    match (message.name, number) {
+        ("HeaderValue", 1) => {
+            fit.has_content = true;
+            let name = value.strip_prefix(b":").unwrap_or(value);
+            let is_known = [
+                &b":method"[..],
+                b":path",
+                b":authority",
+                b":scheme",
+                b":status",
+            ];
+            if is_known.contains(&value) {
+                fit.anchor();
+                fit.pseudo_headers += 1;
+            }
+            fit.has_odd_headers = !name.iter().copied().all(is_token) || (name.is_empty() && !cut);
+        }
+        // A value that is not text stands in another field.
+        ("HeaderValue", 2) => {
+            fit.has_odd_headers = value.iter().any(|&byte| byte < b' ' && byte != b'\t');
+        }
+        ("Body" | "Read" | "Write", 1 | 2) => fit.has_content = true,
+        ("SocketAddress", 2) if !cut => {
+            let text = std::str::from_utf8(value).unwrap_or_default();
+            let ip = text.split_once('%').map_or(text, |(ip, _zone)| ip);
+            if ip.parse::<IpAddr>().is_ok() {
+                fit.anchor();
+            }
+        }
+        ("Pipe", 1) if matches!(value.first(), Some(b'/' | b'@' | 0)) => fit.anchor(),
+        ("EnvoyInternalAddress", 1) => {
+            let is_name = |byte: &u8| byte.is_ascii_graphic();
+            if !cut && !value.is_empty() && value.iter().all(is_name) {
+                fit.anchor();
+            }
+        }
+        _ => {}
+    }
+    fit
+}
+
+/// What a message shows as a whole, beside what is in it.
+fn whole(message: &Message, bytes: &[u8], open: bool, mut fit: Fit) -> Fit {
+    match message.name {
+        "SocketEvent" | "Event" => {
+            fit.has_content = true;
+            // With what happened at a time that taps were recorded at, it is one.
+            let fields = || Fields::new(bytes).filter(|(header, _)| header.number <= 4);
+            let time = fields().find(|(header, _)| header.number == 1);
+            let is_timed = time.is_some_and(|(_, time)| is_usual_time(time));
+            if is_timed && fields().any(|(header, _)| header.number > 1) {
+                fit.anchor();
+                fit.events += 1;
+            }
+        }
+        // A request has a method, a response a status.
+        "Message" if !open && fit.has_content && fit.pseudo_headers == 0 => {
+            fit.has_odd_headers |= Fields::new(bytes).any(|(header, _)| header.number == 1);
+        }
+        _ => {}
+    }
+    fit
+}
+
+/// Whether a Timestamp is one at which a tap may have recorded: from 2015 to 2100.
+fn is_usual_time(time: &[u8]) -> bool {
+    let number = |wanted| {
+        Fields::new(time).find_map(|(header, _)| match header.value {
+            WireValue::Varint(value) if header.number == wanted => Some(value),
+            _ => None,
+        })
+    };
+    let seconds = number(1).unwrap_or_default();
+    (1_420_070_400..4_102_444_800).contains(&seconds) && number(2).unwrap_or(0) < 1_000_000_000
+}
+
+/// What may stand in the name of a header field (RFC 9110, section 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
