@@ -129,9 +129,7 @@ fn whole(c: &mut Criterion) {
                         .expect("memory");
                 });
                 synth
-                    .finish(true, &mut Notices::default(), &mut |frame| {
-                        capture.frame(frame)
-                    })
+                    .finish(&mut Notices::default(), &mut |frame| capture.frame(frame))
                     .expect("memory");
                 capture.finish().expect("a sink")
             };

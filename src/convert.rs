@@ -339,7 +339,6 @@ impl Work<'_> {
     /// Ends what is open, and reports a trace without events.
     fn end(&mut self, end: End, offset: u64, notices: &mut Notices) -> io::Result<()> {
         let (summary, capture) = (&mut *self.summary, &mut *self.capture);
-        let whole = matches!(end, End::Whole);
         match end {
             End::Whole => {}
             End::Damaged(damage) => summary.damage = Some(damage),
@@ -347,7 +346,7 @@ impl Work<'_> {
             End::Interrupted(signal) => summary.signal = Some(signal),
             End::ReaderGone => return Err(io::ErrorKind::BrokenPipe.into()),
         }
-        self.synth.finish(whole, notices, &mut |frame| {
+        self.synth.finish(notices, &mut |frame| {
             summary.frames += 1;
             capture.frame(frame)
         })?;

@@ -75,7 +75,7 @@ pub fn inspect(
         End::Damaged(damage) if !reader.recognised() => return Err(Failure::Trace(damage.into())),
         End::Damaged(damage) => info.damage = Some(damage),
     }
-    let Ok(()) = synth.finish(info.damage.is_none(), notices, &mut nowhere);
+    let Ok(()) = synth.finish(notices, &mut nowhere);
     info.connections.append(&mut synth.take_stories());
     info.is_impossible = notices.tallies().any(|tally| tally.first.kind.is_damage());
     info.connections

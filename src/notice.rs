@@ -70,6 +70,8 @@ pub enum Kind {
     StandInAddress,
     /// An end of a connection has an address, which came after events that were in the capture by then.
     LateAddress,
+    /// A streamed trace of an upstream connection has no local address, as it begins before there is one.
+    StandInLocal,
     /// Another connection uses the same endpoints at the same time.
     PortTaken,
     /// A merge puts an event later than recorded, for the ones before it in its trace are not earlier.
@@ -187,6 +189,9 @@ impl Kind {
                 f,
                 "{count} connection{s} whose addresses came too late: stand-in addresses in their place"
             ),
+            Self::StandInLocal => {
+                write!(f, "{count} upstream connection{s} with stand-in addresses")
+            }
             Self::PortTaken => write!(
                 f,
                 "{count} connection{s} with a stand-in client port: another connection has its endpoints"
@@ -215,6 +220,7 @@ impl Kind {
             self,
             Self::StandInAddress
                 | Self::LateAddress
+                | Self::StandInLocal
                 | Self::StandInTime
                 | Self::RoleGuessed
                 | Self::PortTaken
@@ -235,6 +241,10 @@ impl Kind {
             }
             Self::LateAddress => Some(
                 "convert the trace from a file: there, addresses may come after the events of their message",
+            ),
+            Self::StandInLocal => Some(
+                "set_connection_per_event: true in the tap's socket_tap_config records the local address; \
+                 --local sets it here",
             ),
             Self::StandInTime => Some("--start sets the first time of a trace that records none"),
             Self::RoleGuessed => Some("--role says on which side of the connection the tap sat"),

@@ -184,9 +184,21 @@ pub fn role(connection: &Connection, first: Option<(Direction, &[u8])>) -> (Role
     }
 }
 
-/// Whether so many bytes may be a header of the PROXY protocol.
-pub(crate) const fn is_proxy_header(bytes: u64) -> bool {
-    matches!(bytes, 15..=536)
+/// The sizes of a PROXY protocol header in bytes (HAProxy's PROXY protocol, sections 2.1 and 2.2).
+///
+/// The least of version 1 is `PROXY UNKNOWN` and its line's end, the least of version 2 is a header without
+/// addresses. The most is what a receiver has to be ready for: 107 bytes of version 1, and 536 of version 2
+/// with its extensions (a segment of the smallest size that every host takes).
+const PROXY_HEADER: std::ops::RangeInclusive<u64> = 15..=536;
+
+/// Whether `lost` bytes may be a PROXY protocol header, where they are missing right after the first event of
+/// a connection, which is a write (or before it).
+///
+/// Envoy's upstream PROXY protocol socket sits below the tap. It sends the header before the first bytes that
+/// are written and counts it among them, so that Envoy's count after that write is too large by the header
+/// (seen in 1.40: 28 bytes). A downstream one is read before there is a tap.
+pub(crate) fn explains_proxy_header(lost: u64, role: Role) -> bool {
+    role == Role::Upstream && PROXY_HEADER.contains(&lost)
 }
 
 #[cfg(test)]
@@ -249,6 +261,26 @@ mod tests {
             role(&backwards, first),
             (Role::Downstream, Evidence::FirstBytes)
         );
+    }
+
+    #[test]
+    fn a_gap_at_the_first_upstream_event_may_be_a_proxy_header() {
+        let v1 = [
+            "PROXY UNKNOWN\r\n",
+            "PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n",
+            "PROXY TCP6 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff \
+             ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n",
+        ];
+        let v1 = v1.map(|header| header.len() as u64);
+        // Without addresses, with those of IPv4, IPv6 and Unix sockets, and with extensions.
+        let v2 = [16, 16 + 12, 16 + 36, 16 + 216, 16 + 12 + 50];
+        for header in v1.into_iter().chain(v2) {
+            assert!(explains_proxy_header(header, Role::Upstream), "{header}");
+            assert!(!explains_proxy_header(header, Role::Downstream), "{header}");
+        }
+        for other in [0, 1, 14, 537, u64::MAX] {
+            assert!(!explains_proxy_header(other, Role::Upstream), "{other}");
+        }
     }
 
     #[test]

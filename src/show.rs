@@ -9,7 +9,7 @@ use capture2pcap::event::Timestamp;
 use capture2pcap::info::{Info, tshark_command};
 use capture2pcap::notice::{Kind, Notice, Notices};
 use capture2pcap::protocol::Role;
-use capture2pcap::synth::Story;
+use capture2pcap::synth::{Story, percent};
 use serde_json::{Value, json};
 
 const NAME: Style = Style::new().bold();
@@ -63,6 +63,18 @@ pub(crate) fn table(
             cells.collect::<String>().trim_end()
         )?;
     }
+    for story in &info.connections {
+        for upstream in &story.upstreams {
+            writeln!(out, "  {}: upstream {upstream}", story.id)?;
+        }
+        if let Some(namespace) = &story.connection.namespace {
+            let namespace = namespace.escape_debug();
+            writeln!(out, "  {}: network namespace {namespace}", story.id)?;
+        }
+    }
+    if let Some(rate) = sample_rate(info) {
+        writeln!(out, "  sample rate: {}", percent(rate))?;
+    }
     for tally in notices
         .tallies()
         .filter(|tally| tally.first.kind.is_of_trace())
@@ -83,6 +95,11 @@ pub(crate) fn table(
         writeln!(out, "  {}", tshark_command(capture, &info.decode_as))?;
     }
     out.flush()
+}
+
+/// The share of connections that the tap records, in parts of a million.
+fn sample_rate(info: &Info) -> Option<u32> {
+    info.connections.iter().find_map(|story| story.sample_rate)
 }
 
 fn row(story: &Story) -> [String; 10] {
@@ -140,6 +157,7 @@ pub(crate) fn json(
         },
         "encoding": info.encoding.map(|encoding| encoding.to_string()),
         "envoy": info.releases,
+        "sample_rate": sample_rate(info).map(|rate| f64::from(rate) / 1e6),
         "connections": connections,
         "events": info.total(|story| story.events),
         "bytes_read": info.total(|story| story.bytes_read),
@@ -148,6 +166,7 @@ pub(crate) fn json(
         "last": span.map(|(_, last)| rfc3339(last)),
         "truncated_events": info.total(|story| story.truncated_events),
         "truncated_bytes": info.total(|story| story.truncated_bytes),
+        "estimated_bytes": info.total(|story| story.estimated_bytes),
         "lost_bytes": info.total(|story| story.lost_bytes),
         "warnings": warnings,
         "damage": info.damage.as_ref().map(|damage| {
@@ -183,6 +202,8 @@ fn connection(story: &Story) -> Value {
         "id": story.id.number.to_string(),
         "local": end(&story.connection.local),
         "remote": end(&story.connection.remote),
+        "namespace": story.connection.namespace,
+        "upstreams": story.upstreams,
         "side": side(story),
         "protocol": story.protocol.map(|protocol| protocol.to_string()),
         "events": story.events,
@@ -192,6 +213,7 @@ fn connection(story: &Story) -> Value {
         "last": story.span.map(|(_, last)| rfc3339(last)),
         "truncated_events": story.truncated_events,
         "truncated_bytes": story.truncated_bytes,
+        "estimated_bytes": story.estimated_bytes,
         "lost_bytes": story.lost_bytes,
         "closed": story.closed,
     })

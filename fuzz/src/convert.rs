@@ -91,7 +91,7 @@ fn run(
         }
     });
     synth
-        .finish(damage.is_none(), &mut notices, &mut |frame| {
+        .finish(&mut notices, &mut |frame| {
             frames += 1;
             capture.frame(frame)
         })

@@ -116,6 +116,6 @@ mod tests {
             input.fill(&Wait::default()).unwrap();
         }
         assert_eq!(input.ahead().bytes(90_000, 20_000).unwrap(), [7; 10_000]);
-        assert_eq!(input.ahead().bytes(100_001, 1).unwrap(), []);
+        assert!(input.ahead().bytes(100_001, 1).unwrap().is_empty());
     }
 }

@@ -176,6 +176,7 @@ impl Consumer for Look<'_> {
             What::Connection(connection) => self.connection(event, connection),
             What::Truncated(direction) => notices.add(Notice::cut_direction(event, *direction)),
             What::Failed => notices.add(Notice::failed(event)),
+            What::Skipped(skip) => notices.add(Notice::skipped(event.offset, skip)),
             What::SampleRate(_) => self.scan.sample_rate = Some(event.clone()),
             What::Http(Http::Begin { .. }) => {
                 self.exchange = Exchange {

@@ -171,13 +171,9 @@ impl Work {
             return Ok(());
         }
         let trace = &mut self.traces[entry.source as usize];
-        let whole = match &trace.result {
-            Ok(summary) => summary.damage.is_none(),
-            Err(_) => false,
-        };
         let (now, frames) = (&mut self.now, &mut self.frames);
         self.synth
-            .end(&conversation.id, whole, &mut trace.notices, &mut |frame| {
+            .end(&conversation.id, &mut trace.notices, &mut |frame| {
                 write(frame, now, frames, capture)
             })
     }
@@ -257,7 +253,7 @@ impl Work {
     pub(super) fn finish(&mut self, capture: &mut Capture<Output>) -> io::Result<()> {
         let (now, frames) = (&mut self.now, &mut self.frames);
         let mut unheard = Notices::default();
-        self.synth.finish(false, &mut unheard, &mut |frame| {
+        self.synth.finish(&mut unheard, &mut |frame| {
             write(frame, now, frames, capture)
         })
     }

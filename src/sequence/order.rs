@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use crate::event::{Direction, Event, Gap, GapKind, Timestamp, What};
 use crate::notice::{Kind, Notice, Notices};
-use crate::protocol;
+use crate::protocol::{self, Role};
 use crate::slice::Slice;
 
 use super::{MAX_EVENT_LOSS, Next};
@@ -273,7 +273,7 @@ impl Order {
     fn is_proxy_header(&self, lost: u64) -> bool {
         self.delivered == 1
             && self.last_direction == Some(Direction::Write)
-            && protocol::is_proxy_header(lost)
+            && protocol::explains_proxy_header(lost, Role::Upstream)
     }
 
     /// Keeps an event until the ones before it come, or for as long as the window allows.

@@ -53,7 +53,7 @@ pub(super) struct Tracked {
     ended: bool,
     /// The stand-ins that it has, and the offset of the first event that needed them: whether its addresses
     /// are missing or only late shows at its end.
-    stood_in: Option<(u64, String)>,
+    stood_in: Option<(Kind, u64, String)>,
     /// What is to be told about it, where somebody listens.
     story: Option<Box<Story>>,
     /// What there is to say about the next frame, where labels are asked for.
@@ -215,9 +215,9 @@ impl Tracked {
     fn tell<E>(&mut self, cx: &mut Context<'_, E>) {
         self.tell_stand_ins(false, cx);
         if let (Some(story), Some(stories)) = (self.story.take(), &mut cx.shared.stories) {
-            let connection = self.connection.clone();
             stories.push(Story {
-                connection,
+                connection: self.connection.clone(),
+                sample_rate: cx.shared.sample_rates.get(&self.id.source).copied(),
                 ..*story
             });
         }
@@ -225,12 +225,8 @@ impl Tracked {
 
     /// Reports the stand-ins that it has, unless that was done.
     fn tell_stand_ins<E>(&mut self, is_late: bool, cx: &mut Context<'_, E>) {
-        if let Some((offset, stand_ins)) = self.stood_in.take() {
-            let kind = if is_late {
-                Kind::LateAddress
-            } else {
-                Kind::StandInAddress
-            };
+        if let Some((kind, offset, stand_ins)) = self.stood_in.take() {
+            let kind = if is_late { Kind::LateAddress } else { kind };
             self.note(kind, offset, 0, stand_ins, cx);
         }
     }

@@ -3,13 +3,14 @@
 use foldhash::HashMap;
 
 use crate::event::{Connection, Event, Http, TraceId, What};
+use crate::protocol::Role;
 
 /// What the events of one conversation have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ConversationId {
     /// A tapped connection.
     Socket(TraceId),
-    /// The HTTP exchanges of a downstream connection, which is recorded in full.
+    /// The HTTP exchanges of a connection, which is recorded in full.
     Exchanges(Connection),
     /// An HTTP exchange of a connection that is not.
     Exchange(TraceId),
@@ -27,6 +28,19 @@ impl ConversationId {
     }
 }
 
+/// The connection that an HTTP exchange is shown on, and which side of it Envoy's end is: the client's, or
+/// the server's where no other is recorded.
+pub(super) fn shown_connection<'a>(
+    downstream: Option<&'a Connection>,
+    upstream: Option<&'a Connection>,
+) -> (Option<&'a Connection>, Role) {
+    let known = |connection: &&Connection| !connection.is_empty();
+    match (downstream.filter(known), upstream.filter(known)) {
+        (None, Some(upstream)) => (Some(upstream), Role::Upstream),
+        (downstream, _) => (downstream, Role::Downstream),
+    }
+}
+
 /// Tells the conversations of events, which have to come in their order.
 #[derive(Debug, Default)]
 pub struct Conversations {
@@ -39,8 +53,12 @@ impl Conversations {
         let id = event.trace;
         match &event.what {
             What::Data { .. } | What::Closed => Some(ConversationId::Socket(id)),
-            What::Http(Http::Begin { downstream, .. }) => {
-                let conversation = ConversationId::of_exchange(id, downstream.as_deref());
+            What::Http(Http::Begin {
+                downstream,
+                upstream,
+            }) => {
+                let (shown, _) = shown_connection(downstream.as_deref(), upstream.as_deref());
+                let conversation = ConversationId::of_exchange(id, shown);
                 self.exchanges.insert(id, conversation);
                 None
             }

@@ -1,20 +1,20 @@
 //! HTTP exchanges, which a tap records without bytes, as streams of HTTP/2 connections.
 //!
-//! Exchanges of one downstream connection become streams of one HTTP/2 connection, as long as no longer
-//! silence lies between them than a client's connection would bear.
+//! Exchanges of one connection become streams of one HTTP/2 connection, as long as no longer silence lies
+//! between them than a client's connection would bear.
+//!
+//! Invariant: a stream ends where its trace says so, and an exchange stays on its stream.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use bytes::Bytes;
-
-use crate::event::{Connection, Field, Http, Part, Side, Timestamp, TraceId};
+use crate::event::{Connection, Direction, Field, Http, Part, Side, Timestamp, TraceId};
 use crate::notice::{Kind, Notice};
-use crate::protocol::{self, Protocol};
+use crate::protocol::{self, Protocol, Role};
 
 use super::Context;
 use super::connection::{Tracked, When, cannot_be_a_string};
-use super::conversation::ConversationId;
+use super::conversation::{ConversationId, shown_connection};
 use super::http2::{Http2, Stream};
 
 /// How long a connection may be silent between two exchanges and still be the same, in nanoseconds.
@@ -41,6 +41,8 @@ struct Session {
     http2: Http2,
     /// The earliest and the latest time of what was sent; none before the first.
     span: Option<(Timestamp, Timestamp)>,
+    /// The exchanges on it that have not ended.
+    open: BTreeSet<TraceId>,
 }
 
 /// A request and its response.
@@ -48,30 +50,38 @@ struct Session {
 struct Exchange {
     key: ConversationId,
     connection: Connection,
+    /// Which side of the connection Envoy is not.
+    role: Role,
+    /// The connection to the server, until there is a frame to say it with.
+    upstream: Option<Box<Connection>>,
     stream: Option<Stream>,
-    request: Progress,
-    response: Progress,
     binary_request: bool,
     binary_response: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
-    NotBegun,
-    Open,
-    Ended,
-}
-
 impl Exchange {
-    fn new(id: TraceId, connection: Option<Connection>) -> Self {
+    fn new(
+        id: TraceId,
+        downstream: Option<&Connection>,
+        upstream: Option<&Box<Connection>>,
+    ) -> Self {
+        let (shown, role) = shown_connection(downstream, upstream.map(|told| &**told));
         Self {
-            key: ConversationId::of_exchange(id, connection.as_ref()),
-            connection: connection.unwrap_or_default(),
+            key: ConversationId::of_exchange(id, shown),
+            connection: shown.cloned().unwrap_or_default(),
+            role,
+            upstream: upstream.cloned(),
             stream: None,
-            request: Progress::NotBegun,
-            response: Progress::NotBegun,
             binary_request: false,
             binary_response: false,
+        }
+    }
+
+    /// Which way the bytes of a side go on the connection.
+    const fn direction(&self, side: Side) -> Direction {
+        match side {
+            Side::Request => self.role.from_client(),
+            Side::Response => self.role.from_client().reverse(),
         }
     }
 
@@ -80,13 +90,6 @@ impl Exchange {
         match side {
             Side::Request => &mut self.binary_request,
             Side::Response => &mut self.binary_response,
-        }
-    }
-
-    const fn progress(&mut self, side: Side) -> &mut Progress {
-        match side {
-            Side::Request => &mut self.request,
-            Side::Response => &mut self.response,
         }
     }
 }
@@ -101,9 +104,12 @@ impl Exchanges {
         cx: &mut Context<'_, E>,
     ) -> Result<(), E> {
         match http {
-            Http::Begin { downstream, .. } => {
-                let connection = downstream.as_deref().cloned();
-                self.open.insert(id, Exchange::new(id, connection));
+            Http::Begin {
+                downstream,
+                upstream,
+            } => {
+                let exchange = Exchange::new(id, downstream.as_deref(), upstream.as_ref());
+                self.open.insert(id, exchange);
             }
             &Http::Part {
                 side,
@@ -121,7 +127,7 @@ impl Exchanges {
                     Entry::Occupied(entry) => entry.into_mut(),
                     Entry::Vacant(entry) => {
                         self.streamed.push_back(id);
-                        entry.insert(Exchange::new(id, None))
+                        entry.insert(Exchange::new(id, None, None))
                     }
                 };
                 if let Part::Headers(fields) = part {
@@ -137,75 +143,54 @@ impl Exchanges {
                     let say = || "truncated: by how much is not recorded".into();
                     session.tracked.comment(cx, say);
                 }
+                session.open.insert(id);
                 session.part(exchange, when, (side, part, last), cx)?;
                 // In a merge, the caller ends each with its last event.
                 if self.streamed.len() > MAX_STREAMED
                     && !cx.shared.options.exclusive
                     && let Some(oldest) = self.streamed.pop_front()
                 {
-                    self.end(&ConversationId::Exchange(oldest), true, cx)?;
+                    self.end(&ConversationId::Exchange(oldest), cx)?;
                 }
             }
             Http::End => {
-                if let Some(exchange) = self.open.remove(&id)
-                    && let ConversationId::Exchange(_) = exchange.key
-                {
-                    self.end(&exchange.key, true, cx)?;
+                if let Some(exchange) = self.open.remove(&id) {
+                    if let ConversationId::Exchange(_) = exchange.key {
+                        self.end(&exchange.key, cx)?;
+                    } else if let Some(session) = self.sessions.get_mut(&exchange.key) {
+                        session.open.remove(&id);
+                    }
                 }
             }
         }
         Ok(())
     }
 
-    /// Ends what is open: the sides of exchanges, where the trace is `whole`, and the connections.
-    pub(super) fn finish<E>(&mut self, whole: bool, cx: &mut Context<'_, E>) -> Result<(), E> {
+    /// Ends all connections.
+    pub(super) fn finish<E>(&mut self, cx: &mut Context<'_, E>) -> Result<(), E> {
         let mut sessions: Vec<_> = self.sessions.iter().collect();
         sessions.sort_by_key(|(_, session)| (session.tracked.last(), session.tracked.id()));
         let keys: Vec<_> = sessions.into_iter().map(|(key, _)| key.clone()).collect();
         for key in keys {
-            self.end(&key, whole, cx)?;
+            self.end(&key, cx)?;
         }
         Ok(())
     }
 
-    /// Ends one connection, and before it the exchanges that are open on it.
+    /// Ends one connection, and lets go of the exchanges that are open on it.
+    ///
+    /// How those end is not recorded: a streamed trace has no event for the end of a message without
+    /// trailers, and a message may go on when its trace does not.
     pub(super) fn end<E>(
         &mut self,
         key: &ConversationId,
-        whole: bool,
         cx: &mut Context<'_, E>,
     ) -> Result<(), E> {
         let Some(mut session) = self.sessions.remove(key) else {
             return Ok(());
         };
-        let mut open: Vec<_> = match key {
-            ConversationId::Exchange(id) => self.open.remove_entry(id).into_iter().collect(),
-            _ => self
-                .open
-                .extract_if(|_, exchange| exchange.key == *key)
-                .collect(),
-        };
-        open.sort_by_key(|(id, _)| *id);
-        for (_, mut exchange) in open {
-            // A streamed trace has no event for the end of a message; its own end is that.
-            for side in [Side::Request, Side::Response] {
-                if whole && *exchange.progress(side) == Progress::Open {
-                    let (payload, truncated, as_string) = (Bytes::new(), false, false);
-                    let end = Part::Body {
-                        payload,
-                        truncated,
-                        as_string,
-                    };
-                    let time = session.tracked.last();
-                    let when = When {
-                        offset: 0,
-                        time,
-                        adjusted: false,
-                        shared: true,
-                    };
-                    session.part(&mut exchange, when, (side, &end, true), cx)?;
-                }
-            }
+        for id in &session.open {
+            self.open.remove(id);
         }
         session.tracked.finish(cx)
     }
@@ -296,18 +281,20 @@ impl Session {
             tracked: Tracked::new(id, has_story).with_made_bytes(),
             http2: Http2::new(),
             span: None,
+            open: BTreeSet::new(),
         }
     }
 
     /// Whether an exchange that begins at `time` needs another connection.
     fn is_over(&self, time: Option<Timestamp>) -> bool {
-        let far = match (self.span, time) {
-            (Some((first, last)), Some(time)) => {
+        // An exchange that waits for its answer keeps its connection open.
+        let is_idle = match (self.span, time) {
+            (Some((first, last)), Some(time)) if self.open.is_empty() => {
                 time > last.saturating_add(IDLE_GAP) || time.saturating_add(IDLE_GAP) < first
             }
             _ => false,
         };
-        far || self.http2.is_used_up()
+        is_idle || self.http2.is_used_up()
     }
 
     /// Puts a part of `exchange` on the wire.
@@ -321,7 +308,7 @@ impl Session {
         let time = self.tracked.stamp(when, cx);
         if let Some(story) = self.tracked.story() {
             match part {
-                Part::Body { payload, .. } => story.add(side.direction(), payload),
+                Part::Body { payload, .. } => story.add(exchange.direction(side), payload),
                 Part::Headers(fields) => {
                     let grpc = |field: &Field| protocol::is_grpc(&field.value);
                     if fields.iter().any(grpc) {
@@ -345,22 +332,31 @@ impl Session {
         if let Some(stream) = &mut exchange.stream {
             sent.extend(self.http2.part(stream, side, part, last));
         }
-        let ended = last || matches!(part, Part::Trailers(_));
-        *exchange.progress(side) = if ended {
-            Progress::Ended
-        } else {
-            Progress::Open
-        };
         for (i, (side, payload)) in sent.into_iter().enumerate() {
-            if i == opening
-                && let (Side::Request, Part::Headers(fields)) = (asked, part)
-            {
-                self.tracked.comment(cx, || request_line(fields));
+            if i == opening {
+                if let (Side::Request, Part::Headers(fields)) = (asked, part) {
+                    self.tracked.comment(cx, || request_line(fields));
+                }
+                self.upstream(exchange, cx);
             }
-            let direction = side.direction();
+            let direction = exchange.direction(side);
             self.tracked
                 .send(when.offset, time, direction, &payload, cx)?;
         }
         Ok(())
+    }
+
+    /// Says which server the exchange went to, once.
+    fn upstream<E>(&mut self, exchange: &mut Exchange, cx: &Context<'_, E>) {
+        let Some(upstream) = exchange.upstream.take() else {
+            return;
+        };
+        let Some(server) = upstream.remote.or(upstream.local) else {
+            return;
+        };
+        self.tracked.comment(cx, || format!("upstream: {server}"));
+        if let Some(story) = self.tracked.story() {
+            story.upstreams.insert(server.to_string());
+        }
     }
 }

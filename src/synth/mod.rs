@@ -19,7 +19,7 @@ mod occupancy;
 mod story;
 mod tcp;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
@@ -36,7 +36,7 @@ use occupancy::Occupancy;
 pub use address::Given;
 pub use conversation::{ConversationId, Conversations};
 pub use frame::{Endpoints, Frame, Label};
-pub use story::Story;
+pub use story::{Story, percent};
 
 /// The time between two events of a trace that records none, in nanoseconds.
 pub(crate) const STAND_IN_INTERVAL: u64 = 1_000;
@@ -115,6 +115,8 @@ struct Shared {
     /// The last time that stands for one that no trace records.
     stand_in: Option<Timestamp>,
     occupancy: Occupancy,
+    /// The share of connections that a trace records, in parts of a million, by the trace's number.
+    sample_rates: HashMap<u32, u32>,
     /// The connections that are over, where somebody wants to know.
     stories: Option<Vec<Story>>,
 }
@@ -139,6 +141,21 @@ struct Context<'a, E> {
     out: &'a mut dyn FnMut(&Frame<'_>) -> Result<(), E>,
 }
 
+impl<E> Context<'_, E> {
+    /// Takes an event that is of no connection.
+    #[cold]
+    fn of_no_connection(&mut self, event: &Event) {
+        match event.what {
+            What::SampleRate(rate) => {
+                self.shared.sample_rates.insert(event.trace.source, rate);
+            }
+            What::Failed => self.notices.add(Notice::failed(event)),
+            What::Skipped(ref skip) => self.notices.add(Notice::skipped(event.offset, skip)),
+            _ => {}
+        }
+    }
+}
+
 impl Synthesizer {
     /// Starts a capture.
     pub fn new(options: Options) -> Self {
@@ -150,6 +167,7 @@ impl Synthesizer {
             spoken: BTreeSet::new(),
             stand_in: None,
             occupancy: Occupancy::default(),
+            sample_rates: HashMap::new(),
             stories: None,
         };
         Self {
@@ -226,16 +244,8 @@ impl Synthesizer {
             };
             return self.exchanges.event(id, when, http, cx);
         }
-        if let What::Failed = event.what {
-            cx.notices.add(Notice::failed(event));
-            return Ok(());
-        }
-        if let What::SampleRate(_) = event.what {
-            // It is about the whole trace.
-            return Ok(());
-        }
-        if let What::Skipped(skip) = &event.what {
-            cx.notices.add(Notice::skipped(event.offset, skip));
+        if let What::Failed | What::SampleRate(_) | What::Skipped(_) = event.what {
+            cx.of_no_connection(event);
             return Ok(());
         }
         let tracked = match self.tracked.get_index_mut(self.last) {
@@ -255,14 +265,11 @@ impl Synthesizer {
 
     /// Ends one conversation, if it is open, with the last of its events; `out` gets what was held back.
     ///
-    /// `whole` says that its trace ended where it should have.
-    ///
     /// # Errors
     /// Those of `out`.
     pub fn end<E>(
         &mut self,
         conversation: &ConversationId,
-        whole: bool,
         notices: &mut Notices,
         out: &mut dyn FnMut(&Frame<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -276,19 +283,16 @@ impl Synthesizer {
                 Some(mut tracked) => tracked.finish(cx),
                 None => Ok(()),
             },
-            _ => self.exchanges.end(conversation, whole, cx),
+            _ => self.exchanges.end(conversation, cx),
         }
     }
 
     /// Ends the connections whose end is not recorded; `out` gets what was held back.
     ///
-    /// `whole` says that the trace ended where it should have.
-    ///
     /// # Errors
     /// Those of `out`.
     pub fn finish<E>(
         &mut self,
-        whole: bool,
         notices: &mut Notices,
         out: &mut dyn FnMut(&Frame<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -304,7 +308,7 @@ impl Synthesizer {
         for (_, mut tracked) in rest {
             tracked.finish(cx)?;
         }
-        self.exchanges.finish(whole, cx)
+        self.exchanges.finish(cx)
     }
 }
 
@@ -315,3 +319,6 @@ const fn mix(x: u64) -> u64 {
     let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! What there is to tell about a connection beside its packets.
 
+use std::collections::BTreeSet;
+
 use crate::event::{Connection, Direction, Timestamp, TraceId};
 use crate::notice::Kind;
 use crate::protocol::{self, Protocol, Role};
@@ -33,6 +35,10 @@ pub struct Story {
     pub lost_bytes: u64,
     /// Whether its end is recorded.
     pub closed: bool,
+    /// The servers to which Envoy passed its HTTP requests on, as far as they are recorded.
+    pub upstreams: BTreeSet<String>,
+    /// The share of connections that the tap records, in parts of a million, where it is recorded.
+    pub sample_rate: Option<u32>,
 }
 
 impl Story {
@@ -72,6 +78,11 @@ impl Story {
         let (first, last) = self.span.unwrap_or((time, time));
         self.span = Some((first.min(time), last.max(time)));
     }
+}
+
+/// A share in parts of a million, as percent.
+pub fn percent(rate: u32) -> String {
+    format!("{} %", f64::from(rate) / 10_000.0)
 }
 
 /// In how many of a connection's first events gRPC's headers are looked for.

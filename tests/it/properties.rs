@@ -134,7 +134,7 @@ fn convert(bytes: &[u8], how: How) -> (Capture, Vec<u32>) {
         put(&event, &mut notices);
     }
     synth
-        .finish(true, &mut notices, &mut |frame| writer.frame(frame))
+        .finish(&mut notices, &mut |frame| writer.frame(frame))
         .expect("memory is writable");
     let file = writer.finish().expect("memory is writable");
     match how.format {

@@ -1,6 +1,9 @@
 //! HTTP exchanges in time and space: which of them share a connection, and when each is.
 
-use crate::harness::Scratch;
+use std::ffi::OsString;
+
+use crate::fixtures;
+use crate::harness::{Scratch, tshark};
 use crate::http::{convert, downstream, halves};
 use crate::make::START;
 use crate::make::parts::{
@@ -127,6 +130,34 @@ fn a_start_is_a_time() {
         let run = scratch.capture2pcap().args(["--start", start]);
         run.arg(&input).arg("out").run().exits(2).says(["--start"]);
     }
+}
+
+/// It came on another connection, as the one it had begun on was silent for a minute.
+#[test]
+fn an_answer_after_a_minute_is_on_the_stream_of_its_request() {
+    let scratch = Scratch::new();
+    let input = fixtures::testdata().join("field/merge/18-idle");
+    let output = scratch.path("all.pcapng");
+    let run = scratch.capture2pcap().arg("-m").arg(input).arg(&output);
+    run.run().exits(0);
+    let args = ["-Y", "http2.headers", "-T", "fields", "-r"].map(OsString::from);
+    let fields = [
+        "tcp.stream",
+        "http2.streamid",
+        "http2.headers.path",
+        "http2.headers.status",
+    ];
+    let fields = fields.into_iter().flat_map(|field| ["-e", field]);
+    let args = args.into_iter().chain([output.into()]);
+    let shown = tshark(args.chain(fields.map(OsString::from)));
+    let shown: Vec<_> = shown.lines().collect();
+    let expected = [
+        "0\t1\t/slow\t",
+        "0\t3\t/fast\t",
+        "0\t3\t\t200",
+        "0\t1\t\t200",
+    ];
+    assert_eq!(shown, expected);
 }
 
 /// Two exchanges whose segments come in turn.

@@ -45,6 +45,13 @@ pub(crate) struct Told {
     pub(crate) times: [Option<u64>; 2],
 }
 
+impl Told {
+    /// Whether its trace is a streamed one.
+    pub(crate) const fn is_streamed(&self) -> bool {
+        self.id.is_some()
+    }
+}
+
 /// A field's value: a message, or bytes (numbers in decimal).
 #[derive(Clone, Debug)]
 enum Node {

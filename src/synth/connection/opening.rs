@@ -1,6 +1,6 @@
 //! How a connection comes into the capture: its endpoints, its client, its label, its handshake.
 
-use crate::event::{Direction, Timestamp, Transport};
+use crate::event::{Connection, Direction, Timestamp, Transport};
 use crate::notice::Kind;
 use crate::protocol::{self, Role};
 
@@ -8,6 +8,7 @@ use super::super::address::{Placed, StandIn};
 use super::super::frame::{self, Endpoints, Label};
 use super::super::link::{Link, Sink};
 use super::super::occupancy::Tenant;
+use super::super::story::percent;
 use super::super::tcp::Conversation;
 use super::super::{Context, Handshake, Shared, mix};
 use super::Tracked;
@@ -69,9 +70,7 @@ impl Tracked {
         }
         // What there is to say about the first event is not about the handshake.
         let later = std::mem::replace(&mut self.comments, said.into());
-        let sources = cx.shared.options.labels.as_ref();
-        let label =
-            sources.map(|sources| self.label(ordinal, role, &endpoints, &stand_ins, sources));
+        let label = self.label(ordinal, role, &endpoints, &stand_ins, cx.shared);
         let mut link = match self.connection.transport {
             Transport::Udp => Link::udp(endpoints, label),
             Transport::Tcp => {
@@ -129,7 +128,13 @@ impl Tracked {
             .collect();
         if !stand_ins.is_empty() {
             let detail: Vec<_> = stand_ins.iter().map(ToString::to_string).collect();
-            self.stood_in = Some((offset, detail.join(", ")));
+            let Connection { local, remote, .. } = &self.connection;
+            let connects_late = local.is_none() && remote.is_some() && self.is_streamed;
+            let kind = match role {
+                Role::Upstream if connects_late => Kind::StandInLocal,
+                _ => Kind::StandInAddress,
+            };
+            self.stood_in = Some((kind, offset, detail.join(", ")));
         }
         let namespace = self.connection.namespace.as_deref();
         let namespace = namespace.map(|namespace| namespace.escape_debug().to_string());
@@ -157,15 +162,16 @@ impl Tracked {
         }
     }
 
-    /// What a person calls the connection.
+    /// What a person calls the connection, where labels are asked for.
     fn label(
         &self,
         number: u64,
         role: Role,
         endpoints: &Endpoints,
         stand_ins: &[StandIn],
-        sources: &[String],
-    ) -> Label {
+        shared: &Shared,
+    ) -> Option<Label> {
+        let sources = shared.options.labels.as_ref()?;
         let (side, server, placed) = match role {
             Role::Downstream => ("downstream", &self.connection.local, endpoints.local),
             Role::Upstream => ("upstream", &self.connection.remote, endpoints.remote),
@@ -176,12 +182,22 @@ impl Tracked {
         let source = sources
             .get(self.id.source as usize)
             .map_or("", String::as_str);
+        let mut description = format!("{source}, trace {}", self.id.number);
+        if let Some(namespace) = &self.connection.namespace {
+            description = format!(
+                "{description}, network namespace {}",
+                namespace.escape_debug()
+            );
+        }
+        if let Some(&rate) = shared.sample_rates.get(&self.id.source) {
+            description = format!("{description}, sample rate {}", percent(rate));
+        }
         let name = |stand_in: &StandIn| Some((stand_in.address.ip(), stand_in.name()?));
-        Label {
+        Some(Label {
             number,
             name: format!("{side} {server} {}", self.id),
-            description: format!("{source}, trace {}", self.id.number),
+            description,
             names: stand_ins.iter().filter_map(name).collect(),
-        }
+        })
     }
 }

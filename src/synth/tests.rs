@@ -1,0 +1,413 @@
+use super::*;
+use crate::event::{Connection, Direction, Endpoint, Field, Side};
+use crate::notice::Kind;
+use crate::notice::Notices;
+use crate::slice::Slice;
+
+/// A frame as far as the tests look at it.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    direction: Direction,
+    payload: Vec<u8>,
+    comments: Vec<String>,
+    label: Label,
+    ports: (u16, u16),
+}
+
+/// What comes of some events: the frames that carry bytes, the stories, and the notices.
+fn synthesize(events: &[Event], options: Options) -> (Vec<Seen>, Vec<Story>, Notices) {
+    let mut synth = Synthesizer::new(options);
+    synth.keep_stories();
+    let (mut notices, mut seen) = (Notices::default(), Vec::new());
+    let mut out = |frame: &Frame<'_>| {
+        let port = |at: usize| u16::from_be_bytes([frame.headers[at], frame.headers[at + 1]]);
+        if !frame.payload.is_empty() {
+            seen.push(Seen {
+                direction: frame.direction,
+                payload: frame.payload.to_vec(),
+                comments: frame.comments.to_vec(),
+                label: frame.label.cloned().unwrap_or_default(),
+                ports: (port(34), port(36)),
+            });
+        }
+        Ok::<(), std::convert::Infallible>(())
+    };
+    for event in events {
+        let Ok(()) = synth.event(event, &mut notices, &mut out);
+    }
+    let Ok(()) = synth.finish(&mut notices, &mut out);
+    let stories = synth.take_stories();
+    (seen, stories, notices)
+}
+
+fn labelled() -> Options {
+    Options {
+        labels: Some(vec!["a.pb".into()]),
+        ..Options::default()
+    }
+}
+
+fn event(number: u64, nanos: u64, what: What) -> Event {
+    Event {
+        trace: TraceId {
+            number,
+            ..TraceId::default()
+        },
+        time: Some(Timestamp::from_nanos(nanos)),
+        what,
+        ..Event::default()
+    }
+}
+
+fn ip(text: &str, port: u16) -> Option<Endpoint> {
+    Some(Endpoint::Ip(text.parse().unwrap(), port))
+}
+
+fn connection(local: Option<Endpoint>, remote: Option<Endpoint>) -> Connection {
+    Connection {
+        local,
+        remote,
+        ..Connection::default()
+    }
+}
+
+fn data(number: u64, nanos: u64, direction: Direction, bytes: &[u8]) -> Event {
+    let mut event = event(number, nanos, What::Nothing);
+    if let What::Data {
+        direction: way,
+        payload,
+        ..
+    } = event.data()
+    {
+        (*way, *payload) = (direction, Slice::from(bytes.to_vec()));
+    }
+    event
+}
+
+fn headers(name: &'static str, value: &'static str) -> Part {
+    Part::Headers(vec![Field {
+        name: name.into(),
+        value: value.into(),
+    }])
+}
+
+/// The events of an exchange with a request and its answer.
+fn exchange(
+    number: u64,
+    downstream: Option<Connection>,
+    upstream: Option<Connection>,
+    times: [u64; 2],
+) -> [Event; 4] {
+    let part = |side, part| Http::Part {
+        side,
+        part,
+        last: true,
+    };
+    let begin = Http::Begin {
+        downstream: downstream.map(Box::new),
+        upstream: upstream.map(Box::new),
+    };
+    let asked = part(Side::Request, headers(":path", "/x"));
+    let answered = part(Side::Response, headers(":status", "200"));
+    [
+        event(number, times[0], What::Http(begin)),
+        event(number, times[0], What::Http(asked)),
+        event(number, times[1], What::Http(answered)),
+        event(number, times[1], What::Http(Http::End)),
+    ]
+}
+
+#[test]
+fn the_upstream_of_an_exchange_is_told() {
+    let downstream = connection(ip("10.0.0.1", 80), ip("10.0.0.2", 50000));
+    let upstream = |last| connection(ip("10.0.0.1", 41000), ip(last, 8080));
+    let events = [
+        exchange(
+            0,
+            Some(downstream.clone()),
+            Some(upstream("10.0.0.8")),
+            [0, 1],
+        ),
+        exchange(
+            1,
+            Some(downstream.clone()),
+            Some(upstream("10.0.0.9")),
+            [2, 3],
+        ),
+        exchange(
+            2,
+            Some(downstream.clone()),
+            Some(upstream("10.0.0.9")),
+            [4, 5],
+        ),
+        exchange(3, Some(downstream.clone()), None, [6, 7]),
+    ];
+    let (seen, stories, _) = synthesize(&events.concat(), labelled());
+    let said: Vec<_> = seen
+        .iter()
+        .map(|frame| frame.comments.join(", "))
+        .filter(|said| !said.is_empty())
+        .collect();
+    let expected = ["10.0.0.8", "10.0.0.9", "10.0.0.9"];
+    let expected = expected.map(|ip| format!("/x, upstream: {ip}:8080"));
+    assert_eq!(said[..3], expected);
+    assert_eq!(said[3..], ["/x"]);
+    let [story] = &stories[..] else {
+        panic!("{stories:?}")
+    };
+    assert_eq!(story.connection, downstream);
+    let upstreams: Vec<_> = story.upstreams.iter().collect();
+    assert_eq!(upstreams, ["10.0.0.8:8080", "10.0.0.9:8080"]);
+}
+
+/// Envoy is the client of such a connection: what it writes are the requests.
+#[test]
+fn an_upstream_that_is_the_only_connection_is_where_the_exchange_is_shown() {
+    let upstream = connection(ip("10.1.0.5", 52000), ip("10.2.0.7", 9000));
+    for downstream in [None, Some(Connection::default())] {
+        let events = [
+            exchange(0, downstream.clone(), Some(upstream.clone()), [0, 1]),
+            exchange(1, downstream, Some(upstream.clone()), [2, 3]),
+        ];
+        let (seen, stories, notices) = synthesize(&events.concat(), labelled());
+        assert_eq!(notices.tallies().count(), 0);
+        assert_eq!(stories.len(), 1);
+        assert_eq!(stories[0].role, Some(Role::Upstream));
+        assert_eq!(stories[0].connection, upstream);
+        for frame in &seen {
+            let ports = match frame.direction {
+                Direction::Write => (52000, 9000),
+                Direction::Read => (9000, 52000),
+            };
+            assert_eq!(frame.ports, ports);
+            assert_eq!(frame.label.name, "upstream 10.2.0.7:9000 #0");
+        }
+        let asked: Vec<_> = seen
+            .iter()
+            .filter(|frame| !frame.comments.is_empty())
+            .map(|frame| (frame.direction, frame.comments.join(", ")))
+            .collect();
+        let said = (Direction::Write, "/x, upstream: 10.2.0.7:9000".to_owned());
+        assert_eq!(asked, [said.clone(), said]);
+    }
+}
+
+/// The type and flags of each frame of HTTP/2 in some bytes.
+fn frames(mut bytes: &[u8]) -> Vec<(u8, u8)> {
+    let mut frames = Vec::new();
+    bytes = bytes
+        .strip_prefix(crate::protocol::PREFACE)
+        .unwrap_or(bytes);
+    while let [a, b, c, kind, flags, _, _, _, _, rest @ ..] = bytes {
+        frames.push((*kind, *flags));
+        bytes = &rest[u32::from_be_bytes([0, *a, *b, *c]) as usize..];
+    }
+    frames
+}
+
+/// A streamed trace does not say that a side without trailers has ended.
+#[test]
+fn the_end_of_a_stream_is_not_invented() {
+    let piece = |nanos, side, part| {
+        let last = false;
+        let http = Http::Part { side, part, last };
+        event(7, nanos, What::Http(http))
+    };
+    let body = || Part::Body {
+        payload: "body".into(),
+        truncated: false,
+        as_string: false,
+    };
+    let trailers = Part::Trailers(vec![Field {
+        name: "grpc-status".into(),
+        value: "0".into(),
+    }]);
+    let mut events = vec![
+        piece(0, Side::Request, headers(":path", "/x")),
+        piece(1, Side::Request, body()),
+        piece(2, Side::Response, headers(":status", "200")),
+        piece(3, Side::Response, body()),
+    ];
+    let ends = |events: &[Event]| {
+        let (seen, ..) = synthesize(events, Options::default());
+        let frames = seen.iter().flat_map(|frame| frames(&frame.payload));
+        // Flag 1 of HEADERS and DATA is END_STREAM.
+        let ends = frames.filter(|(kind, flags)| *kind < 2 && flags & 1 != 0);
+        ends.count()
+    };
+    assert_eq!(ends(&events), 0);
+    events.push(piece(4, Side::Response, trailers));
+    assert_eq!(ends(&events), 1);
+    // A buffered message is whole.
+    assert_eq!(ends(&exchange(0, None, None, [0, 1])), 2);
+}
+
+/// The search for them went over all that are open, for each connection that ended.
+#[test]
+fn ending_a_connection_does_not_look_at_the_exchanges_of_others() {
+    const COUNT: u64 = 20_000;
+    let mut synth = Synthesizer::new(Options::default());
+    let mut notices = Notices::default();
+    let out = &mut |_: &Frame<'_>| Ok::<(), std::convert::Infallible>(());
+    let mut conversations = Conversations::default();
+    let mut ids = Vec::new();
+    for i in 0..COUNT {
+        let remote = ip(&format!("10.{}.{}.2", i >> 8, i & 255), 50000);
+        let downstream = connection(ip("10.0.0.1", 80), remote);
+        for event in &exchange(i, Some(downstream), None, [i, i])[..2] {
+            ids.extend(conversations.of(event));
+            let Ok(()) = synth.event(event, &mut notices, out);
+        }
+    }
+    assert_eq!(ids.len() as u64, COUNT);
+    for id in &ids {
+        let Ok(()) = synth.end(id, &mut notices, out);
+    }
+    assert_eq!(synth.connections(), COUNT);
+}
+
+/// An exchange that waits for its answer keeps its connection open, however long the silence.
+#[test]
+fn an_answer_comes_on_the_stream_of_its_request() {
+    let downstream = || Some(connection(ip("10.0.0.1", 80), ip("10.0.0.2", 50000)));
+    let second = crate::event::NANOS_PER_SECOND;
+    let slow = exchange(0, downstream(), None, [0, 300 * second]);
+    let fast = exchange(1, downstream(), None, [100 * second, 101 * second]);
+    let later = exchange(2, downstream(), None, [400 * second, 401 * second]);
+    let events = [&slow[..2], &fast, &slow[2..], &later].concat();
+    let (seen, stories, _) = synthesize(&events, Options::default());
+    // The last one comes on a connection of its own: no exchange was open for more than a minute.
+    assert_eq!(stories.len(), 2);
+    let stream = |frame: &Seen| frame.payload[8];
+    let answers: Vec<_> = seen
+        .iter()
+        .filter(|frame| frame.direction == Direction::Write && frame.payload[3] == 1)
+        .map(stream)
+        .collect();
+    assert_eq!(answers, [3, 1, 1]);
+}
+
+#[test]
+fn two_namespaces_may_hold_the_same_endpoints_at_once() {
+    let open = |number, namespace: &str| {
+        let told = Connection {
+            namespace: Some(namespace.into()),
+            ..connection(ip("127.0.0.1", 80), ip("127.0.0.1", 50000))
+        };
+        event(number, 0, What::Connection(Box::new(told)))
+    };
+    let bytes = |number, nanos, bytes: &[u8]| data(number, nanos, Direction::Read, bytes);
+    let mut events = vec![
+        open(1, "/run/netns/a"),
+        bytes(1, 0, b"a0"),
+        open(2, "/run/netns/b"),
+        bytes(2, 1, b"b0"),
+        bytes(1, 2, b"a1"),
+        bytes(2, 3, b"b1"),
+    ];
+    for is_buffered in [false, true] {
+        if is_buffered {
+            events.insert(0, event(1, 0, What::Begin));
+            events.insert(3, event(2, 0, What::Begin));
+        }
+        let options = Options {
+            handshake: Handshake::Never,
+            ..labelled()
+        };
+        let (seen, stories, notices) = synthesize(&events, options);
+        let ports: Vec<_> = seen.iter().map(|frame| frame.ports.0).collect();
+        let other = ports[1];
+        assert_eq!(ports, [50000, other, 50000, other]);
+        assert_ne!(other, 50000);
+        let tallies: Vec<_> = notices.tallies().map(|tally| tally.first.kind).collect();
+        assert!(tallies.contains(&Kind::PortTaken), "{tallies:?}");
+        let detail =
+            format!("127.0.0.1:{other} for 127.0.0.1:50000 in network namespace /run/netns/b");
+        let said = [
+            format!("stand-in: {detail}, which another connection has"),
+            "network namespace: /run/netns/b".to_owned(),
+        ];
+        assert_eq!(seen[1].comments, said);
+        let description = "a.pb, trace 2, network namespace /run/netns/b";
+        assert_eq!(seen[1].label.description, description);
+        let namespaces: Vec<_> = stories
+            .iter()
+            .map(|story| story.connection.namespace.clone())
+            .collect();
+        let expected = ["/run/netns/a", "/run/netns/b"].map(|name| Some(name.to_owned()));
+        assert_eq!(namespaces, expected);
+    }
+}
+
+#[test]
+fn the_sample_rate_is_told_with_each_connection() {
+    let told = connection(ip("10.0.0.1", 80), ip("10.0.0.2", 50000));
+    let events = [
+        event(1, 0, What::SampleRate(125_000)),
+        event(1, 0, What::Connection(Box::new(told))),
+        data(1, 0, Direction::Read, b"bytes"),
+    ];
+    let (seen, stories, _) = synthesize(&events, labelled());
+    assert_eq!(
+        seen[0].label.description,
+        "a.pb, trace 1, sample rate 12.5 %"
+    );
+    assert_eq!(stories.len(), 1);
+    assert_eq!(stories[0].sample_rate, Some(125_000));
+    // It is of no connection.
+    assert!(synthesize(&events[..1], labelled()).1.is_empty());
+    let shown = [1_000_000, 1, 10_000, 333_333].map(percent);
+    assert_eq!(shown, ["100 %", "0.0001 %", "1 %", "33.3333 %"]);
+}
+
+/// Only such a trace misses the local address because it begins before there is one.
+#[test]
+fn a_streamed_upstream_trace_without_its_local_address_gets_a_hint() {
+    let known = || ip("10.0.0.2", 443);
+    let get = b"GET / HTTP/1.1\r\n\r\n";
+    let told = |local, remote| {
+        let told = connection(local, remote);
+        event(1, 0, What::Connection(Box::new(told)))
+    };
+    let kinds = |events: &[Event]| {
+        let (_, _, notices) = synthesize(events, Options::default());
+        let kinds = notices.tallies().map(|tally| tally.first.kind);
+        kinds.collect::<Vec<_>>()
+    };
+    let written = data(1, 0, Direction::Write, get);
+    let read = data(1, 0, Direction::Read, get);
+    let upstream = [told(None, known()), written.clone()];
+    assert_eq!(kinds(&upstream), [Kind::StandInLocal]);
+    let hint = Kind::StandInLocal.hint().unwrap();
+    assert!(hint.contains("set_connection_per_event: true"), "{hint}");
+    let begin = event(1, 0, What::Begin);
+    let buffered = [&[begin][..], &upstream].concat();
+    for events in [
+        buffered,
+        vec![told(None, known()), read],
+        vec![told(known(), None), written.clone()],
+        vec![written],
+    ] {
+        assert_eq!(kinds(&events), [Kind::StandInAddress], "{events:?}");
+    }
+}
+
+/// Events that make no frame must not pile up what there is to say about them.
+#[test]
+fn comments_of_events_without_bytes_have_a_limit() {
+    let told = connection(ip("10.0.0.1", 80), ip("10.0.0.2", 50000));
+    let mut events = vec![event(1, 0, What::Connection(Box::new(told)))];
+    for _ in 0..100_000 {
+        let mut end = data(1, 0, Direction::Write, b"");
+        if let What::Data { end_stream, .. } = end.data() {
+            *end_stream = true;
+        }
+        events.push(end);
+    }
+    events.push(data(1, 0, Direction::Write, b"bytes"));
+    let (seen, ..) = synthesize(&events, labelled());
+    let comments = &seen[0].comments;
+    assert_eq!(comments.len(), 17);
+    assert_eq!(comments[15], "end_stream");
+    assert_eq!(comments[16], "and 99984 more");
+}
