@@ -5,7 +5,9 @@
 //! Invariant: no two jobs of a plan write the same file, and the plan does not depend on the order in
 //! which a file system lists its folders.
 
-use std::collections::HashMap;
+mod places;
+
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
@@ -14,11 +16,17 @@ use std::path::{Component, Path, PathBuf};
 use rayon::iter::{ParallelBridge as _, ParallelIterator as _};
 use walkdir::WalkDir;
 
-use crate::capture::Target;
-use crate::convert::Source;
+use crate::capture::{Format, Target, is_same};
+use crate::convert::{Source, is_trace};
+use crate::input::Input;
+
+pub use places::{Obstacle, TRACE, holds_trace, prepare};
 
 /// The extensions of the files that a folder is searched for.
 pub const TRACE_EXTENSIONS: [&str; 4] = ["pb", "pb_length_delimited", "pb_text", "json"];
+
+/// The extensions of files that other programs compress.
+const COMPRESSED_EXTENSIONS: [&str; 8] = ["gz", "zst", "bz2", "xz", "lz4", "lzma", "br", "zip"];
 
 /// Whether a file's name is that of a trace.
 pub fn is_named_as_trace(path: &Path) -> bool {
@@ -58,6 +66,18 @@ pub enum PlanError {
     Stream(&'static str),
     /// Several captures need a folder, and this is none.
     NoFolder(PathBuf),
+    /// One capture needs a file, and this is a folder.
+    Folder(PathBuf),
+    /// Several captures need a folder, and this does not exist and has the name of a file.
+    NewFolder(PathBuf),
+    /// The name is that of a compressed file.
+    Compressed(PathBuf),
+    /// A folder for captures does not exist and has the name of a trace.
+    TraceName(PathBuf),
+    /// A trace is there.
+    Trace(PathBuf),
+    /// Input and output are the same file.
+    Same(Target),
     /// Two traces would share a capture, whatever is done about their names.
     Collision(PathBuf, PathBuf),
 }
@@ -68,19 +88,20 @@ pub enum PlanError {
 /// inputs or a folder among them. `extension` is that of the captures' format.
 ///
 /// # Errors
-/// When standard input or output stands among several, or names collide beyond help.
+/// When standard input or output stands among several, names collide beyond help, or the output cannot be meant.
 pub fn plan(inputs: &[OsString], output: &OsStr, extension: &str) -> Result<Plan, PlanError> {
     let many = inputs.len() != 1
-        || output.as_encoded_bytes().ends_with(b"/")
-        || Path::new(output).is_dir()
-        || Path::new(&inputs[0]).is_dir();
+        || is_folder(output)
+        || inputs
+            .first()
+            .is_some_and(|input| Path::new(input).is_dir());
     if !many {
         let source = match inputs[0].to_str() {
             Some("-") => Source::Stdin,
             _ => Source::File(PathBuf::from(&inputs[0])),
         };
-        let target = Target::of(output);
-        return Ok(Plan::One(source, target));
+        check_capture(output, std::slice::from_ref(&source))?;
+        return Ok(Plan::One(source, Target::of(output)));
     }
     if output == "-" {
         return Err(PlanError::Stream(
@@ -92,10 +113,7 @@ pub fn plan(inputs: &[OsString], output: &OsStr, extension: &str) -> Result<Plan
             "standard input has no name that its capture could have",
         ));
     }
-    // Whatever is there and is no folder: a file most of all, a capture or a trace of somebody's.
-    if Path::new(output).exists() && !Path::new(output).is_dir() {
-        return Err(PlanError::NoFolder(PathBuf::from(output)));
-    }
+    check_folder(output)?;
     let Found { traces, unread } = Found::search_all(inputs);
     let names = names(&traces, extension)?;
     let jobs = traces.into_iter().zip(names).map(|(trace, name)| Job {
@@ -109,32 +127,136 @@ pub fn plan(inputs: &[OsString], output: &OsStr, extension: &str) -> Result<Plan
     })
 }
 
-/// The traces among `inputs` and below the folders among them, in order, and what could not be searched.
+/// The traces among `inputs` and below the folders among them, in order, and what could not be searched, for one
+/// capture at `output`.
 ///
 /// # Errors
-/// When standard input stands among them: it cannot be read twice.
-pub fn search(inputs: &[OsString]) -> Result<(Vec<PathBuf>, Unread), PlanError> {
+/// When standard input stands among them, as it cannot be read twice, or the output cannot be meant.
+pub fn search(inputs: &[OsString], output: &OsStr) -> Result<(Vec<PathBuf>, Unread), PlanError> {
     if inputs.iter().any(|input| input == "-") {
         return Err(PlanError::Stream(
             "standard input cannot be merged: a merge reads each trace twice",
         ));
     }
+    if is_folder(output) {
+        return Err(PlanError::Folder(PathBuf::from(output)));
+    }
     let Found { traces, unread } = Found::search_all(inputs);
-    Ok((traces.into_iter().map(|trace| trace.path).collect(), unread))
+    let sources: Vec<_> = traces
+        .into_iter()
+        .map(|trace| Source::File(trace.path))
+        .collect();
+    check_capture(output, &sources)?;
+    let path = |source| match source {
+        Source::File(path) => Some(path),
+        Source::Stdin => None,
+    };
+    Ok((sources.into_iter().filter_map(path).collect(), unread))
 }
 
-/// The traces among `inputs` and below the folders among them, in order, each with the name that its
-/// capture has unless somebody wants another; and what could not be searched. `-` is standard input.
+/// Whether an output is a folder for captures, whatever the inputs.
+fn is_folder(output: &OsStr) -> bool {
+    output.as_encoded_bytes().ends_with(b"/") || Path::new(output).is_dir()
+}
+
+/// Rejects a folder for captures that cannot be meant as one.
+fn check_folder(output: &OsStr) -> Result<(), PlanError> {
+    let path = Path::new(output);
+    if is_folder(output) {
+        return Ok(());
+    }
+    // Whatever is there and is no folder: a file most of all, a capture or another trace.
+    if path.exists() {
+        return Err(PlanError::NoFolder(path.to_owned()));
+    }
+    // The last input where OUTPUT was forgotten.
+    if is_named_as_trace(path) {
+        return Err(PlanError::TraceName(path.to_owned()));
+    }
+    // The capture of a merge where --merge was forgotten.
+    if Format::of(path).is_some() || is_compressed(path) {
+        return Err(PlanError::NewFolder(path.to_owned()));
+    }
+    Ok(())
+}
+
+/// Rejects a place for one capture of `traces` that cannot be meant, or where a trace is.
+fn check_capture(output: &OsStr, traces: &[Source]) -> Result<(), PlanError> {
+    let target = Target::of(output);
+    if let Ok(there) = target.metadata()
+        && there.is_file()
+        && traces.iter().any(|trace| is_at(trace, &there))
+    {
+        return Err(PlanError::Same(target));
+    }
+    let Target::File(path) = target else {
+        return Ok(());
+    };
+    let (exists, is_file) = (path.exists(), path.is_file());
+    // A FIFO of such a name may have a program at its other end that compresses.
+    if is_compressed(&path) && (is_file || !exists) {
+        return Err(PlanError::Compressed(path));
+    }
+    // Where OUTPUT was forgotten, the last trace stands in its place.
+    if is_file && (is_named_as_trace(&path) || is_trace(&path)) {
+        return Err(PlanError::Trace(path));
+    }
+    Ok(())
+}
+
+/// Whether a file's name is that of a compressed one.
+fn is_compressed(path: &Path) -> bool {
+    let extension = path.extension().and_then(OsStr::to_str);
+    extension.is_some_and(|extension| {
+        let known = |known: &&str| extension.eq_ignore_ascii_case(known);
+        COMPRESSED_EXTENSIONS
+            .iter()
+            .any(|extension| known(&extension))
+    })
+}
+
+/// Whether a trace is the file with this metadata.
+fn is_at(trace: &Source, file: &fs::Metadata) -> bool {
+    // Asked without opening it, as it may be a FIFO.
+    let trace = match trace {
+        Source::Stdin => Input::stdin().map(|(_, metadata)| metadata),
+        Source::File(trace) => trace.metadata(),
+    };
+    trace.is_ok_and(|trace| is_same(&trace, file))
+}
+
+/// The traces among `inputs` and below the folders among them, each with the name that its capture has unless
+/// another is given; and what could not be searched. `-` is standard input.
+///
+/// The inputs keep their order; the traces of a folder are in the order of their paths.
 pub fn sources(inputs: &[OsString], extension: &str) -> (Vec<(Source, Option<PathBuf>)>, Unread) {
-    let (stdin, files): (Vec<_>, Vec<_>) = inputs.iter().cloned().partition(|input| input == "-");
-    let Found { traces, unread } = Found::search_all(&files);
-    let stdin = stdin.first().map(|_| (Source::Stdin, None)).into_iter();
+    let mut found = Found::default();
+    let mut seen = HashSet::new();
+    // Where standard input stands among the traces.
+    let mut stdin = None;
+    for input in inputs {
+        if input == "-" {
+            stdin.get_or_insert(found.traces.len());
+            continue;
+        }
+        let first = found.traces.len();
+        found.search(Path::new(input));
+        let mut below = found.traces.split_off(first);
+        below.sort_by(|a, b| a.path.cmp(&b.path));
+        below.retain(|trace| seen.insert(trace.path.clone()));
+        found.traces.append(&mut below);
+    }
+    let Found { traces, unread } = found;
     // Where names collide, there are no captures.
     let mut names = names(&traces, extension).unwrap_or_default().into_iter();
     let files = traces
         .into_iter()
         .map(|trace| (Source::File(trace.path), names.next()));
-    (stdin.chain(files).collect(), unread)
+    let mut sources: Vec<_> = files.collect();
+    if let Some(at) = stdin {
+        sources.insert(at, (Source::Stdin, None));
+    }
+    (sources, unread)
 }
 
 /// Paths that could not be searched, and why.
@@ -226,9 +348,17 @@ fn names(traces: &[Trace], extension: &str) -> Result<Vec<PathBuf>, PlanError> {
             .collect();
         let mut taken: HashMap<&Path, usize> = HashMap::with_capacity(names.len());
         let mut colliding = Vec::new();
+        // A capture cannot have the name of a folder of others: x.pb stands beside a folder x.pcap.
+        let folders: HashSet<&Path> = names
+            .iter()
+            .flat_map(|name| name.ancestors().skip(1))
+            .collect();
         for (i, name) in names.iter().enumerate() {
             if let Some(first) = taken.insert(name, i) {
                 colliding.extend([first, i]);
+            }
+            if folders.contains(&**name) {
+                colliding.push(i);
             }
         }
         if colliding.is_empty() {
@@ -245,8 +375,9 @@ fn names(traces: &[Trace], extension: &str) -> Result<Vec<PathBuf>, PlanError> {
             }
         }
         if !moved {
-            let path = |i: usize| traces[colliding[i]].path.clone();
-            return Err(PlanError::Collision(path(0), path(1)));
+            let path = |i: usize| traces[i].path.clone();
+            let (first, last) = (colliding[0], colliding[colliding.len() - 1]);
+            return Err(PlanError::Collision(path(first), path(last)));
         }
     }
 }
@@ -274,7 +405,7 @@ fn name(trace: &Trace, step: usize, extension: &str) -> PathBuf {
     name.into()
 }
 
-/// Calls `convert` for each job, in `threads` threads, the largest traces first.
+/// Calls `convert` for each job and its number, in `threads` threads, the largest traces first.
 ///
 /// Started late, a large trace would keep one thread busy when all others have nothing left to do.
 ///
@@ -283,14 +414,15 @@ fn name(trace: &Trace, step: usize, extension: &str) -> PathBuf {
 pub fn run(
     jobs: &[Job],
     threads: usize,
-    convert: impl Fn(&Job) + Sync + Send,
+    convert: impl Fn(usize, &Job) + Sync + Send,
 ) -> anyhow::Result<()> {
-    let mut order: Vec<_> = jobs.iter().collect();
+    let mut order: Vec<_> = jobs.iter().enumerate().collect();
     // A stable sort: among equals, the order of the plan.
-    order.sort_by_key(|job| std::cmp::Reverse(job.size));
+    order.sort_by_key(|(_, job)| std::cmp::Reverse(job.size));
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()?;
+    let convert = |(number, job)| convert(number, job);
     pool.install(|| order.into_iter().par_bridge().for_each(convert));
     Ok(())
 }
@@ -316,7 +448,7 @@ mod tests {
     #[test]
     fn names_are_the_shortest_that_tell_traces_apart() {
         type Case<'a> = (&'a [(&'a str, usize)], &'a [&'a str]);
-        let cases: [Case<'_>; 6] = [
+        let cases: [Case<'_>; 8] = [
             (&[("/x/path_0.pb", 1)], &["path_0.pcap"]),
             (
                 &[("in/a/path_0.pb", 2), ("in/b/path_0.pb", 2)],
@@ -333,6 +465,18 @@ mod tests {
             (
                 &[("n/1/p.json", 1), ("n/1/p.pb", 1), ("n/2/p.pb", 1)],
                 &["p.json.pcap", "1/p.pcap", "2/p.pcap"],
+            ),
+            (
+                &[("in/x.pb", 1), ("in/x.pcap/y.pb", 2)],
+                &["x.pb.pcap", "x.pcap/y.pcap"],
+            ),
+            (
+                &[
+                    ("in/x.pb", 1),
+                    ("in/x.pb.pcap/y.pb", 2),
+                    ("in/x.pcap/y.pb", 2),
+                ],
+                &["in/x.pcap", "x.pb.pcap/y.pcap", "x.pcap/y.pcap"],
             ),
             (
                 &[("../../p_0.pb", 1), ("no extension", 1)],

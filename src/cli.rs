@@ -3,14 +3,15 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use capture2pcap::capture::{self, DEFAULT_SNAPLEN, Format, Precision};
+use capture2pcap::capture::{self, DEFAULT_SNAPLEN, Format, Precision, Target};
 use capture2pcap::convert::Options;
 use capture2pcap::event::Timestamp;
 use capture2pcap::protocol::Role;
 use capture2pcap::synth::{self, Given, Handshake};
 use capture2pcap::trace::Encoding;
-use clap::error::ErrorKind;
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{Parser, ValueEnum, ValueHint};
+
+use crate::usage::Misuse;
 
 /// What `--version` prints; `-V` prints the version alone.
 const LONG_VERSION: &str = concat!(
@@ -49,7 +50,7 @@ pub(crate) struct Args {
     ///
     /// A capture that exists is replaced once the new one is whole, a trace never is; a device, FIFO or
     /// socket is written in place.
-    #[arg(value_name = "PATH", required_unless_present_any = ["generate", "files_from"])]
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     paths: Vec<OsString>,
 
     /// File format of the captures [default: by OUTPUT's extension, else pcap]
@@ -85,13 +86,14 @@ pub(crate) struct Args {
     snaplen: u32,
 
     /// The largest TCP payload of a frame in bytes [default: what one IP packet holds]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_535))]
+    #[arg(long, value_name = "N", value_parser = mss)]
     mss: Option<u32>,
 
     /// Open connections with SYN, SYN-ACK, ACK and close them with FINs
     ///
     /// auto does so for every connection of a merge, otherwise for each of a capture but the first, so
-    /// that a lone connection shows only what was recorded. Without a value: always.
+    /// that a lone connection shows only what was recorded. Without a value: always. These three words are never
+    /// taken for an input after it.
     #[arg(
         long,
         value_name = "auto|always|never",
@@ -126,7 +128,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "downstream|upstream", hide_possible_values = true)]
     role: Option<RoleArg>,
 
-    /// First time of a trace that records none: RFC 3339, or now [default: 1970-01-01T00:00:00Z]
+    /// First time of a trace that records none [default: 1970-01-01T00:00:00Z]
+    ///
+    /// As editcap takes times: 2024-05-01T12:00:00Z, with a fraction or an offset such as +02:00 if need be, or
+    /// seconds since 1970. Without Z or offset it is UTC. now is the current time.
     #[arg(long, value_name = "TIME", value_parser = start)]
     start: Option<Timestamp>,
 
@@ -138,8 +143,8 @@ pub(crate) struct Args {
 
     /// Take traces from a list, one a line; - for standard input
     ///
-    /// They come behind those on the command line, whose last is the folder for captures.
-    #[arg(long, value_name = "FILE")]
+    /// Appended to those on the command line, where the last argument is still the output folder.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     files_from: Option<PathBuf>,
 
     /// The list of --files-from is separated by NUL, as find -print0 writes it
@@ -157,20 +162,23 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "merge")]
     info: bool,
 
-    /// With --info, print a JSON object a line
-    #[arg(long, requires = "info")]
+    /// Print a JSON object for each trace, a line each
+    ///
+    /// With --info in place of the table; otherwise in addition to the captures, with --merge for the one capture.
+    /// The fields are listed under JSON below.
+    #[arg(long)]
     json: bool,
 
     /// Threads for many traces [default: one a core]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(short, long, value_name = "N", value_parser = jobs)]
     jobs: Option<u32>,
 
     /// Print errors only
-    #[arg(short, long, conflicts_with = "verbose")]
+    #[arg(short, long, conflicts_with = "verbose", overrides_with = "quiet")]
     quiet: bool,
 
-    /// Print each loss with its event, and a line of counts
-    #[arg(short, long, action = ArgAction::SetTrue)]
+    /// Print each warning with its event, a line for each trace, and what the captures hold
+    #[arg(short, long, overrides_with = "verbose")]
     verbose: bool,
 
     /// Print the man page or a completion script
@@ -246,10 +254,7 @@ pub(crate) enum Command {
     Generate(Generate),
     Convert(Box<Request>),
     /// Traces to look into; the request has no output.
-    Info {
-        request: Box<Request>,
-        json: bool,
-    },
+    Info(Box<Request>),
 }
 
 /// Traces to convert, and how.
@@ -264,6 +269,8 @@ pub(crate) struct Request {
     /// How many threads convert many traces; none: one a core.
     pub(crate) jobs: Option<usize>,
     pub(crate) verbosity: Verbosity,
+    /// Whether an object for each trace goes to standard output.
+    pub(crate) json: bool,
 }
 
 /// A file that names more inputs.
@@ -278,24 +285,38 @@ impl Args {
     /// Resolves what was typed into what it means.
     ///
     /// # Errors
-    /// When something is missing that only the rest tells to be needed.
-    pub(crate) fn resolve(mut self) -> Result<Command, clap::Error> {
+    /// When something is missing, or two things do not go together.
+    pub(crate) fn resolve(mut self) -> Result<Command, Misuse> {
         if let Some(what) = self.generate {
             return Ok(Command::Generate(what));
         }
-        let missing = |what: &str| {
-            use clap::CommandFactory as _;
-            Self::command().error(
-                ErrorKind::MissingRequiredArgument,
-                format!("{what} is missing"),
-            )
-        };
+        let usage = "capture2pcap INPUT OUTPUT; capture2pcap --help explains the rest";
+        let missing = |what: &str| Misuse::new(format!("{what} missing")).hint(usage);
         let output = match self.info {
             true => OsString::new(),
-            false => self.paths.pop().ok_or_else(|| missing("INPUT"))?,
+            false => self.paths.pop().ok_or_else(|| match self.files_from {
+                Some(_) => missing("OUTPUT is"),
+                None => missing("INPUT and OUTPUT are"),
+            })?,
         };
-        if self.paths.is_empty() && self.files_from.is_none() && !self.info {
-            return Err(missing("OUTPUT"));
+        if self.paths.is_empty() && self.files_from.is_none() {
+            return Err(missing(if self.info { "INPUT is" } else { "OUTPUT is" }));
+        }
+        let empty = |what: &str| {
+            let misuse = Misuse::new(format!("{what} is an empty name"));
+            misuse.hint("a variable of the shell may be unset")
+        };
+        if self.paths.iter().any(|path| path.is_empty()) {
+            return Err(empty("INPUT"));
+        }
+        if output.is_empty() && !self.info {
+            return Err(empty("OUTPUT"));
+        }
+        if self.json && !self.info && Target::of(&output) == Target::Stdout {
+            return Err(
+                Misuse::new("--json and the capture cannot share standard output")
+                    .hint("give OUTPUT the name of a file"),
+            );
         }
         let format = match self.format {
             Some(FormatArg::Pcapng) => Format::Pcapng,
@@ -336,6 +357,7 @@ impl Args {
                 snaplen: self.snaplen,
             },
             strict: self.strict,
+            ..Options::default()
         };
         let verbosity = match (self.quiet, self.verbose) {
             (true, _) => Verbosity::Quiet,
@@ -354,12 +376,10 @@ impl Args {
             merge: self.merge,
             jobs: self.jobs.map(|jobs| jobs as usize),
             verbosity,
+            json: self.json,
         });
         Ok(match self.info {
-            true => Command::Info {
-                request,
-                json: self.json,
-            },
+            true => Command::Info(request),
             false => Command::Convert(request),
         })
     }
@@ -370,18 +390,99 @@ fn snaplen(text: &str) -> Result<u32, String> {
         // As tcpdump takes it.
         Ok(0) => Ok(DEFAULT_SNAPLEN),
         Ok(n) if n <= DEFAULT_SNAPLEN => Ok(n),
-        Ok(_) => Err(format!("readers refuse more than {DEFAULT_SNAPLEN}")),
-        Err(_) => Err("not a number of bytes".into()),
+        _ => Err(format!("not a number of bytes from 0 to {DEFAULT_SNAPLEN}")),
     }
 }
 
+fn mss(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(n @ 1..=65_535) => Ok(n),
+        _ => Err("not a number of bytes from 1 to 65535".into()),
+    }
+}
+
+fn jobs(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(n @ 1..=1024) => Ok(n),
+        _ => Err("not a number from 1 to 1024".into()),
+    }
+}
+
+/// A time as editcap takes it, but for one without a zone: that is UTC here, so that the capture does not depend on
+/// the host.
 fn start(text: &str) -> Result<Timestamp, String> {
-    let time = match text {
-        "now" => jiff::Timestamp::now(),
-        _ => text
-            .parse()
-            .map_err(|_| "not a time like 2024-05-01T12:00:00Z, nor now")?,
+    let civil = || {
+        let text = Some(text).filter(|text| text.contains(':'))?;
+        let time: jiff::civil::DateTime = text.parse().ok()?;
+        Some(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
     };
+    let time = match text {
+        "now" => Some(jiff::Timestamp::now()),
+        _ => epoch(text).or_else(|| text.parse().ok()).or_else(civil),
+    };
+    let time = time.ok_or("not a time like 2024-05-01T12:00:00Z, 1714564800.5 or now")?;
     let nanos = u64::try_from(time.as_nanosecond()).map_err(|_| "before 1970 or after 2554")?;
     Ok(Timestamp::from_nanos(nanos))
+}
+
+/// Seconds since 1970, with up to nine digits of a fraction.
+fn epoch(text: &str) -> Option<jiff::Timestamp> {
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(seconds) || !digits(fraction) || !(1..=9).contains(&fraction.len()) {
+        return None;
+    }
+    let nanos: i32 = format!("{fraction:0<9}").parse().ok()?;
+    jiff::Timestamp::new(seconds.parse().ok()?, nanos).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_taken_as_editcap_takes_them() {
+        let noon = 1_714_564_800_000_000_000;
+        let cases = [
+            ("2024-05-01T12:00:00Z", noon),
+            ("2024-05-01T12:00:00", noon),
+            ("2024-05-01 12:00:00", noon),
+            ("2024-05-01 12:00:00Z", noon),
+            ("2024-05-01T14:00:00+02:00", noon),
+            ("2024-05-01T12:00:00.123456789Z", noon + 123_456_789),
+            ("2024-05-01T12:00:00.5", noon + 500_000_000),
+            ("1714564800", noon),
+            ("1714564800.000000001", noon + 1),
+            ("1714564800.25", noon + 250_000_000),
+            ("0", 0),
+        ];
+        for (text, nanos) in cases {
+            assert_eq!(start(text), Ok(Timestamp::from_nanos(nanos)), "{text}");
+        }
+        let none = [
+            "",
+            ".",
+            "1.",
+            ".5",
+            "1.0000000001",
+            "-1",
+            "yesterday",
+            "12:00",
+            "1e9",
+        ];
+        for text in none {
+            assert!(start(text).unwrap_err().starts_with("not a time"), "{text}");
+        }
+        for text in [
+            "1969-12-31T23:59:59Z",
+            "2600-01-01T00:00:00Z",
+            "99999999999",
+        ] {
+            assert_eq!(
+                start(text),
+                Err("before 1970 or after 2554".into()),
+                "{text}"
+            );
+        }
+    }
 }

@@ -13,10 +13,11 @@ use crate::event::{Direction, Event, Timestamp};
 use crate::input::{Input, Wait};
 use crate::interrupt::{self, Interrupt};
 use crate::notice::{Kind, Notice, Notices};
+use crate::progress::Progress;
 use crate::protocol::DecodeAs;
 use crate::pump::{Consumer, End, Pump};
 use crate::sequence::{Memory, Sequencer};
-use crate::synth::{self, Synthesizer};
+use crate::synth::{self, Story, Synthesizer};
 use crate::trace::{Damage, Encoding, Reader, Step};
 
 /// Where a trace comes from.
@@ -39,6 +40,10 @@ pub struct Options {
     pub capture: capture::Options,
     /// Whether a damaged trace yields no capture; default: what is readable.
     pub strict: bool,
+    /// Whether the [`Summary`] has a story of each connection; default: no, as they take memory.
+    pub stories: bool,
+    /// What is called as the trace is read; default: nothing.
+    pub progress: Progress,
 }
 
 /// What came of a conversion.
@@ -56,6 +61,12 @@ pub struct Summary {
     pub bytes_written: u64,
     /// What a reader has to be told to find the HTTP/2 in the capture.
     pub decode_as: Vec<DecodeAs>,
+    /// How the trace is written; none where it is empty.
+    pub encoding: Option<Encoding>,
+    /// Which releases of Envoy write such a trace, e.g. `1.28 or later`.
+    pub releases: Option<&'static str>,
+    /// The stories of its connections in the order of their first events, where the options ask for them.
+    pub stories: Vec<Story>,
     /// Where the trace stops making sense, if it does.
     pub damage: Option<Damage>,
     /// The error that ended the reading early, if one did.
@@ -64,6 +75,8 @@ pub struct Summary {
     pub signal: Option<u8>,
     /// Whether the reader of a stream went away before its end.
     pub reader_gone: bool,
+    /// Whether there is a capture: a signal may come before it is begun.
+    pub written: bool,
 }
 
 impl Summary {
@@ -101,6 +114,13 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// What went wrong.
+    pub const fn error(&self) -> &anyhow::Error {
+        match self {
+            Self::Trace(error) | Self::Capture(error) => error,
+        }
+    }
+
     pub(crate) fn trace(why: &'static str, error: impl Into<anyhow::Error>) -> Self {
         Self::Trace(error.into().context(why))
     }
@@ -122,6 +142,8 @@ pub fn convert(
     notices: &mut Notices,
 ) -> Result<Summary, Failure> {
     let (input, metadata) = open(source)?;
+    let input = input.with_progress(options.progress.clone());
+    let is_pipe = metadata.is_none();
     let path = match source {
         Source::Stdin => None,
         Source::File(path) => Some(path.clone()),
@@ -158,6 +180,9 @@ pub fn convert(
         labels: labels(options, std::iter::once(source)),
         ..options.synth.clone()
     });
+    if options.stories {
+        synth.keep_stories();
+    }
     let mut summary = Summary::default();
     let written = (|| {
         let mut capture = Capture::new(output, options.capture, &sources)?;
@@ -175,10 +200,17 @@ pub fn convert(
         }
         .run(Some(first), &wait, &mut work)?;
         work.end(end, trace.offset(), notices)?;
+        if trace.offset() == 0 && summary.signal.is_none() {
+            notices.add(Notice::empty(is_pipe));
+        }
         capture.finish()
     })();
     summary.connections = synth.connections();
     summary.decode_as = synth.decode_as();
+    summary.stories = synth.take_stories();
+    summary.stories.sort_by_key(Story::order);
+    summary.encoding = trace.encoding();
+    summary.releases = trace.releases();
     if options.strict {
         if let Some(damage) = summary.damage {
             return Err(Failure::trace(STRICT, damage));
@@ -194,7 +226,10 @@ pub fn convert(
         }
     }
     match written.and_then(Output::commit) {
-        Ok(()) => Ok(summary),
+        Ok(()) => {
+            summary.written = true;
+            Ok(summary)
+        }
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe && live => {
             summary.reader_gone = true;
             Ok(summary)
@@ -202,6 +237,7 @@ pub fn convert(
         // A reader that stands still gets no more after a signal.
         Err(error) if error.kind() == io::ErrorKind::TimedOut && live => {
             summary.signal = interrupt.signal();
+            summary.written = true;
             Ok(summary)
         }
         Err(error) => Err(Failure::capture(error)),
@@ -350,12 +386,9 @@ impl Work<'_> {
             summary.frames += 1;
             capture.frame(frame)
         })?;
-        if summary.events == 0 && summary.damage.is_none() && summary.signal.is_none() {
-            let kind = match offset {
-                0 => Kind::Empty,
-                _ => Kind::NoEvents,
-            };
-            notices.add(Notice::of_trace(kind));
+        let nothing = summary.events == 0 && summary.damage.is_none() && summary.signal.is_none();
+        if nothing && offset > 0 {
+            notices.add(Notice::of_trace(Kind::NoEvents));
         }
         Ok(())
     }

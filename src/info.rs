@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::path::Path;
 
-use crate::convert::{Failure, Source, open};
+use crate::convert::{Failure, Options, Source, open};
 use crate::event::{Event, Timestamp};
 use crate::input::Wait;
 use crate::interrupt::Interrupt;
@@ -12,7 +12,7 @@ use crate::notice::Notices;
 use crate::protocol::DecodeAs;
 use crate::pump::{Consumer, End, Pump};
 use crate::sequence::{Memory, Sequencer};
-use crate::synth::{self, Frame, Story, Synthesizer};
+use crate::synth::{Frame, Story, Synthesizer};
 use crate::trace::{Damage, Encoding, Reader};
 
 /// What a trace holds.
@@ -34,30 +34,27 @@ pub struct Info {
     pub is_impossible: bool,
 }
 
-/// Reads a trace, and tells what it holds.
+/// Reads a trace, and returns what it holds. `wait` ends the wait for a stream's bytes early.
 ///
 /// # Errors
 /// When it cannot be opened, or is no trace.
 pub fn inspect(
     source: &Source,
-    encoding: Option<Encoding>,
-    options: &synth::Options,
+    options: &Options,
+    wait: &Wait<'_>,
     interrupt: &Interrupt,
     notices: &mut Notices,
 ) -> Result<Info, Failure> {
     let (input, _) = open(source)?;
+    let input = input.with_progress(options.progress.clone());
     let path = match source {
         Source::Stdin => None,
         Source::File(path) => Some(path.clone()),
     };
-    let mut reader = Reader::new(input, encoding, path);
-    let mut synth = Synthesizer::new(options.clone());
+    let mut reader = Reader::new(input, options.encoding, path);
+    let mut synth = Synthesizer::new(options.synth.clone());
     synth.keep_stories();
     let mut info = Info::default();
-    let wait = Wait {
-        wake: interrupt.wake(),
-        ..Wait::default()
-    };
     let mut look = Look {
         synth: &mut synth,
         info: &mut info,
@@ -68,7 +65,7 @@ pub fn inspect(
         interrupt,
         notices,
     }
-    .run(None, &wait, &mut look);
+    .run(None, wait, &mut look);
     match end {
         End::Whole | End::Interrupted(_) | End::ReaderGone => {}
         End::Unread(error) => info.unread = Some(error),
@@ -78,8 +75,7 @@ pub fn inspect(
     let Ok(()) = synth.finish(notices, &mut nowhere);
     info.connections.append(&mut synth.take_stories());
     info.is_impossible = notices.tallies().any(|tally| tally.first.kind.is_damage());
-    info.connections
-        .sort_by_key(|story| (story.span.map(|(first, _)| first), story.id));
+    info.connections.sort_by_key(Story::order);
     info.decode_as = synth.decode_as();
     info.encoding = reader.encoding();
     info.releases = reader.releases();

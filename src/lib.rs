@@ -18,7 +18,8 @@
 //!
 //! [`slice`](mod@slice) is how bytes are passed on without a copy. What the rooms notice on the way, lost
 //! bytes above all, goes into [`notice`]. [`protocol`] is the one rule by which all of them tell the
-//! protocol and the client's side. [`interrupt`] is how a signal asks for the end.
+//! protocol and the client's side. [`interrupt`] is how a signal asks for the end, and [`progress`] reports how much has
+//! been read.
 
 pub mod batch;
 pub mod capture;
@@ -30,6 +31,7 @@ pub mod interrupt;
 pub mod merge;
 pub mod notice;
 mod page;
+pub mod progress;
 pub mod protocol;
 mod pump;
 pub mod sequence;
@@ -39,6 +41,19 @@ pub mod trace;
 
 use std::fmt;
 use std::path::Path;
+
+/// A number with a comma between each three digits.
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut grouped = String::with_capacity(digits.len() * 4 / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
 
 /// A path as it may be shown on a terminal: one line, and nothing in it that a terminal obeys.
 pub fn shown(path: &Path) -> impl fmt::Display {

@@ -1,84 +1,82 @@
 //! The command: parse, call the library, choose the exit status.
 
+mod bar;
 mod cli;
 mod generate;
+mod json;
 mod report;
 mod show;
+mod usage;
+mod warnings;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{self, IsTerminal as _, Read as _};
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
-use capture2pcap::batch::{self, Job, Plan, PlanError};
-use capture2pcap::capture::{Format, Target, is_same};
-use capture2pcap::convert::{Options, Source, convert, is_trace};
+use anyhow::anyhow;
+use capture2pcap::batch::{self, Job, Obstacle, Plan};
+use capture2pcap::capture::{Format, Output, Target};
+use capture2pcap::convert::{Failure, Options, Source, convert};
 use capture2pcap::info::inspect;
-use capture2pcap::input::Input;
+use capture2pcap::input::Wait;
 use capture2pcap::interrupt::Interrupt;
 use capture2pcap::merge;
 use clap::Parser as _;
 
+use bar::Long;
 use cli::{Args, Command, List, Request};
+use json::Lines;
 use report::Reporter;
+use usage::Misuse;
 
 /// Something failed, or a damaged trace was converted in part.
 const FAILURE: u8 = 1;
-/// The command line asks for what makes no sense.
-const USAGE: u8 = 2;
 /// What a shell adds to the number of the signal that ended a process.
 const SIGNAL_BASE: u8 = 128;
 
 fn main() -> ExitCode {
-    let code = match Args::try_parse().and_then(Args::resolve) {
-        Ok(Command::Generate(what)) => match generate::generate(what) {
-            Ok(()) => 0,
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            Err(error) => {
-                report::say(&format!(
-                    "standard output: cannot write: {}",
-                    report::reason(&error)
-                ));
-                FAILURE
-            }
+    let code = match Args::try_parse_from(usage::joined(std::env::args_os())) {
+        Ok(args) => match args.resolve() {
+            Ok(Command::Generate(what)) => generated(generate::generate(what)),
+            Ok(Command::Convert(request)) => run(*request, false),
+            Ok(Command::Info(request)) => run(*request, true),
+            Err(misuse) => misuse.report(),
         },
-        Ok(Command::Convert(request)) => run(*request, None),
-        Ok(Command::Info { request, json }) => run(*request, Some(json)),
-        Err(error) => misparsed(error),
+        Err(error) => usage::misparsed(&error),
     };
     ExitCode::from(code)
 }
 
-/// Says what clap has to say, and gives the exit status.
-///
-/// A name that begins with a hyphen is taken for an option and told back as it is, and a shell's `*` may
-/// have put it there. So what a terminal would obey is escaped, and what comes of that is told.
-fn misparsed(error: clap::Error) -> u8 {
-    let error = if error.use_stderr() {
-        let shown = |arg: OsString| capture2pcap::shown(Path::new(&arg)).to_string();
-        let parsed = Args::try_parse_from(std::env::args_os().map(shown));
-        parsed.and_then(Args::resolve).err().unwrap_or(error)
-    } else {
-        error
-    };
-    // Where even this cannot be written, the exit status has to do.
-    let _ = error.print();
-    u8::try_from(error.exit_code()).unwrap_or(USAGE)
+/// The exit status of what was printed to standard output.
+fn generated(printed: io::Result<()>) -> u8 {
+    match printed {
+        Ok(()) => 0,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+        Err(error) => {
+            report::say(&format!(
+                "standard output: cannot write: {}",
+                report::reason(&error)
+            ));
+            FAILURE
+        }
+    }
 }
 
-/// Converts what the request names, or looks into it: `info` tells whether in JSON.
-fn run(request: Request, info: Option<bool>) -> u8 {
+/// Converts what the request names, or looks into it.
+fn run(request: Request, info: bool) -> u8 {
     let Request {
         mut inputs,
         merge,
         output,
         list,
-        options,
+        mut options,
         jobs,
         verbosity,
+        json,
     } = request;
     if let Some(list) = list {
         match read_list(&list) {
@@ -102,236 +100,282 @@ fn run(request: Request, info: Option<bool>) -> u8 {
             return FAILURE;
         }
     };
-    let mut reporter = Reporter::new(verbosity);
-    let work = Work {
+    let lines = match json.then(|| Lines::new(&interrupt)).transpose() {
+        Ok(lines) => lines,
+        Err(error) => return generated(Err(error)),
+    };
+    options.stories = json;
+    let mut work = Work {
         threads: jobs.unwrap_or(0),
-        options: &options,
+        options,
         interrupt: &interrupt,
+        reporter: Reporter::new(verbosity, lines),
     };
     let done = match (info, merge) {
-        (Some(json), _) => work.inspect(&inputs, json, &mut reporter),
-        (None, true) => work.merge(&inputs, &output, &mut reporter),
-        (None, false) => work.convert(&inputs, &output, &mut reporter),
+        (true, _) => work.inspect(&inputs, json),
+        (false, true) => work.merge(&inputs, &output),
+        (false, false) => work.convert(&inputs, &output),
     };
     match (done, interrupt.signal()) {
-        (Err(code), _) => code,
+        (Err(misuse), _) => misuse.report(),
         (Ok(()), Some(signal)) => SIGNAL_BASE + signal,
-        (Ok(()), None) => reporter.code(),
+        (Ok(()), None) => work.reporter.code(),
     }
 }
 
-/// Says why the command line makes no sense, and gives the exit status.
-fn misused(error: PlanError) -> u8 {
-    match error {
-        PlanError::Stream(why) => report::say(why),
-        PlanError::NoFolder(path) => {
-            let path = capture2pcap::shown(&path);
-            report::say(&format!(
-                "{path}: several captures need a folder, and this is a file"
-            ));
-            report::say_hint("--merge makes one capture of several traces");
-        }
-        PlanError::Collision(one, other) => {
-            let (one, other) = (capture2pcap::shown(&one), capture2pcap::shown(&other));
-            report::say(&format!("{one} and {other} would become the same capture"));
-        }
+/// Refuses a capture on a terminal.
+fn check_terminal(target: &Target) -> Result<(), Misuse> {
+    if *target == Target::Stdout && io::stdout().is_terminal() {
+        return Err(
+            Misuse::new("standard output is a terminal, and a capture is no text").hint(
+                "give OUTPUT the name of a file, or a reader: capture2pcap INPUT - | tshark -r -",
+            ),
+        );
     }
-    USAGE
+    Ok(())
 }
 
-/// Refuses a place that no capture of ours belongs to, but for that of one of `traces`: whoever converts it
-/// finds that.
-fn refuse(target: &Target, mut traces: impl Iterator<Item = Source>) -> Result<(), u8> {
-    match target {
-        Target::Stdout if io::stdout().is_terminal() => {
-            report::say("standard output is a terminal, and a capture is no text");
-            report::say_hint("give it a file, or a reader: capture2pcap … - | tshark -r -");
-            Err(USAGE)
-        }
-        // Where OUTPUT was forgotten, the last trace stands in its place.
-        Target::File(path)
-            if path.is_file()
-                && (batch::is_named_as_trace(path) || is_trace(path))
-                && !traces.any(|trace| is_at(&trace, path)) =>
-        {
-            let path = capture2pcap::shown(path);
-            report::say(&format!(
-                "{path}: a trace is there, and no capture takes its place"
-            ));
-            report::say_hint(
-                "the last name is the capture's; a folder holds those of several traces",
-            );
-            Err(USAGE)
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Whether a trace is the file at `path`.
-fn is_at(trace: &Source, path: &Path) -> bool {
-    // Asked without opening it, as it may be a FIFO.
-    let trace = match trace {
-        Source::Stdin => Input::stdin().map(|(_, metadata)| metadata),
-        Source::File(trace) => trace.metadata(),
-    };
-    trace.is_ok_and(|trace| path.metadata().is_ok_and(|file| is_same(&trace, &file)))
-}
-
-/// How and with what the work is done.
-#[derive(Clone, Copy)]
+/// What is to be done, with what, and who reports it.
 struct Work<'a> {
     /// How many threads there are for many traces; 0: one a core.
     threads: usize,
-    options: &'a Options,
+    options: Options,
     interrupt: &'a Interrupt,
+    reporter: Reporter,
 }
 
 impl Work<'_> {
     /// Prints what each trace holds.
-    fn inspect(&self, inputs: &[OsString], json: bool, reporter: &mut Reporter) -> Result<(), u8> {
-        let Self {
-            options, interrupt, ..
-        } = *self;
-        let (sources, unread) = batch::sources(inputs, options.capture.format.extension());
+    fn inspect(&mut self, inputs: &[OsString], json: bool) -> Result<(), Misuse> {
+        let extension = self.options.capture.format.extension();
+        let (sources, unread) = batch::sources(inputs, extension);
         for (path, error) in unread {
-            reporter.unread(&path, &error);
+            self.reporter.unread(&path, &error);
         }
         if sources.is_empty() {
-            reporter.none_found(inputs);
+            self.reporter.none_found(inputs);
         }
+        let mut table = match Output::create(&Target::Stdout, None, self.interrupt.wake()) {
+            Ok(output) => output,
+            Err(error) => {
+                self.reporter.unwritten(&error);
+                return Ok(());
+            }
+        };
         for (source, capture) in sources {
-            let (mut notices, capture) = (reporter.notices(&source), capture.as_deref());
-            let result = inspect(
-                &source,
-                options.encoding,
-                &options.synth,
-                interrupt,
-                &mut notices,
-            );
-            let printed = match &result {
-                Ok(info) if json => show::json(&source, capture, info, &notices),
-                Ok(info) => show::table(&source, capture, info, &notices),
-                Err(_) => Ok(()),
-            };
-            reporter.inspected(&source, result);
-            match printed {
-                Ok(()) if interrupt.signal().is_none() => {}
+            let shown = self.inspect_one(&source, capture.as_deref(), json);
+            let shown = shown.and_then(|text| table.write_all(text.as_bytes()));
+            match shown {
+                Ok(()) if self.reporter.reader_gone() => break,
+                Ok(()) if self.interrupt.signal().is_none() => {}
                 Ok(()) => break,
-                // Whoever read the list has seen enough.
+                // The reader of the list has seen enough, or takes nothing more after a signal.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => break,
                 Err(error) => {
-                    report::say(&format!(
-                        "standard output: cannot write: {}",
-                        report::reason(&error)
-                    ));
-                    return Err(FAILURE);
+                    self.reporter.unwritten(&error);
+                    break;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Looks into a trace; returns what is to be printed of it, unless that is an object.
+    fn inspect_one(
+        &mut self,
+        source: &Source,
+        capture: Option<&Path>,
+        json: bool,
+    ) -> io::Result<String> {
+        let mut notices = self.reporter.notices(source);
+        self.options.progress = self.reporter.progress(long(source));
+        let wait = Wait {
+            wake: self.interrupt.wake(),
+            hangup: Target::Stdout.stream(),
+            deadline: None,
+        };
+        let result = inspect(source, &self.options, &wait, self.interrupt, &mut notices);
+        let reported = self
+            .reporter
+            .inspected(source, capture, &notices, result.as_ref());
+        reported?;
+        let Ok(info) = result.as_ref().ok().filter(|_| !json).ok_or(()) else {
+            return Ok(String::new());
+        };
+        let text = show::table(source, capture, info, &notices, show::terminal_width());
+        Ok(match anstream::AutoStream::choice(&io::stdout()) {
+            anstream::ColorChoice::Never => anstream::adapter::strip_str(&text).to_string(),
+            _ => text,
+        })
     }
 
     /// Converts each trace into a capture of its own.
-    fn convert(
-        &self,
-        inputs: &[OsString],
-        output: &OsStr,
-        reporter: &mut Reporter,
-    ) -> Result<(), u8> {
-        let Self {
-            options, interrupt, ..
-        } = *self;
-        match batch::plan(inputs, output, options.capture.format.extension()).map_err(misused)? {
+    fn convert(&mut self, inputs: &[OsString], output: &OsStr) -> Result<(), Misuse> {
+        let extension = self.options.capture.format.extension();
+        let plan =
+            batch::plan(inputs, output, extension).map_err(|error| usage::of_plan(&error))?;
+        match plan {
             Plan::One(source, target) => {
-                refuse(&target, std::iter::once(source.clone()))?;
-                let mut notices = reporter.notices(&source);
-                let result = convert(&source, &target, options, interrupt, &mut notices);
-                reporter.finished(&source, &target, &notices, result);
-                reporter.told(&target);
+                check_terminal(&target)?;
+                self.check_name(&target);
+                self.one(&source, &target);
             }
             Plan::Many { jobs, unread } => {
                 for (path, error) in unread {
-                    reporter.unread(&path, &error);
+                    self.reporter.unread(&path, &error);
                 }
                 if jobs.is_empty() {
-                    reporter.none_found(inputs);
+                    self.reporter.none_found(inputs);
                 } else {
-                    let path = Path::new(output);
-                    let slash = output.as_encoded_bytes().ends_with(b"/");
-                    let surprises = !slash && Format::of(path).is_some() && !path.exists();
-                    self.many(&jobs, reporter);
-                    if surprises {
-                        reporter.hint(
-                            "OUTPUT is a folder now; --merge makes one capture of several traces",
-                        );
-                    }
+                    self.many(&jobs);
                 }
             }
         }
         Ok(())
     }
 
+    /// Warns of a capture whose name is that of the other format, or of a trace.
+    fn check_name(&self, target: &Target) {
+        let Target::File(path) = target else { return };
+        if batch::is_named_as_trace(path) {
+            let path = capture2pcap::shown(path);
+            self.reporter.warn(&format!(
+                "{path}: a capture is written to this file, though its name is that of a trace"
+            ));
+        }
+        let format = self.options.capture.format.extension();
+        if let Some(named) = Format::of(path).map(Format::extension)
+            && named != format
+        {
+            let path = capture2pcap::shown(path);
+            self.reporter.warn(&format!(
+                "{path}: the format is {format}, as --format says, though the name ends in .{named}"
+            ));
+        }
+    }
+
+    fn one(&mut self, source: &Source, target: &Target) {
+        // What comes out on standard output may be shown on the same terminal.
+        if is_elsewhere(target) {
+            self.options.progress = self.reporter.progress(long(source));
+        }
+        let mut notices = self.reporter.notices(source);
+        let result = convert(source, target, &self.options, self.interrupt, &mut notices);
+        self.reporter.finished(0, source, target, &notices, result);
+        self.reporter.end_one(target, self.interrupt.signal());
+    }
+
     /// Converts all traces into one capture.
-    fn merge(
-        &self,
-        inputs: &[OsString],
-        output: &OsStr,
-        reporter: &mut Reporter,
-    ) -> Result<(), u8> {
+    fn merge(&mut self, inputs: &[OsString], output: &OsStr) -> Result<(), Misuse> {
+        let target = Target::of(output);
+        let found = batch::search(inputs, output);
+        let (paths, unread) = found.map_err(|error| usage::of_plan(&error))?;
+        check_terminal(&target)?;
+        self.check_name(&target);
+        for (path, error) in unread {
+            self.reporter.unread(&path, &error);
+        }
+        if paths.is_empty() {
+            self.reporter.none_found(inputs);
+            return Ok(());
+        }
+        if is_elsewhere(&target) {
+            let sizes = paths.iter().filter_map(|path| path.metadata().ok());
+            let bytes = sizes.map(|metadata| metadata.len()).sum();
+            self.options.progress = self.reporter.progress(Long::Merge(bytes));
+        }
         let Self {
             threads,
             options,
             interrupt,
-        } = *self;
-        let target = Target::of(output);
-        let (paths, unread) = batch::search(inputs).map_err(misused)?;
-        refuse(&target, paths.iter().cloned().map(Source::File))?;
-        for (path, error) in unread {
-            reporter.unread(&path, &error);
-        }
-        if paths.is_empty() {
-            reporter.none_found(inputs);
-            return Ok(());
-        }
-        match merge::merge(&paths, &target, options, threads, interrupt, |source| {
+            reporter,
+        } = self;
+        match merge::merge(&paths, &target, options, *threads, interrupt, |source| {
             reporter.notices(source)
         }) {
-            Ok(merged) => reporter.merged(&target, merged),
+            Ok(merged) => {
+                reporter.merged(&target, merged, interrupt.signal().is_some());
+                reporter.end_merge(&target, paths.len() as u64, interrupt.signal());
+            }
             Err(failure) => reporter.failed_all(&target, &failure),
         }
         Ok(())
     }
 
-    fn many(&self, jobs: &[Job], reporter: &mut Reporter) {
+    /// Converts many traces, each into a capture of its own.
+    fn many(&mut self, jobs: &[Job]) {
+        let bytes = jobs.iter().map(|job| job.size).sum();
+        let traces = jobs.len() as u64;
+        self.options.progress = self.reporter.progress(Long::Many(bytes, traces));
         let Self {
             threads,
             options,
             interrupt,
-        } = *self;
-        let mut folders: Vec<_> = jobs.iter().filter_map(|job| job.capture.parent()).collect();
-        folders.dedup();
-        for folder in folders {
-            if let Err(error) = fs::create_dir_all(folder) {
-                return reporter.unmade(folder, &error);
-            }
+            reporter,
+        } = self;
+        if jobs.len() > 1 {
+            reporter.expect_many();
         }
-        reporter.expect(jobs.len() as u64);
+        let places = batch::prepare(jobs);
         let shared = Mutex::new(&mut *reporter);
         let lock = || shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let done = batch::run(jobs, threads, |job| {
-            if interrupt.signal().is_some() {
-                return;
-            }
-            let source = Source::File(job.trace.clone());
-            let target = Target::File(job.capture.clone());
-            let mut notices = lock().notices(&source);
-            let result = convert(&source, &target, options, interrupt, &mut notices);
-            lock().finished(&source, &target, &notices, result);
+        let done = batch::run(jobs, *threads, |number, job| {
+            let (source, target) = (
+                Source::File(job.trace.clone()),
+                Target::File(job.capture.clone()),
+            );
+            let mut notices = {
+                let reporter = lock();
+                if interrupt.signal().is_some() || reporter.reader_gone() {
+                    return;
+                }
+                reporter.notices(&source)
+            };
+            let result = match places.get(number).and_then(obstacle) {
+                Some(obstacle) => Err(Failure::Capture(anyhow!(obstacle))),
+                None => convert(&source, &target, options, interrupt, &mut notices),
+            };
+            lock().finished(number, &source, &target, &notices, result);
         });
-        reporter.summary(jobs.len() as u64);
         if let Err(error) = done {
             reporter.unstarted(&error);
         }
+        match jobs {
+            [job] => {
+                let target = Target::File(job.capture.clone());
+                reporter.end_one(&target, interrupt.signal());
+            }
+            _ => reporter.end_many(traces, interrupt.signal()),
+        }
+    }
+}
+
+/// Why a capture cannot be written to its place, if so.
+fn obstacle(place: &Result<PathBuf, Obstacle>) -> Option<Obstacle> {
+    match place {
+        Ok(place) => batch::holds_trace(place).then(|| batch::TRACE.to_owned()),
+        Err(obstacle) => Some(obstacle.clone()),
+    }
+}
+
+/// Whether a capture goes elsewhere than through standard output, which another program may show on the terminal.
+fn is_elsewhere(target: &Target) -> bool {
+    match target {
+        Target::Stdout => target.metadata().is_ok_and(|metadata| metadata.is_file()),
+        Target::File(_) => true,
+    }
+}
+
+/// How long the work on a trace may take.
+fn long(source: &Source) -> Long {
+    let metadata = match source {
+        Source::Stdin => capture2pcap::input::Input::stdin().map(|(_, metadata)| metadata),
+        Source::File(path) => path.metadata(),
+    };
+    match metadata {
+        Ok(metadata) if metadata.is_file() => Long::File(metadata.len()),
+        _ => Long::Pipe,
     }
 }
 

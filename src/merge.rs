@@ -26,6 +26,7 @@ use crate::convert::{Failure, Options, Source, Summary, labels};
 use crate::interrupt::Interrupt;
 use crate::notice::Notices;
 use crate::protocol::DecodeAs;
+use crate::synth::Story;
 
 use fetch::Fetcher;
 use index::Builder;
@@ -43,6 +44,8 @@ pub struct Merged {
     pub frames: u64,
     /// What a reader has to be told to find the HTTP/2 in the capture.
     pub decode_as: Vec<DecodeAs>,
+    /// The stories of its connections in the order of their first events, where the options ask for them.
+    pub stories: Vec<Story>,
     /// Whether the reader of a stream went away before its end.
     pub reader_gone: bool,
     /// Whether there is a capture: a signal may come before it is begun.
@@ -97,7 +100,11 @@ pub fn merge(
     for (path, (found, notices)) in paths.iter().zip(scans) {
         add(&mut work, path, found, notices)?;
     }
+    if options.stories {
+        work.synth.keep_stories();
+    }
     let mut merged = Merged {
+        stories: Vec::new(),
         traces: Vec::new(),
         connections: 0,
         frames: 0,
@@ -112,7 +119,12 @@ pub fn merge(
         let written = (|| {
             let mut capture = Capture::new(output, options.capture, &names.unwrap_or_default())?;
             let index = index.finish()?;
-            work.run(index, Fetcher::new(paths), interrupt, &mut capture)?;
+            work.run(
+                index,
+                Fetcher::new(paths, &options.progress),
+                interrupt,
+                &mut capture,
+            )?;
             work.finish(&mut capture)?;
             capture.finish()
         })();
@@ -134,6 +146,8 @@ pub fn merge(
     merged.connections = work.synth.connections();
     merged.frames = work.frames;
     merged.decode_as = work.synth.decode_as();
+    merged.stories = work.synth.take_stories();
+    merged.stories.sort_by_key(Story::order);
     merged.traces = work.traces;
     Ok(merged)
 }

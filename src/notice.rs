@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::event::{Direction, Event, Skip, SkipKind, TraceId};
+use crate::grouped;
 
 /// Something that the user of a capture has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,25 @@ pub struct Notice {
     pub bytes: u64,
     /// What is particular about this one; may be empty.
     pub detail: String,
+}
+
+impl Notice {
+    /// That an input has no bytes: a pipe, or else a file.
+    pub(crate) fn empty(is_pipe: bool) -> Self {
+        let detail = match is_pipe {
+            true => "nothing came through the pipe",
+            false => {
+                "nothing has been written to it yet (Envoy writes a trace when its connection ends)"
+            }
+        };
+        Self {
+            kind: Kind::Empty,
+            offset: 0,
+            trace: None,
+            bytes: 0,
+            detail: detail.to_owned(),
+        }
+    }
 }
 
 /// The kinds of [`Notice`], in the order in which a summary tells them.
@@ -93,11 +113,11 @@ impl Kind {
     fn describe(self, f: &mut fmt::Formatter<'_>, count: u64, bytes: u64) -> fmt::Result {
         let s = if count == 1 { "" } else { "s" };
         let are = if bytes == 1 { "byte is" } else { "bytes are" };
+        let them = if count == 1 { "it" } else { "them" };
+        let has_bytes = bytes > 0;
+        let (count, bytes) = (grouped(count), grouped(bytes));
         match self {
-            Self::Empty => f.write_str(
-                "the input is empty: nothing has written to it \
-                     (Envoy writes a trace when its connection ends)",
-            ),
+            Self::Empty => f.write_str("the input is empty"),
             Self::NoEvents => {
                 f.write_str("the trace holds no event, so the capture has no packets")
             }
@@ -132,9 +152,9 @@ impl Kind {
                     f,
                     "{count} string{s} in place of bytes: what is not UTF-8 is lost in them"
                 )?;
-                match bytes {
-                    0 => Ok(()),
-                    n => write!(f, ", {n} bytes or more"),
+                match has_bytes {
+                    false => Ok(()),
+                    true => write!(f, ", {bytes} bytes or more"),
                 }
             }
             Self::ConversionFailed => {
@@ -166,13 +186,12 @@ impl Kind {
                     f,
                     "{count} truncated event{s}: Envoy kept only the first bytes and not how many are missing"
                 )?;
-                match bytes {
-                    0 => Ok(()),
-                    n => write!(f, "; the capture leaves room for at least {n}"),
+                match has_bytes {
+                    false => Ok(()),
+                    true => write!(f, "; the capture leaves room for at least {bytes}"),
                 }
             }
             Self::DirectionTruncated => {
-                let them = if count == 1 { "it" } else { "them" };
                 write!(
                     f,
                     "{count} direction{s} truncated at the tap's limit: what followed in {them} is not in the trace"
@@ -207,6 +226,48 @@ impl Kind {
             Self::TimeAdjusted => write!(f, "{count} impossible time{s}: normalised or clamped"),
             Self::RoleGuessed => write!(f, "{count} connection{s} with a guessed client side"),
         }
+    }
+
+    /// The name that scripts know it by: it stays when the words change.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::NoEvents => "no-events",
+            Self::Truncated => "truncated",
+            Self::TruncatedUnknown => "truncated-unknown",
+            Self::DirectionTruncated => "direction-truncated",
+            Self::LostEvents => "lost-events",
+            Self::LostEventsUnplaced => "lost-events-unplaced",
+            Self::ProxyHeader => "proxy-header",
+            Self::Repeated => "repeated-events",
+            Self::Reordered => "reordered-events",
+            Self::SharedId => "shared-trace-id",
+            Self::OutOfOrder => "times-go-back",
+            Self::LateAddress => "late-address",
+            Self::StandInLocal => "stand-in-local",
+            Self::EnvoyLine => "envoy-line",
+            Self::OtherText => "other-text",
+            Self::Skipped => "skipped",
+            Self::ThroughTerminal => "through-terminal",
+            Self::LossyString => "lossy-string",
+            Self::ConversionFailed => "conversion-failed",
+            Self::ImpossibleCount => "impossible-count",
+            Self::OversizedDatagram => "oversized-datagram",
+            Self::StandInAddress => "stand-in-address",
+            Self::PortTaken => "port-taken",
+            Self::TimeClamped => "time-clamped",
+            Self::StandInTime => "stand-in-time",
+            Self::TimeAdjusted => "time-adjusted",
+            Self::RoleGuessed => "role-guessed",
+        }
+    }
+
+    /// Whether it may be about every event of a trace, so that a line for each says no more than their number.
+    pub const fn is_of_each_event(self) -> bool {
+        matches!(
+            self,
+            Self::StandInTime | Self::TimeClamped | Self::OutOfOrder
+        )
     }
 
     /// Whether it makes the trace a damaged one.
@@ -406,6 +467,14 @@ impl Tally {
             f.write_str(", and so on")?;
         }
         write!(f, "; {} bytes in all", self.bytes)
+    }
+}
+
+impl Tally {
+    /// Adds what another trace has of the same kind.
+    pub fn add(&mut self, other: &Self) {
+        self.count = self.count.saturating_add(other.count);
+        self.bytes = self.bytes.saturating_add(other.bytes);
     }
 }
 

@@ -1,280 +1,529 @@
-//! What is said on standard error, and how it went: the exit status remembers.
+//! What is said on standard error, and how the run went: the exit status remembers.
+//!
+//! It owns the words of messages but for those of usage. What `--json` prints passes through here as well, since
+//! both are about the same traces.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::{Display, Write as _};
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use capture2pcap::batch::TRACE_EXTENSIONS;
 use capture2pcap::capture::Target;
 use capture2pcap::convert::{Failure, Source, Summary};
+use capture2pcap::grouped;
 use capture2pcap::info::{Info, tshark_command};
 use capture2pcap::merge::{Merged, Outcome};
-use capture2pcap::notice::{Notice, Notices};
+use capture2pcap::notice::{Kind, Notice, Notices};
+use capture2pcap::progress::Progress;
 use capture2pcap::protocol::DecodeAs;
 use capture2pcap::trace::{Damage, Fault};
-use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
 
 use crate::FAILURE;
+use crate::bar::{Bar, Long};
 use crate::cli::Verbosity;
+use crate::json::{self, Lines};
+use crate::warnings::Warnings;
 
-/// Tells of conversions as they end, and counts them.
+/// What to do where a pipe was empty: with `-s` alone, curl keeps its errors to itself.
+const EMPTY_PIPE: &str =
+    "the command before the pipe may have failed: curl -sSN shows its errors, curl -sN hides them";
+
+/// Reports conversions as they end, and counts them.
 #[derive(Debug)]
 pub(crate) struct Reporter {
     verbosity: Verbosity,
     terminal: bool,
-    progress: ProgressBar,
+    bar: Bar,
     started: Instant,
-    /// The hints that have been given: each helps once.
-    hints: BTreeSet<&'static str>,
+    warnings: Warnings,
+    /// The hints to give, each once, in the order of the kinds.
+    hints: BTreeSet<(Kind, &'static str)>,
     counts: Counts,
-    /// What a reader has to be told to find the HTTP/2 in the last capture.
-    decode_as: Vec<DecodeAs>,
+    /// The first capture that has packets, by the number of its trace, and what a reader has to be told for it.
+    opens: Option<(usize, PathBuf, Vec<DecodeAs>)>,
+    lines: Option<Lines>,
+    /// Whether a line for each trace is worth it where much is to be said.
+    many: bool,
+    /// Whether the reader of a capture or of the objects has gone.
+    reader_gone: bool,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
+    /// Traces that were begun.
+    traces: u64,
     captures: u64,
+    /// Captures that a signal ended early.
+    partial: u64,
     failures: u64,
     damaged: u64,
     warnings: u64,
     connections: u64,
     events: u64,
     frames: u64,
-    bytes_read: u64,
-    bytes_written: u64,
+    received: u64,
+    sent: u64,
+}
+
+impl Counts {
+    fn add(&mut self, summary: &Summary) {
+        self.connections += summary.connections;
+        self.events += summary.events;
+        self.frames += summary.frames;
+        self.received += summary.bytes_read;
+        self.sent += summary.bytes_written;
+    }
+
+    /// What the captures hold, e.g. `8 packets of 1 connection, 8 events (259 bytes received, 36,872 sent)`.
+    fn packets(&self) -> String {
+        format!("{} of {}", plural(self.frames, "packet"), self.contents())
+    }
+
+    fn contents(&self) -> String {
+        format!(
+            "{}, {} ({} received, {} sent)",
+            plural(self.connections, "connection"),
+            plural(self.events, "event"),
+            plural(self.received, "byte"),
+            grouped(self.sent)
+        )
+    }
 }
 
 impl Reporter {
-    pub(crate) fn new(verbosity: Verbosity) -> Self {
+    /// Starts a run; `lines` takes an object for each trace, if they are asked for.
+    pub(crate) fn new(verbosity: Verbosity, lines: Option<Lines>) -> Self {
         Self {
             verbosity,
             terminal: io::stderr().is_terminal(),
-            progress: ProgressBar::hidden(),
+            bar: Bar::hidden(),
             started: Instant::now(),
+            warnings: Warnings::default(),
             hints: BTreeSet::new(),
             counts: Counts::default(),
-            decode_as: Vec::new(),
+            opens: None,
+            lines,
+            many: false,
+            reader_gone: false,
         }
     }
 
-    /// Shows how many of so many traces are done, where somebody may be looking.
-    pub(crate) fn expect(&mut self, traces: u64) {
+    /// Shows how far the work has come, on a terminal; returns what learns of it.
+    pub(crate) fn progress(&mut self, work: Long) -> Progress {
         if !self.terminal || self.verbosity == Verbosity::Quiet {
-            return;
+            return Progress::default();
         }
-        let template = "{wide_bar} {human_pos}/{human_len} traces, {eta} left";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            self.progress = ProgressBar::new(traces).with_style(style);
-        }
+        let (bar, progress) = Bar::of(work);
+        self.bar.clear();
+        self.bar = bar;
+        progress
     }
 
-    /// What collects the notices of a conversion.
+    /// Prepares for many captures.
+    pub(crate) const fn expect_many(&mut self) {
+        self.many = true;
+    }
+
+    /// What collects the warnings of a conversion.
     pub(crate) fn notices(&self, source: &Source) -> Notices {
         if self.verbosity != Verbosity::Verbose {
             return Notices::default();
         }
-        let (name, progress) = (source_name(source), self.progress.clone());
+        let (name, bar) = (source_name(source), self.bar.clone());
         Notices::with_listener(move |notice: &Notice| {
-            progress.suspend(|| say(&format!("{name}: {notice}")));
+            if !notice.kind.is_of_each_event() {
+                bar.suspend(|| say(&format!("{name}: {notice}")));
+            }
         })
-    }
-
-    /// Tells how a conversion went.
-    pub(crate) fn finished(
-        &mut self,
-        source: &Source,
-        target: &Target,
-        notices: &Notices,
-        result: Result<Summary, Failure>,
-    ) {
-        match result {
-            Ok(summary) => self.converted(source, notices, summary),
-            Err(Failure::Trace(error)) => self.failed(&source_name(source), &error),
-            Err(Failure::Capture(error)) => self.failed(&target_name(target), &error),
-        }
-        self.progress.inc(1);
     }
 
     /// Prints a message, above the progress bar where there is one.
     fn say(&self, message: &str) {
         // To draw the bar again takes longer than to convert a small trace.
-        self.progress.suspend(|| say(message));
+        self.bar.suspend(|| say(message));
     }
 
-    /// Prints what a person can do, once.
-    pub(crate) fn hint(&mut self, hint: &'static str) {
-        if self.verbosity != Verbosity::Quiet && self.hints.insert(hint) {
-            self.progress.suspend(|| say_hint(hint));
+    /// Prints what a person should know though nothing went wrong.
+    pub(crate) fn warn(&self, message: &str) {
+        if self.verbosity != Verbosity::Quiet {
+            self.say(message);
         }
     }
 
-    fn failed(&mut self, name: &str, error: &anyhow::Error) {
-        self.counts.failures += 1;
-        self.say(&format!("{name}: {}", reason(error)));
-        let damage = error.downcast_ref::<Damage>().map(|damage| &*damage.fault);
-        if let Some(Fault::Unrecognised { is: Some(is), .. }) = damage
+    /// Prints an object.
+    ///
+    /// # Errors
+    /// Those of writing; that the reader has gone is none.
+    fn print(&mut self, object: &Value) -> io::Result<()> {
+        let Some(lines) = self.lines.as_mut().filter(|_| !self.reader_gone) else {
+            return Ok(());
+        };
+        match self.bar.suspend(|| lines.print(object)) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.reader_gone = true;
+                Ok(())
+            }
+            // A reader that stands still gets no more after a signal.
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(()),
+            printed => printed,
+        }
+    }
+
+    /// Prints an object, and reports an error of that.
+    fn object(&mut self, object: impl FnOnce() -> Value) {
+        if self.lines.is_some()
+            && let Err(error) = self.print(&object())
+        {
+            self.unwritten(&error);
+        }
+    }
+
+    /// Reports that standard output cannot be written.
+    pub(crate) fn unwritten(&mut self, error: &io::Error) {
+        self.lines = None;
+        let why = reason(error);
+        self.failed("standard output", &format!("cannot write: {why}"));
+    }
+
+    /// Whether the reader of a capture or of the objects has gone: the work is over.
+    pub(crate) const fn reader_gone(&self) -> bool {
+        self.reader_gone
+    }
+
+    /// Gives the hint that an input's kind calls for, where it is no trace and is known for something else.
+    fn hint_about(&mut self, failure: &Failure) {
+        let damage = failure.error().downcast_ref::<Damage>();
+        if let Some(Fault::Unrecognised { is: Some(is), .. }) = damage.map(|damage| &*damage.fault)
             && let Some(hint) = is.hint
         {
-            self.hint(hint);
+            self.hints.insert((Kind::ThroughTerminal, hint));
         }
     }
 
-    fn converted(&mut self, source: &Source, notices: &Notices, summary: Summary) {
-        // Whoever read the capture has seen enough.
-        if summary.reader_gone {
+    fn failed(&mut self, name: &str, why: &str) {
+        self.counts.failures += 1;
+        self.say(&format!("{name}: {why}"));
+    }
+
+    /// Reports how a conversion went. `number` is its place among all.
+    pub(crate) fn finished(
+        &mut self,
+        number: usize,
+        source: &Source,
+        target: &Target,
+        notices: &Notices,
+        result: Result<Summary, Failure>,
+    ) {
+        self.counts.traces += 1;
+        match result {
+            Ok(summary) => {
+                if let Target::File(capture) = target {
+                    self.object(|| json::of_conversion(source, capture, &summary, notices));
+                }
+                self.converted(number, source, target, notices, summary);
+            }
+            Err(failure) => self.failure(source, target, &failure),
+        }
+        self.bar.count(self.counts.traces);
+    }
+
+    /// Reports that a trace gave no capture.
+    pub(crate) fn failure(&mut self, source: &Source, target: &Target, failure: &Failure) {
+        let why = reason(failure.error());
+        self.object(|| json::of_failure(json::source_path(source), &why));
+        match failure {
+            Failure::Trace(_) => {
+                self.failed(&source_name(source), &why);
+                self.hint_about(&failure);
+            }
+            Failure::Capture(_) => self.failed(&target_name(target), &why),
+        }
+    }
+
+    fn converted(
+        &mut self,
+        number: usize,
+        source: &Source,
+        target: &Target,
+        notices: &Notices,
+        summary: Summary,
+    ) {
+        // The reader of the capture has seen enough, or a signal came before there was anything.
+        self.reader_gone |= summary.reader_gone;
+        if !summary.written {
             return;
         }
+        self.trace(number, source, notices, &summary);
+        if self.many && self.verbosity == Verbosity::Verbose {
+            let mut counts = Counts::default();
+            counts.add(&summary);
+            let (name, capture) = (source_name(source), target_name(target));
+            self.say(&format!("{name}: {} in {capture}", counts.packets()));
+        }
+        self.counts.captures += 1;
+        self.counts.partial += u64::from(summary.signal.is_some());
+        self.counts.add(&summary);
+        if let Target::File(capture) = target {
+            self.opened_by(number, capture, summary.frames, summary.decode_as);
+        }
+    }
+
+    /// Reports what is wrong with a trace of which there is something in a capture.
+    fn trace(&mut self, number: usize, source: &Source, notices: &Notices, summary: &Summary) {
         let name = source_name(source);
         for tally in notices.tallies() {
+            let kind = tally.first.kind;
             self.counts.warnings += 1;
-            // Verbose, each of them has been told where it was found.
-            if self.verbosity == Verbosity::Normal {
-                self.say(&format!("{name}: {tally}"));
+            match self.verbosity {
+                Verbosity::Quiet => {}
+                Verbosity::Normal => self.warnings.add(number, &name, tally),
+                Verbosity::Verbose if kind.is_of_each_event() => {
+                    self.say(&format!("{name}: {tally}"));
+                }
+                // Each of them has been printed where it was found.
+                Verbosity::Verbose => {}
             }
-        }
-        for hint in notices
-            .tallies()
-            .filter_map(|tally| tally.first.kind.hint())
-        {
-            self.hint(hint);
+            let empty_pipe = kind == Kind::Empty && *source == Source::Stdin;
+            let hint = if empty_pipe {
+                Some(EMPTY_PIPE)
+            } else {
+                kind.hint()
+            };
+            self.hints.extend(hint.map(|hint| (kind, hint)));
         }
         let saved = match summary.events {
             1 => "the event before it is in the capture".to_owned(),
-            n => format!("{n} events before it are in the capture"),
+            n => format!("{} events before it are in the capture", grouped(n)),
         };
         if let Some(damage) = &summary.damage {
             self.say(&format!("{name}: {damage}; {saved}"));
         }
         if let Some(error) = &summary.unread {
-            self.say(&format!(
-                "{name}: cannot read on: {}; {saved}",
-                reason(error)
-            ));
+            let why = reason(error);
+            self.say(&format!("{name}: cannot read on: {why}; {saved}"));
         }
         let impossible = notices.tallies().any(|tally| tally.first.kind.is_damage());
         let damaged = summary.damage.is_some() || summary.unread.is_some() || impossible;
-        let counts = &mut self.counts;
-        counts.captures += 1;
-        counts.damaged += u64::from(damaged);
-        counts.connections += summary.connections;
-        counts.events += summary.events;
-        counts.frames += summary.frames;
-        counts.bytes_read += summary.bytes_read;
-        counts.bytes_written += summary.bytes_written;
-        self.decode_as = summary.decode_as;
+        self.counts.damaged += u64::from(damaged);
     }
 
-    /// Tells how a merge went, trace by trace and in all.
-    pub(crate) fn merged(&mut self, target: &Target, merged: Merged) {
+    /// Takes note of a capture, for the command that opens one.
+    fn opened_by(&mut self, number: usize, capture: &Path, frames: u64, decode_as: Vec<DecodeAs>) {
+        let first = self.opens.as_ref().map(|(first, ..)| *first);
+        if frames > 0 && first.is_none_or(|first| number < first) {
+            self.opens = Some((number, capture.to_owned(), decode_as));
+        }
+    }
+
+    /// Reports how a merge went, trace by trace and in all.
+    pub(crate) fn merged(&mut self, target: &Target, merged: Merged, interrupted: bool) {
+        self.bar.clear();
         if merged.reader_gone {
+            self.reader_gone = true;
             return;
         }
-        let traces = merged.traces.len() as u64;
-        for Outcome {
-            path,
-            notices,
-            result,
-        } in merged.traces
-        {
-            self.finished(&Source::File(path), target, &notices, result);
+        if let Target::File(capture) = target {
+            self.object(|| json::of_merge(capture, &merged, interrupted));
+        }
+        let traces = merged.traces;
+        self.counts.traces = traces.len() as u64;
+        for (number, outcome) in traces.into_iter().enumerate() {
+            let Outcome {
+                path,
+                notices,
+                result,
+            } = outcome;
+            let source = Source::File(path);
+            match result {
+                Ok(summary) => {
+                    self.trace(number, &source, &notices, &summary);
+                    self.counts.add(&summary);
+                }
+                Err(failure) => {
+                    self.failed(&source_name(&source), &reason(failure.error()));
+                    self.hint_about(&failure);
+                }
+            }
         }
         self.counts.connections = merged.connections;
         self.counts.frames = merged.frames;
-        self.decode_as = merged.decode_as;
         self.counts.captures = u64::from(merged.written);
-        if traces != 1 {
-            self.summary(traces);
+        if let Target::File(capture) = target {
+            self.opened_by(0, capture, merged.frames, merged.decode_as);
         }
-        self.told(target);
     }
 
-    /// Tells that nothing came of all traces together.
+    /// Reports that nothing came of all traces together.
     pub(crate) fn failed_all(&mut self, target: &Target, failure: &Failure) {
+        self.bar.clear();
+        let why = reason(failure.error());
+        self.object(|| json::of_failure(Value::Null, &why));
         match failure {
-            Failure::Trace(error) => self.failed("merge", error),
-            Failure::Capture(error) => self.failed(&target_name(target), error),
+            Failure::Trace(_) => self.failed("merge", &why),
+            Failure::Capture(_) => self.failed(&target_name(target), &why),
         }
     }
 
-    /// Tells that threads could not be started.
+    /// Reports that threads could not be started.
     pub(crate) fn unstarted(&mut self, error: &anyhow::Error) {
-        self.failed("threads", error);
+        self.failed("threads", &reason(error));
     }
 
-    /// Tells how the reading of a trace for its contents went.
-    pub(crate) fn inspected(&mut self, source: &Source, result: Result<Info, Failure>) {
+    /// Reports how the reading of a trace for its contents went. `capture` is the name that its capture would have.
+    ///
+    /// # Errors
+    /// Those of printing an object.
+    pub(crate) fn inspected(
+        &mut self,
+        source: &Source,
+        capture: Option<&Path>,
+        notices: &Notices,
+        result: Result<&Info, &Failure>,
+    ) -> io::Result<()> {
+        self.bar.clear();
         match result {
             Ok(info) => {
-                let damaged = info.damage.is_some() || info.unread.is_some() || info.is_impossible;
+                let impossible = notices.tallies().any(|tally| tally.first.kind.is_damage());
+                let damaged = info.damage.is_some() || info.unread.is_some() || impossible;
                 self.counts.damaged += u64::from(damaged);
+                match self.lines {
+                    Some(_) => self.print(&json::of_info(source, capture, info, notices)),
+                    None => Ok(()),
+                }
             }
-            Err(Failure::Trace(error) | Failure::Capture(error)) => {
-                self.failed(&source_name(source), &error);
+            Err(failure) => {
+                let why = reason(failure.error());
+                self.failed(&source_name(source), &why);
+                self.hint_about(failure);
+                match self.lines {
+                    Some(_) => self.print(&json::of_failure(json::source_path(source), &why)),
+                    None => Ok(()),
+                }
             }
         }
     }
 
-    /// Tells that there is nothing to convert.
+    /// Reports that there is nothing to convert.
     pub(crate) fn none_found(&mut self, inputs: &[OsString]) {
-        self.counts.failures += 1;
-        let shown = |input: &OsString| capture2pcap::shown(Path::new(input)).to_string();
-        let names: Vec<_> = inputs.iter().map(shown).collect();
-        let name = names.join(", ");
         let extensions = TRACE_EXTENSIONS
             .map(|extension| format!(".{extension}"))
             .join(", ");
-        self.say(&format!(
-            "{name}: no traces: no file there ends in {extensions}"
-        ));
+        let why = format!("no traces: no file there ends in {extensions}");
+        let shown = |input: &OsString| capture2pcap::shown(Path::new(input)).to_string();
+        let names: Vec<_> = inputs.iter().map(shown).collect();
+        self.failed(&names.join(", "), &why);
+        for input in inputs {
+            self.object(|| json::of_failure(json::path(Path::new(input)), &why));
+        }
     }
 
-    /// Tells of a folder that could not be searched.
+    /// Reports a folder that could not be searched.
     pub(crate) fn unread(&mut self, path: &Path, error: &io::Error) {
-        self.counts.failures += 1;
-        self.say(&format!(
-            "{}: cannot read: {}",
-            capture2pcap::shown(path),
-            reason(error)
-        ));
+        let why = format!("cannot read: {}", reason(error));
+        self.failed(&capture2pcap::shown(path).to_string(), &why);
+        self.object(|| json::of_failure(json::path(path), &why));
     }
 
-    /// Tells of a folder that could not be made.
-    pub(crate) fn unmade(&mut self, path: &Path, error: &io::Error) {
-        self.counts.failures += 1;
-        self.say(&format!(
-            "{}: cannot make the folder: {}",
-            capture2pcap::shown(path),
-            reason(error)
-        ));
+    /// Ends the work: the warnings of all traces, and what a person can do about them.
+    fn end(&mut self) {
+        self.bar.clear();
+        if self.verbosity == Verbosity::Quiet {
+            return;
+        }
+        for line in std::mem::take(&mut self.warnings).lines() {
+            say(&line);
+        }
+        let mut given = BTreeSet::new();
+        for (_, hint) in std::mem::take(&mut self.hints) {
+            if given.insert(hint) {
+                say_hint(hint);
+            }
+        }
     }
 
-    /// Ends a lone conversion: one line of counts, and the command that opens the capture.
-    pub(crate) fn told(&self, target: &Target) {
-        let wanted = match self.verbosity {
+    /// Whether the line of counts and the command are wanted.
+    const fn is_talkative(&self) -> bool {
+        match self.verbosity {
             Verbosity::Quiet => false,
             Verbosity::Normal => self.terminal,
             Verbosity::Verbose => true,
-        };
-        if !wanted || self.counts.captures == 0 {
-            return;
-        }
-        let name = target_name(target);
-        let frames = plural(self.counts.frames, "packet");
-        self.say(&format!("{name}: {frames} of {}", self.contents()));
-        if let Target::File(path) = target {
-            self.say(&format!(
-                "open it with: {}",
-                tshark_command(path, &self.decode_as)
-            ));
         }
     }
 
-    /// Ends many conversions: one line of counts.
-    pub(crate) fn summary(&mut self, traces: u64) {
-        self.progress.finish_and_clear();
+    /// Ends the conversion of one trace: the warnings, a line of counts, the command that opens the capture.
+    pub(crate) fn end_one(&mut self, target: &Target, signal: Option<u8>) {
+        self.end();
+        self.interrupted(target, signal);
+        if self.is_talkative() && self.counts.captures > 0 {
+            say(&format!(
+                "{}: {}",
+                target_name(target),
+                self.counts.packets()
+            ));
+            self.command("it");
+        }
+    }
+
+    /// Says what a signal has left of one capture, unless it went to a reader that knows.
+    fn interrupted(&self, target: &Target, signal: Option<u8>) {
+        if signal.is_none() || *target == Target::Stdout {
+            return;
+        }
+        let name = target_name(target);
+        self.warn(&match self.counts.captures {
+            0 => format!("interrupted before there was anything for {name}"),
+            _ => format!("interrupted: {name} holds what came before"),
+        });
+    }
+
+    /// Ends many conversions: the warnings, a line of counts, the command that opens a capture.
+    pub(crate) fn end_many(&mut self, traces: u64, signal: Option<u8>) {
+        self.end();
+        self.summary(traces);
+        if signal.is_some() {
+            let left = traces - self.counts.captures.min(traces) - self.counts.failures.min(traces);
+            let mut line = format!("interrupted: {} not converted", plural(left, "trace"));
+            if self.counts.partial > 0 {
+                let _ = write!(line, ", {} in part", grouped(self.counts.partial));
+            }
+            self.warn(&line);
+        }
+        let open = if self.counts.captures == 1 {
+            "it"
+        } else {
+            "one"
+        };
+        self.command(open);
+    }
+
+    /// The command that opens a capture, where it is wanted.
+    fn command(&self, open: &str) {
+        if let Some((_, capture, decode_as)) = self.opens.as_ref().filter(|_| self.is_talkative()) {
+            let command = tshark_command(capture, decode_as);
+            say(&format!("open {open} with: {command}"));
+        }
+    }
+
+    /// Ends a merge: the warnings, a line of counts, the command that opens the capture.
+    pub(crate) fn end_merge(&mut self, target: &Target, traces: u64, signal: Option<u8>) {
+        if self.reader_gone {
+            return;
+        }
+        if traces == 1 {
+            return self.end_one(target, signal);
+        }
+        self.end();
+        self.interrupted(target, signal);
+        self.summary(traces);
+        self.command("it");
+    }
+
+    /// One line of counts for all traces.
+    fn summary(&self, traces: u64) {
         if self.verbosity == Verbosity::Quiet {
             return;
         }
@@ -283,31 +532,22 @@ impl Reporter {
             "{} of {}, {}",
             plural(counts.captures, "capture"),
             plural(traces, "trace"),
-            self.contents()
+            counts.contents()
         );
         for (count, what) in [
             (counts.warnings, "warning"),
             (counts.damaged, "damaged trace"),
             (counts.failures, "failure"),
         ] {
-            // Writing to a string cannot fail.
-            let _ = write!(line, ", {}", plural(count, what));
+            if count > 0 {
+                // Writing to a string cannot fail.
+                let _ = write!(line, ", {}", plural(count, what));
+            }
         }
-        self.say(&format!(
+        say(&format!(
             "{line}, {:.2} s",
             self.started.elapsed().as_secs_f64()
         ));
-    }
-
-    fn contents(&self) -> String {
-        let counts = &self.counts;
-        format!(
-            "{}, {} ({} bytes read, {} written)",
-            plural(counts.connections, "connection"),
-            plural(counts.events, "event"),
-            counts.bytes_read,
-            counts.bytes_written
-        )
     }
 
     /// The exit status.
@@ -327,7 +567,7 @@ fn source_name(source: &Source) -> String {
     }
 }
 
-fn target_name(target: &Target) -> String {
+pub(crate) fn target_name(target: &Target) -> String {
     match target {
         Target::Stdout => "standard output".to_owned(),
         Target::File(path) => capture2pcap::shown(path).to_string(),
@@ -335,7 +575,7 @@ fn target_name(target: &Target) -> String {
 }
 
 fn plural(n: u64, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+    format!("{} {what}{}", grouped(n), if n == 1 { "" } else { "s" })
 }
 
 /// What went wrong and why, without the numbers that only programmers know.

@@ -1,34 +1,100 @@
-//! What `--info` prints: a table for a person, a JSON object a line for a script.
+//! What `--info` prints for a person: a table of connections for each trace.
+//!
+//! It owns the layout and knows nothing of JSON or of how a trace is read.
+//!
+//! Invariant: the table is no wider than the terminal that it is printed on, but for an address that is. Elsewhere
+//! each connection is one line, as programs take it.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use capture2pcap::convert::Source;
-use capture2pcap::event::Timestamp;
+use capture2pcap::event::{Endpoint, Timestamp};
+use capture2pcap::grouped;
 use capture2pcap::info::{Info, tshark_command};
-use capture2pcap::notice::{Kind, Notice, Notices};
+use capture2pcap::notice::Notices;
 use capture2pcap::protocol::Role;
 use capture2pcap::synth::{Story, percent};
-use serde_json::{Value, json};
 
 const NAME: Style = Style::new().bold();
 const HEADER: Style = Style::new().dimmed();
 const BAD: Style = AnsiColor::Red.on_default();
 
-/// The table's columns.
-const COLUMNS: [&str; 10] = [
-    "id", "local", "remote", "side", "protocol", "events", "read", "written", "first", "time",
+/// How far everything below a trace's name is moved to the right.
+const INDENT: usize = 2;
+/// How far a connection's second line is.
+const INDENT_MORE: usize = 6;
+
+/// A column of the table.
+#[derive(Clone, Copy)]
+struct Column {
+    name: &'static str,
+    cell: fn(&Story) -> Option<String>,
+    align: Align,
+    /// Whether it moves to a second line where there is no room.
+    wraps: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Align {
+    Left,
+    Right,
+}
+
+const COLUMNS: [Column; 10] = [
+    column("id", |story| Some(story.id.to_string())),
+    wrapping("local", |story| endpoint(&story.connection.local)),
+    wrapping("remote", |story| endpoint(&story.connection.remote)),
+    column("side", |story| side(story).map(str::to_owned)),
+    column("protocol", |story| {
+        let protocol = story.protocol.map(|protocol| protocol.to_string());
+        protocol.or_else(|| Some("other".to_owned()))
+    }),
+    number("events", |story| Some(grouped(story.events))),
+    number("received", |story| Some(human(story.bytes_read))),
+    number("sent", |story| Some(human(story.bytes_written))),
+    wrapping("first", |story| story.span.map(|span| microseconds(span.0))),
+    number("duration", |story| story.span.map(duration)),
 ];
 
-/// Prints what a trace holds, for a person. `capture` is the name that its capture would have.
+const fn column(name: &'static str, cell: fn(&Story) -> Option<String>) -> Column {
+    Column {
+        name,
+        cell,
+        align: Align::Left,
+        wraps: false,
+    }
+}
+
+const fn wrapping(name: &'static str, cell: fn(&Story) -> Option<String>) -> Column {
+    Column {
+        wraps: true,
+        ..column(name, cell)
+    }
+}
+
+const fn number(name: &'static str, cell: fn(&Story) -> Option<String>) -> Column {
+    Column {
+        align: Align::Right,
+        ..column(name, cell)
+    }
+}
+
+/// What a trace holds, for a terminal of `width` columns, or for none. `capture` is the name that its capture would
+/// have. The text is styled.
 pub(crate) fn table(
     source: &Source,
     capture: Option<&Path>,
     info: &Info,
     notices: &Notices,
-) -> io::Result<()> {
-    let mut out = anstream::stdout().lock();
+    width: Option<usize>,
+) -> String {
+    let width = width.unwrap_or(usize::MAX);
+    let name = match source {
+        Source::Stdin => "-".to_owned(),
+        Source::File(path) => capture2pcap::shown(path).to_string(),
+    };
     let encoding = info
         .encoding
         .map_or_else(|| "empty".to_owned(), |encoding| encoding.to_string());
@@ -36,190 +102,159 @@ pub(crate) fn table(
         .releases
         .map(|releases| format!(", Envoy {releases}"))
         .unwrap_or_default();
-    writeln!(
-        out,
-        "{NAME}{}{NAME:#}: {encoding}{releases}",
-        source_name(source)
-    )?;
-    let mut rows = vec![COLUMNS.map(str::to_owned)];
-    rows.extend(info.connections.iter().map(row));
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<_> = (0..COLUMNS.len())
-        .map(|column| width(column).unwrap_or(0))
-        .collect();
-    for (i, row) in rows
-        .iter()
-        .enumerate()
-        .filter(|_| !info.connections.is_empty())
-    {
-        let style = if i == 0 { HEADER } else { Style::new() };
-        let cells = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, &width)| format!("  {cell:width$}"));
-        writeln!(
-            out,
-            "{style}{}{style:#}",
-            cells.collect::<String>().trim_end()
-        )?;
-    }
-    for story in &info.connections {
-        for upstream in &story.upstreams {
-            writeln!(out, "  {}: upstream {upstream}", story.id)?;
+    let what = format!("{encoding}{releases}");
+    let mut text = match name.chars().count() + 2 + what.len() {
+        length if length > width => format!("{NAME}{name}{NAME:#}:\n{:INDENT$}{what}\n", ""),
+        _ => format!("{NAME}{name}{NAME:#}: {what}\n"),
+    };
+    rows(&info.connections, width, &mut text);
+    text += &details(info);
+    let mut bad = |message: &str| {
+        for line in wrapped(message, width) {
+            text += &format!("{BAD}{line}{BAD:#}\n");
         }
-        if let Some(namespace) = &story.connection.namespace {
-            let namespace = namespace.escape_debug();
-            writeln!(out, "  {}: network namespace {namespace}", story.id)?;
+    };
+    for tally in notices.tallies() {
+        if tally.first.kind.is_of_trace() {
+            bad(&tally.to_string());
         }
-    }
-    if let Some(rate) = sample_rate(info) {
-        writeln!(out, "  sample rate: {}", percent(rate))?;
-    }
-    for tally in notices
-        .tallies()
-        .filter(|tally| tally.first.kind.is_of_trace())
-    {
-        writeln!(out, "  {BAD}{tally}{BAD:#}")?;
     }
     if let Some(damage) = &info.damage {
-        writeln!(out, "  {BAD}{damage}{BAD:#}")?;
+        bad(&damage.to_string());
     }
     if let Some(error) = &info.unread {
-        writeln!(
-            out,
-            "  {BAD}cannot read on: {}{BAD:#}",
-            crate::report::reason(error)
-        )?;
+        bad(&format!("cannot read on: {}", crate::report::reason(error)));
     }
     if let Some(capture) = capture.filter(|_| !info.connections.is_empty()) {
-        writeln!(out, "  {}", tshark_command(capture, &info.decode_as))?;
+        // In one piece, however long, to be copied.
+        text += &format!(
+            "{:INDENT$}{}\n",
+            "",
+            tshark_command(capture, &info.decode_as)
+        );
     }
-    out.flush()
+    text
 }
 
 /// The share of connections that the tap records, in parts of a million.
-fn sample_rate(info: &Info) -> Option<u32> {
-    info.connections.iter().find_map(|story| story.sample_rate)
+pub(crate) fn sample_rate(stories: &[Story]) -> Option<u32> {
+    stories.iter().find_map(|story| story.sample_rate)
 }
 
-fn row(story: &Story) -> [String; 10] {
-    let end = |end: &Option<capture2pcap::event::Endpoint>| {
-        end.as_ref()
-            .map_or_else(|| "-".to_owned(), ToString::to_string)
+/// What there is to say of connections that no column has.
+fn details(info: &Info) -> String {
+    let mut text = String::new();
+    for story in &info.connections {
+        for upstream in &story.upstreams {
+            text += &format!("{:INDENT$}{}: upstream {upstream}\n", "", story.id);
+        }
+        if let Some(namespace) = &story.connection.namespace {
+            let namespace = namespace.escape_debug();
+            text += &format!(
+                "{:INDENT$}{}: network namespace {namespace}\n",
+                "", story.id
+            );
+        }
+    }
+    if let Some(rate) = sample_rate(&info.connections) {
+        text += &format!("{:INDENT$}sample rate: {}\n", "", percent(rate));
+    }
+    text
+}
+
+/// Adds the connections to `text`: columns without any value are left out.
+fn rows(stories: &[Story], width: usize, text: &mut String) {
+    let cells = |column: &Column| stories.iter().map(column.cell).collect::<Vec<_>>();
+    let mut columns: Vec<_> = COLUMNS
+        .iter()
+        .map(|column| (*column, cells(column)))
+        .collect();
+    columns.retain(|(_, cells)| cells.iter().any(Option::is_some));
+    let length = |(column, cells): &(Column, Vec<Option<String>>)| {
+        let cells = cells.iter().flatten().map(|cell| cell.chars().count());
+        cells.chain([column.name.len()]).max().unwrap_or(0)
     };
-    let duration = |(first, last): (Timestamp, Timestamp)| {
-        format!("{:.6} s", (last.nanos() - first.nanos()) as f64 / 1e9)
+    let total: usize = columns.iter().map(|column| 2 + length(column)).sum();
+    let (second, first): (Vec<_>, Vec<_>) = columns
+        .into_iter()
+        .partition(|(column, _)| column.wraps && total > width);
+    if stories.is_empty() {
+        return;
+    }
+    let line = |cell: &dyn Fn(&(Column, Vec<Option<String>>)) -> String| {
+        let mut line = String::new();
+        for column in &first {
+            let (cell, length) = (cell(column), length(column));
+            let padded = match column.0.align {
+                Align::Left => format!("{:INDENT$}{cell:length$}", ""),
+                Align::Right => format!("{:INDENT$}{cell:>length$}", ""),
+            };
+            line += &padded;
+        }
+        line.trim_end().to_owned()
     };
-    [
-        story.id.to_string(),
-        end(&story.connection.local),
-        end(&story.connection.remote),
-        side(story).unwrap_or("-").to_owned(),
-        story
-            .protocol
-            .map_or_else(|| "other".to_owned(), |protocol| protocol.to_string()),
-        story.events.to_string(),
-        human(story.bytes_read),
-        human(story.bytes_written),
-        story
-            .span
-            .map_or_else(|| "-".to_owned(), |(first, _)| rfc3339(first)),
-        story.span.map_or_else(|| "-".to_owned(), duration),
-    ]
+    let header = line(&|(column, _)| column.name.to_owned());
+    *text += &format!("{HEADER}{header}{HEADER:#}\n");
+    for i in 0..stories.len() {
+        let cell = |cells: &[Option<String>]| cells.get(i).cloned().flatten();
+        *text += &line(&|(_, cells)| cell(cells).unwrap_or_else(|| "-".to_owned()));
+        text.push('\n');
+        let parts = second.iter().filter_map(|(column, cells)| {
+            let cell = cell(cells)?;
+            Some(match column.name {
+                "first" => cell,
+                name => format!("{name} {cell}"),
+            })
+        });
+        for line in joined(parts, width.saturating_sub(INDENT_MORE)) {
+            *text += &format!("{:INDENT_MORE$}{line}\n", "");
+        }
+    }
 }
 
-/// Prints what a trace holds as one line of JSON.
-pub(crate) fn json(
-    source: &Source,
-    capture: Option<&Path>,
-    info: &Info,
-    notices: &Notices,
-) -> io::Result<()> {
-    let connections: Vec<_> = info.connections.iter().map(connection).collect();
-    let span = info.span();
-    let tallies = notices
-        .tallies()
-        .filter(|tally| tally.first.kind.is_of_trace());
-    let warnings: Vec<_> = tallies.map(ToString::to_string).collect();
-    let skipped = notices
-        .tallies()
-        .find(|tally| tally.first.kind == Kind::Skipped);
-    let first_skipped = skipped.map(|tally| {
-        let (offset, _) = tally.first.range();
-        json!({ "offset": offset, "message": tally.first.to_string() })
-    });
-    let places = skipped.into_iter().flat_map(|tally| tally.listed());
-    let places: Vec<_> = places.map(skipped_place).collect();
-    let object = json!({
-        "path": match source {
-            Source::Stdin => "-".into(),
-            Source::File(path) => path.to_string_lossy(),
-        },
-        "encoding": info.encoding.map(|encoding| encoding.to_string()),
-        "envoy": info.releases,
-        "sample_rate": sample_rate(info).map(|rate| f64::from(rate) / 1e6),
-        "connections": connections,
-        "events": info.total(|story| story.events),
-        "bytes_read": info.total(|story| story.bytes_read),
-        "bytes_written": info.total(|story| story.bytes_written),
-        "first": span.map(|(first, _)| rfc3339(first)),
-        "last": span.map(|(_, last)| rfc3339(last)),
-        "truncated_events": info.total(|story| story.truncated_events),
-        "truncated_bytes": info.total(|story| story.truncated_bytes),
-        "estimated_bytes": info.total(|story| story.estimated_bytes),
-        "lost_bytes": info.total(|story| story.lost_bytes),
-        "warnings": warnings,
-        "damage": info.damage.as_ref().map(|damage| {
-            json!({ "offset": damage.offset, "message": damage.to_string() })
-        }).or(first_skipped),
-        "skipped": places,
-        "skipped_places": skipped.map_or(0, |tally| tally.count),
-        "skipped_bytes": skipped.map_or(0, |tally| tally.bytes),
-        "unread": info.unread.as_ref().map(|error| crate::report::reason(error)),
-        "tshark": capture.map(|capture| tshark_command(capture, &info.decode_as)),
-    });
-    // All there is of such characters stands in strings.
-    let line = capture2pcap::escaped(&object.to_string(), |c| {
-        let mut units = [0; 2];
-        let units = c.encode_utf16(&mut units).iter();
-        units.map(|unit| format!("\\u{unit:04x}")).collect()
-    });
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}")?;
-    out.flush()
+/// Parts with a comma between them, in lines of at most `width`, unless a part is longer.
+fn joined(parts: impl Iterator<Item = String>, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for part in parts {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 2 + part.chars().count() <= width => {
+                line.push_str(", ");
+                line.push_str(&part);
+            }
+            _ => lines.push(part),
+        }
+    }
+    lines
 }
 
-/// A place of the trace that is damaged, after which it goes on.
-fn skipped_place(notice: &Notice) -> Value {
-    let (from, to) = notice.range();
-    json!({ "from": from, "to": to, "message": notice.to_string() })
+/// A message below a table, in lines of at most `width`, unless a word is longer.
+fn wrapped(message: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in message.split(' ') {
+        if line.is_empty() {
+            let indent = INDENT + usize::from(!lines.is_empty()) * INDENT;
+            line = format!("{:indent$}{word}", "");
+        } else if line.chars().count() + 1 + word.chars().count() <= width {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(std::mem::replace(
+                &mut line,
+                format!("{:1$}{word}", "", 2 * INDENT),
+            ));
+        }
+    }
+    lines.push(line);
+    lines
 }
 
-fn connection(story: &Story) -> Value {
-    let end = |end: &Option<capture2pcap::event::Endpoint>| end.as_ref().map(ToString::to_string);
-    json!({
-        // A JSON number holds 53 bits for many readers, an id has 64: a string, as Envoy's own JSON has.
-        "id": story.id.number.to_string(),
-        "local": end(&story.connection.local),
-        "remote": end(&story.connection.remote),
-        "namespace": story.connection.namespace,
-        "upstreams": story.upstreams,
-        "side": side(story),
-        "protocol": story.protocol.map(|protocol| protocol.to_string()),
-        "events": story.events,
-        "bytes_read": story.bytes_read,
-        "bytes_written": story.bytes_written,
-        "first": story.span.map(|(first, _)| rfc3339(first)),
-        "last": story.span.map(|(_, last)| rfc3339(last)),
-        "truncated_events": story.truncated_events,
-        "truncated_bytes": story.truncated_bytes,
-        "estimated_bytes": story.estimated_bytes,
-        "lost_bytes": story.lost_bytes,
-        "closed": story.closed,
-    })
+fn endpoint(endpoint: &Option<Endpoint>) -> Option<String> {
+    endpoint.as_ref().map(ToString::to_string)
 }
 
-const fn side(story: &Story) -> Option<&'static str> {
+/// Which side of a connection the tap sat on, where that is known.
+pub(crate) const fn side(story: &Story) -> Option<&'static str> {
     match story.role {
         Some(Role::Downstream) => Some("downstream"),
         Some(Role::Upstream) => Some("upstream"),
@@ -227,17 +262,29 @@ const fn side(story: &Story) -> Option<&'static str> {
     }
 }
 
-fn source_name(source: &Source) -> String {
-    match source {
-        Source::Stdin => "-".to_owned(),
-        Source::File(path) => capture2pcap::shown(path).to_string(),
-    }
+fn duration((first, last): (Timestamp, Timestamp)) -> String {
+    format!("{:.6} s", (last.nanos() - first.nanos()) as f64 / 1e9)
 }
 
-fn rfc3339(time: Timestamp) -> String {
-    let time = jiff::Timestamp::from_nanosecond(i128::from(time.nanos()));
+/// A time to the microsecond, which is what Envoy records today.
+fn microseconds(time: Timestamp) -> String {
+    format!("{:.6}", jiff_time(time))
+}
+
+/// A time to the nanosecond.
+pub(crate) fn rfc3339(time: Timestamp) -> String {
+    format!("{:.9}", jiff_time(time))
+}
+
+fn jiff_time(time: Timestamp) -> jiff::Timestamp {
     // Every time that we hold lies within jiff's years.
-    time.map_or_else(|_| "-".to_owned(), |time| time.to_string())
+    jiff::Timestamp::from_nanosecond(i128::from(time.nanos())).unwrap_or_default()
+}
+
+/// The width of the terminal that standard output is; none where it is something else.
+pub(crate) fn terminal_width() -> Option<usize> {
+    let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
+    Some(usize::from(width.0)).filter(|&width| width > 0)
 }
 
 /// A size in the unit that a person reads.
@@ -275,5 +322,42 @@ mod tests {
             assert_eq!(human(bytes), expected);
         }
         assert_eq!(human(u64::MAX), "16777216.0 TiB");
+    }
+
+    #[test]
+    fn times_have_fixed_digits() {
+        let time = |nanos: u64| Timestamp::from_nanos(1_714_564_800_000_000_000 + nanos);
+        assert_eq!(microseconds(time(0)), "2024-05-01T12:00:00.000000Z");
+        assert_eq!(microseconds(time(120_000)), "2024-05-01T12:00:00.000120Z");
+        assert_eq!(rfc3339(time(120_000)), "2024-05-01T12:00:00.000120000Z");
+        assert_eq!(
+            rfc3339(Timestamp::default()),
+            "1970-01-01T00:00:00.000000000Z"
+        );
+        assert_eq!(
+            rfc3339(Timestamp::from_nanos(u64::MAX)),
+            "2554-07-21T23:34:33.709551615Z"
+        );
+    }
+
+    #[test]
+    fn lines_are_as_long_as_there_is_room() {
+        let parts = ["local 10.0.0.1:1", "remote 10.0.0.2:2", "first now"];
+        let lines = |width| joined(parts.iter().map(|part| part.to_string()), width);
+        assert_eq!(
+            lines(80),
+            ["local 10.0.0.1:1, remote 10.0.0.2:2, first now"]
+        );
+        assert_eq!(
+            lines(35),
+            ["local 10.0.0.1:1, remote 10.0.0.2:2", "first now"]
+        );
+        assert_eq!(lines(3), parts);
+        assert_eq!(wrapped("one two three", usize::MAX), ["  one two three"]);
+        assert_eq!(wrapped("one two three", 9), ["  one two", "    three"]);
+        assert_eq!(
+            wrapped("one two three", 1),
+            ["  one", "    two", "    three"]
+        );
     }
 }

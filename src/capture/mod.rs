@@ -6,6 +6,7 @@ mod pcap;
 mod pcapng;
 mod stream;
 
+pub(crate) use output::follow;
 pub use output::{Output, Target, is_same};
 
 use std::io::{self, Write};

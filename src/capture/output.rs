@@ -53,6 +53,17 @@ impl Target {
         }
     }
 
+    /// What is there.
+    ///
+    /// # Errors
+    /// Those of looking; `NotFound` where nothing is.
+    pub fn metadata(&self) -> io::Result<fs::Metadata> {
+        match self {
+            Self::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned()?).metadata(),
+            Self::File(path) => fs::metadata(path),
+        }
+    }
+
     /// Standard output where it is the place: before it is opened, it shows whether its reader has gone.
     pub const fn stream(&self) -> Option<BorrowedFd<'static>> {
         match self {
@@ -191,8 +202,14 @@ impl Output {
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
-        // A missing folder is told in the system's words, which the library keeps to itself.
-        fs::metadata(folder)?;
+        // The system's words leave open what is missing.
+        fs::metadata(folder).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                let folder = crate::shown(folder);
+                io::Error::new(error.kind(), format!("there is no folder {folder}"))
+            }
+            _ => error,
+        })?;
         let temporary = tempfile::Builder::new()
             .prefix(".capture2pcap-")
             .suffix(".tmp")
@@ -276,7 +293,10 @@ fn same_file() -> io::Error {
 }
 
 /// The path that symbolic links lead to, whose last need not exist.
-fn follow(path: &Path) -> io::Result<PathBuf> {
+///
+/// # Errors
+/// When there are too many of them.
+pub(crate) fn follow(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {
         match fs::read_link(&path) {

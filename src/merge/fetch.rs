@@ -11,6 +11,7 @@ use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
 use crate::event::Event;
+use crate::progress::Progress;
 use crate::trace::{Damage, EventDecoder, Fault, Format, Location};
 
 /// How many bytes are read at once around a small event.
@@ -29,6 +30,7 @@ type Key = (u32, u64);
 /// Reads events.
 pub(super) struct Fetcher<'a> {
     paths: &'a [PathBuf],
+    progress: &'a Progress,
     files: Files,
     blocks: IndexMap<Key, Block, RandomState>,
     /// The bytes of all blocks.
@@ -58,9 +60,10 @@ pub(super) enum Lost {
 }
 
 impl<'a> Fetcher<'a> {
-    pub(super) fn new(paths: &'a [PathBuf]) -> Self {
+    pub(super) fn new(paths: &'a [PathBuf], progress: &'a Progress) -> Self {
         Self {
             paths,
+            progress,
             files: Files::default(),
             blocks: IndexMap::default(),
             kept: 0,
@@ -79,6 +82,7 @@ impl<'a> Fetcher<'a> {
         location: Location,
     ) -> Result<&mut Event, Lost> {
         let (offset, len) = (location.offset, location.len as usize);
+        self.progress.add(len as u64);
         let number = offset / BLOCK;
         let start = (offset % BLOCK) as usize;
         // A large event would fill several blocks, and is read once.

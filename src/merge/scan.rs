@@ -61,6 +61,7 @@ pub(super) fn scan(
     notices: &mut Notices,
 ) -> Result<Scan, Failure> {
     let input = open(path).map_err(|error| Failure::trace("cannot open", error))?;
+    let input = input.with_progress(options.progress.clone());
     let mut trace = Reader::new(input, options.encoding, Some(path.to_owned())).of_source(source);
     let mut look = Look {
         source,
@@ -86,6 +87,8 @@ pub(super) fn scan(
     .and_then(|end| look.flush().map(|()| end));
     let mut scan = look.scan;
     scan.format = trace.format();
+    scan.summary.encoding = trace.encoding();
+    scan.summary.releases = trace.releases();
     match ended.map_err(|error| Failure::trace("cannot write the index", error))? {
         End::Whole | End::Interrupted(_) | End::ReaderGone => {}
         End::Unread(error) => return Err(Failure::trace("cannot read", error)),
@@ -101,7 +104,7 @@ pub(super) fn scan(
         return Err(Failure::trace(STRICT, anyhow!("{tally}")));
     }
     if scan.summary.events == 0 && trace.offset() == 0 {
-        notices.add(Notice::of_trace(Kind::Empty));
+        notices.add(Notice::empty(false));
     }
     Ok(scan)
 }

@@ -42,6 +42,11 @@ pub struct Story {
 }
 
 impl Story {
+    /// What orders the stories of a capture: the times of their first events.
+    pub fn order(&self) -> (Option<Timestamp>, TraceId) {
+        (self.span.map(|(first, _)| first), self.id)
+    }
+
     /// Takes note of bytes that went one way at a time.
     pub(super) fn add(&mut self, direction: Direction, payload: &[u8]) {
         match direction {

@@ -292,7 +292,8 @@ fn unreadable_input_is_told() {
         .run();
     outcome.exits(1).says(["capture2pcap: no/such/trace.pb: "]);
     fs::create_dir(scratch.path("folder")).expect("a folder");
-    let outcome = scratch.capture2pcap().arg("folder").arg(&output).run();
+    let run = scratch.capture2pcap().args(["folder", "new"]);
+    let outcome = run.run();
     outcome.exits(1).says(["capture2pcap: folder: "]);
     assert_left_over(&scratch, &["folder"]);
 }
@@ -324,9 +325,10 @@ fn the_input_is_never_the_output() {
         Path::new("hard"),
     ] {
         let outcome = scratch.capture2pcap().arg("trace.pb").arg(output).run();
-        outcome
-            .exits(1)
-            .says([&*output.to_string_lossy(), "the trace itself"]);
+        outcome.exits(2).says([
+            &*output.to_string_lossy(),
+            "INPUT and OUTPUT are the same file",
+        ]);
         assert_eq!(
             fs::read(&input).expect("trace.pb"),
             bytes,

@@ -139,7 +139,7 @@ fn three_thousand_traces_and_some_bad_ones() {
             "capture2pcap: in/bad/random.pb: ",
             "capture2pcap: in/bad/cut.pb: ",
             "capture2pcap: in/bad/empty.pb: the input is empty",
-            "capture2pcap: 3002 captures of 3003 traces, 3001 connections, ",
+            "capture2pcap: 3,002 captures of 3,003 traces, 3,001 connections, ",
             " 1 damaged trace, 1 failure, ",
         ]);
         assert!(outcome.stdout.is_empty(), "{}", outcome.explain());
@@ -394,7 +394,7 @@ fn one_line_counts_what_was_done() {
     let request = "GET /0 HTTP/1.1\r\n\r\n".len();
     let response = "HTTP/1.1 204 No Content\r\n\r\n".len();
     let line = format!(
-        "capture2pcap: 3 captures of 4 traces, 2 connections, 4 events ({} bytes read, {} written), \
+        "capture2pcap: 3 captures of 4 traces, 2 connections, 4 events ({} bytes received, {} sent), \
          1 warning, 1 damaged trace, 1 failure, ",
         request + 100,
         response + 30

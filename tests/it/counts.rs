@@ -20,7 +20,10 @@ fn a_loss_up_to_the_cap_is_believed() {
     let scratch = Scratch::new();
     let trace = Made::v4(events).encode(Form::Streamed).bytes;
     let (outcome, records) = convert(&scratch, &trace, &["--strict"]);
-    assert_warns(&outcome.exits(0), &["1 truncated event: 1073741824 bytes"]);
+    assert_warns(
+        &outcome.exits(0),
+        &["1 truncated event: 1,073,741,824 bytes"],
+    );
     // A gigabyte of zeros is no way to look at it.
     let records = records.expect("a capture");
     let total: usize = records.iter().map(lost).sum();
@@ -94,7 +97,7 @@ fn lost_events_are_counted() {
         // 10 before the first event, 1,000 behind it, 1,000 before the end.
         assert_warns(
             &outcome.exits(0),
-            &["3 gaps in Envoy's count: events with 2010 bytes"],
+            &["3 gaps in Envoy's count: events with 2,010 bytes"],
         );
         let lengths: Vec<_> = frames(&capture).iter().map(|f| f.2).collect();
         assert_eq!(lengths, [100, 4, 2, 0], "{form:?}");

@@ -12,7 +12,7 @@ use std::path::Path;
 use crate::bad::assert_left_over;
 use crate::batch::{alone, files, write_trace};
 use crate::files::{with_mounts, write_large};
-use crate::harness::{Outcome, Scratch, not_tested};
+use crate::harness::{Outcome, Scratch, grouped, not_tested};
 use crate::make::{Ev, Form, Made, START, What};
 use crate::pcap::Capture;
 
@@ -199,7 +199,7 @@ fn rights_that_lack_are_told() {
         "list: cannot read",
         "fifo: cannot write",
         "shut/out.pcap: cannot write: no file can be made in shut",
-        "shut/new: cannot make the folder",
+        "shut/new/good.pcap: cannot make the folder shut/new",
         "in/closed/out.pcap: cannot write",
     ];
     // Whether with a capital is the library's matter.
@@ -216,8 +216,7 @@ fn rights_that_lack_are_told() {
         );
     }
     // The folder that was not searched is a failure, and none of the traces that were found.
-    let counts = " of 2 traces, 1 connection, 2 events (19 bytes read, 27 written), 0 warnings, \
-        0 damaged traces, 2 failures, ";
+    let counts = " of 2 traces, 1 connection, 2 events (19 bytes received, 27 sent), 2 failures, ";
     assert_eq!(
         outcome
             .stderr
@@ -237,7 +236,8 @@ fn rights_that_lack_are_told() {
     assert_eq!(found, [Path::new("good.pcap")]);
     assert_eq!(Capture::read(&scratch.path("all.pcap")).streams().len(), 2);
     let info = fs::read_to_string(scratch.path("info")).expect("info");
-    assert_eq!(info.lines().count(), 1, "{info}");
+    assert_eq!(info.lines().count(), 3, "{info}");
+    assert_eq!(info.matches("\"error\":null").count(), 1, "{info}");
 }
 
 /// With few open files, and whatever the order in which the system lists them.
@@ -252,12 +252,13 @@ fn a_folder_may_hold_very_many_traces() {
         let bytes = Made::v4(vec![event]).encode(Form::Binary).bytes;
         scratch.write(&format!("in/path_{i}.pb"), &bytes);
     }
-    let counts = format!("of {count} traces, {count} connections, {count} events ");
+    let shown = grouped(count as u64);
+    let counts = format!("of {shown} traces, {shown} connections, {shown} events ");
     let limited = |how: &str| {
         let script = format!("ulimit -n 64; exec capture2pcap {how}");
         scratch.shell(&script).run().exits(0)
     };
-    limited("in out").says([format!("capture2pcap: {count} captures {counts}")]);
+    limited("in out").says([format!("capture2pcap: {shown} captures {counts}")]);
     let made = fs::read_dir(scratch.path("out")).expect("a folder").count();
     assert_eq!(made as i64, count);
     limited("-m in all.pcap").says([format!("capture2pcap: 1 capture {counts}")]);

@@ -239,8 +239,8 @@ fn a_trace_is_no_place_for_a_capture() {
         let outcome = scratch.capture2pcap().args(arguments).run().exits(2);
         let output = arguments[arguments.len() - 1];
         outcome.says([
-            &format!("capture2pcap: {output}: a trace is there, and no capture takes its place")[..],
-            "hint: the last name is the capture's",
+            &format!("capture2pcap: {output}: refusing to overwrite a trace")[..],
+            "hint: the last argument is the output",
         ]);
         assert_left_over(
             &scratch,
@@ -352,7 +352,7 @@ fn a_link_stays_and_its_target_is_replaced() {
     symlink("nowhere/new.pcap", scratch.path("lost")).expect("a link");
     symlink("loop", scratch.path("loop")).expect("a link");
     for (link, why) in [
-        ("lost", "No such file"),
+        ("lost", "there is no folder nowhere"),
         ("loop", "Too many levels of symbolic links"),
     ] {
         let outcome = scratch.capture2pcap().args(["small.pb", link]).run();
@@ -438,8 +438,8 @@ fn a_trace_is_never_written_over() {
     ] {
         let outcome = scratch.shell(&format!("exec capture2pcap {how}")).run();
         outcome
-            .exits(1)
-            .says(["capture2pcap: ", "the trace itself"]);
+            .exits(2)
+            .says(["capture2pcap: ", "INPUT and OUTPUT are the same file"]);
         assert_eq!(fs::read(&trace).expect("t.pb"), bytes, "{how}");
         assert_left_over(&scratch, &["hard.pb", "other.pb", "t.pb"]);
     }

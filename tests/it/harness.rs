@@ -443,6 +443,14 @@ impl Outcome {
     }
 }
 
+/// A number as messages have it.
+pub(crate) fn grouped(n: u64) -> String {
+    match n {
+        0..1000 => n.to_string(),
+        _ => format!("{},{:03}", grouped(n / 1000), n % 1000),
+    }
+}
+
 /// A run of tshark, with names left unresolved.
 pub(crate) fn tshark_run(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Run {
     Run::new("tshark").arg("-n").args(args)

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::fixtures;
-use crate::harness::{Scratch, each};
+use crate::harness::{Scratch, each, grouped};
 
 fn object(path: &Path, code: i32) -> Value {
     let outcome = Scratch::new()
@@ -145,16 +145,17 @@ fn counts_are_those_of_the_conversion() {
             };
             let connections = info["connections"].as_array().map_or(0, Vec::len);
             let plural = |n: u64| if n == 1 { "" } else { "s" };
+            let bytes = |n: u64| format!("{} byte{}", grouped(n), plural(n));
             let expected = format!(
-                "{connections} connection{}, {} event{} ({} bytes read, {} written)",
+                "{connections} connection{}, {} event{} ({} received, {} sent)",
                 plural(connections as u64),
                 number("events"),
                 plural(number("events")),
-                number("bytes_read"),
-                number("bytes_written"),
+                bytes(number("bytes_received")),
+                grouped(number("bytes_sent")),
             );
             outcome.exits(fixture.code()).says([expected]);
-            for name in ["events", "bytes_read", "bytes_written"] {
+            for name in ["events", "bytes_received", "bytes_sent"] {
                 let sum: u64 = (0..connections)
                     .map(|i| info["connections"][i][name].as_u64().unwrap_or_default())
                     .sum();
@@ -308,9 +309,9 @@ fn folders_are_searched_and_what_cannot_be_read_is_told() {
         .iter()
         .map(|line| line["path"].as_str().unwrap_or_default())
         .collect();
-    assert_eq!(paths, ["in/a.pb", "in/empty.pb", "in/z.pb"]);
+    assert_eq!(paths, ["in/a.pb", "in/empty.pb", "in/noise.pb", "in/z.pb"]);
     assert_eq!(
-        (&lines[0]["damage"], &lines[2]["damage"]["offset"]),
+        (&lines[0]["damage"], &lines[3]["damage"]["offset"]),
         (&Value::Null, &3000.into())
     );
     outcome.says(["capture2pcap: in/noise.pb: not recognised"]);

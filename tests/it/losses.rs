@@ -95,7 +95,7 @@ fn a_large_loss_spans_frames() {
             let outcome = outcome.exits(0);
             assert_warns(
                 &outcome,
-                &["1 truncated event: 199900 bytes are not in the trace"],
+                &["1 truncated event: 199,900 bytes are not in the trace"],
             );
             assert_content(&scratch);
             let segments = capture.segments();
@@ -301,7 +301,7 @@ fn a_held_frame_comes_with_the_next_event_of_its_trace() {
     let outcome = running.finish().exits(0);
     // What waited comes after others, which were later.
     let warnings = [
-        "2 truncated events: 70992 bytes",
+        "2 truncated events: 70,992 bytes",
         "the times in the capture go back",
     ];
     assert_warns(&outcome, &warnings);
@@ -323,7 +323,7 @@ fn every_loss_is_told_once_with_its_count() {
     let scratch = Scratch::new();
     let (outcome, _) = captured(&scratch, &trace, &[]);
     let told = [
-        "input: 20 truncated events: 19940 bytes",
+        "input: 20 truncated events: 19,940 bytes",
         "input: 20 gaps in Envoy's count: events with 140 bytes",
         "input: 1 truncated event: Envoy kept only",
     ];

@@ -128,13 +128,13 @@ fn other_shells_get_a_script_too() {
 #[test]
 fn misuse_is_told() {
     let cases: [(&[&str], &str); 9] = [
-        (&[], "PATH"),
+        (&[], "INPUT and OUTPUT are missing"),
         (&["one"], "OUTPUT"),
         (&["--nano", "--micro", "a", "b"], "--nano"),
         (&["--start", "yesterday", "a", "b"], "2024-05-01T12:00:00Z"),
         (&["--local", "nowhere", "a", "b"], "IP address"),
         (&["--mss", "0", "a", "b"], "--mss"),
-        (&["--json", "a"], "--info"),
+        (&["--json", "a", "-"], "--json"),
         (&["-", "b", "folder/"], "standard input"),
         (&["-m", "-", "out"], "standard input"),
     ];

@@ -1,0 +1,290 @@
+//! What `--json` prints: an object a line, whose members have a fixed order.
+//!
+//! It owns the names of the members, which scripts rely on; the man page lists them. Standard output is its own.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use capture2pcap::capture::{Output, Target};
+use capture2pcap::convert::{Source, Summary};
+use capture2pcap::event::{Endpoint, Timestamp};
+use capture2pcap::info::{Info, tshark_command};
+use capture2pcap::interrupt::Interrupt;
+use capture2pcap::merge::{Merged, Outcome};
+use capture2pcap::notice::{Notices, Tally};
+use capture2pcap::protocol::DecodeAs;
+use capture2pcap::synth::Story;
+use capture2pcap::trace::{Damage, Encoding};
+use serde_json::{Map, Value, json};
+
+use crate::report::reason;
+use crate::show::{rfc3339, sample_rate, side};
+
+/// Standard output, and the objects on it.
+#[derive(Debug)]
+pub(crate) struct Lines(Output);
+
+impl Lines {
+    /// Takes standard output for objects.
+    ///
+    /// # Errors
+    /// When the process has none.
+    pub(crate) fn new(interrupt: &Interrupt) -> io::Result<Self> {
+        Output::create(&Target::Stdout, None, interrupt.wake()).map(Self)
+    }
+
+    /// Prints an object.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub(crate) fn print(&mut self, object: &Value) -> io::Result<()> {
+        // All there is of such characters stands in strings.
+        let mut line = capture2pcap::escaped(&object.to_string(), |c| {
+            let mut units = [0; 2];
+            let units = c.encode_utf16(&mut units).iter();
+            units.map(|unit| format!("\\u{unit:04x}")).collect()
+        });
+        line.push('\n');
+        self.0.write_all(line.as_bytes())
+    }
+}
+
+/// What an object says of a trace or of a capture.
+#[derive(Debug, Default)]
+struct Contents<'a> {
+    path: Option<Value>,
+    /// The capture's path, and how many packets it has; a capture that there is not is null.
+    capture: Option<(Option<&'a Path>, u64)>,
+    encoding: Option<Encoding>,
+    releases: Option<&'a str>,
+    stories: &'a [Story],
+    decode_as: &'a [DecodeAs],
+    /// The capture that the command opens.
+    opens: Option<&'a Path>,
+    damage: Option<&'a Damage>,
+    unread: Option<&'a io::Error>,
+    interrupted: Option<bool>,
+}
+
+impl Contents<'_> {
+    /// The object, without the last member.
+    fn object(&self, warnings: Vec<Value>) -> Map<String, Value> {
+        let mut object = Map::new();
+        let mut add = |name: &str, value: Value| drop(object.insert(name.to_owned(), value));
+        if let Some(path) = &self.path {
+            add("path", path.clone());
+        }
+        if let Some((capture, packets)) = self.capture {
+            add("capture", capture.map(path).into());
+            add("packets", packets.into());
+        }
+        add("error", Value::Null);
+        if self.path.is_some() {
+            add(
+                "encoding",
+                self.encoding.map(|encoding| encoding.to_string()).into(),
+            );
+            add("envoy", self.releases.into());
+            let rate = sample_rate(self.stories).map(|rate| f64::from(rate) / 1e6);
+            add("sample_rate", rate.into());
+        }
+        let total = |what: fn(&Story) -> u64| self.stories.iter().map(what).sum::<u64>().into();
+        let spans = || self.stories.iter().filter_map(|story| story.span);
+        add("events", total(|story| story.events));
+        add("bytes_received", total(|story| story.bytes_read));
+        add("bytes_sent", total(|story| story.bytes_written));
+        add(
+            "first",
+            spans().map(|span| span.0).min().map(rfc3339).into(),
+        );
+        add("last", spans().map(|span| span.1).max().map(rfc3339).into());
+        add("truncated_events", total(|story| story.truncated_events));
+        add("truncated_bytes", total(|story| story.truncated_bytes));
+        add("estimated_bytes", total(|story| story.estimated_bytes));
+        add("lost_bytes", total(|story| story.lost_bytes));
+        add("warnings", warnings.into());
+        if self.path.is_some() {
+            add("damage", damage(self.damage));
+            add("unread", unread(self.unread));
+        }
+        if let Some(interrupted) = self.interrupted {
+            add("interrupted", interrupted.into());
+        }
+        let command = self
+            .opens
+            .map(|capture| tshark_command(capture, self.decode_as));
+        add("tshark", command.into());
+        let connections: Vec<_> = self.stories.iter().map(connection).collect();
+        add("connections", connections.into());
+        object
+    }
+}
+
+/// What a trace holds, whose capture would have the name `capture`.
+pub(crate) fn of_info(
+    source: &Source,
+    capture: Option<&Path>,
+    info: &Info,
+    notices: &Notices,
+) -> Value {
+    let contents = Contents {
+        path: Some(source_path(source)),
+        encoding: info.encoding,
+        releases: info.releases,
+        stories: &info.connections,
+        decode_as: &info.decode_as,
+        opens: capture,
+        damage: info.damage.as_ref(),
+        unread: info.unread.as_ref(),
+        ..Contents::default()
+    };
+    let of_trace = notices
+        .tallies()
+        .filter(|tally| tally.first.kind.is_of_trace());
+    contents.object(of_trace.map(warning).collect()).into()
+}
+
+/// What a trace holds that was converted into the capture at `target`.
+pub(crate) fn of_conversion(
+    source: &Source,
+    target: &Path,
+    summary: &Summary,
+    notices: &Notices,
+) -> Value {
+    let capture = Some(target).filter(|_| summary.written);
+    let contents = Contents {
+        path: Some(source_path(source)),
+        capture: Some((capture, summary.frames)),
+        encoding: summary.encoding,
+        releases: summary.releases,
+        stories: &summary.stories,
+        decode_as: &summary.decode_as,
+        opens: capture,
+        damage: summary.damage.as_ref(),
+        unread: summary.unread.as_ref(),
+        interrupted: Some(summary.signal.is_some()),
+    };
+    contents
+        .object(notices.tallies().map(warning).collect())
+        .into()
+}
+
+/// What a merged capture holds, and what came of each trace.
+pub(crate) fn of_merge(target: &Path, merged: &Merged, interrupted: bool) -> Value {
+    let capture = Some(target).filter(|_| merged.written);
+    let contents = Contents {
+        capture: Some((capture, merged.frames)),
+        stories: &merged.stories,
+        decode_as: &merged.decode_as,
+        opens: capture,
+        interrupted: Some(interrupted),
+        ..Contents::default()
+    };
+    let mut warnings = Vec::new();
+    for Outcome { notices, .. } in &merged.traces {
+        warnings.extend(notices.tallies());
+    }
+    let mut object = contents.object(summed(&warnings));
+    if !merged.written && !interrupted {
+        object.insert("error".to_owned(), "none of the traces can be read".into());
+    }
+    let traces: Vec<_> = merged.traces.iter().map(of_outcome).collect();
+    object.insert("traces".to_owned(), traces.into());
+    object.into()
+}
+
+/// What came of one trace of a merge.
+fn of_outcome(outcome: &Outcome) -> Value {
+    let path = path(&outcome.path);
+    match &outcome.result {
+        Ok(summary) => json!({
+            "path": path,
+            "error": null,
+            "encoding": summary.encoding.map(|encoding| encoding.to_string()),
+            "envoy": summary.releases,
+            "events": summary.events,
+            "bytes_received": summary.bytes_read,
+            "bytes_sent": summary.bytes_written,
+            "warnings": outcome.notices.tallies().map(warning).collect::<Vec<_>>(),
+            "damage": damage(summary.damage.as_ref()),
+            "unread": unread(summary.unread.as_ref()),
+        }),
+        Err(failure) => json!({ "path": path, "error": reason(failure.error()) }),
+    }
+}
+
+/// An input of which nothing came.
+pub(crate) fn of_failure(input: Value, error: &str) -> Value {
+    json!({ "path": input, "error": error })
+}
+
+/// The name of a trace in an object.
+pub(crate) fn source_path(source: &Source) -> Value {
+    match source {
+        Source::Stdin => "-".into(),
+        Source::File(file) => path(file),
+    }
+}
+
+/// The name of a file in an object.
+pub(crate) fn path(path: &Path) -> Value {
+    path.to_string_lossy().into()
+}
+
+fn warning(tally: &Tally) -> Value {
+    json!({
+        "code": tally.first.kind.code(),
+        "count": tally.count,
+        "bytes": tally.bytes,
+        "message": tally.to_string(),
+    })
+}
+
+/// The warnings of several traces, summed by their kinds.
+fn summed(tallies: &[&Tally]) -> Vec<Value> {
+    let mut sums = std::collections::BTreeMap::<_, Tally>::new();
+    for tally in tallies {
+        let kind = tally.first.kind;
+        match sums.get_mut(&kind) {
+            Some(sum) => sum.add(tally),
+            None => drop(sums.insert(kind, (*tally).clone())),
+        }
+    }
+    sums.values().map(warning).collect()
+}
+
+fn damage(damage: Option<&Damage>) -> Value {
+    damage.map_or(
+        Value::Null,
+        |damage| json!({ "offset": damage.offset, "message": damage.to_string() }),
+    )
+}
+
+fn unread(error: Option<&io::Error>) -> Value {
+    error.map(|error| reason(error)).into()
+}
+
+fn connection(story: &Story) -> Value {
+    let end = |end: &Option<Endpoint>| end.as_ref().map(ToString::to_string);
+    let time = |time: Option<Timestamp>| time.map(rfc3339);
+    json!({
+        // A JSON number holds 53 bits for many readers, an id has 64: a string, as Envoy's own JSON has.
+        "id": story.id.number.to_string(),
+        "local": end(&story.connection.local),
+        "remote": end(&story.connection.remote),
+        "namespace": story.connection.namespace,
+        "upstreams": story.upstreams,
+        "side": side(story),
+        "protocol": story.protocol.map(|protocol| protocol.to_string()),
+        "events": story.events,
+        "bytes_received": story.bytes_read,
+        "bytes_sent": story.bytes_written,
+        "first": time(story.span.map(|span| span.0)),
+        "last": time(story.span.map(|span| span.1)),
+        "truncated_events": story.truncated_events,
+        "truncated_bytes": story.truncated_bytes,
+        "estimated_bytes": story.estimated_bytes,
+        "lost_bytes": story.lost_bytes,
+        "closed": story.closed,
+    })
+}

@@ -1,0 +1,100 @@
+//! The warnings of a run, grouped: a line for each kind, however many traces have it.
+//!
+//! It owns their order and their words; whether and where they are printed is decided elsewhere.
+//!
+//! Invariant: what is said does not depend on the order in which traces are done.
+
+use std::collections::BTreeMap;
+
+use capture2pcap::grouped;
+use capture2pcap::notice::{Kind, Tally};
+
+/// The warnings of all traces so far.
+#[derive(Debug, Default)]
+pub(crate) struct Warnings(BTreeMap<Kind, Group>);
+
+/// All warnings of one kind.
+#[derive(Debug)]
+struct Group {
+    traces: u64,
+    /// The first trace's number and name. The tally begins with its warnings.
+    number: usize,
+    name: String,
+    tally: Tally,
+}
+
+impl Warnings {
+    /// Adds the warnings of one kind of the trace with this number and name.
+    pub(crate) fn add(&mut self, number: usize, name: &str, tally: &Tally) {
+        let Some(group) = self.0.get_mut(&tally.first.kind) else {
+            let group = Group {
+                traces: 1,
+                number,
+                name: name.to_owned(),
+                tally: tally.clone(),
+            };
+            self.0.insert(tally.first.kind, group);
+            return;
+        };
+        group.traces += 1;
+        if number < group.number {
+            let later = std::mem::replace(&mut group.tally, tally.clone());
+            group.tally.add(&later);
+            (group.number, group.name) = (number, name.to_owned());
+        } else {
+            group.tally.add(tally);
+        }
+    }
+
+    /// A line for each kind, in the order of the kinds.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
+        self.0.values().map(|group| {
+            let Group { name, tally, .. } = group;
+            match group.traces - 1 {
+                0 => format!("{name}: {tally}"),
+                1 => format!("{name} and 1 other trace: {tally}"),
+                others => format!("{name} and {} other traces: {tally}", grouped(others)),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use capture2pcap::notice::{Notice, Notices};
+
+    fn notices(count: u64, bytes: u64) -> Notices {
+        let mut notices = Notices::default();
+        for offset in 0..count {
+            notices.add(Notice {
+                kind: Kind::Truncated,
+                offset,
+                trace: Some(Default::default()),
+                bytes,
+                detail: String::new(),
+            });
+        }
+        notices
+    }
+
+    #[test]
+    fn the_order_of_traces_does_not_show() {
+        let traces: Vec<_> = (0..1001_usize)
+            .map(|i| (i, format!("{i}.pb"), notices(2, i as u64)))
+            .collect();
+        let lines = |order: &mut dyn Iterator<Item = &(usize, String, Notices)>| {
+            let mut warnings = Warnings::default();
+            for (number, name, notices) in order {
+                notices
+                    .tallies()
+                    .for_each(|tally| warnings.add(*number, name, tally));
+            }
+            warnings.lines().collect::<Vec<_>>()
+        };
+        let expected = "0.pb and 1,000 other traces: 2,002 truncated events: 1,001,000 bytes are not in the trace, \
+            the capture leaves room for them (the first at offset 0, connection #0)";
+        assert_eq!(lines(&mut traces.iter()), [expected]);
+        assert_eq!(lines(&mut traces.iter().rev()), [expected]);
+    }
+}
