@@ -165,16 +165,22 @@ fn check_folder(output: &OsStr) -> Result<(), PlanError> {
     if is_folder(output) {
         return Ok(());
     }
-    // Whatever is there and is no folder: a file most of all, a capture or another trace.
-    if path.exists() {
+    let exists = path.exists();
+    // The last input where OUTPUT was forgotten.
+    if exists && (is_named_as_trace(path) || is_trace(path)) {
+        return Err(PlanError::Trace(path.to_owned()));
+    }
+    if exists {
         return Err(PlanError::NoFolder(path.to_owned()));
     }
-    // The last input where OUTPUT was forgotten.
     if is_named_as_trace(path) {
         return Err(PlanError::TraceName(path.to_owned()));
     }
+    if is_compressed(path) {
+        return Err(PlanError::Compressed(path.to_owned()));
+    }
     // The capture of a merge where --merge was forgotten.
-    if Format::of(path).is_some() || is_compressed(path) {
+    if Format::of(path).is_some() {
         return Err(PlanError::NewFolder(path.to_owned()));
     }
     Ok(())

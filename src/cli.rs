@@ -42,13 +42,13 @@ const LONG_VERSION: &str = concat!(
     max_term_width = 100
 )]
 pub(crate) struct Args {
-    /// The traces, and last the capture; - for standard input and output
+    /// The traces, then the capture; - is standard input or output
     ///
-    /// The last is a folder for captures, one a trace, when it is a folder already, ends in /, or when
-    /// there are several traces or a folder of them. A folder is searched, with all below it, for files
-    /// that end in .pb, .pb_length_delimited, .pb_text or .json.
+    /// The last is a folder for captures, one for each trace, when it is a folder already, ends in /, or when there
+    /// are several traces or a folder of them. A folder is searched recursively for files that end in .pb,
+    /// .pb_length_delimited, .pb_text or .json.
     ///
-    /// A capture that exists is replaced once the new one is whole, a trace never is; a device, FIFO or
+    /// An existing capture is replaced once the new one is whole; a trace is never overwritten. A device, FIFO or
     /// socket is written in place.
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     paths: Vec<OsString>,
@@ -81,19 +81,19 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "time_stamp_precision")]
     micro: bool,
 
-    /// Keep the first N bytes of a frame; the original length stays told. 0 means the default
-    #[arg(short, long, value_name = "N", default_value_t = DEFAULT_SNAPLEN, value_parser = snaplen)]
+    /// Truncate packets to N bytes; records keep the original length (0: the default)
+    #[arg(short, long, value_name = "N", value_hint = ValueHint::Other, default_value_t = DEFAULT_SNAPLEN, value_parser = snaplen)]
     snaplen: u32,
 
-    /// The largest TCP payload of a frame in bytes [default: what one IP packet holds]
-    #[arg(long, value_name = "N", value_parser = mss)]
+    /// Largest TCP payload of a packet, in bytes [default: what one IP packet holds]
+    #[arg(long, value_name = "N", value_hint = ValueHint::Other, value_parser = mss)]
     mss: Option<u32>,
 
     /// Open connections with SYN, SYN-ACK, ACK and close them with FINs
     ///
-    /// auto does so for every connection of a merge, otherwise for each of a capture but the first, so
-    /// that a lone connection shows only what was recorded. Without a value: always. These three words are never
-    /// taken for an input after it.
+    /// auto does so for every connection of a merge. Without --merge it does so for each connection of a capture
+    /// but the first, so that a lone connection shows only what was recorded. Without a value: always. The three
+    /// words are values after = and after a space; an input of such a name is written ./never.
     #[arg(
         long,
         value_name = "auto|always|never",
@@ -105,9 +105,9 @@ pub(crate) struct Args {
     )]
     handshake: HandshakeArg,
 
-    /// The trace's encoding
+    /// Encoding of the traces
     ///
-    /// auto reads it from the content, and from the file's extension where that leaves a choice.
+    /// auto reads it from the content, and from the file's extension where the content leaves a choice.
     #[arg(
         long,
         value_name = "auto|binary|delimited|text|json",
@@ -117,14 +117,14 @@ pub(crate) struct Args {
     input_format: InputFormat,
 
     /// Stand-in for a local address that the trace lacks [default: one for documentation]
-    #[arg(long, value_name = "ADDR[:PORT]")]
+    #[arg(long, value_name = "ADDR[:PORT]", value_hint = ValueHint::Other)]
     local: Option<Given>,
 
     /// Stand-in for a remote address that the trace lacks [default: one for documentation]
-    #[arg(long, value_name = "ADDR[:PORT]")]
+    #[arg(long, value_name = "ADDR[:PORT]", value_hint = ValueHint::Other)]
     remote: Option<Given>,
 
-    /// Which side of the connection the tap sat on [default: told from the trace]
+    /// Which side of the connection the tap sat on [default: as the trace shows]
     #[arg(long, value_name = "downstream|upstream", hide_possible_values = true)]
     role: Option<RoleArg>,
 
@@ -132,12 +132,12 @@ pub(crate) struct Args {
     ///
     /// As editcap takes times: 2024-05-01T12:00:00Z, with a fraction or an offset such as +02:00 if need be, or
     /// seconds since 1970. Without Z or offset it is UTC. now is the current time.
-    #[arg(long, value_name = "TIME", value_parser = start)]
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = start)]
     start: Option<Timestamp>,
 
     /// Make no capture of a trace whose encoding is cut or corrupt
     ///
-    /// Bodies that Envoy itself truncated are no damage.
+    /// Bodies that Envoy itself truncated do not count as damage.
     #[arg(long)]
     strict: bool,
 
@@ -147,14 +147,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     files_from: Option<PathBuf>,
 
-    /// The list of --files-from is separated by NUL, as find -print0 writes it
+    /// The names in the list of --files-from end with NUL, as find -print0 writes them
     #[arg(short = '0', requires = "files_from")]
     null: bool,
 
     /// Make one capture of all traces, in time order
     ///
-    /// Each connection opens with a handshake and closes with FINs, so that those that use the same
-    /// endpoints one after the other are kept apart. What uses them at the same time gets another port.
+    /// Each connection opens with a handshake and closes with FINs, so that those that use the same endpoints one
+    /// after the other are kept apart. One that uses them at the same time gets another client port.
     #[arg(short, long)]
     merge: bool,
 
@@ -170,7 +170,7 @@ pub(crate) struct Args {
     json: bool,
 
     /// Threads for many traces [default: one a core]
-    #[arg(short, long, value_name = "N", value_parser = jobs)]
+    #[arg(short, long, value_name = "N", value_hint = ValueHint::Other, value_parser = jobs)]
     jobs: Option<u32>,
 
     /// Print errors only

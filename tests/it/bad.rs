@@ -337,7 +337,7 @@ fn the_input_is_never_the_output() {
         );
         // And the other way round, where it is the input that is the link.
         let outcome = scratch.capture2pcap().arg(output).arg("trace.pb").run();
-        outcome.exits(1);
+        outcome.exits(2);
         assert_eq!(
             fs::read(&input).expect("trace.pb"),
             bytes,

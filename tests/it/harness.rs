@@ -5,7 +5,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Debug;
+use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -15,6 +17,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 use tempfile::TempDir;
 
 /// After this long a process counts as hanging.
@@ -183,6 +187,62 @@ impl Run {
         }
     }
 
+    /// Runs the process to its end on a terminal of so many columns, and gives what is on it, with `\n` at the ends
+    /// of lines. Nothing is typed.
+    pub(crate) fn on_terminal(mut self, columns: u16) -> (ExitStatus, String) {
+        self.command.stdin(Stdio::null());
+        self.start_on_terminal(columns, false).end()
+    }
+
+    /// Starts the process on a terminal of so many columns, to be typed on.
+    pub(crate) fn open_terminal(self, columns: u16) -> Terminal {
+        self.start_on_terminal(columns, true)
+    }
+
+    fn start_on_terminal(mut self, columns: u16, typed: bool) -> Terminal {
+        let shown = format!("{:?}", self.command);
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        let terminal = openpt(flags).expect("a terminal");
+        grantpt(&terminal).expect("a terminal");
+        unlockpt(&terminal).expect("a terminal");
+        let size = Winsize {
+            ws_row: 40,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        tcsetwinsize(&terminal, size).expect("a size");
+        let name = ptsname(&terminal, Vec::new()).expect("a name");
+        let name = name.into_string().expect("UTF-8");
+        let end = || {
+            let mut options = OpenOptions::new();
+            let options = options.read(true).write(true);
+            options
+                .custom_flags(rustix::fs::OFlags::NOCTTY.bits() as i32)
+                .open(&name)
+                .expect(&name)
+        };
+        self.command.env("TERM", "xterm").env_remove("NO_COLOR");
+        self.command.stdout(end()).stderr(end());
+        if typed {
+            self.command.stdin(end());
+        }
+        let child = self
+            .command
+            .spawn()
+            .unwrap_or_else(|e| panic!("{e}: {shown}"));
+        // With it go this process's descriptors of the program's end, so that the terminal has an end.
+        drop(self.command);
+        let keys = File::from(terminal);
+        let screen = Pipe::new(keys.try_clone().expect("a descriptor"));
+        Terminal {
+            shown,
+            child,
+            keys,
+            screen,
+        }
+    }
+
     /// Runs the process to its end.
     pub(crate) fn run(mut self) -> Outcome {
         let stdin = std::mem::take(&mut self.stdin);
@@ -230,6 +290,56 @@ impl Run {
         };
         let (first, second) = (start(self), start(next));
         (first.finish(), second.finish())
+    }
+}
+
+/// A terminal that a process writes to.
+pub(crate) struct Terminal {
+    shown: String,
+    child: Child,
+    keys: File,
+    screen: Pipe,
+}
+
+impl Terminal {
+    /// Types a line.
+    pub(crate) fn type_line(&mut self, line: &str) {
+        let line = format!("{line}\r");
+        self.keys
+            .write_all(line.as_bytes())
+            .unwrap_or_else(|e| panic!("{e}: {line}"));
+    }
+
+    /// Everything up to a text, which has to come.
+    pub(crate) fn until(&mut self, text: &str) -> String {
+        let mut seen = Vec::new();
+        loop {
+            let shown = String::from_utf8_lossy(&seen);
+            if let Some(at) = shown.find(text) {
+                return shown[..at].to_owned();
+            }
+            match self.screen.read(1, GUARD) {
+                Ok(byte) => seen.extend(byte),
+                Err(e) => panic!("no {text:?}: {e}: {}\n{shown}", self.shown),
+            }
+        }
+    }
+
+    /// Waits for the end, and gives what is on it, with `\n` at the ends of lines.
+    pub(crate) fn end(mut self) -> (ExitStatus, String) {
+        let (bytes, ended) = self.screen.rest();
+        if !ended {
+            let _ = self.child.kill();
+        }
+        let status = self.child.wait().expect("a status");
+        let text = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
+        let shown = &self.shown;
+        assert!(
+            ended,
+            "killed after {GUARD:?} without a sign of life: {shown}\n{text}"
+        );
+        assert!(!text.contains("panicked"), "{shown}\n{text}");
+        (status, text)
     }
 }
 

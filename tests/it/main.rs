@@ -45,6 +45,9 @@ mod big;
 /// How a conversation opens and ends, and what Envoy cut out of it.
 mod conversation;
 
+/// The completion scripts, in their shells.
+mod completions;
+
 /// Envoy's count where it does not fit.
 mod counts;
 
@@ -81,7 +84,10 @@ mod hostile;
 /// What a trace holds, as `--info` tells it.
 mod info;
 
-/// The man page, the help and the completions.
+/// The objects that `--json` prints.
+mod json;
+
+/// The man page and the help.
 mod manual;
 
 /// Members of a message in any order.
@@ -117,6 +123,9 @@ mod signals;
 /// Standard input and standard output.
 mod stdio;
 
+/// What a person at a terminal sees.
+mod terminal;
+
 /// HTTP exchanges on their connections.
 mod streams;
 
@@ -128,6 +137,9 @@ mod times;
 
 /// Datagrams.
 mod udp;
+
+/// Command lines that make no sense, or less than they seem to.
+mod usage;
 
 /// Every trace against the packets that were on the wire.
 mod wire;

@@ -1,7 +1,6 @@
-//! The man page, the help and the completions: all made from the same definitions.
+//! The man page and the help: both made from the same definitions.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use crate::harness::Scratch;
 
@@ -93,35 +92,6 @@ fn every_option_of_the_contract_is_explained() {
         man.contains("EXIT STATUS"),
         "the man page lacks EXIT STATUS"
     );
-}
-
-#[test]
-fn bash_accepts_its_completion_script() {
-    let script = Scratch::new();
-    let path = script.write("completion", printed(&["--generate", "bash"]).as_bytes());
-    let run = "source \"$1\"; COMP_WORDS=(capture2pcap --inp); COMP_CWORD=1; \
-        _capture2pcap capture2pcap --inp capture2pcap; echo \"${COMPREPLY[@]}\"";
-    let output = Command::new("bash")
-        .args(["--norc", "-c", run, "bash"])
-        .arg(path)
-        .stdin(Stdio::null())
-        .output()
-        .expect("bash");
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout).trim(),
-        "--input-format",
-        "{output:?}"
-    );
-}
-
-#[test]
-fn other_shells_get_a_script_too() {
-    for shell in ["zsh", "fish", "powershell"] {
-        assert!(
-            printed(&["--generate", shell]).contains("files-from"),
-            "{shell}"
-        );
-    }
 }
 
 /// What cannot be meant is said on one screen, with exit status 2.

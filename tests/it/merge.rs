@@ -402,7 +402,7 @@ fn traces_without_time_are_put_at_the_start() {
     let outcome = outcome.exits(0);
     // One line for all of them.
     let outcome =
-        outcome.says([".pb and 4 other traces: 19 events without a time: stand-in times"]);
+        outcome.says([".pb and 4 other traces: 22 events without a time: stand-in times"]);
     let lines = outcome.stderr.matches("without a time").count();
     assert_eq!(lines, 1, "{}", outcome.explain());
     assert_in_order(&capture);

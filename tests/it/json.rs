@@ -1,0 +1,555 @@
+//! The objects that `--json` prints: their members, their order and their values are what scripts rely on.
+//!
+//! Snapshots; `SNAPSHOTS=overwrite cargo test --test it json::` writes them anew.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::Value;
+use snapbox::{IntoData, assert_data_eq, str};
+
+use crate::batch::write_trace;
+use crate::fixtures;
+use crate::harness::{Outcome, Scratch};
+
+/// A truncated trace, one that is cut, one that is none.
+fn with_traces() -> Scratch {
+    let scratch = Scratch::new();
+    let recordings = [
+        (
+            "envoy-1.40/taps/str_trunc_130.pb_length_delimited",
+            "truncated.pb",
+        ),
+        ("envoy-1.40/taps/up_str_146.pb_length_delimited", "cut.pb"),
+    ];
+    for (recording, name) in recordings {
+        let from = fixtures::testdata().join(recording);
+        std::fs::copy(&from, scratch.path(name)).unwrap_or_else(|e| panic!("{recording}: {e}"));
+    }
+    scratch.write("none.pb", b"hello, world\n");
+    scratch
+}
+
+/// The objects on standard output.
+fn objects(outcome: &Outcome) -> Vec<Value> {
+    let lines = outcome.stdout.split(|&byte| byte == b'\n');
+    let lines = lines.filter(|line| !line.is_empty());
+    let object =
+        |line| serde_json::from_slice(line).unwrap_or_else(|e| panic!("{e}{}", outcome.explain()));
+    lines.map(object).collect()
+}
+
+/// Objects as a person reads them.
+fn pretty(objects: &[Value]) -> String {
+    let pretty = |object| serde_json::to_string_pretty(object).expect("JSON") + "\n";
+    objects.iter().map(pretty).collect()
+}
+
+#[test]
+fn info_prints_an_object_a_trace() {
+    let scratch = with_traces();
+    let run = scratch.capture2pcap();
+    let run = run.args([
+        "--info",
+        "--json",
+        "truncated.pb",
+        "none.pb",
+        "cut.pb",
+        "missing.pb",
+    ]);
+    let outcome = run.run().exits(1);
+    assert_data_eq!(
+        pretty(&objects(&outcome)),
+        str![[r#"
+{
+  "path": "truncated.pb",
+  "error": null,
+  "encoding": "delimited",
+  "envoy": "1.28 or later",
+  "events": 5,
+  "bytes_received": 1033,
+  "bytes_sent": 523,
+  "first": "2026-11-22T06:08:48.485089000Z",
+  "last": "2026-11-22T06:08:48.488247000Z",
+  "truncated_events": 1,
+  "truncated_bytes": 15122,
+  "lost_bytes": 0,
+  "warnings": [
+    {
+      "code": "truncated",
+      "count": 1,
+      "bytes": 15122,
+      "message": "1 truncated event: 15,122 bytes are not in the trace, the capture leaves room for them (at offset 53, connection #130)"
+    }
+  ],
+  "damage": null,
+  "unread": null,
+  "tshark": "tshark -r truncated.pcap -d tcp.port==10014,http2",
+  "connections": [
+    {
+      "id": "130",
+      "local": "127.0.0.1:10014",
+      "remote": "127.0.0.1:53040",
+      "side": "downstream",
+      "protocol": "HTTP/2",
+      "events": 5,
+      "bytes_received": 1033,
+      "bytes_sent": 523,
+      "first": "2026-11-22T06:08:48.485089000Z",
+      "last": "2026-11-22T06:08:48.488247000Z",
+      "truncated_events": 1,
+      "truncated_bytes": 15122,
+      "lost_bytes": 0,
+      "closed": true
+    }
+  ]
+}
+{
+  "path": "none.pb",
+  "error": "not recognised at offset 0: not an Envoy tap trace in any encoding: it begins with \"hello, world\""
+}
+{
+  "path": "cut.pb",
+  "error": null,
+  "encoding": "delimited",
+  "envoy": "1.10 or later",
+  "events": 4,
+  "bytes_received": 36866,
+  "bytes_sent": 16419,
+  "first": "2026-11-22T06:08:49.864141000Z",
+  "last": "2026-11-22T06:08:49.877214000Z",
+  "truncated_events": 0,
+  "truncated_bytes": 0,
+  "lost_bytes": 0,
+  "warnings": [],
+  "damage": {
+    "offset": 65536,
+    "message": "cut at offset 65536: an event needs 4020 bytes more"
+  },
+  "unread": null,
+  "tshark": "tshark -r cut.pcap -d tcp.port==18081,http2",
+  "connections": [
+    {
+      "id": "146",
+      "local": null,
+      "remote": "127.0.0.1:18081",
+      "side": "upstream",
+      "protocol": "HTTP/2",
+      "events": 4,
+      "bytes_received": 36866,
+      "bytes_sent": 16419,
+      "first": "2026-11-22T06:08:49.864141000Z",
+      "last": "2026-11-22T06:08:49.877214000Z",
+      "truncated_events": 0,
+      "truncated_bytes": 0,
+      "lost_bytes": 0,
+      "closed": false
+    }
+  ]
+}
+{
+  "path": "missing.pb",
+  "error": "cannot open: No such file or directory"
+}
+
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn a_conversion_prints_an_object_a_capture() {
+    let scratch = with_traces();
+    let run = scratch.capture2pcap();
+    let run = run.args([
+        "-j1",
+        "--json",
+        "truncated.pb",
+        "none.pb",
+        "cut.pb",
+        "missing.pb",
+        "out",
+    ]);
+    let outcome = run.run().exits(1);
+    let mut objects = objects(&outcome);
+    // They come as the captures are made.
+    objects.sort_by_key(|object| object["path"].to_string());
+    assert_data_eq!(
+        pretty(&objects),
+        str![[r#"
+{
+  "path": "cut.pb",
+  "capture": "out/cut.pcap",
+  "packets": 4,
+  "error": null,
+  "encoding": "delimited",
+  "envoy": "1.10 or later",
+  "events": 4,
+  "bytes_received": 36866,
+  "bytes_sent": 16419,
+  "first": "2026-11-22T06:08:49.864141000Z",
+  "last": "2026-11-22T06:08:49.877214000Z",
+  "truncated_events": 0,
+  "truncated_bytes": 0,
+  "lost_bytes": 0,
+  "warnings": [
+    {
+      "code": "stand-in-address",
+      "count": 1,
+      "bytes": 0,
+      "message": "1 connection with stand-in addresses: 192.0.2.1:49298 for the local one, which is not recorded (at offset 35, connection #146)"
+    }
+  ],
+  "damage": {
+    "offset": 65536,
+    "message": "cut at offset 65536: an event needs 4020 bytes more"
+  },
+  "unread": null,
+  "interrupted": false,
+  "tshark": "tshark -r out/cut.pcap -d tcp.port==18081,http2",
+  "connections": [
+    {
+      "id": "146",
+      "local": null,
+      "remote": "127.0.0.1:18081",
+      "side": "upstream",
+      "protocol": "HTTP/2",
+      "events": 4,
+      "bytes_received": 36866,
+      "bytes_sent": 16419,
+      "first": "2026-11-22T06:08:49.864141000Z",
+      "last": "2026-11-22T06:08:49.877214000Z",
+      "truncated_events": 0,
+      "truncated_bytes": 0,
+      "lost_bytes": 0,
+      "closed": false
+    }
+  ]
+}
+{
+  "path": "missing.pb",
+  "error": "cannot open: No such file or directory"
+}
+{
+  "path": "none.pb",
+  "error": "not recognised at offset 0: not an Envoy tap trace in any encoding: it begins with \"hello, world\""
+}
+{
+  "path": "truncated.pb",
+  "capture": "out/truncated.pcap",
+  "packets": 5,
+  "error": null,
+  "encoding": "delimited",
+  "envoy": "1.28 or later",
+  "events": 5,
+  "bytes_received": 1033,
+  "bytes_sent": 523,
+  "first": "2026-11-22T06:08:48.485089000Z",
+  "last": "2026-11-22T06:08:48.488247000Z",
+  "truncated_events": 1,
+  "truncated_bytes": 15122,
+  "lost_bytes": 0,
+  "warnings": [
+    {
+      "code": "truncated",
+      "count": 1,
+      "bytes": 15122,
+      "message": "1 truncated event: 15,122 bytes are not in the trace, the capture leaves room for them (at offset 53, connection #130)"
+    }
+  ],
+  "damage": null,
+  "unread": null,
+  "interrupted": false,
+  "tshark": "tshark -r out/truncated.pcap -d tcp.port==10014,http2",
+  "connections": [
+    {
+      "id": "130",
+      "local": "127.0.0.1:10014",
+      "remote": "127.0.0.1:53040",
+      "side": "downstream",
+      "protocol": "HTTP/2",
+      "events": 5,
+      "bytes_received": 1033,
+      "bytes_sent": 523,
+      "first": "2026-11-22T06:08:48.485089000Z",
+      "last": "2026-11-22T06:08:48.488247000Z",
+      "truncated_events": 1,
+      "truncated_bytes": 15122,
+      "lost_bytes": 0,
+      "closed": true
+    }
+  ]
+}
+
+"#]]
+        .raw()
+    );
+
+    // The same values as a look into the trace gives.
+    let run = scratch.capture2pcap();
+    let info = run.args(["--info", "--json", "cut.pb"]).run().exits(1);
+    let info = super::json::objects(&info).remove(0);
+    for name in [
+        "encoding",
+        "envoy",
+        "events",
+        "bytes_received",
+        "first",
+        "last",
+        "damage",
+        "connections",
+    ] {
+        assert_eq!(info[name], objects[0][name], "{name}");
+    }
+}
+
+#[test]
+fn a_merge_prints_one_object() {
+    let scratch = with_traces();
+    let run = scratch.capture2pcap();
+    let run = run.args([
+        "--json",
+        "-m",
+        "truncated.pb",
+        "none.pb",
+        "cut.pb",
+        "all.pcapng",
+    ]);
+    let outcome = run.run().exits(1);
+    assert_data_eq!(
+        pretty(&objects(&outcome)),
+        str![[r#"
+{
+  "capture": "all.pcapng",
+  "packets": 20,
+  "error": null,
+  "events": 9,
+  "bytes_received": 37899,
+  "bytes_sent": 16942,
+  "first": "2026-11-22T06:08:48.485089000Z",
+  "last": "2026-11-22T06:08:49.877214000Z",
+  "truncated_events": 1,
+  "truncated_bytes": 15122,
+  "lost_bytes": 0,
+  "warnings": [
+    {
+      "code": "truncated",
+      "count": 1,
+      "bytes": 15122,
+      "message": "1 truncated event: 15,122 bytes are not in the trace, the capture leaves room for them (at offset 53, connection #130)"
+    },
+    {
+      "code": "stand-in-address",
+      "count": 1,
+      "bytes": 0,
+      "message": "1 connection with stand-in addresses: 192.0.2.1:49298 for the local one, which is not recorded (at offset 35, connection #146)"
+    }
+  ],
+  "interrupted": false,
+  "tshark": "tshark -r all.pcapng -d tcp.port==10014,http2 -d tcp.port==18081,http2",
+  "connections": [
+    {
+      "id": "130",
+      "local": "127.0.0.1:10014",
+      "remote": "127.0.0.1:53040",
+      "side": "downstream",
+      "protocol": "HTTP/2",
+      "events": 5,
+      "bytes_received": 1033,
+      "bytes_sent": 523,
+      "first": "2026-11-22T06:08:48.485089000Z",
+      "last": "2026-11-22T06:08:48.488247000Z",
+      "truncated_events": 1,
+      "truncated_bytes": 15122,
+      "lost_bytes": 0,
+      "closed": true
+    },
+    {
+      "id": "146",
+      "local": null,
+      "remote": "127.0.0.1:18081",
+      "side": "upstream",
+      "protocol": "HTTP/2",
+      "events": 4,
+      "bytes_received": 36866,
+      "bytes_sent": 16419,
+      "first": "2026-11-22T06:08:49.864141000Z",
+      "last": "2026-11-22T06:08:49.877214000Z",
+      "truncated_events": 0,
+      "truncated_bytes": 0,
+      "lost_bytes": 0,
+      "closed": false
+    }
+  ],
+  "traces": [
+    {
+      "path": "cut.pb",
+      "error": null,
+      "encoding": "delimited",
+      "envoy": "1.10 or later",
+      "events": 4,
+      "bytes_received": 36866,
+      "bytes_sent": 16419,
+      "warnings": [
+        {
+          "code": "stand-in-address",
+          "count": 1,
+          "bytes": 0,
+          "message": "1 connection with stand-in addresses: 192.0.2.1:49298 for the local one, which is not recorded (at offset 35, connection #146)"
+        }
+      ],
+      "damage": {
+        "offset": 65536,
+        "message": "cut at offset 65536: an event needs 4020 bytes more"
+      },
+      "unread": null
+    },
+    {
+      "path": "none.pb",
+      "error": "not recognised at offset 0: not an Envoy tap trace in any encoding: it begins with \"hello, world\""
+    },
+    {
+      "path": "truncated.pb",
+      "error": null,
+      "encoding": "delimited",
+      "envoy": "1.28 or later",
+      "events": 5,
+      "bytes_received": 1033,
+      "bytes_sent": 523,
+      "warnings": [
+        {
+          "code": "truncated",
+          "count": 1,
+          "bytes": 15122,
+          "message": "1 truncated event: 15,122 bytes are not in the trace, the capture leaves room for them (at offset 53, connection #130)"
+        }
+      ],
+      "damage": null,
+      "unread": null
+    }
+  ]
+}
+
+"#]]
+        .raw()
+    );
+}
+
+/// A failure of any kind gives an object as well.
+#[test]
+fn every_input_gets_its_object() {
+    let scratch = with_traces();
+    scratch
+        .shell("mkdir -p empty in out && touch out/no")
+        .run()
+        .exits(0);
+    for (number, name) in (0..).zip(["in/a.pb", "in/no/b.pb"]) {
+        write_trace(&scratch, name, number);
+    }
+    let errors = |arguments: &[&str]| {
+        let run = scratch.capture2pcap().arg("--json").args(arguments);
+        let mut objects = objects(&run.run().exits(1));
+        objects.sort_by_key(|object| object["path"].to_string());
+        let error = |object: &Value| format!("{} {}\n", object["path"], object["error"]);
+        objects.iter().map(error).collect::<String>()
+    };
+    assert_data_eq!(
+        errors(&["in", "none.pb", "out"]),
+        str![[r#"
+"in/a.pb" null
+"in/no/b.pb" "cannot make the folder out/no: a file has its name"
+"none.pb" "not recognised at offset 0: not an Envoy tap trace in any encoding: it begins with \"hello, world\""
+
+"#]]
+        .raw()
+    );
+    assert_data_eq!(
+        errors(&["empty", "new"]),
+        str![[r#"
+"empty" "no traces: no file there ends in .pb, .pb_length_delimited, .pb_text, .json"
+
+"#]]
+        .raw()
+    );
+    assert_data_eq!(
+        errors(&["none.pb", "x.pcap"]),
+        str![[r#"
+"none.pb" "not recognised at offset 0: not an Envoy tap trace in any encoding: it begins with \"hello, world\""
+
+"#]]
+        .raw()
+    );
+    assert_data_eq!(
+        errors(&["in/a.pb", "no/x.pcap"]),
+        str![[r#"
+"in/a.pb" "cannot write: there is no folder no"
+
+"#]]
+        .raw()
+    );
+    assert_data_eq!(
+        errors(&["-m", "none.pb", "missing.pb", "x.pcap"]),
+        str![[r#"
+null "none of the traces can be read"
+
+"#]]
+        .raw()
+    );
+    assert_data_eq!(
+        errors(&["--strict", "cut.pb", "x.pcap"]),
+        str![[r#"
+"cut.pb" "damaged, and --strict allows no capture then: cut at offset 65536: an event needs 4020 bytes more"
+
+"#]]
+        .raw()
+    );
+}
+
+/// The reader of the objects may have seen enough.
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let scratch = Scratch::new();
+    for number in 0..300 {
+        write_trace(&scratch, format!("in/{number}.pb"), number);
+    }
+    for how in ["--json in out", "--info --json in"] {
+        let script = format!("{{ capture2pcap -q {how}; echo $? >status; }} | head -n 1");
+        let outcome = scratch.shell(&script).run().exits(0).says_nothing();
+        let status = std::fs::read_to_string(scratch.path("status")).expect("a status");
+        assert_eq!(status, "0\n", "{how}{}", outcome.explain());
+        assert_eq!(objects(&outcome).len(), 1);
+    }
+}
+
+/// The codes stay when the words change, so each kind has one of its own, and the man page and the README list them.
+#[test]
+fn every_warning_has_a_code_of_its_own() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| {
+        std::fs::read_to_string(root.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+    };
+    let source = read("src/notice.rs");
+    let from = source.find("fn code(").expect("the codes");
+    let to = from + source[from..].find("\n    }\n").expect("their end");
+    // The compiler makes sure that every kind is there.
+    let codes: Vec<_> = source[from..to].split('"').skip(1).step_by(2).collect();
+    assert!(codes.len() >= 16, "{codes:?}");
+    assert_eq!(
+        codes.iter().collect::<BTreeSet<_>>().len(),
+        codes.len(),
+        "{codes:?}"
+    );
+    let (man, readme) = (read("src/man.roff"), read("README.md"));
+    for code in codes {
+        let word = |c: char| c.is_ascii_lowercase() || c == '-';
+        assert!(code.chars().all(word), "{code}");
+        assert!(
+            man.contains(&format!(".B {}\n", code.replace('-', r"\-"))),
+            "the man page lacks {code}"
+        );
+        assert!(
+            readme.contains(&format!("`{code}`")),
+            "the README lacks {code}"
+        );
+    }
+}
