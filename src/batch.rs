@@ -212,13 +212,8 @@ fn check_capture(output: &OsStr, traces: &[Source]) -> Result<(), PlanError> {
 
 /// Whether a file's name is that of a compressed one.
 fn is_compressed(path: &Path) -> bool {
-    let extension = path.extension().and_then(OsStr::to_str);
-    extension.is_some_and(|extension| {
-        let known = |known: &&str| extension.eq_ignore_ascii_case(known);
-        COMPRESSED_EXTENSIONS
-            .iter()
-            .any(|extension| known(&extension))
-    })
+    let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
+    COMPRESSED_EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str())
 }
 
 /// Whether a trace is the file with this metadata.

@@ -214,7 +214,7 @@ fn of_outcome(outcome: &Outcome) -> Value {
 }
 
 /// An input of which nothing came.
-pub(crate) fn of_failure(input: Value, error: &str) -> Value {
+pub(crate) fn of_failure(input: &Value, error: &str) -> Value {
     json!({ "path": input, "error": error })
 }
 

@@ -200,8 +200,9 @@ impl Work<'_> {
             .reporter
             .inspected(source, capture, &notices, result.as_ref());
         reported?;
-        let Ok(info) = result.as_ref().ok().filter(|_| !json).ok_or(()) else {
-            return Ok(String::new());
+        let info = match &result {
+            Ok(info) if !json => info,
+            _ => return Ok(String::new()),
         };
         let text = show::table(source, capture, info, &notices, show::terminal_width());
         Ok(match anstream::AutoStream::choice(&io::stdout()) {

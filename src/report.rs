@@ -234,7 +234,7 @@ impl Reporter {
     /// Reports that a trace gave no capture.
     pub(crate) fn failure(&mut self, source: &Source, target: &Target, failure: &Failure) {
         let why = reason(failure.error());
-        self.object(|| json::of_failure(json::source_path(source), &why));
+        self.object(|| json::of_failure(&json::source_path(source), &why));
         match failure {
             Failure::Trace(_) => {
                 self.failed(&source_name(source), &why);
@@ -361,7 +361,7 @@ impl Reporter {
     pub(crate) fn failed_all(&mut self, target: &Target, failure: &Failure) {
         self.bar.clear();
         let why = reason(failure.error());
-        self.object(|| json::of_failure(Value::Null, &why));
+        self.object(|| json::of_failure(&Value::Null, &why));
         match failure {
             Failure::Trace(_) => self.failed("merge", &why),
             Failure::Capture(_) => self.failed(&target_name(target), &why),
@@ -400,7 +400,7 @@ impl Reporter {
                 self.failed(&source_name(source), &why);
                 self.hint_about(failure);
                 match self.lines {
-                    Some(_) => self.print(&json::of_failure(json::source_path(source), &why)),
+                    Some(_) => self.print(&json::of_failure(&json::source_path(source), &why)),
                     None => Ok(()),
                 }
             }
@@ -417,7 +417,7 @@ impl Reporter {
         let names: Vec<_> = inputs.iter().map(shown).collect();
         self.failed(&names.join(", "), &why);
         for input in inputs {
-            self.object(|| json::of_failure(json::path(Path::new(input)), &why));
+            self.object(|| json::of_failure(&json::path(Path::new(input)), &why));
         }
     }
 
@@ -425,7 +425,7 @@ impl Reporter {
     pub(crate) fn unread(&mut self, path: &Path, error: &io::Error) {
         let why = format!("cannot read: {}", reason(error));
         self.failed(&capture2pcap::shown(path).to_string(), &why);
-        self.object(|| json::of_failure(json::path(path), &why));
+        self.object(|| json::of_failure(&json::path(path), &why));
     }
 
     /// Ends the work: the warnings of all traces, and what a person can do about them.

@@ -162,50 +162,73 @@ fn details(info: &Info) -> String {
     text
 }
 
+/// A column with what it holds of each connection, and how wide it is.
+struct Filled {
+    column: Column,
+    cells: Vec<Option<String>>,
+    width: usize,
+}
+
+impl Filled {
+    fn of(column: Column, stories: &[Story]) -> Self {
+        let cells: Vec<_> = stories.iter().map(column.cell).collect();
+        let widths = cells.iter().flatten().map(|cell| cell.chars().count());
+        Self {
+            width: widths.max().unwrap_or(0).max(column.name.len()),
+            column,
+            cells,
+        }
+    }
+
+    /// The cell of a connection.
+    fn cell(&self, row: usize) -> Option<&str> {
+        self.cells.get(row)?.as_deref()
+    }
+
+    fn padded(&self, cell: &str) -> String {
+        let width = self.width;
+        match self.column.align {
+            Align::Left => format!("{:INDENT$}{cell:width$}", ""),
+            Align::Right => format!("{:INDENT$}{cell:>width$}", ""),
+        }
+    }
+
+    /// A cell outside the table.
+    fn named(&self, row: usize) -> Option<String> {
+        let cell = self.cell(row)?;
+        Some(match self.column.name {
+            // A time shows what it is.
+            "first" => cell.to_owned(),
+            name => format!("{name} {cell}"),
+        })
+    }
+}
+
 /// Adds the connections to `text`: columns without any value are left out.
 fn rows(stories: &[Story], width: usize, text: &mut String) {
-    let cells = |column: &Column| stories.iter().map(column.cell).collect::<Vec<_>>();
-    let mut columns: Vec<_> = COLUMNS
-        .iter()
-        .map(|column| (*column, cells(column)))
-        .collect();
-    columns.retain(|(_, cells)| cells.iter().any(Option::is_some));
-    let length = |(column, cells): &(Column, Vec<Option<String>>)| {
-        let cells = cells.iter().flatten().map(|cell| cell.chars().count());
-        cells.chain([column.name.len()]).max().unwrap_or(0)
-    };
-    let total: usize = columns.iter().map(|column| 2 + length(column)).sum();
-    let (second, first): (Vec<_>, Vec<_>) = columns
-        .into_iter()
-        .partition(|(column, _)| column.wraps && total > width);
     if stories.is_empty() {
         return;
     }
-    let line = |cell: &dyn Fn(&(Column, Vec<Option<String>>)) -> String| {
-        let mut line = String::new();
-        for column in &first {
-            let (cell, length) = (cell(column), length(column));
-            let padded = match column.0.align {
-                Align::Left => format!("{:INDENT$}{cell:length$}", ""),
-                Align::Right => format!("{:INDENT$}{cell:>length$}", ""),
-            };
-            line += &padded;
-        }
-        line.trim_end().to_owned()
-    };
-    let header = line(&|(column, _)| column.name.to_owned());
-    *text += &format!("{HEADER}{header}{HEADER:#}\n");
-    for i in 0..stories.len() {
-        let cell = |cells: &[Option<String>]| cells.get(i).cloned().flatten();
-        *text += &line(&|(_, cells)| cell(cells).unwrap_or_else(|| "-".to_owned()));
+    let columns = COLUMNS.iter().map(|column| Filled::of(*column, stories));
+    let columns: Vec<_> = columns
+        .filter(|filled| filled.cells.iter().any(Option::is_some))
+        .collect();
+    let total: usize = columns.iter().map(|filled| INDENT + filled.width).sum();
+    let (below, beside): (Vec<_>, Vec<_>) = columns
+        .into_iter()
+        .partition(|filled| filled.column.wraps && total > width);
+    let header: String = beside
+        .iter()
+        .map(|filled| filled.padded(filled.column.name))
+        .collect();
+    *text += &format!("{HEADER}{}{HEADER:#}\n", header.trim_end());
+    for row in 0..stories.len() {
+        let cells = beside
+            .iter()
+            .map(|filled| filled.padded(filled.cell(row).unwrap_or("-")));
+        *text += cells.collect::<String>().trim_end();
         text.push('\n');
-        let parts = second.iter().filter_map(|(column, cells)| {
-            let cell = cell(cells)?;
-            Some(match column.name {
-                "first" => cell,
-                name => format!("{name} {cell}"),
-            })
-        });
+        let parts = below.iter().filter_map(|filled| filled.named(row));
         for line in joined(parts, width.saturating_sub(INDENT_MORE)) {
             *text += &format!("{:INDENT_MORE$}{line}\n", "");
         }

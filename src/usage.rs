@@ -141,11 +141,11 @@ fn unknown(error: &clap::Error, argument: &str) -> Misuse {
     if !suggested.is_empty() {
         return misuse.hint(format!("did you mean {suggested}?"));
     }
-    let names_file = |option: &&str| match option.starts_with("--") {
+    let names_file = |option: &str| match option.starts_with("--") {
         true => argument.starts_with(option),
-        false => argument == *option,
+        false => argument == option,
     };
-    if FILE_OPTIONS.iter().any(|option| names_file(&option)) {
+    if FILE_OPTIONS.iter().any(|option| names_file(option)) {
         return misuse.hint(
             "the last argument is the output, the others are inputs: capture2pcap INPUT OUTPUT",
         );
