@@ -226,7 +226,7 @@ fn bound(made: &Made, input: usize, options: &Options) -> u64 {
                 payload, truncated, ..
             } => {
                 known = payload.len() as u64;
-                if *truncated && event.seq_num.is_some() {
+                if *truncated && (event.seq_num.is_some() || event.missing.is_some()) {
                     lost = MAX_EVENT_LOSS;
                 }
             }

@@ -100,7 +100,7 @@ pub(crate) fn check(
                 at: 0,
                 direction: *direction,
                 time: event.time,
-                open: *truncated && event.seq_num.is_some(),
+                open: *truncated && (event.seq_num.is_some() || event.missing.is_some()),
                 missing: 0,
             }),
             What::Begin | What::Connection(_) | What::Closed => connection.may_restart = true,

@@ -55,6 +55,12 @@ impl Buffer {
         Piece::of(&self.memory, start + range.start..start + range.end)
     }
 
+    /// The bytes of the window that lie in `range`, which stay in it.
+    pub(super) fn piece(&self, range: Range<usize>) -> Piece<'_> {
+        let start = self.at_hand.start;
+        Piece::of(&self.memory, start + range.start..start + range.end)
+    }
+
     /// Drops the first `n` bytes of the window.
     #[inline]
     pub(super) fn skip(&mut self, n: usize) {

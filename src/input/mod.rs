@@ -211,6 +211,14 @@ impl Input {
         self.buffer.take(range)
     }
 
+    /// The bytes of the window that lie in `range`, which stay in it.
+    ///
+    /// # Panics
+    /// When the window is shorter.
+    pub fn piece(&self, range: Range<usize>) -> Piece<'_> {
+        self.buffer.piece(range)
+    }
+
     /// Drops the first `n` bytes of the window.
     ///
     /// # Panics

@@ -7,6 +7,7 @@ mod opening;
 use crate::event::{Connection, Direction, Event, Timestamp, TraceId, Transport, What};
 use crate::notice::{Kind, Notice};
 use crate::protocol::{self, Protocol};
+use crate::sequence::MAX_EVENT_LOSS;
 
 use super::comments::Comments;
 use super::framing::Framing;
@@ -160,6 +161,8 @@ impl Tracked {
                     payload,
                     end_stream,
                 };
+                // A claim of more must not become terabytes of packets.
+                let missing = missing.filter(|missing| *missing <= MAX_EVENT_LOSS);
                 match (truncated, missing) {
                     (false, _) => self.data(data, payload.len(), cx)?,
                     (true, Some(missing)) => self.snapped(data, missing, cx)?,

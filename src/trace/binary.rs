@@ -195,6 +195,9 @@ impl Binary {
                 (Action::Take(part), WireValue::Len(_)) if part.is_message() => {
                     let present = (window.len() - header.len) as u64;
                     if len > MAX_MESSAGE || len > present {
+                        if part == Part::Event && len <= MAX_MESSAGE && input.ended() {
+                            self.cut(open.level, header, len, input, decoder)?;
+                        }
                         return message_short(input, part, len, present);
                     }
                     let is_last = end == self.end;
@@ -229,6 +232,26 @@ impl Binary {
                 }
             }
         }
+    }
+
+    /// Takes what is there of an event at which the input ends. It stays where it is.
+    #[cold]
+    fn cut(
+        &self,
+        level: Level,
+        header: Header,
+        len: u64,
+        input: &Input,
+        decoder: &mut Decoder,
+    ) -> Result<(), Damage> {
+        let front = input.piece(header.len..input.window().len());
+        let offset = input.offset();
+        let place = Place {
+            offset,
+            value: offset + header.len as u64,
+            len: front.bytes().len() as u64,
+        };
+        decoder.cut(front, level, place, len)
     }
 
     /// Takes a part that cannot be given as it comes, or of which a trace has few.

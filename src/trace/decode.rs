@@ -237,7 +237,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Makes an event the current one, after what it says of its connection.
+    /// Decodes an event and makes it the current one.
     #[inline(always)]
     fn socket_event(
         &mut self,
@@ -250,6 +250,39 @@ impl Decoder {
             let fault = socket::fault(broken);
             return Err(Damage::new(offset, fault));
         }
+        self.fill(event, message, offset, location)
+    }
+
+    /// Takes the front of an event at which the trace ends, and puts it after those that are ready, if there
+    /// is something of its payload.
+    pub(super) fn cut_event(
+        &mut self,
+        front: Piece<'_>,
+        place: Place,
+        len: u64,
+    ) -> Result<(), Damage> {
+        let mut event = SocketEvent::default();
+        let Some(missing) = event.decode_cut(front.bytes(), len, self.generation) else {
+            return Ok(());
+        };
+        let location = Location::of(place, Located::Cut(self.form));
+        self.begin_message(place.offset);
+        self.fill(event, front, place.offset, location)?;
+        self.current.missing = missing;
+        let current = std::mem::take(&mut self.current);
+        self.ready.push_back((current, location));
+        Ok(())
+    }
+
+    /// Makes an event the current one, after what it says of its connection.
+    #[inline(always)]
+    fn fill(
+        &mut self,
+        mut event: SocketEvent<'_>,
+        message: Piece<'_>,
+        offset: u64,
+        location: Location,
+    ) -> Result<(), Damage> {
         if !event.connection.is_empty() {
             let bytes = Slice::from(std::mem::take(&mut event.connection));
             let told = decode::<tap::Connection>(bytes, Part::Connection, offset)?;

@@ -216,6 +216,27 @@ impl Decoder {
         Ok(self.advance())
     }
 
+    /// Takes the front of an event at which the trace ends, after all that is held.
+    pub(super) fn cut(
+        &mut self,
+        front: Piece<'_>,
+        level: Level,
+        place: Place,
+        len: u64,
+    ) -> Result<(), Damage> {
+        self.recognised = true;
+        if level == Level::Streamed && self.is_binary {
+            self.piece(Member::Event);
+        }
+        if self.message.void {
+            return Ok(());
+        }
+        if self.hold == Hold::Open {
+            self.give(Some(place.offset))?;
+        }
+        self.cut_event(front, place, len)
+    }
+
     /// Takes the id that a message has for its connection.
     pub(super) fn take_id(&mut self, number: u64) {
         // What was given had the id that was known, and the rest keeps it.

@@ -50,6 +50,8 @@ pub struct Location {
 pub(super) enum Located {
     /// An event of a socket tap.
     Event(Form),
+    /// The front of one, at which the trace ends.
+    Cut(Form),
     /// A whole HTTP exchange.
     HttpBuffered,
     /// A piece of an HTTP message.
@@ -59,12 +61,14 @@ pub(super) enum Located {
 }
 
 impl Located {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::Event(Form::Buffered),
         Self::Event(Form::Streamed),
         Self::HttpBuffered,
         Self::HttpSegment,
         Self::Whole,
+        Self::Cut(Form::Buffered),
+        Self::Cut(Form::Streamed),
     ];
 
     #[inline]
@@ -75,12 +79,14 @@ impl Located {
             Self::HttpBuffered => 3,
             Self::HttpSegment => 4,
             Self::Whole => 5,
+            Self::Cut(Form::Buffered) => 6,
+            Self::Cut(Form::Streamed) => 7,
         }
     }
 
     const fn part(self) -> Part {
         match self {
-            Self::Event(_) | Self::Whole => Part::Event,
+            Self::Event(_) | Self::Cut(_) | Self::Whole => Part::Event,
             Self::HttpBuffered => Part::HttpBuffered,
             Self::HttpSegment => Part::HttpSegment,
         }
@@ -89,8 +95,8 @@ impl Located {
     /// The type of the message.
     fn message(self, generation: Generation) -> &'static Message {
         match (self, generation) {
-            (Self::Event(_), Generation::Tap) => &schema::TAP_SOCKETEVENT,
-            (Self::Event(_), Generation::Capture) => &schema::CAPTURE_EVENT,
+            (Self::Event(_) | Self::Cut(_), Generation::Tap) => &schema::TAP_SOCKETEVENT,
+            (Self::Event(_) | Self::Cut(_), Generation::Capture) => &schema::CAPTURE_EVENT,
             (Self::Whole, _) => &schema::TAP_TRACEWRAPPER,
             (Self::HttpBuffered, _) => &schema::TAP_HTTPBUFFEREDTRACE,
             (Self::HttpSegment, _) => &schema::TAP_HTTPSTREAMEDTRACESEGMENT,
@@ -191,7 +197,7 @@ impl EventDecoder {
         };
         self.input.replace(bytes, location.offset);
         self.decoder.form = match located {
-            Located::Event(form) => form,
+            Located::Event(form) | Located::Cut(form) => form,
             _ => Form::Streamed,
         };
         let place = Place {
@@ -204,6 +210,11 @@ impl EventDecoder {
         let mut whole = Binary::wrapper(location.offset, location.len.into());
         let generation = format.generation;
         let mut at_hand = match format.encoding {
+            Encoding::Binary | Encoding::Delimited if matches!(located, Located::Cut(_)) => {
+                // How long the event is as a whole was found to fit what is in it.
+                decoder.cut(input.take(0..bytes.len()), Level::Batch, place, u64::MAX)?;
+                decoder.advance()
+            }
             _ if located == Located::Whole => whole.next(input, decoder)? == Step::Item(()),
             Encoding::Binary | Encoding::Delimited => decoder.part(Taken {
                 part,

@@ -9,7 +9,7 @@ use crate::event::Direction;
 use super::detect::Generation;
 use super::element::Part;
 use super::error::Fault;
-use super::wire::{Broken, Rest, each_field, len_key, varint_key};
+use super::wire::{Broken, NoHeader, Rest, WireValue, each_field, header, len_key, varint_key};
 
 // `SocketEvent`
 const TIMESTAMP: u64 = len_key(1);
@@ -82,6 +82,62 @@ impl<'a> SocketEvent<'a> {
             }
             _ => self.rare(key, value, generation),
         })
+    }
+
+    /// Decodes the front of an event that is `len` bytes long as a whole, and returns how many bytes of its
+    /// payload are not there.
+    ///
+    /// None where nothing of the payload is there, or where something else is wrong with it. The number is
+    /// none where the event is cut after its payload.
+    pub(super) fn decode_cut(
+        &mut self,
+        front: &'a [u8],
+        len: u64,
+        generation: Generation,
+    ) -> Option<Option<u64>> {
+        let cut = Cut::of(front, len)?;
+        self.decode(cut.whole, generation).ok()?;
+        let direction = match cut.key {
+            READ => Direction::Read,
+            WRITE => Direction::Write,
+            // What has to come yet is no payload.
+            _ => return self.has_data().then_some(None),
+        };
+        self.select(Selector::Data(direction));
+        let cut = Cut::of(cut.front, cut.len)?;
+        self.data(direction, cut.whole, generation).ok()?;
+        match (cut.key, generation) {
+            (DATA, Generation::Tap) => {
+                let cut = Cut::of(cut.front, cut.len)?;
+                self.body(cut.whole).ok()?;
+                match cut.key {
+                    AS_BYTES | AS_STRING => {
+                        self.as_string = cut.key == AS_STRING;
+                        self.take_cut(cut)
+                    }
+                    // What Envoy writes after a payload is that it is truncated.
+                    _ => {
+                        self.truncated = true;
+                        self.has_data().then_some(None)
+                    }
+                }
+            }
+            (DATA, Generation::Capture) => self.take_cut(cut),
+            _ => self.has_data().then_some(None),
+        }
+    }
+
+    /// Takes what is there of the payload, and returns how much is not.
+    fn take_cut(&mut self, cut: Cut<'a>) -> Option<Option<u64>> {
+        self.payload = cut.front;
+        self.truncated = true;
+        self.has_data()
+            .then(|| Some(cut.len - cut.front.len() as u64))
+    }
+
+    /// Whether there is something to show.
+    fn has_data(&self) -> bool {
+        matches!(self.selector, Some(Selector::Data(_))) && !self.payload.is_empty()
     }
 
     /// Takes a field that few events have, or none that is known, and gives what is behind it.
@@ -160,6 +216,60 @@ impl<'a> SocketEvent<'a> {
             (self.as_string, self.truncated, self.end_stream) = (false, false, false);
         }
         self.selector = Some(selector);
+    }
+}
+
+/// A message whose end is not there.
+#[derive(Clone, Copy, Debug)]
+struct Cut<'a> {
+    /// The fields that are there in full.
+    whole: &'a [u8],
+    /// The key of the field that is not; 0 where even that is cut.
+    key: u64,
+    /// What is there of its value, and how long that is as a whole.
+    front: &'a [u8],
+    len: u64,
+}
+
+impl<'a> Cut<'a> {
+    /// Splits the front of a message that is `len` bytes long as a whole. None where it holds what cannot be
+    /// in it.
+    fn of(front: &'a [u8], len: u64) -> Option<Self> {
+        let mut at = 0;
+        loop {
+            let rest = front.get(at..)?;
+            let header = match header(rest) {
+                Ok(header) => header,
+                Err(NoHeader::Short) => {
+                    return Some(Self {
+                        whole: &front[..at],
+                        key: 0,
+                        front: &[],
+                        len: 0,
+                    });
+                }
+                Err(_) => return None,
+            };
+            let value = rest.get(header.len..)?;
+            let (wire_type, size) = match header.value {
+                WireValue::Varint(_) => (0, 0),
+                WireValue::Fixed(n) => (5, n),
+                WireValue::Len(n) => (2, n),
+            };
+            let left = len.checked_sub((at + header.len) as u64)?;
+            if size > left {
+                return None;
+            }
+            if size > value.len() as u64 {
+                return Some(Self {
+                    whole: &front[..at],
+                    key: u64::from(header.number) << 3 | wire_type,
+                    front: value,
+                    len: size,
+                });
+            }
+            at += header.len + size as usize;
+        }
     }
 }
 

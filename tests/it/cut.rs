@@ -4,8 +4,25 @@ use std::fs;
 
 use crate::bad::{assert_left_over, convert, made};
 use crate::fixtures;
-use crate::harness::{Scratch, each};
-use crate::make::Form;
+use crate::harness::{Scratch, each, tshark};
+use crate::make::{Form, Made, varint};
+use crate::pcap::{Capture, Record};
+
+/// Whether `records` are the first of `whole`; the last may be the front of an event, at which the trace is
+/// cut, with room for the rest of its payload.
+fn are_first(records: &[Record], whole: &[Record]) -> bool {
+    let Some((last, before)) = records.split_last() else {
+        return true;
+    };
+    let is_front = |there: &Record| {
+        let (got, full) = (last.segment(), there.segment());
+        let (got, full) = (got.expect("a segment"), full.expect("a segment"));
+        (last.time, got.sequence, got.length) == (there.time, full.sequence, full.length)
+            && full.payload.starts_with(got.payload)
+    };
+    let there = whole.get(before.len());
+    whole.starts_with(before) && there.is_some_and(|there| last == there || is_front(there))
+}
 
 /// Where to cut an input of `len` bytes: its first and last places and others evenly between.
 fn cuts(len: usize) -> Vec<usize> {
@@ -50,7 +67,7 @@ fn a_cut_gives_every_event_before_it() {
                 let (outcome, records) = convert(&scratch, &encoded.bytes[..cut], &[]);
                 let records = records.unwrap_or_default();
                 assert!(
-                    whole.starts_with(&records),
+                    are_first(&records, &whole),
                     "{place}: other records than the whole's{}",
                     outcome.explain()
                 );
@@ -126,7 +143,7 @@ fn a_cut_recording_gives_a_prefix_of_the_whole() {
                 let (outcome, records) = convert(&scratch, &bytes[..cut], &[]);
                 let records = records.unwrap_or_default();
                 assert!(
-                    whole.starts_with(&records),
+                    are_first(&records, &whole),
                     "{place}: other records than the whole's{}",
                     outcome.explain()
                 );
@@ -176,4 +193,108 @@ fn strict_takes_nothing_from_a_cut_trace() {
             assert_left_over(&scratch, &["input", "kept.pcap"]);
         },
     );
+}
+
+/// Where in `bytes` the payload of `made`'s event begins, and how long it is.
+fn payload(made: &Made, bytes: &[u8], event: usize) -> (usize, usize) {
+    let payload = &made.events[event].data;
+    let at = memchr::memmem::find(bytes, payload).expect("the payload");
+    (at, payload.len())
+}
+
+/// What is there of the event at which a binary trace is cut is shown, with room for what is not.
+#[test]
+fn the_event_at_the_cut_is_kept_as_far_as_it_is_there() {
+    let forms = Form::ALL.into_iter().filter(|form| {
+        let extension = form.extension();
+        extension == "pb" || extension == "pb_length_delimited"
+    });
+    for form in forms {
+        let made = made();
+        let encoded = made.encode(form);
+        let (at, len) = payload(&made, &encoded.bytes, 8);
+        let scratch = Scratch::new();
+        let (_, whole) = convert(&scratch, &encoded.bytes, &[]);
+        let whole = whole.expect("a capture");
+        for there in [0, 1, 100, len - 1, len] {
+            let place = format!("{form:?} after {there} of {len}");
+            let cut = &encoded.bytes[..at + there];
+            let (outcome, records) = convert(&scratch, cut, &[]);
+            let records = records.expect("a capture");
+            assert!(are_first(&records, &whole), "{place}{}", outcome.explain());
+            let (_, end) = encoded.events[8];
+            let is_whole = at + there == end;
+            assert_eq!(records.len(), 8 + usize::from(there > 0), "{place}");
+            if there > 0 && there < len {
+                let missing = len - there;
+                let s = if missing == 1 { "byte is" } else { "bytes are" };
+                let last = records[8].segment().expect("a segment");
+                assert_eq!((last.payload.len(), last.length), (there, len), "{place}");
+                outcome.exits(1).says([
+                    &format!("1 truncated event: {missing} {s} not in the trace"),
+                    &format!("cut at offset {}", cut.len()),
+                ]);
+            } else if !is_whole {
+                outcome
+                    .exits(1)
+                    .says([&format!("cut at offset {}", cut.len())]);
+            }
+            // What comes from a stream is the same.
+            let outcome = scratch.capture2pcap().args(["-", "-"]).stdin(cut).run();
+            let capture = Capture::parse(&outcome.stdout).expect("a capture");
+            assert!(capture.records == records, "{place}: a stream");
+        }
+    }
+}
+
+/// A recording of an Envoy that was killed: tshark shows all but the bytes that are not there.
+#[test]
+fn a_killed_envoy_leaves_the_front_of_an_event() {
+    let trace = fixtures::testdata().join("field/killed-cut-event.pb_length_delimited");
+    let scratch = Scratch::new();
+    let capture = scratch.path("killed.pcap");
+    let outcome = scratch.capture2pcap().arg(&trace).arg(&capture).run();
+    outcome.exits(1).says(["an event needs 1710 bytes more"]);
+    let fields = [
+        "-T",
+        "fields",
+        "-e",
+        "tcp.len",
+        "-e",
+        "frame.len",
+        "-e",
+        "frame.cap_len",
+    ];
+    let mut args = vec!["-r".into(), capture.into_os_string()];
+    args.extend(fields.map(Into::into));
+    let shown = tshark(args);
+    let last: Vec<u64> = shown
+        .lines()
+        .last()
+        .expect("a packet")
+        .split('\t')
+        .map(|field| field.parse().expect("a number"))
+        .collect();
+    // 1,706 bytes of payload, and the event's seq_num.
+    assert_eq!(last[1] - last[2], 1706);
+    assert_eq!(last[0], last[1] - 54);
+}
+
+/// A payload that claims more than is ever believed leaves no room for it.
+#[test]
+fn a_claim_at_the_cut_makes_no_terabytes() {
+    let claim = (1_u64 << 31) - 100;
+    let body = [&[0x0a][..], &varint(claim), b"GET / HTTP/1.1"].concat();
+    let nest =
+        |key: u8, inner: &[u8], more: u64| [&[key][..], &varint(claim + more), inner].concat();
+    let read = nest(0x0a, &body, 6);
+    let event = nest(0x12, &read, 12);
+    let segment = nest(0x1a, &event, 18);
+    let trace = nest(0x22, &[&[0x08, 7][..], &segment].concat(), 26);
+    let scratch = Scratch::new();
+    let (outcome, records) = convert(&scratch, &trace, &[]);
+    outcome
+        .exits(1)
+        .says(["1 truncated event: Envoy kept only"]);
+    assert_eq!(records.expect("a capture").len(), 1);
 }

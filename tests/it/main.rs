@@ -66,6 +66,9 @@ mod faults;
 /// The safety of files: nothing half written, nothing lost, nothing shown to others.
 mod files;
 
+/// What newer Envoys write beside the events.
+mod fields;
+
 /// More than one process: what docs/fleet.md says.
 mod fleet;
 

@@ -12,6 +12,7 @@ use capture2pcap::trace::{Encoding, EventDecoder, Location, Reader, Step};
 use serde_json::{Value, json};
 
 use crate::bad::convert;
+use crate::fixtures;
 use crate::harness::{Scratch, each};
 use crate::make::parts::{self, Half, exchange, header, request, response, socket};
 use crate::make::{Ev, Form, Made, What, field, noise, number, varint};
@@ -755,4 +756,34 @@ fn messages_without_lengths_are_no_pieces() {
         )
     };
     assert_eq!(events.iter().filter(is_headers).count(), 2);
+}
+
+/// Traces as they were found: what a parser of the whole message says is right.
+#[test]
+fn field_traces_in_another_order_are_the_same() {
+    let scratch = Scratch::new();
+    let read = |name: &str| {
+        let path = fixtures::testdata().join("field").join(name);
+        std::fs::read(path).unwrap_or_else(|e| panic!("{name}: {e}"))
+    };
+    let records = |name: &str| {
+        let (outcome, records) = convert(&scratch, &read(name), &[]);
+        outcome.exits(0).says_nothing();
+        records.expect("a capture")
+    };
+    assert_eq!(records("sorted.json"), records("inter.json"));
+    assert_eq!(records("buf_connlast.pb"), records("buf.json"));
+    let [first, second, third] = ["conn_last", "split_wrapper", "trace_id_last"]
+        .map(|name| records(&format!("12-{name}.pb_length_delimited")));
+    assert_eq!(first.len(), 2);
+    assert_eq!(first, second);
+    assert_eq!(first, third);
+    for record in &first {
+        let segment = record.segment().expect("TCP");
+        let ips = [
+            segment.source.ip().to_string(),
+            segment.destination.ip().to_string(),
+        ];
+        assert!(ips.iter().all(|ip| ip.starts_with("10.0.0.")), "{ips:?}");
+    }
 }
