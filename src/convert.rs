@@ -59,7 +59,7 @@ pub struct Summary {
     pub bytes_read: u64,
     /// The payload that Envoy wrote, in bytes.
     pub bytes_written: u64,
-    /// What a reader has to be told to find the HTTP/2 in the capture.
+    /// What a reader has to be told to find the HTTP in the capture.
     pub decode_as: Vec<DecodeAs>,
     /// How the trace is written; none where it is empty.
     pub encoding: Option<Encoding>,

@@ -24,7 +24,7 @@ pub struct Info {
     pub releases: Option<&'static str>,
     /// Its connections, by the times of their first events.
     pub connections: Vec<Story>,
-    /// What a reader of its capture has to be told to find the HTTP/2 in it.
+    /// What a reader of its capture has to be told to find the HTTP in it.
     pub decode_as: Vec<DecodeAs>,
     /// Where it stops making sense, if it does.
     pub damage: Option<Damage>,
@@ -119,7 +119,7 @@ impl Info {
     }
 }
 
-/// The tshark command that shows a capture with its HTTP/2.
+/// The tshark command that shows a capture with its HTTP.
 ///
 /// The path is quoted for a shell where it needs to be.
 pub fn tshark_command(capture: &Path, decode_as: &[DecodeAs]) -> String {

@@ -42,7 +42,7 @@ pub struct Merged {
     pub connections: u64,
     /// The packets in the capture.
     pub frames: u64,
-    /// What a reader has to be told to find the HTTP/2 in the capture.
+    /// What a reader has to be told to find the HTTP in the capture.
     pub decode_as: Vec<DecodeAs>,
     /// The stories of its connections in the order of their first events, where the options ask for them.
     pub stories: Vec<Story>,

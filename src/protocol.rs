@@ -29,7 +29,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// What Wireshark has to be told of a server's port to show the HTTP/2 on it, which it does not look for.
+/// What Wireshark has to be told of a server's port to show the HTTP on it, which it may not look for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeAs {
     /// The port.
@@ -93,6 +93,8 @@ impl Evidence {
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The fewest bytes of it that are like nothing else: `PRI *`.
+const MIN_PREFACE: usize = 5;
 /// Where Linux begins to take ephemeral ports from (`ip_local_port_range`); IANA's begin higher.
 const FIRST_EPHEMERAL_PORT: u16 = 32_768;
 /// The longest method that is taken for one, in bytes; the longest registered is 17.
@@ -105,10 +107,19 @@ pub(crate) enum Opening {
     Server(Protocol),
 }
 
+impl Opening {
+    /// The protocol, whichever end begins it.
+    pub(crate) const fn protocol(self) -> Protocol {
+        match self {
+            Self::Client(protocol) | Self::Server(protocol) => protocol,
+        }
+    }
+}
+
 /// The end that sent some bytes, and its protocol, where the bytes begin like HTTP.
 pub(crate) fn opening(bytes: &[u8]) -> Option<Opening> {
-    // A preface may be cut by the tap's limit or come in pieces; its first line is unlike any request.
-    if bytes.len() >= 16 && bytes.starts_with(&PREFACE[..bytes.len().min(PREFACE.len())]) {
+    // A preface may be cut by the tap's limit or come in pieces.
+    if bytes.len() >= MIN_PREFACE && bytes.starts_with(&PREFACE[..bytes.len().min(PREFACE.len())]) {
         return Some(Opening::Client(Protocol::Http2));
     }
     if bytes.starts_with(b"HTTP/1.") {
@@ -134,7 +145,7 @@ pub(crate) fn opening(bytes: &[u8]) -> Option<Opening> {
 
 /// The protocol whose first bytes, from either side, these are.
 pub fn protocol(bytes: &[u8]) -> Option<Protocol> {
-    opening(bytes).map(|(Opening::Client(protocol) | Opening::Server(protocol))| protocol)
+    opening(bytes).map(Opening::protocol)
 }
 
 /// gRPC's content type, as it is and in HPACK's Huffman code (RFC 7541, appendix B), in which a value
@@ -216,9 +227,11 @@ mod tests {
 
     #[test]
     fn first_bytes_outweigh_ports() {
-        let cases: [(&[u8], Option<Opening>); 12] = [
+        let cases: [(&[u8], Option<Opening>); 14] = [
             (PREFACE, Some(Opening::Client(Protocol::Http2))),
             (&PREFACE[..16], Some(Opening::Client(Protocol::Http2))),
+            (&PREFACE[..5], Some(Opening::Client(Protocol::Http2))),
+            (b"PRI ", None),
             (
                 b"GET / HTTP/1.1\r\n",
                 Some(Opening::Client(Protocol::Http1)),

@@ -23,9 +23,6 @@ const MAX_ESTIMATE: u64 = 1 << 24;
 /// In how many of a connection's first events with bytes HTTP is looked for.
 const MAX_TRIES: u8 = 4;
 
-/// The fewest bytes of HTTP/2's preface that are like nothing else.
-const MIN_PREFACE: usize = 5;
-
 /// The place in both directions of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Framing {
@@ -106,13 +103,7 @@ impl Framing {
 
     /// The places before `payload`, if it shows HTTP.
     fn recognise(&self, direction: Direction, payload: &[u8]) -> Option<Sides> {
-        let preface = payload.len() >= MIN_PREFACE && PREFACE.starts_with(payload);
-        let opening = if preface {
-            Opening::Client(Protocol::Http2)
-        } else {
-            protocol::opening(payload)?
-        };
-        let (from_client, protocol) = match opening {
+        let (from_client, protocol) = match protocol::opening(payload)? {
             Opening::Client(protocol) => (direction, protocol),
             Opening::Server(protocol) => (direction.reverse(), protocol),
         };

@@ -60,17 +60,13 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn new(
-        id: TraceId,
-        downstream: Option<&Connection>,
-        upstream: Option<&Box<Connection>>,
-    ) -> Self {
-        let (shown, role) = shown_connection(downstream, upstream.map(|told| &**told));
+    fn new(id: TraceId, downstream: Option<&Connection>, upstream: Option<&Connection>) -> Self {
+        let (shown, role) = shown_connection(downstream, upstream);
         Self {
             key: ConversationId::of_exchange(id, shown),
             connection: shown.cloned().unwrap_or_default(),
             role,
-            upstream: upstream.cloned(),
+            upstream: upstream.cloned().map(Box::new),
             stream: None,
             binary_request: false,
             binary_response: false,
@@ -108,7 +104,7 @@ impl Exchanges {
                 downstream,
                 upstream,
             } => {
-                let exchange = Exchange::new(id, downstream.as_deref(), upstream.as_ref());
+                let exchange = Exchange::new(id, downstream.as_deref(), upstream.as_deref());
                 self.open.insert(id, exchange);
             }
             &Http::Part {

@@ -16,22 +16,24 @@ mod http;
 mod http2;
 mod link;
 mod occupancy;
+mod spoken;
 mod story;
 mod tcp;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
 use crate::event::{Event, Http, Part, Timestamp, TraceId, What};
 use crate::notice::{Notice, Notices};
-use crate::protocol::{DecodeAs, Protocol, Role};
+use crate::protocol::{DecodeAs, Role};
 
 use address::AddressBook;
 use connection::{Flow, Tracked, When};
 use http::Exchanges;
 use occupancy::Occupancy;
+use spoken::Spoken;
 
 pub use address::Given;
 pub use conversation::{ConversationId, Conversations};
@@ -110,8 +112,7 @@ struct Shared {
     addresses: AddressBook,
     /// The connections that have put a frame into the capture.
     opened: u64,
-    /// The server ports on which HTTP is spoken, and which.
-    spoken: BTreeSet<(u16, Protocol)>,
+    spoken: Spoken,
     /// The last time that stands for one that no trace records.
     stand_in: Option<Timestamp>,
     occupancy: Occupancy,
@@ -164,7 +165,7 @@ impl Synthesizer {
             options,
             addresses,
             opened: 0,
-            spoken: BTreeSet::new(),
+            spoken: Spoken::default(),
             stand_in: None,
             occupancy: Occupancy::default(),
             sample_rates: HashMap::new(),
@@ -197,18 +198,9 @@ impl Synthesizer {
         self.shared.opened
     }
 
-    /// What a reader has to be told to find the HTTP/2 in the capture, port by port.
+    /// What a reader has to be told to find the HTTP in the capture, port by port.
     pub fn decode_as(&self) -> Vec<DecodeAs> {
-        let spoken = &self.shared.spoken;
-        let http2 = spoken
-            .iter()
-            .filter(|(_, protocol)| *protocol == Protocol::Http2);
-        http2
-            .map(|&(port, _)| DecodeAs {
-                port,
-                has_http1: spoken.contains(&(port, Protocol::Http1)),
-            })
-            .collect()
+        self.shared.spoken.decode_as()
     }
 
     /// Takes an event; `out` gets the frames that it makes.

@@ -322,3 +322,22 @@ fn folders_are_searched_and_what_cannot_be_read_is_told() {
         .run()
         .exits(1);
 }
+
+/// tshark does not look for HTTP/1 on a port that another dissector has, nor was it told to.
+#[test]
+fn the_command_shows_http1_on_the_port_of_another_protocol() {
+    let scratch = Scratch::new();
+    let folder = fixtures::testdata().join("field/http1-ports");
+    let bytes = std::fs::read(folder.join("h1_7000.pb")).expect("a trace");
+    scratch.write("h1_7000.pb", &bytes);
+    let run = scratch.capture2pcap().args(["--info", "h1_7000.pb"]).run();
+    let text = String::from_utf8(run.exits(0).stdout).expect("UTF-8");
+    let command = text.lines().last().expect("a command").trim();
+    assert_eq!(command, "tshark -r h1_7000.pcap -d tcp.port==7000,http");
+    let run = scratch.capture2pcap().args(["h1_7000.pb", "h1_7000.pcap"]);
+    run.run().exits(0);
+    let script = format!("{command} -Y http.request.method");
+    let shown = scratch.shell(&script).run().exits(0).stdout;
+    let shown = String::from_utf8(shown).expect("UTF-8");
+    assert!(shown.contains("GET "), "{shown}");
+}

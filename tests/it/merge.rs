@@ -362,7 +362,7 @@ fn equal_times_keep_the_order_of_the_traces() {
     }
 }
 
-/// The command that opens a capture shows both HTTP/1 and HTTP/2 where they share a port.
+/// The command that opens a capture shows both HTTP/1 and HTTP/2, also where they share a port.
 #[test]
 fn the_command_shows_all_there_is_of_http() {
     let scratch = Scratch::new();

@@ -2,7 +2,7 @@
 
 use crate::event::{Connection, Direction, Timestamp, Transport};
 use crate::notice::Kind;
-use crate::protocol::{self, Role};
+use crate::protocol::{self, Opening, Role};
 
 use super::super::address::{Placed, StandIn};
 use super::super::frame::{self, Endpoints, Label};
@@ -48,17 +48,17 @@ impl Tracked {
         };
         let ordinal = cx.shared.opened;
         cx.shared.opened += 1;
-        let spoken = first.and_then(|(_, bytes)| protocol::protocol(bytes));
+        let spoken = first.and_then(|(_, bytes)| protocol::opening(bytes));
         if let Some(story) = self.story() {
             story.role = Some(role);
-            story.protocol = story.protocol.or(spoken);
+            story.protocol = story.protocol.or(spoken.map(Opening::protocol));
         }
         if let Some(spoken) = spoken {
             let server = match role {
                 Role::Downstream => endpoints.local,
                 Role::Upstream => endpoints.remote,
             };
-            cx.shared.spoken.insert((server.port(), spoken));
+            cx.shared.spoken.add(server.port(), spoken);
         }
         if handshake && evidence.is_guess() && cx.shared.options.role.is_none() {
             let client = match role {
