@@ -6,6 +6,7 @@
 //! knows, unless something in it is what only a trace holds at that place.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use super::binary::{Framing, GRPC_HEADER, grpc_length};
@@ -34,8 +35,8 @@ struct Fit {
     events: u32,
     /// The pseudo-headers among them.
     pseudo_headers: u32,
-    /// Whether there are bytes, events or headers in it at all.
-    has_content: bool,
+    /// Whether there is an event of a socket tap in it that says what happened.
+    is_event: bool,
     /// Whether header fields are such as no HTTP message has.
     has_odd_headers: bool,
 }
@@ -48,7 +49,7 @@ impl Fit {
         anchors: 0,
         events: 0,
         pseudo_headers: 0,
-        has_content: false,
+        is_event: false,
         has_odd_headers: false,
     };
 
@@ -60,7 +61,7 @@ impl Fit {
         self.anchors += inner.anchors;
         self.events += inner.events;
         self.pseudo_headers += inner.pseudo_headers;
-        self.has_content |= inner.has_content;
+        self.is_event |= inner.is_event;
         self.has_odd_headers |= inner.has_odd_headers;
     }
 
@@ -74,9 +75,9 @@ impl Fit {
     }
 
     /// Whether it is a trace where nothing follows.
-    const fn is_likely(&self) -> bool {
-        let is_known = self.unknown == 0 || self.anchors > 0;
-        !self.is_bad && self.has_content && is_known && !self.is_odd()
+    const fn is_likely(&self, proof: u32) -> bool {
+        let is_known = self.is_event && self.unknown == 0 && proof == 0;
+        !self.is_bad && (self.anchors > 0 || is_known) && !self.is_odd()
     }
 
     /// Whether it is a message of another kind with strings where a trace has header fields.
@@ -209,7 +210,7 @@ pub(super) fn binary(
     if !ended && window.len() < PREFIX && is_doubtful && goes_on {
         return Detected::Short;
     }
-    let is_trace = fit.is_certain(candidate.proof) || fit.is_likely();
+    let is_trace = fit.is_certain(candidate.proof) || fit.is_likely(candidate.proof);
     match is_trace || wanted.is_some() {
         // Given by the user: whatever it holds is damage, reported with its place.
         true => Detected::of(candidate.layout()),
@@ -261,7 +262,7 @@ fn shape(message: &Message, bytes: &[u8], open: bool) -> Fit {
 
 /// How a field fits that no schema knows: the future's, or that of another kind of message.
 fn unknown(message: &Message, header: Header) -> Fit {
-    // Nothing was added to the messages of 1.7 to 1.9, nor is what an address lacks of interest to a capture.
+    // Nothing was added to the messages of 1.7 to 1.9.
     let is_frozen = [
         &schema::CAPTURE_TRACE,
         &schema::CAPTURE_CONNECTION,
@@ -271,10 +272,11 @@ fn unknown(message: &Message, header: Header) -> Fit {
     .any(|frozen| std::ptr::eq(*frozen, message));
     // No field of a tap has a value of a fixed size.
     let is_fixed = matches!(header.value, WireValue::Fixed(_)) && message.name != "Node";
-    let is_of_address = matches!(message.name, "SocketAddress" | "Node");
+    // Of these, the schema has only what a capture is made of.
+    let is_reduced = matches!(message.name, "SocketAddress" | "Node");
     Fit {
         is_bad: is_frozen || is_fixed || header.number >= MAX_NEW_FIELD,
-        unknown: u32::from(!is_of_address),
+        unknown: u32::from(!is_reduced),
         ..Fit::default()
     }
 }
@@ -284,26 +286,13 @@ fn value_fit(message: &Message, number: u32, value: &[u8], cut: bool) -> Fit {
     let mut fit = Fit::default();
     match (message.name, number) {
         ("HeaderValue", 1) => {
-            fit.has_content = true;
             let name = value.strip_prefix(b":").unwrap_or(value);
-            let is_known = [
-                &b":method"[..],
-                b":path",
-                b":authority",
-                b":scheme",
-                b":status",
-            ];
-            if is_known.contains(&value) {
-                fit.anchor();
-                fit.pseudo_headers += 1;
-            }
             fit.has_odd_headers = !name.iter().copied().all(is_token) || (name.is_empty() && !cut);
         }
         // A value that is not text stands in another field.
         ("HeaderValue", 2) => {
             fit.has_odd_headers = value.iter().any(|&byte| byte < b' ' && byte != b'\t');
         }
-        ("Body" | "Read" | "Write", 1 | 2) => fit.has_content = true,
         ("SocketAddress", 2) if !cut => {
             let text = std::str::from_utf8(value).unwrap_or_default();
             let ip = text.split_once('%').map_or(text, |(ip, _zone)| ip);
@@ -312,12 +301,6 @@ fn value_fit(message: &Message, number: u32, value: &[u8], cut: bool) -> Fit {
             }
         }
         ("Pipe", 1) if matches!(value.first(), Some(b'/' | b'@' | 0)) => fit.anchor(),
-        ("EnvoyInternalAddress", 1) => {
-            let is_name = |byte: &u8| byte.is_ascii_graphic();
-            if !cut && !value.is_empty() && value.iter().all(is_name) {
-                fit.anchor();
-            }
-        }
         _ => {}
     }
     fit
@@ -325,22 +308,38 @@ fn value_fit(message: &Message, number: u32, value: &[u8], cut: bool) -> Fit {
 
 /// What a message shows as a whole, beside what is in it.
 fn whole(message: &Message, bytes: &[u8], open: bool, mut fit: Fit) -> Fit {
+    let numbers = |wanted: RangeInclusive<u32>| {
+        Fields::new(bytes).any(|(header, _)| wanted.contains(&header.number))
+    };
     match message.name {
         "SocketEvent" | "Event" => {
-            fit.has_content = true;
+            let happened = numbers(2..=4);
+            fit.is_event |= happened;
             // With what happened at a time that taps were recorded at, it is one.
-            let fields = || Fields::new(bytes).filter(|(header, _)| header.number <= 4);
-            let time = fields().find(|(header, _)| header.number == 1);
-            let is_timed = time.is_some_and(|(_, time)| is_usual_time(time));
-            if is_timed && fields().any(|(header, _)| header.number > 1) {
+            let time = Fields::new(bytes).find(|(header, _)| header.number == 1);
+            if happened && time.is_some_and(|(_, time)| is_usual_time(time)) {
                 fit.anchor();
                 fit.events += 1;
             }
         }
-        // A request has a method, a response a status.
-        "Message" if !open && fit.has_content && fit.pseudo_headers == 0 => {
-            fit.has_odd_headers |= Fields::new(bytes).any(|(header, _)| header.number == 1);
+        "HeaderValue" if !open => {
+            let known = [
+                &b":method"[..],
+                b":path",
+                b":authority",
+                b":scheme",
+                b":status",
+            ];
+            let key = Fields::new(bytes).find(|(header, _)| header.number == 1);
+            let has_value = Fields::new(bytes)
+                .any(|(header, value)| matches!(header.number, 2 | 3) && !value.is_empty());
+            if has_value && key.is_some_and(|(_, key)| known.contains(&key)) {
+                fit.anchor();
+                fit.pseudo_headers += 1;
+            }
         }
+        // A request has a method, a response a status.
+        "Message" if !open && fit.pseudo_headers == 0 => fit.has_odd_headers |= numbers(1..=1),
         _ => {}
     }
     fit

@@ -144,6 +144,9 @@ impl Lexer for Text {
 /// How an Any's URL begins, after its bracket.
 const URL: &[u8] = b"[type.";
 
+/// A name that is cut to so many bytes or more is no word of another language.
+const MIN_CUT: usize = 6;
+
 /// So many blanks may stand around what opens a message that begins inside a string.
 const MAX_BLANKS: usize = 16;
 
@@ -227,6 +230,8 @@ impl Text {
                         Some(b'{' | b'<') => return Ok(self.named(text)),
                         _ => {
                             self.look(from, Mode::Foreign);
+                            let is_cut = text.len() >= MIN_CUT && is_cut(self.generation, text);
+                            self.seeker.passage.is_fragment |= is_cut;
                             self.seeker.feed(text, from);
                             self.seeker.feed(if colon { b":" } else { b" " }, from);
                         }
