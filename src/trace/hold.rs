@@ -449,6 +449,7 @@ impl Decoder {
     /// Takes what was found further ahead in the message, up to its end, and gives what is held.
     ///
     /// `next` is the offset of what is to be given after that.
+    #[allow(clippy::needless_pass_by_value, reason = "what was found serves once")]
     pub(super) fn settle(&mut self, found: Found, next: u64) -> Result<(), Damage> {
         let message = &mut self.message;
         message.looked = true;
