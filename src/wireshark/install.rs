@@ -1,0 +1,234 @@
+//! Puts the plugin and a link to this program into Wireshark's personal folders, and takes them away.
+//!
+//! Invariant: a file or link that this program did not make stays as it is; where one is in the way, nothing is done.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::{PLUGIN, PLUGIN_NAME, is_ours};
+
+/// The name of the capture interface's program, and of ours.
+const PROGRAM: &str = "capture2pcap";
+/// The programs that list Wireshark's folders.
+const VIEWERS: [&str; 2] = ["tshark", "wireshark"];
+
+/// Why nothing was installed or taken away.
+#[derive(Debug)]
+pub enum Error {
+    /// Neither tshark nor Wireshark is there.
+    NoWireshark,
+    /// Wireshark lists no such folder.
+    NoFolder(&'static str),
+    /// Something else has the name.
+    Foreign(PathBuf),
+    /// A file, link or folder cannot be made or removed.
+    File(PathBuf, io::Error),
+    /// The path of this program is unknown.
+    Program(io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoWireshark => f.write_str("neither tshark nor wireshark is installed"),
+            Self::NoFolder(what) => write!(f, "Wireshark lists no folder for {what}"),
+            Self::Foreign(path) => write!(
+                f,
+                "{}: refusing to replace a file that capture2pcap did not write",
+                crate::shown(path)
+            ),
+            Self::File(path, error) => write!(f, "{}: {error}", crate::shown(path)),
+            Self::Program(error) => write!(f, "cannot find this program's file: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::File(_, error) | Self::Program(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A file or link is new, or has been brought up to date.
+    Installed(PathBuf),
+    /// It was as it should be.
+    Unchanged(PathBuf),
+    /// It is gone.
+    Removed(PathBuf),
+    /// It was not there.
+    Absent(PathBuf),
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (path, what) = match self {
+            Self::Installed(path) => (path, "installed"),
+            Self::Unchanged(path) => (path, "already installed"),
+            Self::Removed(path) => (path, "removed"),
+            Self::Absent(path) => (path, "not installed"),
+        };
+        write!(f, "{}: {what}", crate::shown(path))
+    }
+}
+
+/// The two places.
+#[derive(Debug, PartialEq, Eq)]
+struct Places {
+    plugin: PathBuf,
+    link: PathBuf,
+}
+
+impl Places {
+    /// Asks the Wireshark that is there.
+    fn find() -> Result<Self, Error> {
+        for viewer in VIEWERS {
+            let output = Command::new(viewer)
+                .args(["-G", "folders"])
+                .stdin(Stdio::null())
+                .output();
+            match output {
+                Ok(output) if output.status.success() => return Self::read(&output.stdout),
+                _ => {}
+            }
+        }
+        Err(Error::NoWireshark)
+    }
+
+    /// Reads what `-G folders` prints: a name, a colon, a tab and a path a line.
+    fn read(folders: &[u8]) -> Result<Self, Error> {
+        let folder = |name: &str| {
+            folders.split(|&byte| byte == b'\n').find_map(|line| {
+                let rest = line.strip_prefix(name.as_bytes())?.strip_prefix(b":")?;
+                let path = rest.trim_ascii();
+                (!path.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(path)))
+            })
+        };
+        let plugins = folder("Personal Lua Plugins").ok_or(Error::NoFolder("Lua plugins"))?;
+        // From 4.2 on; before, it was not listed and lay in the folder for the configuration.
+        let extcap = folder("Personal Extcap path")
+            .or_else(|| Some(folder("Personal configuration")?.join("extcap")))
+            .ok_or(Error::NoFolder("capture interfaces"))?;
+        Ok(Self {
+            plugin: plugins.join(PLUGIN_NAME),
+            link: extcap.join(PROGRAM),
+        })
+    }
+
+    /// Refuses to touch what is not ours.
+    fn check(&self) -> Result<(), Error> {
+        let exists = |path: &Path| fs::symlink_metadata(path).is_ok();
+        if exists(&self.plugin) && !is_ours(&self.plugin) {
+            return Err(Error::Foreign(self.plugin.clone()));
+        }
+        if exists(&self.link) && !is_our_link(&self.link) {
+            return Err(Error::Foreign(self.link.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a path is a link to a program of our name, be it still there or not.
+fn is_our_link(path: &Path) -> bool {
+    fs::read_link(path).is_ok_and(|target| target.file_name() == Some(OsStr::new(PROGRAM)))
+}
+
+/// Puts the plugin and a link to this program where the Wireshark on this machine looks for them.
+///
+/// # Errors
+/// When there is no Wireshark, or something else in the way; nothing is changed then.
+pub fn install() -> Result<Vec<Step>, Error> {
+    let program = std::env::current_exe().map_err(Error::Program)?;
+    let places = Places::find()?;
+    places.check()?;
+    Ok(vec![
+        write_plugin(&places.plugin)?,
+        link(&places.link, &program)?,
+    ])
+}
+
+/// Takes away what [`install`] put there.
+///
+/// # Errors
+/// When there is no Wireshark, or something else has the name; nothing is changed then.
+pub fn uninstall() -> Result<Vec<Step>, Error> {
+    let places = Places::find()?;
+    places.check()?;
+    let remove = |path: PathBuf| match fs::remove_file(&path) {
+        Ok(()) => Ok(Step::Removed(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Step::Absent(path)),
+        Err(error) => Err(Error::File(path, error)),
+    };
+    Ok(vec![remove(places.plugin)?, remove(places.link)?])
+}
+
+fn write_plugin(path: &Path) -> Result<Step, Error> {
+    if fs::read(path).is_ok_and(|text| text == PLUGIN.as_bytes()) {
+        return Ok(Step::Unchanged(path.to_owned()));
+    }
+    let write = || {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(".capture2pcap-")
+            .suffix(".tmp")
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(folder)?;
+        file.write_all(PLUGIN.as_bytes())?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(|error| Error::File(path.to_owned(), error))?;
+    Ok(Step::Installed(path.to_owned()))
+}
+
+fn link(path: &Path, program: &Path) -> Result<Step, Error> {
+    if fs::read_link(path).is_ok_and(|target| target == program) {
+        return Ok(Step::Unchanged(path.to_owned()));
+    }
+    let make = || {
+        fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        symlink(program, path)
+    };
+    make().map_err(|error| Error::File(path.to_owned(), error))?;
+    Ok(Step::Installed(path.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_of_4_0_and_4_2() {
+        let old = b"Temp:                \t/tmp\nPersonal configuration:\t/h/.config/wireshark\n\
+            Personal Lua Plugins:\t/h/.local/lib/wireshark/plugins\nExtcap path:         \t/usr/lib/x/extcap\n";
+        let new = b"Personal configuration:\t/h/.config/wireshark\n\
+            Personal Lua Plugins:\t/h/.local/lib/wireshark/plugins\n\
+            Personal Extcap path:\t/h/.local/lib/wireshark/extcap\nGlobal Extcap path:\t/usr/lib/x/extcap\n";
+        for (folders, link) in [
+            (&old[..], "/h/.config/wireshark/extcap/capture2pcap"),
+            (new, "/h/.local/lib/wireshark/extcap/capture2pcap"),
+        ] {
+            let places = Places::read(folders).expect("folders");
+            assert_eq!(places.link, Path::new(link));
+            let plugin = "/h/.local/lib/wireshark/plugins/capture2pcap.lua";
+            assert_eq!(places.plugin, Path::new(plugin));
+        }
+        assert!(Places::read(b"Temp:\t/tmp\n").is_err());
+    }
+}
