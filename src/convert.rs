@@ -5,11 +5,14 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use anyhow::anyhow;
 
 use crate::capture::{self, Capture, Format, Output, Target};
 use crate::event::{Direction, Event, Timestamp};
+use crate::input::admin::Tap;
 use crate::input::{Input, Wait};
 use crate::interrupt::{self, Interrupt};
 use crate::notice::{Kind, Notice, Notices};
@@ -27,6 +30,8 @@ pub enum Source {
     Stdin,
     /// A path.
     File(PathBuf),
+    /// Envoy's admin interface.
+    Live(Arc<Tap>),
 }
 
 /// How a trace is converted.
@@ -145,8 +150,12 @@ pub fn convert(
     let input = input.with_progress(options.progress.clone());
     let is_pipe = metadata.is_none();
     let path = match source {
-        Source::Stdin => None,
+        Source::Stdin | Source::Live(_) => None,
         Source::File(path) => Some(path.clone()),
+    };
+    let tap = match source {
+        Source::Live(tap) => Some(&**tap),
+        Source::Stdin | Source::File(_) => None,
     };
     let mut trace = Reader::new(input, options.encoding, path);
     let wait = Wait {
@@ -154,10 +163,14 @@ pub fn convert(
         hangup: target.stream(),
         deadline: None,
     };
-    let first = match first_step(&mut trace, &wait, interrupt)? {
-        ControlFlow::Continue(first) => first,
-        // Before the first event: an existing capture stays as it is.
-        ControlFlow::Break(summary) => return Ok(summary),
+    let first = match tap {
+        // Events may not come for hours, and until the header does, a reader of the capture waits for it.
+        Some(_) => Ok(Step::More),
+        None => match first_step(&mut trace, &wait, interrupt)? {
+            ControlFlow::Continue(first) => first,
+            // Before the first event: an existing capture stays as it is.
+            ControlFlow::Break(summary) => return Ok(summary),
+        },
     };
     let output = match Output::create(target, metadata, interrupt.wake()) {
         Ok(output) => output,
@@ -186,21 +199,32 @@ pub fn convert(
     let mut summary = Summary::default();
     let written = (|| {
         let mut capture = Capture::new(output, options.capture, &sources)?;
+        if tap.is_some() {
+            capture.flush()?;
+        }
         let mut work = Work {
             synth: &mut synth,
             summary: &mut summary,
             capture: &mut capture,
             latest: Timestamp::default(),
         };
-        let end = Pump {
+        let mut pump = Pump {
             trace: &mut trace,
             sequencer: Sequencer::new(Memory::Bounded, live),
             interrupt,
             notices,
-        }
-        .run(Some(first), &wait, &mut work)?;
-        work.end(end, trace.offset(), notices)?;
-        if trace.offset() == 0 && summary.signal.is_none() {
+        };
+        let end = match tap {
+            Some(tap) => {
+                let work = &mut work;
+                pump.run(Some(first), &wait, &mut Followed { work, tap })?
+            }
+            None => pump.run(Some(first), &wait, &mut work)?,
+        };
+        // A tap during which no connection was opened is no trace that lacks something.
+        let offset = tap.is_none().then_some(trace.offset());
+        work.end(end, offset, notices)?;
+        if trace.offset() == 0 && tap.is_none() && summary.signal.is_none() {
             notices.add(Notice::empty(is_pipe));
         }
         capture.finish()
@@ -211,6 +235,22 @@ pub fn convert(
     summary.stories.sort_by_key(Story::order);
     summary.encoding = trace.encoding();
     summary.releases = trace.releases();
+    if let Some(tap) = tap {
+        if let (Some(signal), 0) = (summary.signal, summary.events) {
+            return Ok(Summary::interrupted(signal));
+        }
+        if let Some(error) = tap.failure() {
+            if summary.events == 0 {
+                return Err(Failure::Trace(error.into()));
+            }
+            // What the end of the tap cut in two is no damage of its own.
+            summary.damage = None;
+            summary.unread = Some(io::Error::other(error));
+        }
+        if let Some(damage) = summary.damage.take_if(|_| !trace.recognised()) {
+            return Err(Failure::Trace(damage.into()));
+        }
+    }
     if options.strict {
         if let Some(damage) = summary.damage {
             return Err(Failure::trace(STRICT, damage));
@@ -269,6 +309,7 @@ pub(crate) fn labels<'a>(
 ) -> Option<Vec<String>> {
     let name = |source: &Source| match source {
         Source::Stdin => "standard input".to_owned(),
+        Source::Live(tap) => crate::shown(Path::new(&tap.to_string())).to_string(),
         Source::File(path) => {
             crate::shown(Path::new(path.file_name().unwrap_or_default())).to_string()
         }
@@ -279,6 +320,13 @@ pub(crate) fn labels<'a>(
 /// Opens a trace, and tells what it is where it is a file.
 pub(crate) fn open(source: &Source) -> Result<(Input, Option<Metadata>), Failure> {
     let (input, metadata) = match source {
+        Source::Live(tap) => {
+            let input = tap.input();
+            return Ok((
+                input.map_err(|error| Failure::trace("cannot read", error))?,
+                None,
+            ));
+        }
         Source::Stdin => Input::stdin().map_err(|error| Failure::trace("cannot read", error))?,
         Source::File(path) => {
             let open = || {
@@ -361,6 +409,31 @@ impl Consumer for Work<'_> {
     }
 }
 
+/// A conversion whose progress is noted.
+struct Followed<'a, 'b> {
+    work: &'b mut Work<'a>,
+    tap: &'b Tap,
+}
+
+impl Consumer for Followed<'_, '_> {
+    type Error = io::Error;
+
+    fn event(&mut self, event: &Event, notices: &mut Notices) -> io::Result<()> {
+        self.work.event(event, notices)?;
+        let (progress, summary) = (&self.tap.progress, &*self.work.summary);
+        let connections = self.work.synth.connections();
+        let bytes = summary.bytes_read + summary.bytes_written;
+        progress.connections.store(connections, Ordering::Relaxed);
+        progress.events.store(summary.events, Ordering::Relaxed);
+        progress.bytes.store(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn idle(&mut self) -> io::Result<()> {
+        self.work.idle()
+    }
+}
+
 impl Work<'_> {
     /// Notices an event that is earlier than one before it: the capture has it where the trace has it.
     #[inline]
@@ -372,8 +445,8 @@ impl Work<'_> {
         }
     }
 
-    /// Ends what is open, and reports a trace without events.
-    fn end(&mut self, end: End, offset: u64, notices: &mut Notices) -> io::Result<()> {
+    /// Ends what is open, and reports a trace without events: one that was read up to `offset`.
+    fn end(&mut self, end: End, offset: Option<u64>, notices: &mut Notices) -> io::Result<()> {
         let (summary, capture) = (&mut *self.summary, &mut *self.capture);
         match end {
             End::Whole => {}
@@ -387,7 +460,7 @@ impl Work<'_> {
             capture.frame(frame)
         })?;
         let nothing = summary.events == 0 && summary.damage.is_none() && summary.signal.is_none();
-        if nothing && offset > 0 {
+        if nothing && offset.is_some_and(|offset| offset > 0) {
             notices.add(Notice::of_trace(Kind::NoEvents));
         }
         Ok(())

@@ -11,6 +11,7 @@
 //! Invariant: `offset` counts every byte that was ever taken or skipped, so that the first byte of
 //! the window is the input's byte number `offset`.
 
+pub mod admin;
 mod ahead;
 mod buffer;
 mod recode;

@@ -1,0 +1,545 @@
+//! Envoy's admin interface: asks `/tap` for events, and streams the answer as an input.
+//!
+//! It owns the HTTP exchange and its thread; what the bytes mean is not its matter. A thread reads the answer and
+//! feeds a socket, so that the reader can wait for bytes and for signals at once, as with any other stream.
+//!
+//! Invariant: an answer that is no stream of traces never reaches the input. It becomes an [`Error`] with Envoy's own
+//! words.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use super::Input;
+use crate::interrupt::Interrupt;
+
+/// How much of each event Envoy records unless it is said, in bytes, each way.
+pub const DEFAULT_MAX_BYTES: u32 = 1 << 20;
+/// Where Envoy's admin interface is unless it is said: the port of Envoy's own examples.
+pub const DEFAULT_URL: &str = "http://localhost:9901";
+/// How long a connection to the admin interface may take to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an answer to `/config_dump` may take, and one to `/tap` to begin.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How much of an answer that is no trace is kept, in bytes.
+const MAX_MESSAGE: u64 = 64 << 10;
+/// The largest `/config_dump` that is looked through for taps, in bytes.
+const MAX_CONFIG_DUMP: u64 = 64 << 20;
+/// How much of the answer is handed on at once, in bytes.
+const PIECE: usize = 64 << 10;
+/// How often a wait for the answer looks for a signal.
+const SIGNAL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Why there is no tap.
+#[derive(Debug)]
+pub struct Error {
+    message: String,
+    hint: Option<String>,
+}
+
+impl Error {
+    fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+
+    /// What can be done, where it is known.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The place of an admin interface: `http://HOST[:PORT][/PREFIX]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url(String);
+
+impl std::str::FromStr for Url {
+    type Err = String;
+
+    /// Reads a URL.
+    ///
+    /// # Errors
+    /// When it is none, or of a kind that is not supported.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with("unix:") || text.starts_with('/') || text.starts_with('@') {
+            return Err(
+                "Unix sockets are not supported; Envoy's admin interface needs a TCP address"
+                    .into(),
+            );
+        }
+        let lower = text.to_ascii_lowercase();
+        if lower.starts_with("https:") {
+            return Err("https is not supported: Envoy's admin interface speaks plain HTTP".into());
+        }
+        // Without a scheme, as curl takes it.
+        let rest = match lower.strip_prefix("http://") {
+            Some(rest) => &text[text.len() - rest.len()..],
+            None if text.contains("://") => return Err("not an http:// URL".into()),
+            None => text,
+        };
+        let rest = rest.trim_end_matches('/');
+        // The whole path of the endpoint is a likely thing to paste.
+        let rest = rest.strip_suffix("/tap").unwrap_or(rest);
+        let url = format!("http://{rest}");
+        let parsed: ureq::http::Uri = url.parse().map_err(|error| format!("not a URL: {error}"))?;
+        if parsed.host().is_none_or(str::is_empty) {
+            return Err("a host is missing, as in http://localhost:9901".into());
+        }
+        if parsed.query().is_some() || rest.contains(['#', '@']) {
+            return Err(
+                "only a host, a port and a path belong here, as in http://localhost:9901".into(),
+            );
+        }
+        let port_is_there = parsed.port_u16().is_some();
+        let port_is_said = parsed.authority().is_some_and(|authority| {
+            authority
+                .as_str()
+                .rsplit(']')
+                .next()
+                .is_some_and(|end| end.contains(':'))
+        });
+        if port_is_said && !port_is_there {
+            return Err("the port is not a number below 65536".into());
+        }
+        Ok(Self(url))
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What is asked of `/tap`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Every connection of a tap.
+    Any {
+        /// The tap's `config_id`; none: the only one that there is.
+        config_id: Option<String>,
+        /// How much of each event is recorded, in bytes, each way.
+        max_bytes: u32,
+    },
+    /// A body that the user wrote.
+    Body(String),
+}
+
+impl Request {
+    /// The body for a tap.
+    fn body(config_id: &str, max_bytes: u32) -> String {
+        json!({
+            "config_id": config_id,
+            "tap_config": {
+                "match": { "any_match": true },
+                "output_config": {
+                    "streaming": true,
+                    "max_buffered_rx_bytes": max_bytes,
+                    "max_buffered_tx_bytes": max_bytes,
+                    "sinks": [{ "format": "JSON_BODY_AS_BYTES", "streaming_admin": {} }],
+                },
+            },
+        })
+        .to_string()
+    }
+
+    /// Refuses what is known to end Envoy's process.
+    fn check(body: &str) -> Result<(), Error> {
+        // The names may stand in any order and in YAML or JSON; as comments they do no harm to look for.
+        if body.contains("streaming_admin") && body.contains("PROTO_") {
+            return Err(Error::new(
+                "a streaming_admin sink with a PROTO format makes Envoy abort; nothing was sent",
+            )
+            .with_hint("let the sink's format be JSON_BODY_AS_BYTES"));
+        }
+        Ok(())
+    }
+}
+
+/// How much has come so far.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// The connections with events.
+    pub connections: AtomicU64,
+    /// The reads, writes and ends of connections.
+    pub events: AtomicU64,
+    /// The payload, in bytes, both ways.
+    pub bytes: AtomicU64,
+}
+
+/// A tap that Envoy streams, or will.
+#[derive(Debug)]
+pub struct Tap {
+    url: Url,
+    reader: UnixStream,
+    /// Why the stream ended, where that was not Envoy's decision.
+    failure: Arc<Mutex<Option<Error>>>,
+    /// How much has come so far.
+    pub progress: Progress,
+}
+
+/// Taps are the same where they are the same one.
+impl PartialEq for Tap {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Tap {}
+
+impl Tap {
+    /// Asks for a tap in the background: the input exists at once, and is empty if there is none.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn start(url: Url, request: Request) -> io::Result<Self> {
+        Self::begin(url, request).map(|(tap, _)| tap)
+    }
+
+    /// Asks for a tap, and returns once Envoy has attached it; none if a signal came before that.
+    ///
+    /// # Errors
+    /// When there is no such tap, or no admin interface.
+    pub fn attach(
+        url: Url,
+        request: Request,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Option<Self>> {
+        let (tap, attached) = Self::begin(url, request).context("cannot start")?;
+        loop {
+            match attached.recv_timeout(SIGNAL_INTERVAL) {
+                Ok(()) => return Ok(Some(tap)),
+                Err(mpsc::RecvTimeoutError::Timeout) if interrupt.signal().is_none() => {}
+                Err(mpsc::RecvTimeoutError::Timeout) => return Ok(None),
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    let failure = tap.failure();
+                    return Err(failure
+                        .unwrap_or_else(|| Error::new("the tap ended"))
+                        .into());
+                }
+            }
+        }
+    }
+
+    fn begin(url: Url, request: Request) -> io::Result<(Self, mpsc::Receiver<()>)> {
+        let (reader, writer) = UnixStream::pair()?;
+        let failure = Arc::new(Mutex::new(None));
+        let (attach, attached) = mpsc::channel();
+        let tap = Self {
+            url: url.clone(),
+            reader,
+            failure: Arc::clone(&failure),
+            progress: Progress::default(),
+        };
+        thread::Builder::new().name("tap".into()).spawn(move || {
+            let mut writer = writer;
+            let done = stream(&url, &request, &mut writer, &attach);
+            if let Err(error) = done {
+                *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            }
+            // In this order: who finds the end of the input, or no attachment, finds the reason there.
+            let _ = writer.shutdown(Shutdown::Write);
+            drop(attach);
+        })?;
+        Ok((tap, attached))
+    }
+
+    /// The bytes that Envoy sends.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn input(&self) -> io::Result<Input> {
+        Input::from_file(File::from(OwnedFd::from(self.reader.try_clone()?)))
+    }
+
+    /// Why the input ended, where that was not Envoy's decision; once.
+    pub fn failure(&self) -> Option<Error> {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.take()
+    }
+}
+
+/// The address that was asked.
+impl fmt::Display for Tap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/tap", self.url)
+    }
+}
+
+/// Asks for a tap, and writes what comes to `writer` until either side ends.
+fn stream(
+    url: &Url,
+    request: &Request,
+    writer: &mut UnixStream,
+    attach: &mpsc::Sender<()>,
+) -> Result<(), Error> {
+    let body = match request {
+        Request::Body(body) => body.clone(),
+        Request::Any {
+            config_id: Some(id),
+            max_bytes,
+        } => Request::body(id, *max_bytes),
+        Request::Any {
+            config_id: None,
+            max_bytes,
+        } => Request::body(&only_config_id(url)?, *max_bytes),
+    };
+    Request::check(&body)?;
+    let response = agent()
+        .post(format!("{url}/tap"))
+        .config()
+        .timeout_recv_response(Some(ANSWER_TIMEOUT))
+        .build()
+        .content_type("application/yaml")
+        .send(&body)
+        .map_err(|error| failed(url, &error))?;
+    let status = response.status();
+    let mut body = response.into_body().into_reader();
+    if status != 200 {
+        return Err(refusal(url, status.as_u16(), &message(&mut body)));
+    }
+    let _ = attach.send(());
+    let mut piece = vec![0; PIECE];
+    loop {
+        match body.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(n) => {
+                // The input has ended, and nothing more is wanted.
+                if writer
+                    .write_all(piece.get(..n).unwrap_or_default())
+                    .is_err()
+                {
+                    return Ok(());
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                return Err(Error::new(format!(
+                    "the tap was cut off: {}",
+                    plain(&error)
+                )));
+            }
+        }
+    }
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        // The admin interface is on this host or near it; a proxy for the web does not reach it.
+        .proxy(None)
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .user_agent(concat!("capture2pcap/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .new_agent()
+}
+
+/// The beginning of an answer that is no trace.
+fn message(body: &mut impl io::Read) -> String {
+    let mut bytes = Vec::new();
+    // What came before an error is worth showing.
+    let _ = body.take(MAX_MESSAGE).read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).trim_end().to_owned()
+}
+
+/// What an answer other than a stream means.
+fn refusal(url: &Url, status: u16, text: &str) -> Error {
+    let error = Error::new(match text {
+        "" => format!("Envoy answers {status} without a reason"),
+        _ => format!("Envoy answers {status}: {text}"),
+    });
+    if text.contains("already exists") {
+        return error.with_hint("Envoy serves one client of /tap at a time: end the other one");
+    }
+    if text.contains("config id") {
+        return match config_ids(url) {
+            Ok(ids) if !ids.is_empty() => error.with_hint(format!("its taps: {}", ids.join(", "))),
+            _ => error,
+        };
+    }
+    match status {
+        404 => error.with_hint(
+            "an Envoy has /tap only where a tap has an admin_config: see docs/envoy/admin.yaml",
+        ),
+        _ => error,
+    }
+}
+
+/// Why there is no answer.
+fn failed(url: &Url, error: &ureq::Error) -> Error {
+    let error = match error {
+        ureq::Error::Io(error) => Error::new(format!("cannot connect: {}", plain(error))),
+        ureq::Error::HostNotFound => Error::new("cannot connect: unknown host"),
+        ureq::Error::Timeout(_) => Error::new("no answer in time"),
+        ureq::Error::Protocol(error) => Error::new(format!("the answer is no HTTP: {error}")),
+        error => Error::new(format!("cannot ask: {error}")),
+    };
+    error.with_hint(format!(
+        "is Envoy's admin interface at {url}? Its bootstrap's admin.address says"
+    ))
+}
+
+/// An error of the system without its number.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error ") {
+        Some(end) => text.get(..end).unwrap_or_default().to_owned(),
+        None => text,
+    }
+}
+
+/// The `config_id` of the only tap that there is.
+fn only_config_id(url: &Url) -> Result<String, Error> {
+    let mut ids = config_ids(url)?;
+    match (ids.pop(), ids.is_empty()) {
+        (Some(id), true) => Ok(id),
+        (Some(last), false) => {
+            ids.push(last);
+            Err(Error::new(format!("several taps: {}", ids.join(", ")))
+                .with_hint("--config-id says which"))
+        }
+        (None, _) => Err(Error::new("this Envoy has no tap with an admin_config")
+            .with_hint("docs/envoy/admin.yaml is an example")),
+    }
+}
+
+/// The `config_id`s of the taps that Envoy's `/config_dump` lists, sorted.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn config_ids(url: &Url) -> Result<Vec<String>, Error> {
+    let response = agent()
+        .get(format!("{url}/config_dump"))
+        .config()
+        .timeout_global(Some(ANSWER_TIMEOUT))
+        .build()
+        .call()
+        .map_err(|error| failed(url, &error))?;
+    let status = response.status().as_u16();
+    let mut body = response.into_body().into_reader();
+    if status != 200 {
+        return Err(refusal(url, status, &message(&mut body)));
+    }
+    let unread = |why: String| {
+        Error::new(format!("cannot read {url}/config_dump: {why}"))
+            .with_hint("--config-id names the tap")
+    };
+    let mut bytes = Vec::new();
+    body.take(MAX_CONFIG_DUMP + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| unread(plain(&error)))?;
+    if bytes.len() as u64 > MAX_CONFIG_DUMP {
+        return Err(unread(format!("larger than {} MiB", MAX_CONFIG_DUMP >> 20)));
+    }
+    let dump: Value = serde_json::from_slice(&bytes).map_err(|error| unread(error.to_string()))?;
+    let mut ids = Vec::new();
+    collect(&dump, &mut ids);
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}
+
+/// Adds the `config_id` of each `admin_config` in a value. serde_json limits its depth.
+fn collect(value: &Value, ids: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                if name == "admin_config"
+                    && let Some(id) = member.get("config_id").and_then(Value::as_str)
+                {
+                    ids.push(id.to_owned());
+                }
+                collect(member, ids);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, ids)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        let good = [
+            ("http://localhost:9901", "http://localhost:9901"),
+            ("localhost:9901/", "http://localhost:9901"),
+            ("HTTP://Envoy.example", "http://Envoy.example"),
+            ("http://[::1]:9901", "http://[::1]:9901"),
+            ("http://[::1]", "http://[::1]"),
+            ("http://127.0.0.1:9901/a/b/", "http://127.0.0.1:9901/a/b"),
+            ("http://localhost:9901/tap", "http://localhost:9901"),
+        ];
+        for (text, expected) in good {
+            assert_eq!(
+                text.parse::<Url>().map(|url| url.to_string()).as_deref(),
+                Ok(expected)
+            );
+        }
+        let bad = [
+            ("https://localhost:9901", "https"),
+            ("unix:///run/envoy.sock", "Unix sockets"),
+            ("/run/envoy.sock", "Unix sockets"),
+            ("ftp://localhost", "http://"),
+            ("http://", "URL"),
+            ("", "URL"),
+            ("http://:9901", "URL"),
+            ("http://localhost:port", "URL"),
+            ("http://localhost:99999", "URL"),
+            ("http://localhost:9901/?x", "path"),
+            ("http://me:secret@localhost:9901", "path"),
+            ("http://a b", "URL"),
+        ];
+        for (text, expected) in bad {
+            let error = text.parse::<Url>().expect_err(text);
+            assert!(
+                error.contains(expected) || expected == "URL",
+                "{text:?}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn config_ids_are_those_of_taps() {
+        let dump = json!({ "configs": [
+            { "common_config": { "admin_config": { "config_id": "b" } } },
+            [{ "admin_config": { "config_id": "a" }, "config_id": "no" }],
+            { "admin_config": "odd" },
+        ] });
+        let mut ids = Vec::new();
+        collect(&dump, &mut ids);
+        ids.sort();
+        assert_eq!(ids, ["a", "b"]);
+    }
+}

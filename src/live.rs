@@ -1,0 +1,118 @@
+//! `--tap`: events live from Envoy's admin interface, into a file or a pipe.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use capture2pcap::capture::Target;
+use capture2pcap::convert::{Options, Source, convert};
+use capture2pcap::input::admin::{self, DEFAULT_MAX_BYTES, Request, Tap, Url};
+use capture2pcap::interrupt::Interrupt;
+use clap::Args;
+
+use crate::FAILURE;
+use crate::report::{self, Reporter};
+
+/// What is typed about a live tap.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct LiveArgs {
+    /// Instead of traces, take events live from Envoy's admin interface, e.g. http://localhost:9901
+    ///
+    /// Envoy serves one client at a time, and records connections that open while the client is there. The tap
+    /// ends with Ctrl-C, or when the reader of a pipe goes away.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["files_from", "merge", "info", "input_format"])]
+    pub(crate) tap: Option<Url>,
+
+    /// With --tap, the tap's config_id [default: the only one that /config_dump lists]
+    #[arg(long, value_name = "ID", requires = "tap")]
+    config_id: Option<String>,
+
+    /// With --tap, send this request (YAML or JSON) as it is
+    #[arg(long, value_name = "FILE", requires = "tap", conflicts_with_all = ["config_id", "max_bytes"])]
+    tap_config: Option<PathBuf>,
+
+    /// With --tap, how many bytes of each event are recorded, each way [default: 1048576]
+    #[arg(long, value_name = "N", requires = "tap", value_parser = clap::value_parser!(u32).range(1..))]
+    max_bytes: Option<u32>,
+}
+
+/// A live tap to convert.
+#[derive(Debug)]
+pub(crate) struct LiveTap {
+    url: Url,
+    config_id: Option<String>,
+    tap_config: Option<PathBuf>,
+    max_bytes: u32,
+}
+
+impl LiveArgs {
+    /// What was asked for, if a live tap was.
+    pub(crate) fn resolve(self) -> Option<LiveTap> {
+        Some(LiveTap {
+            url: self.tap?,
+            config_id: self.config_id,
+            tap_config: self.tap_config,
+            max_bytes: self.max_bytes.unwrap_or(DEFAULT_MAX_BYTES),
+        })
+    }
+}
+
+/// Converts what Envoy streams until either side ends.
+pub(crate) fn run(
+    tap: LiveTap,
+    output: &OsStr,
+    options: &Options,
+    interrupt: &Interrupt,
+    reporter: &mut Reporter,
+) -> Result<(), u8> {
+    let target = Target::of(output);
+    crate::refuse(&target, std::iter::empty())?;
+    let request = match tap.tap_config {
+        Some(path) => match fs::read_to_string(&path) {
+            Ok(body) => Request::Body(body),
+            Err(error) => {
+                let path = capture2pcap::shown(&path);
+                report::say(&format!("{path}: cannot read: {}", report::reason(&error)));
+                return Err(FAILURE);
+            }
+        },
+        None => Request::Any {
+            config_id: tap.config_id,
+            max_bytes: tap.max_bytes,
+        },
+    };
+    let tap = match Tap::attach(tap.url.clone(), request, interrupt) {
+        Ok(Some(attached)) => Arc::new(attached),
+        Ok(None) => return Ok(()),
+        Err(error) => {
+            report::say(&format!(
+                "{}/tap: {}",
+                tap.url,
+                lines(&format!("{error:#}"))
+            ));
+            if let Some(hint) = error
+                .downcast_ref::<admin::Error>()
+                .and_then(admin::Error::hint)
+            {
+                report::say_hint(&lines(hint));
+            }
+            return Err(FAILURE);
+        }
+    };
+    let source = Source::Live(Arc::clone(&tap));
+    reporter.follow(&tap);
+    let mut notices = reporter.notices(&source);
+    let result = convert(&source, &target, options, interrupt, &mut notices);
+    reporter.followed();
+    reporter.finished(&source, &target, &notices, result);
+    reporter.told(&target);
+    Ok(())
+}
+
+/// Text from outside, with its lines, and without what a terminal would obey.
+pub(crate) fn lines(text: &str) -> String {
+    let escape = |line: &str| capture2pcap::escaped(line, |c| c.escape_unicode().to_string());
+    let lines: Vec<_> = text.lines().map(escape).collect();
+    lines.join("\n  ")
+}
