@@ -1,0 +1,292 @@
+//! This program as a capture interface of Wireshark and tshark: "Envoy tap (live)".
+//!
+//! It speaks the extcap protocol of Wireshark 4.0 and later. Wireshark asks for interfaces, link types and options
+//! several times whenever it starts, so those answers are constant and need no network. During a capture, standard
+//! error is what Wireshark shows in a dialog: it carries errors alone.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, Write as _};
+use std::sync::Arc;
+
+use capture2pcap::capture::{self, Format, Target};
+use capture2pcap::convert::{Failure, Options, Source, convert};
+use capture2pcap::input::admin::{
+    DEFAULT_MAX_BYTES, DEFAULT_URL, Error, Request, Tap, Url, config_ids,
+};
+use capture2pcap::interrupt::Interrupt;
+use capture2pcap::notice::Notices;
+
+use crate::live::lines;
+use crate::report;
+use crate::{FAILURE, USAGE};
+
+/// The interface's name in Wireshark and tshark.
+const INTERFACE: &str = "envoy-tap";
+/// The selector's entry for the only tap that there is. No answer of Envoy's is taken for it.
+const ONLY: &str = "*";
+
+/// The arguments of Wireshark's that have a value, and those of the dialog.
+const WITH_VALUE: [&str; 11] = [
+    "--extcap-interface",
+    "--extcap-capture-filter",
+    "--extcap-control-in",
+    "--extcap-control-out",
+    "--extcap-reload-option",
+    "--extcap-cleanup-postkill",
+    "--fifo",
+    "--admin",
+    "--config-id",
+    "--max-bytes",
+    "--tap-config",
+];
+
+/// Whether these arguments are Wireshark's.
+pub(crate) fn is_asked(mut args: impl Iterator<Item = OsString>) -> bool {
+    args.any(|arg| arg.as_encoded_bytes().starts_with(b"--extcap-") || arg == "--capture")
+}
+
+/// What Wireshark asks for.
+#[derive(Debug, Default)]
+struct Call {
+    flags: Vec<String>,
+    values: HashMap<String, OsString>,
+}
+
+impl Call {
+    /// Reads `--name value` and `--name=value`; what later versions of Wireshark may add is ignored.
+    fn read(args: impl Iterator<Item = OsString>) -> Self {
+        let mut call = Self::default();
+        let mut args = args.peekable();
+        while let Some(arg) = args.next() {
+            let Some(text) = arg.to_str() else { continue };
+            let (name, value) = match text.split_once('=') {
+                Some((name, value)) => (name, Some(OsString::from(value))),
+                None if WITH_VALUE.contains(&text) => (text, args.next()),
+                None => (text, None),
+            };
+            match value {
+                Some(value) => drop(call.values.insert(name.to_owned(), value)),
+                None => call.flags.push(name.to_owned()),
+            }
+        }
+        call
+    }
+
+    fn has(&self, flag: &str) -> bool {
+        self.flags.iter().any(|given| given == flag)
+    }
+
+    /// The text of a value, unless it is empty.
+    fn text(&self, name: &str) -> Option<&str> {
+        let value = self.values.get(name)?.to_str()?;
+        Some(value).filter(|value| !value.is_empty())
+    }
+}
+
+/// Answers Wireshark, and returns the exit status.
+pub(crate) fn run(args: impl Iterator<Item = OsString>) -> u8 {
+    let call = Call::read(args);
+    let answer = if call.has("--extcap-interfaces") {
+        Some(interfaces())
+    } else if call.has("--extcap-dlts") {
+        Some("dlt {number=1}{name=EN10MB}{display=Ethernet}\n".to_owned())
+    } else if call.values.contains_key("--extcap-reload-option") {
+        Some(reload(&call))
+    } else if call.has("--extcap-config") {
+        Some(config())
+    } else {
+        None
+    };
+    let done = match answer {
+        // A Wireshark that has gone needs no answer.
+        Some(answer) => {
+            let _ = io::stdout().write_all(answer.as_bytes());
+            Ok(())
+        }
+        None if call.has("--capture") => capture(&call),
+        None => Err(("an unknown request of Wireshark's".to_owned(), USAGE)),
+    };
+    match done {
+        Ok(()) => 0,
+        Err((message, code)) => {
+            report::say(&message);
+            code
+        }
+    }
+}
+
+fn interfaces() -> String {
+    format!(
+        "extcap {{version={}}}{{display=Envoy tap}}\ninterface {{value={INTERFACE}}}{{display=Envoy tap (live)}}\n",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// The dialog. No argument is required: with a default beside that, the button that starts the capture would stay
+/// grey. tshark passes only those that have a default here, so the same ones hold where none is passed.
+fn config() -> String {
+    format!(
+        "arg {{number=0}}{{call=--admin}}{{display=Admin interface}}{{type=string}}{{default={DEFAULT_URL}}}\
+         {{tooltip=The URL of Envoy's admin interface}}{{placeholder={DEFAULT_URL}}}{{validation=^(http://)?[^ ]+$}}{{group=Envoy}}\n\
+         arg {{number=1}}{{call=--config-id}}{{display=config_id}}{{type=selector}}{{reload=true}}\
+         {{placeholder=Ask Envoy}}{{tooltip=Which tap; the button asks Envoy which there are}}{{group=Envoy}}\n\
+         {}\
+         arg {{number=2}}{{call=--max-bytes}}{{display=Bytes of each event}}{{type=unsigned}}{{range=1,{}}}\
+         {{default={DEFAULT_MAX_BYTES}}}{{tooltip=How much of each event is recorded, each way}}{{group=Tap}}\n\
+         arg {{number=3}}{{call=--tap-config}}{{display=Own request}}{{type=fileselect}}{{mustexist=true}}\
+         {{fileext=YAML or JSON (*.yaml *.yml *.json)}}{{tooltip=A request that is sent to /tap as it is; config_id and bytes are then its own}}{{group=Tap}}\n",
+        choice(ONLY, "the only one there is", true),
+        u32::MAX,
+    )
+}
+
+fn choice(value: &str, display: &str, default: bool) -> String {
+    format!("value {{arg=1}}{{value={value}}}{{display={display}}}{{default={default}}}\n")
+}
+
+/// The taps that Envoy knows, for the dialog.
+fn reload(call: &Call) -> String {
+    let ids = url(call).and_then(|url| config_ids(&url).map_err(|error| one_line(&error)));
+    let ids = ids.unwrap_or_else(|message| {
+        report::say(&message);
+        Vec::new()
+    });
+    // The protocol has no way to write a brace or a newline.
+    let plain = |id: &&String| !id.contains(['{', '}']) && !id.contains(char::is_control);
+    let ids = ids.iter().filter(plain);
+    let choices = ids.map(|id| choice(id, id, false));
+    std::iter::once(choice(ONLY, "the only one there is", true))
+        .chain(choices)
+        .collect()
+}
+
+fn url(call: &Call) -> Result<Url, String> {
+    let text = call.text("--admin").unwrap_or(DEFAULT_URL);
+    text.parse().map_err(|error| format!("{text}: {error}"))
+}
+
+/// Streams a tap into Wireshark's FIFO.
+fn capture(call: &Call) -> Result<(), (String, u8)> {
+    // Wireshark validates a filter by a call without a FIFO.
+    if call.text("--extcap-capture-filter").is_some() {
+        let why = "Envoy's taps have no capture filters; use a display filter";
+        return Err((why.to_owned(), FAILURE));
+    }
+    let Some(fifo) = call.values.get("--fifo") else {
+        return match call.values.contains_key("--extcap-capture-filter") {
+            true => Ok(()),
+            false => Err(("--fifo is missing".to_owned(), USAGE)),
+        };
+    };
+    let failed = |message: String| (message, FAILURE);
+    let interrupt = Interrupt::install()
+        .map_err(|error| failed(format!("cannot catch signals: {}", report::reason(&error))))?;
+    // A request that cannot be sent still needs a capture, or Wireshark waits for one for ever.
+    let (url, request) = match url(call).and_then(|url| Ok((url, request(call)?))) {
+        Ok(asked) => asked,
+        Err(message) => {
+            write_header(fifo, &interrupt);
+            return Err(failed(message));
+        }
+    };
+    let tap = Tap::start(url, request).map_err(|error| failed(report::reason(&error)))?;
+    let source = Source::Live(Arc::new(tap));
+    let target = Target::File(fifo.into());
+    let result = convert(
+        &source,
+        &target,
+        &options(),
+        &interrupt,
+        &mut Notices::default(),
+    );
+    match result {
+        // A capture that was stopped has done all it should.
+        Ok(summary) if summary.signal.is_some() || summary.reader_gone => Ok(()),
+        Ok(summary) => match (summary.damage, summary.unread) {
+            (None, None) => Ok(()),
+            (Some(damage), _) => Err(failed(lines(&damage.to_string()))),
+            (None, Some(error)) => Err(failed(lines(&report::reason(&error)))),
+        },
+        Err(Failure::Trace(error) | Failure::Capture(error)) => {
+            let message = error.downcast_ref::<Error>().map(one_line);
+            Err(failed(
+                message.unwrap_or_else(|| report::reason(&format!("{error:#}"))),
+            ))
+        }
+    }
+}
+
+/// An error with what can be done about it, as one line: the dialog shows no more than that well.
+fn one_line(error: &Error) -> String {
+    let message = error.to_string();
+    let first = lines(message.lines().next().unwrap_or_default());
+    match error.hint() {
+        Some(hint) => format!("{first} ({})", lines(hint)),
+        None => first,
+    }
+}
+
+fn options() -> Options {
+    Options {
+        capture: capture::Options {
+            format: Format::Pcapng,
+            ..capture::Options::default()
+        },
+        ..Options::default()
+    }
+}
+
+/// What is asked of Envoy.
+fn request(call: &Call) -> Result<Request, String> {
+    if let Some(path) = call.text("--tap-config") {
+        return match fs::read_to_string(path) {
+            Ok(body) => Ok(Request::Body(body)),
+            Err(error) => Err(format!(
+                "{}: cannot read: {}",
+                lines(path),
+                report::reason(&error)
+            )),
+        };
+    }
+    let max_bytes = match call.text("--max-bytes") {
+        None => DEFAULT_MAX_BYTES,
+        Some(text) => match text.parse() {
+            Ok(n @ 1..) => n,
+            _ => return Err(format!("{}: not a number of bytes", lines(text))),
+        },
+    };
+    Ok(Request::Any {
+        config_id: call
+            .text("--config-id")
+            .filter(|&id| id != ONLY)
+            .map(str::to_owned),
+        max_bytes,
+    })
+}
+
+/// Writes a capture without packets.
+fn write_header(fifo: &OsStr, interrupt: &Interrupt) {
+    let target = Target::File(fifo.into());
+    // The error that the caller reports is the one that matters.
+    let _ = capture::Output::create(&target, None, interrupt.wake())
+        .and_then(|output| capture::Capture::new(output, options().capture, &[])?.finish());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_come_in_both_forms() {
+        let args = "--extcap-version=4.0 --capture --fifo /tmp/f --admin=http://h:1 --from-2031 --max-bytes 7 --config-id";
+        let call = Call::read(args.split(' ').map(OsString::from));
+        assert!(call.has("--capture") && call.has("--from-2031"));
+        assert_eq!(call.text("--fifo"), Some("/tmp/f"));
+        assert_eq!(call.text("--admin"), Some("http://h:1"));
+        assert_eq!(call.text("--max-bytes"), Some("7"));
+        assert_eq!(call.text("--config-id"), None);
+        assert_eq!(call.text("--extcap-version"), Some("4.0"));
+    }
+}

@@ -1,0 +1,420 @@
+//! The program as a capture interface, through a real tshark, and what installs it.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use crate::admin::{Admin, TAKEN};
+use crate::harness::{Outcome, Run, Scratch, tshark};
+use crate::make::{Ev, Form, Made, What};
+
+const PLUGIN: &str = ".local/lib/wireshark/plugins/capture2pcap.lua";
+
+/// A home folder with the program installed.
+struct Home(Scratch);
+
+impl Home {
+    fn new() -> Self {
+        Self(Scratch::new())
+    }
+
+    fn installed() -> Self {
+        let home = Self::new();
+        home.run("--install-wireshark").exits(0);
+        home
+    }
+
+    fn path(&self) -> &str {
+        self.0.dir().to_str().expect("UTF-8")
+    }
+
+    fn run(&self, option: &str) -> Outcome {
+        self.0
+            .capture2pcap()
+            .env("HOME", self.path())
+            .arg(option)
+            .run()
+    }
+
+    fn tshark(&self) -> Run {
+        Run::new("tshark").env("HOME", self.path())
+    }
+
+    /// Where the link is, which differs between Wireshark 4.0 and 4.2.
+    fn link(&self) -> PathBuf {
+        let places = [".config/wireshark/extcap", ".local/lib/wireshark/extcap"];
+        let paths = places.map(|place| self.0.path(place).join("capture2pcap"));
+        let there = paths.iter().find(|path| fs::symlink_metadata(path).is_ok());
+        there.expect("a link").clone()
+    }
+
+    /// Captures with tshark for three seconds.
+    fn capture(&self, admin: &str, more: &[&str]) -> Running {
+        let admin = format!("extcap.envoy_tap.admin:{admin}");
+        let path = self.0.path("live.pcapng");
+        let run = self
+            .tshark()
+            .args(["-i", "envoy-tap", "-a", "duration:3", "-o", &admin])
+            .args(more);
+        Running {
+            running: run.arg("-w").arg(&path).start(),
+            path,
+        }
+    }
+}
+
+struct Running {
+    running: crate::harness::Running,
+    path: PathBuf,
+}
+
+impl Running {
+    /// Waits until tshark ends by itself, and returns the packets.
+    fn packets(self) -> (Outcome, Vec<String>) {
+        let outcome = self.running.finish().exits(0);
+        let lines = match self.path.exists() {
+            true => tshark(["-r".as_ref(), self.path.as_os_str()]),
+            false => String::new(),
+        };
+        (outcome, lines.lines().map(str::to_owned).collect())
+    }
+
+    /// The line of the error that the interface reports.
+    fn error(self) -> String {
+        let (outcome, packets) = self.packets();
+        assert!(packets.is_empty(), "{packets:?}");
+        let said = outcome.stderr.split_once("Error by extcap pipe: ");
+        let (_, rest) = said.unwrap_or_else(|| panic!("no error{}", outcome.explain()));
+        let (line, rest) = rest.split_once('\n').expect("a line");
+        assert!(
+            !rest.contains("capture2pcap"),
+            "more than a line{}",
+            outcome.explain()
+        );
+        line.to_owned()
+    }
+}
+
+/// HTTP/2 on the port of Envoy's examples.
+fn streamed() -> Vec<u8> {
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let events = vec![
+        Ev::new(What::Read, 0, *preface),
+        Ev::new(
+            What::Write,
+            1000,
+            *b"\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0",
+        ),
+    ];
+    Made::v4(events).encode(Form::StreamedJson).bytes
+}
+
+#[test]
+fn install_says_what_it_did_can_be_repeated_and_undone() {
+    let home = Home::new();
+    let plugin = home.0.path(PLUGIN);
+    home.run("--install-wireshark")
+        .exits(0)
+        .says([PLUGIN, "extcap/capture2pcap: installed"]);
+    let program = home.link();
+    assert_eq!(
+        fs::read_link(&program).unwrap(),
+        Path::new(env!("CARGO_BIN_EXE_capture2pcap"))
+    );
+    assert!(
+        fs::read_to_string(&plugin)
+            .unwrap()
+            .starts_with("-- capture2pcap: ")
+    );
+    home.run("--install-wireshark")
+        .exits(0)
+        .says(["capture2pcap.lua: already", "extcap/capture2pcap: already"]);
+
+    // An older version's, and a program that has moved.
+    fs::write(&plugin, "-- capture2pcap: older\n").unwrap();
+    fs::remove_file(&program).unwrap();
+    symlink("/nowhere/capture2pcap", &program).unwrap();
+    home.run("--install-wireshark").exits(0).says([
+        "capture2pcap.lua: installed",
+        "extcap/capture2pcap: installed",
+    ]);
+    assert_eq!(
+        fs::read_link(&program).unwrap(),
+        Path::new(env!("CARGO_BIN_EXE_capture2pcap"))
+    );
+
+    let neighbour = plugin.with_file_name("neighbour.lua");
+    fs::write(&neighbour, "-- mine\n").unwrap();
+    home.run("--uninstall-wireshark")
+        .exits(0)
+        .says(["capture2pcap.lua: removed", "extcap/capture2pcap: removed"]);
+    assert!(!plugin.exists() && fs::symlink_metadata(&program).is_err() && neighbour.exists());
+    home.run("--uninstall-wireshark")
+        .exits(0)
+        .says(["capture2pcap.lua: not installed"]);
+}
+
+#[test]
+fn a_file_of_somebody_else_is_never_replaced_or_removed() {
+    let home = Home::installed();
+    let (plugin, link) = (home.0.path(PLUGIN), home.link());
+    home.run("--uninstall-wireshark").exits(0);
+    fs::write(&plugin, "-- my own\n").unwrap();
+    for option in ["--install-wireshark", "--uninstall-wireshark"] {
+        home.run(option).exits(1).says([PLUGIN, "refusing"]);
+        assert_eq!(fs::read_to_string(&plugin).unwrap(), "-- my own\n");
+        assert!(fs::symlink_metadata(&link).is_err(), "nothing else is done");
+    }
+    fs::remove_file(&plugin).unwrap();
+    let foreign: [&dyn Fn(); 2] = [&|| fs::write(&link, "#!/bin/sh\n").unwrap(), &|| {
+        symlink("/usr/bin/true", &link).unwrap();
+    }];
+    for make in foreign {
+        make();
+        for option in ["--install-wireshark", "--uninstall-wireshark"] {
+            home.run(option)
+                .exits(1)
+                .says(["extcap/capture2pcap", "refusing"]);
+            assert!(fs::symlink_metadata(&link).is_ok() && !plugin.exists());
+        }
+        fs::remove_file(&link).unwrap();
+    }
+}
+
+#[test]
+fn without_wireshark_nothing_is_installed() {
+    let home = Home::new();
+    let run = home
+        .0
+        .capture2pcap()
+        .env("HOME", home.path())
+        .env("PATH", home.path());
+    run.arg("--install-wireshark")
+        .run()
+        .exits(1)
+        .says(["neither tshark nor wireshark", "package"]);
+    assert_eq!(home.0.dir().read_dir().unwrap().count(), 0);
+}
+
+/// The README's first commands.
+#[test]
+fn once_installed_the_readmes_capture_opens_with_no_option() {
+    let home = Home::new();
+    let trace = crate::fixtures::testdata().join("path_0.pb");
+    let convert = || {
+        let run = home.0.capture2pcap().env("HOME", home.path());
+        run.arg("-v").arg(&trace).arg("path_0.pcap").run().exits(0)
+    };
+    convert().says(["tshark -r path_0.pcap -d tcp.port==10000,http2\n"]);
+    home.run("--install-wireshark").exits(0);
+    convert().says(["tshark -r path_0.pcap\n"]);
+    let shown = home
+        .tshark()
+        .arg("-r")
+        .arg(home.0.path("path_0.pcap"))
+        .run()
+        .exits(0);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("HEADERS[13]: GET /index.html"), "{shown}");
+}
+
+#[test]
+fn tshark_lists_the_interface_and_its_link_type() {
+    let home = Home::installed();
+    let list = home.tshark().arg("-D").run().exits(0);
+    let list = String::from_utf8(list.stdout).unwrap();
+    assert!(list.contains("envoy-tap (Envoy tap (live))"), "{list}");
+    let types = home.tshark().args(["-i", "envoy-tap", "-L"]).run().exits(0);
+    let types = String::from_utf8(types.stdout).unwrap() + &types.stderr;
+    assert!(types.contains("EN10MB (Ethernet)"), "{types}");
+}
+
+/// Wireshark asks several times a start, and shows an argument that is required and has a default as missing.
+#[test]
+fn the_dialog_needs_no_network_and_no_answer() {
+    let scratch = Scratch::new();
+    let ask = |more: &[&str]| {
+        let run = scratch.capture2pcap().args([
+            "--extcap-version=4.0",
+            "--extcap-interface",
+            "envoy-tap",
+        ]);
+        String::from_utf8(run.args(more).run().exits(0).says_nothing().stdout).unwrap()
+    };
+    let dialog = ask(&["--extcap-config"]);
+    assert!(!dialog.contains("required"), "{dialog}");
+    let args = dialog.lines().filter(|line| line.starts_with("arg "));
+    assert_eq!(
+        args.filter(|line| line.contains("{group=")).count(),
+        4,
+        "{dialog}"
+    );
+    assert_eq!(
+        ask(&["--extcap-dlts"]),
+        "dlt {number=1}{name=EN10MB}{display=Ethernet}\n"
+    );
+    // tshark's own defaults are these.
+    let home = Home::installed();
+    let preferences = home.tshark().args(["-G", "currentprefs"]).run().exits(0);
+    let preferences = String::from_utf8(preferences.stdout).unwrap();
+    assert!(preferences.contains("extcap.envoy_tap.admin: http://localhost:9901"));
+    assert!(preferences.contains("extcap.envoy_tap.maxbytes: 1048576"));
+}
+
+#[test]
+fn the_reload_button_lists_envoys_taps() {
+    let scratch = Scratch::new();
+    let reload = |url: &str| {
+        let args = [
+            "--extcap-config",
+            "--extcap-interface",
+            "envoy-tap",
+            "--extcap-reload-option",
+            "config-id",
+            "--admin",
+            url,
+        ];
+        scratch.capture2pcap().args(args).run().exits(0)
+    };
+    let admin = Admin::new(&["one", "two", "odd}id"]);
+    let values = String::from_utf8(reload(&admin.url()).says_nothing().stdout).unwrap();
+    let expected = "value {arg=1}{value=*}{display=the only one there is}{default=true}\n\
+        value {arg=1}{value=one}{display=one}{default=false}\nvalue {arg=1}{value=two}{display=two}{default=false}\n";
+    assert_eq!(values, expected);
+    let outcome = reload("http://127.0.0.1:1").says(["Connection refused"]);
+    assert_eq!(
+        String::from_utf8(outcome.stdout).unwrap().lines().count(),
+        1
+    );
+}
+
+/// Without a header at once, tshark's clock never starts.
+#[test]
+fn an_idle_tap_ends_in_time_and_is_free_then() {
+    let (home, admin) = (Home::installed(), Admin::new(&["my_tap"]));
+    let running = home.capture(&admin.url(), &[]);
+    admin.wait_for_client();
+    let (outcome, packets) = running.packets();
+    assert!(
+        packets.is_empty() && !outcome.stderr.contains("rror"),
+        "{}",
+        outcome.explain()
+    );
+    admin.wait_until_free();
+}
+
+#[test]
+fn a_busy_tap_shows_its_packets() {
+    let (home, admin) = (Home::installed(), Admin::new(&["other", "my_tap"]));
+    let running = home.capture(
+        &admin.url(),
+        &[
+            "-o",
+            "extcap.envoy_tap.configid:my_tap",
+            "-o",
+            "extcap.envoy_tap.maxbytes:77",
+        ],
+    );
+    admin.wait_for_client();
+    admin.send(&streamed());
+    let (outcome, packets) = running.packets();
+    assert_eq!(packets.len(), 2, "{packets:?}{}", outcome.explain());
+    let asked = admin.asked();
+    assert!(
+        asked.contains("\"my_tap\"") && asked.contains(":77"),
+        "{asked}"
+    );
+    admin.wait_until_free();
+    // The plugin is installed, too.
+    let shown = home
+        .tshark()
+        .arg("-r")
+        .arg(home.0.path("live.pcapng"))
+        .run()
+        .exits(0);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("Magic, SETTINGS[0]"), "{shown}");
+}
+
+#[test]
+fn an_admin_interface_that_is_missing_is_one_clear_line() {
+    let line = Home::installed().capture("http://127.0.0.1:1", &[]).error();
+    assert!(
+        line.contains("Connection refused") && line.contains("http://127.0.0.1:1"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_taken_tap_is_one_clear_line() {
+    let (home, admin) = (Home::installed(), Admin::new(&["my_tap"]));
+    let first = home
+        .0
+        .capture2pcap()
+        .args(["--tap", &admin.url(), "-"])
+        .start();
+    admin.wait_for_client();
+    let line = home.capture(&admin.url(), &[]).error();
+    assert!(line.contains(TAKEN), "{line}");
+    admin.end();
+    first.finish().exits(0);
+}
+
+#[test]
+fn a_wrong_id_is_one_clear_line_with_the_right_ones() {
+    let (home, admin) = (Home::installed(), Admin::new(&["one", "two"]));
+    let line = home
+        .capture(&admin.url(), &["-o", "extcap.envoy_tap.configid:nope"])
+        .error();
+    assert!(
+        line.contains("Unknown config id 'nope'") && line.contains("one, two"),
+        "{line}"
+    );
+}
+
+/// Envoy's list of its commands is long.
+#[test]
+fn an_envoy_without_taps_is_one_clear_line() {
+    let home = Home::installed();
+    let admin = Admin::at("127.0.0.1:0", "/elsewhere", &["my_tap"], None);
+    let url = format!("http://{}", admin.address);
+    let line = home
+        .capture(&url, &["-o", "extcap.envoy_tap.configid:my_tap"])
+        .error();
+    assert!(
+        line.contains("404") && line.contains("invalid path"),
+        "{line}"
+    );
+}
+
+#[test]
+fn options_that_cannot_be_are_one_clear_line() {
+    let home = Home::installed();
+    let line = home.capture("https://localhost:9901", &[]).error();
+    assert!(line.contains("https is not supported"), "{line}");
+    let line = home
+        .capture(
+            "http://127.0.0.1:1",
+            &["-o", "extcap.envoy_tap.tapconfig:/no/such.yaml"],
+        )
+        .error();
+    assert!(line.contains("/no/such.yaml: cannot read"), "{line}");
+}
+
+/// To record everything in its place would be silence over a wrong capture.
+#[test]
+fn a_capture_filter_is_refused() {
+    let scratch = Scratch::new();
+    let filter = |filter: &str| {
+        let args = [
+            "--capture",
+            "--extcap-interface",
+            "envoy-tap",
+            "--extcap-capture-filter",
+            filter,
+        ];
+        scratch.capture2pcap().args(args).run()
+    };
+    filter("tcp port 80").exits(1).says(["no capture filters"]);
+    filter("").exits(0).says_nothing();
+}
