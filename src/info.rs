@@ -48,7 +48,7 @@ pub fn inspect(
     let (input, _) = open(source)?;
     let input = input.with_progress(options.progress.clone());
     let path = match source {
-        Source::Stdin => None,
+        Source::Stdin | Source::Live(_) => None,
         Source::File(path) => Some(path.clone()),
     };
     let mut reader = Reader::new(input, options.encoding, path);

@@ -17,6 +17,10 @@ pub enum Protocol {
     Http2,
     /// gRPC, over HTTP/2.
     Grpc,
+    /// Redis.
+    Redis,
+    /// PostgreSQL.
+    Postgres,
 }
 
 impl fmt::Display for Protocol {
@@ -25,26 +29,37 @@ impl fmt::Display for Protocol {
             Self::Http1 => "HTTP/1",
             Self::Http2 => "HTTP/2",
             Self::Grpc => "gRPC",
+            Self::Redis => "Redis",
+            Self::Postgres => "PostgreSQL",
         })
     }
 }
 
-/// What Wireshark has to be told of a server's port to show the HTTP on it, which it may not look for.
+/// The dissector that Wireshark needs to be given for a server's port, which it does not choose by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeAs {
     /// The port.
     pub port: u16,
-    /// Whether other connections to it speak HTTP/1.
-    pub has_http1: bool,
+    /// The dissector's name.
+    pub dissector: &'static str,
+}
+
+/// The dissector of HTTP/1. It hands over to that of HTTP/2 where it sees a preface.
+pub(crate) const HTTP: &str = "http";
+/// The dissector of HTTP/2. It shows a connection without a preface, too, but nothing else.
+pub(crate) const HTTP2: &str = "http2";
+
+impl DecodeAs {
+    /// Whether it is for HTTP, of any version.
+    pub fn is_http(&self) -> bool {
+        [HTTP, HTTP2].contains(&self.dissector)
+    }
 }
 
 /// As tshark's and Wireshark's option `-d` takes it.
 impl fmt::Display for DecodeAs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The dissector of HTTP/1 hands over to that of HTTP/2 where it sees a preface. The latter shows
-        // a connection without one, too, but nothing else.
-        let dissector = if self.has_http1 { "http" } else { "http2" };
-        write!(f, "tcp.port=={},{dissector}", self.port)
+        write!(f, "tcp.port=={},{}", self.port, self.dissector)
     }
 }
 
@@ -97,6 +112,14 @@ pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const MIN_PREFACE: usize = 5;
 /// Where Linux begins to take ephemeral ports from (`ip_local_port_range`); IANA's begin higher.
 const FIRST_EPHEMERAL_PORT: u16 = 32_768;
+/// Where Wireshark expects Redis and PostgreSQL.
+pub(crate) const REDIS_PORT: u16 = 6379;
+pub(crate) const POSTGRES_PORT: u16 = 5432;
+/// The first words of a PostgreSQL client behind its message's length: version 3, and the requests for TLS and GSSAPI.
+const POSTGRES_VERSION: u32 = 3 << 16;
+const POSTGRES_REQUESTS: [u32; 2] = [80_877_103, 80_877_104];
+/// The longest startup message that a PostgreSQL server takes, in bytes.
+const MAX_POSTGRES_STARTUP: u32 = 10_000;
 /// The longest method that is taken for one, in bytes; the longest registered is 17.
 const MAX_METHOD: usize = 24;
 
@@ -132,6 +155,12 @@ pub(crate) fn opening(bytes: &[u8]) -> Option<Opening> {
     {
         return Some(Opening::Server(Protocol::Http2));
     }
+    if is_redis(bytes) {
+        return Some(Opening::Client(Protocol::Redis));
+    }
+    if is_postgres(bytes) {
+        return Some(Opening::Client(Protocol::Postgres));
+    }
     let line = &bytes[..memchr::memchr(b'\r', bytes).unwrap_or(bytes.len())];
     let space = memchr::memchr(b' ', &line[..line.len().min(MAX_METHOD + 1)])?;
     let (method, rest) = line.split_at(space);
@@ -141,6 +170,40 @@ pub(crate) fn opening(bytes: &[u8]) -> Option<Opening> {
         || line.ends_with(b" HTTP/1.0")
         || (line.len() == bytes.len() && matches!(rest.get(1), Some(b'/' | b'h')));
     (is_method && ends_well).then_some(Opening::Client(Protocol::Http1))
+}
+
+/// Whether a Redis client begins with these bytes: an array of strings (RESP), as every client library sends.
+fn is_redis(bytes: &[u8]) -> bool {
+    let number = |mark: u8, bytes: &mut &[u8]| {
+        let digits = bytes
+            .iter()
+            .skip(1)
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
+        let is_number = bytes.first() == Some(&mark) && (1..=7).contains(&digits);
+        let rest = bytes
+            .get(1 + digits..)
+            .and_then(|rest| rest.strip_prefix(b"\r\n"));
+        *bytes = rest.unwrap_or_default();
+        is_number && rest.is_some()
+    };
+    let mut rest = bytes;
+    number(b'*', &mut rest) && number(b'$', &mut rest) && !rest.is_empty()
+}
+
+/// Whether a PostgreSQL client begins with these bytes.
+fn is_postgres(bytes: &[u8]) -> bool {
+    let Some((&[a, b, c, d, e, f, g, h], rest)) = bytes.split_first_chunk() else {
+        return false;
+    };
+    let (length, word) = (
+        u32::from_be_bytes([a, b, c, d]),
+        u32::from_be_bytes([e, f, g, h]),
+    );
+    match word {
+        POSTGRES_VERSION => (9..=MAX_POSTGRES_STARTUP).contains(&length) && rest.contains(&0),
+        _ => POSTGRES_REQUESTS.contains(&word) && length == 8,
+    }
 }
 
 /// The protocol whose first bytes, from either side, these are.
@@ -227,7 +290,7 @@ mod tests {
 
     #[test]
     fn first_bytes_outweigh_ports() {
-        let cases: [(&[u8], Option<Opening>); 14] = [
+        let cases: [(&[u8], Option<Opening>); 23] = [
             (PREFACE, Some(Opening::Client(Protocol::Http2))),
             (&PREFACE[..16], Some(Opening::Client(Protocol::Http2))),
             (&PREFACE[..5], Some(Opening::Client(Protocol::Http2))),
@@ -253,6 +316,24 @@ mod tests {
             (b"EHLO mail.example.com\r\n", None),
             (b"HELLO THERE", None),
             (b" GET", None),
+            (
+                b"*1\r\n$4\r\nPING\r\n",
+                Some(Opening::Client(Protocol::Redis)),
+            ),
+            (b"*1\r\n", None),
+            (b"*\r\n$4\r\nPING\r\n", None),
+            (b"*1\r\n+OK\r\n", None),
+            (b"*-1\r\n$4\r\nPING", None),
+            (
+                b"\0\0\0\x08\x04\xd2\x16\x2f",
+                Some(Opening::Client(Protocol::Postgres)),
+            ),
+            (b"\0\0\0\x09\x04\xd2\x16\x2f", None),
+            (
+                b"\0\0\0\x13\0\x03\0\0user\0kim\0\0",
+                Some(Opening::Client(Protocol::Postgres)),
+            ),
+            (b"\xff\0\0\x13\0\x03\0\0user\0kim\0\0", None),
             (b"", None),
         ];
         for (bytes, expected) in cases {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::protocol::{DecodeAs, Opening, Protocol};
+use crate::protocol::{DecodeAs, HTTP, HTTP2, Opening, POSTGRES_PORT, Protocol, REDIS_PORT};
 
 /// The ports on which tshark and Wireshark look for HTTP/1, and for HTTP/2 with its preface, by themselves:
 /// their preference `http.tcp.port` as it is since version 2.0.
@@ -11,55 +11,77 @@ use crate::protocol::{DecodeAs, Opening, Protocol};
 /// 6379, 7000, 8085 and 9092), which differ from version to version.
 const HTTP_PORTS: [u16; 10] = [80, 1900, 2710, 2869, 3128, 3132, 5985, 8080, 8088, 11371];
 
-/// The ports of servers on which HTTP is spoken.
+/// The ports of servers on which a known protocol is spoken.
 #[derive(Debug, Default)]
-pub(super) struct Spoken(BTreeMap<u16, Versions>);
+pub(super) struct Spoken(BTreeMap<u16, Protocols>);
 
-/// The versions of HTTP on a port.
+/// The protocols on a port.
 #[derive(Clone, Copy, Debug, Default)]
-struct Versions {
+struct Protocols {
     http1: bool,
+    http2: bool,
     /// Whether some of its HTTP/2 does not begin with the client's preface.
     headless: bool,
+    redis: bool,
+    postgres: bool,
 }
 
 impl Spoken {
     /// Takes note of what a connection to a port begins with.
     pub(super) fn add(&mut self, port: u16, opening: Opening) {
-        let versions = self.0.entry(port).or_default();
-        match opening {
-            Opening::Client(Protocol::Http1) | Opening::Server(Protocol::Http1) => {
-                versions.http1 = true;
+        let spoken = self.0.entry(port).or_default();
+        match opening.protocol() {
+            Protocol::Http1 => spoken.http1 = true,
+            Protocol::Http2 | Protocol::Grpc => {
+                spoken.http2 = true;
+                spoken.headless |= matches!(opening, Opening::Server(_));
             }
-            Opening::Server(_) => versions.headless = true,
-            Opening::Client(_) => {}
+            Protocol::Redis => spoken.redis = true,
+            Protocol::Postgres => spoken.postgres = true,
         }
     }
 
-    /// What a reader has to be told, port by port.
+    /// What a reader needs to be given, port by port.
     pub(super) fn decode_as(&self) -> Vec<DecodeAs> {
-        let needed = self.0.iter().filter(|(port, versions)| {
-            let is_known = HTTP_PORTS.contains(port);
-            // The dissector of HTTP/1 knows HTTP/2 by its preface.
-            !is_known || (versions.headless && !versions.http1)
+        let needed = self.0.iter().filter_map(|(&port, spoken)| {
+            let dissector = spoken.dissector(port)?;
+            Some(DecodeAs { port, dissector })
         });
-        let told = needed.map(|(&port, versions)| DecodeAs {
-            port,
-            has_http1: versions.http1,
-        });
-        told.collect()
+        needed.collect()
+    }
+}
+
+impl Protocols {
+    /// The dissector that shows most of them, where a reader does not choose it by itself.
+    fn dissector(self, port: u16) -> Option<&'static str> {
+        // The dissector of HTTP/1 knows HTTP/2 by its preface.
+        if self.http1 || self.http2 {
+            let is_known = HTTP_PORTS.contains(&port);
+            return match (self.http1, self.headless) {
+                (false, true) => Some(HTTP2),
+                _ if is_known => None,
+                (true, _) => Some(HTTP),
+                (false, false) => Some(HTTP2),
+            };
+        }
+        // Where both are, neither dissector shows the other.
+        match (self.redis, self.postgres) {
+            (true, false) if port != REDIS_PORT => Some("resp"),
+            (false, true) if port != POSTGRES_PORT => Some("pgsql"),
+            _ => None,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Protocol::{Http1, Http2};
+    use Protocol::{Http1, Http2, Postgres, Redis};
 
     #[test]
     fn what_readers_find_by_themselves_needs_no_option() {
         let (client, server) = (Opening::Client, Opening::Server);
-        let cases: [(u16, &[Opening], &str); 12] = [
+        let cases: [(u16, &[Opening], &str); 17] = [
             (80, &[client(Http1)], ""),
             (80, &[server(Http1)], ""),
             (8080, &[client(Http2)], ""),
@@ -76,6 +98,11 @@ mod tests {
             (7000, &[client(Http2)], "tcp.port==7000,http2"),
             (7000, &[server(Http2)], "tcp.port==7000,http2"),
             (7000, &[client(Http2), client(Http1)], "tcp.port==7000,http"),
+            (7000, &[client(Redis)], "tcp.port==7000,resp"),
+            (6379, &[client(Redis)], ""),
+            (7000, &[client(Postgres)], "tcp.port==7000,pgsql"),
+            (5432, &[client(Postgres)], ""),
+            (7000, &[client(Postgres), client(Redis)], ""),
         ];
         for (port, openings, expected) in cases {
             let mut spoken = Spoken::default();
