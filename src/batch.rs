@@ -149,7 +149,7 @@ pub fn search(inputs: &[OsString], output: &OsStr) -> Result<(Vec<PathBuf>, Unre
     check_capture(output, &sources)?;
     let path = |source| match source {
         Source::File(path) => Some(path),
-        Source::Stdin => None,
+        Source::Stdin | Source::Live(_) => None,
     };
     Ok((sources.into_iter().filter_map(path).collect(), unread))
 }
@@ -222,6 +222,7 @@ fn is_at(trace: &Source, file: &fs::Metadata) -> bool {
     let trace = match trace {
         Source::Stdin => Input::stdin().map(|(_, metadata)| metadata),
         Source::File(trace) => trace.metadata(),
+        Source::Live(_) => return false,
     };
     trace.is_ok_and(|trace| is_same(&trace, file))
 }

@@ -223,6 +223,7 @@ pub(crate) fn source_path(source: &Source) -> Value {
     match source {
         Source::Stdin => "-".into(),
         Source::File(file) => path(file),
+        Source::Live(tap) => tap.to_string().into(),
     }
 }
 

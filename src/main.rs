@@ -373,6 +373,7 @@ fn long(source: &Source) -> Long {
     let metadata = match source {
         Source::Stdin => capture2pcap::input::Input::stdin().map(|(_, metadata)| metadata),
         Source::File(path) => path.metadata(),
+        Source::Live(_) => return Long::Pipe,
     };
     match metadata {
         Ok(metadata) if metadata.is_file() => Long::File(metadata.len()),

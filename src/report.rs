@@ -564,6 +564,7 @@ fn source_name(source: &Source) -> String {
     match source {
         Source::Stdin => "standard input".to_owned(),
         Source::File(path) => capture2pcap::shown(path).to_string(),
+        Source::Live(tap) => capture2pcap::shown(Path::new(&tap.to_string())).to_string(),
     }
 }
 

@@ -94,6 +94,7 @@ pub(crate) fn table(
     let name = match source {
         Source::Stdin => "-".to_owned(),
         Source::File(path) => capture2pcap::shown(path).to_string(),
+        Source::Live(tap) => capture2pcap::shown(Path::new(&tap.to_string())).to_string(),
     };
     let encoding = info
         .encoding
