@@ -2,16 +2,22 @@
 //!
 //! It owns what is drawn, and learns by [`Progress`] how much has been read. Work that is done at once shows nothing.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use capture2pcap::input::admin::Tap;
 use capture2pcap::progress::Progress;
-use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// How long work takes before it counts as long.
 const DELAY: Duration = Duration::from_millis(500);
 /// How often the bar is drawn while nothing is read, so that the rate sinks.
 const TICK: Duration = Duration::from_millis(500);
+
+/// How often the counts of a live tap are shown anew.
+const LIVE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What is done, and how many bytes are read for it.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +88,30 @@ impl Bar {
             }
         });
         (bar, progress)
+    }
+
+    /// One that shows at once how much has come of a live tap, until it is cleared.
+    pub(crate) fn of_tap(tap: &Arc<Tap>) -> Self {
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(LIVE_INTERVAL);
+        let (shown, tap) = (bar.clone(), Arc::clone(tap));
+        // It ends with the process at the latest.
+        thread::spawn(move || {
+            while !shown.is_finished() {
+                let counts = &tap.progress;
+                shown.set_message(format!(
+                    "{tap}: {} connections, {} events, {}; Ctrl-C ends it",
+                    HumanCount(counts.connections.load(Ordering::Relaxed)),
+                    HumanCount(counts.events.load(Ordering::Relaxed)),
+                    HumanBytes(counts.bytes.load(Ordering::Relaxed)),
+                ));
+                thread::sleep(LIVE_INTERVAL);
+            }
+        });
+        Self { bar, work: None }
     }
 
     fn read(&self, bytes: u64) {

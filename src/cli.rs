@@ -11,7 +11,9 @@ use capture2pcap::synth::{self, Given, Handshake};
 use capture2pcap::trace::Encoding;
 use clap::{Parser, ValueEnum, ValueHint};
 
+use crate::live::{LiveArgs, LiveTap};
 use crate::usage::Misuse;
+use crate::viewer::{Viewer, ViewerArgs};
 
 /// What `--version` prints; `-V` prints the version alone.
 const LONG_VERSION: &str = concat!(
@@ -36,7 +38,9 @@ const LONG_VERSION: &str = concat!(
     override_usage = "capture2pcap [OPTIONS] INPUT OUTPUT\n       \
         capture2pcap [OPTIONS] INPUT... DIRECTORY\n       \
         capture2pcap [OPTIONS] --merge INPUT... OUTPUT\n       \
-        capture2pcap --info [--json] INPUT...",
+        capture2pcap --info [--json] INPUT...\n       \
+        capture2pcap --tap URL OUTPUT\n       \
+        capture2pcap --open INPUT...",
     after_help = "Example:\n  capture2pcap path_0.pb path_0.pcap\n  \
         tshark -r path_0.pcap -d tcp.port==10000,http2 -P",
     max_term_width = 100
@@ -181,10 +185,16 @@ pub(crate) struct Args {
     #[arg(short, long, overrides_with = "verbose")]
     verbose: bool,
 
-    /// Print the man page or a completion script
+    #[command(flatten)]
+    live: LiveArgs,
+
+    #[command(flatten)]
+    viewer: ViewerArgs,
+
+    /// Print the man page, a completion script, or the Lua plugin that shows HTTP/2 on any port
     #[arg(
         long,
-        value_name = "man|bash|zsh|fish|powershell",
+        value_name = "man|bash|zsh|fish|powershell|wireshark",
         hide_possible_values = true,
         exclusive = true
     )]
@@ -238,6 +248,8 @@ pub(crate) enum Generate {
     Fish,
     /// A completion script for PowerShell
     Powershell,
+    /// The Lua plugin that shows HTTP/2 on any port
+    Wireshark,
 }
 
 /// How much is said.
@@ -252,6 +264,8 @@ pub(crate) enum Verbosity {
 #[derive(Debug)]
 pub(crate) enum Command {
     Generate(Generate),
+    InstallWireshark,
+    UninstallWireshark,
     Convert(Box<Request>),
     /// Traces to look into; the request has no output.
     Info(Box<Request>),
@@ -271,6 +285,12 @@ pub(crate) struct Request {
     pub(crate) verbosity: Verbosity,
     /// Whether an object for each trace goes to standard output.
     pub(crate) json: bool,
+    /// Events to take live instead of inputs.
+    pub(crate) live: Option<LiveTap>,
+    /// The viewer that is started on the capture, which has no other place then.
+    pub(crate) open: Option<Viewer>,
+    /// The folder with the user's .proto files.
+    pub(crate) proto_path: Option<PathBuf>,
 }
 
 /// A file that names more inputs.
@@ -290,17 +310,31 @@ impl Args {
         if let Some(what) = self.generate {
             return Ok(Command::Generate(what));
         }
+        if self.viewer.install_wireshark {
+            return Ok(Command::InstallWireshark);
+        }
+        if self.viewer.uninstall_wireshark {
+            return Ok(Command::UninstallWireshark);
+        }
+        let live = self.live.resolve();
+        let open = self.viewer.open;
+        let is_shown = self.info || open.is_some();
         let usage = "capture2pcap INPUT OUTPUT; capture2pcap --help explains the rest";
         let missing = |what: &str| Misuse::new(format!("{what} missing")).hint(usage);
-        let output = match self.info {
+        let output = match is_shown {
             true => OsString::new(),
             false => self.paths.pop().ok_or_else(|| match self.files_from {
+                _ if live.is_some() => missing("OUTPUT is"),
                 Some(_) => missing("OUTPUT is"),
                 None => missing("INPUT and OUTPUT are"),
             })?,
         };
-        if self.paths.is_empty() && self.files_from.is_none() {
-            return Err(missing(if self.info { "INPUT is" } else { "OUTPUT is" }));
+        if live.is_some() && !self.paths.is_empty() {
+            return Err(Misuse::new("--tap and INPUT exclude each other")
+                .hint("capture2pcap --tap URL OUTPUT"));
+        }
+        if self.paths.is_empty() && self.files_from.is_none() && live.is_none() {
+            return Err(missing(if is_shown { "INPUT is" } else { "OUTPUT is" }));
         }
         let empty = |what: &str| {
             let misuse = Misuse::new(format!("{what} is an empty name"));
@@ -309,7 +343,7 @@ impl Args {
         if self.paths.iter().any(|path| path.is_empty()) {
             return Err(empty("INPUT"));
         }
-        if output.is_empty() && !self.info {
+        if output.is_empty() && !is_shown {
             return Err(empty("OUTPUT"));
         }
         if self.json && !self.info && Target::of(&output) == Target::Stdout {
@@ -319,6 +353,7 @@ impl Args {
             );
         }
         let format = match self.format {
+            None if open.is_some() => Format::Pcapng,
             Some(FormatArg::Pcapng) => Format::Pcapng,
             Some(FormatArg::Pcap) => Format::Pcap,
             None => Format::of(Path::new(&output)).unwrap_or_default(),
@@ -377,6 +412,9 @@ impl Args {
             jobs: self.jobs.map(|jobs| jobs as usize),
             verbosity,
             json: self.json,
+            live,
+            open,
+            proto_path: self.viewer.proto_path,
         });
         Ok(match self.info {
             true => Command::Info(request),

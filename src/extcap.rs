@@ -18,9 +18,10 @@ use capture2pcap::input::admin::{
 use capture2pcap::interrupt::Interrupt;
 use capture2pcap::notice::Notices;
 
+use crate::FAILURE;
 use crate::live::lines;
 use crate::report;
-use crate::{FAILURE, USAGE};
+use crate::usage::USAGE;
 
 /// The interface's name in Wireshark and tshark.
 const INTERFACE: &str = "envoy-tap";

@@ -1,9 +1,10 @@
-//! The man page and the completion scripts, made from the clap definitions.
+//! The man page and the completion scripts, made from the clap definitions, and the Lua plugin.
 //!
 //! It owns what the libraries that make them get wrong.
 
 use std::io::{self, Write as _};
 
+use capture2pcap::wireshark::PLUGIN;
 use clap::{Command, CommandFactory as _};
 use clap_complete::Shell;
 use clap_mangen::Man;
@@ -13,7 +14,7 @@ use crate::cli::{Args, Generate};
 /// What the man page says after the options.
 const MAN_SECTIONS: &str = include_str!("man.roff");
 
-/// Prints the man page or a completion script to standard output.
+/// Prints the man page, a completion script or the plugin to standard output.
 pub(crate) fn generate(what: Generate) -> io::Result<()> {
     let mut text = Vec::new();
     let shell = match what {
@@ -21,6 +22,7 @@ pub(crate) fn generate(what: Generate) -> io::Result<()> {
             man(&mut text)?;
             return io::stdout().write_all(&text);
         }
+        Generate::Wireshark => return io::stdout().write_all(PLUGIN.as_bytes()),
         Generate::Bash => Shell::Bash,
         Generate::Zsh => Shell::Zsh,
         Generate::Fish => Shell::Fish,

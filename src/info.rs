@@ -132,7 +132,7 @@ pub fn tshark_command(capture: &Path, decode_as: &[DecodeAs]) -> String {
 }
 
 /// A path as a shell takes it: as it is, in quotes, or byte by byte where a terminal would obey it.
-fn quoted(path: &Path) -> String {
+pub fn quoted(path: &Path) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./+,:@%".contains(c);
     match path.to_str() {
         Some(name) if !name.is_empty() && name.chars().all(plain) => name.to_owned(),

@@ -31,6 +31,7 @@ pub mod interrupt;
 pub mod merge;
 pub mod notice;
 mod page;
+mod ports;
 pub mod progress;
 pub mod protocol;
 mod pump;
@@ -38,6 +39,7 @@ pub mod sequence;
 pub mod slice;
 pub mod synth;
 pub mod trace;
+pub mod wireshark;
 
 use std::fmt;
 use std::path::Path;

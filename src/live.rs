@@ -1,18 +1,14 @@
 //! `--tap`: events live from Envoy's admin interface, into a file or a pipe.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use capture2pcap::capture::Target;
-use capture2pcap::convert::{Options, Source, convert};
 use capture2pcap::input::admin::{self, DEFAULT_MAX_BYTES, Request, Tap, Url};
 use capture2pcap::interrupt::Interrupt;
 use clap::Args;
 
-use crate::FAILURE;
-use crate::report::{self, Reporter};
+use crate::report;
 
 /// What is typed about a live tap.
 #[derive(Args, Clone, Debug)]
@@ -58,56 +54,38 @@ impl LiveArgs {
     }
 }
 
-/// Converts what Envoy streams until either side ends.
-pub(crate) fn run(
-    tap: LiveTap,
-    output: &OsStr,
-    options: &Options,
-    interrupt: &Interrupt,
-    reporter: &mut Reporter,
-) -> Result<(), u8> {
-    let target = Target::of(output);
-    crate::refuse(&target, std::iter::empty())?;
-    let request = match tap.tap_config {
-        Some(path) => match fs::read_to_string(&path) {
-            Ok(body) => Request::Body(body),
+impl LiveTap {
+    /// Sends the request, and waits until Envoy answers; none: a signal came first.
+    ///
+    /// # Errors
+    /// A message, and what can be done about it.
+    pub(crate) fn attach(
+        self,
+        interrupt: &Interrupt,
+    ) -> Result<Option<Arc<Tap>>, (String, Option<String>)> {
+        let request = match self.tap_config {
+            Some(path) => match fs::read_to_string(&path) {
+                Ok(body) => Request::Body(body),
+                Err(error) => {
+                    let path = capture2pcap::shown(&path);
+                    let why = report::reason(&error);
+                    return Err((format!("{path}: cannot read: {why}"), None));
+                }
+            },
+            None => Request::Any {
+                config_id: self.config_id,
+                max_bytes: self.max_bytes,
+            },
+        };
+        match Tap::attach(self.url.clone(), request, interrupt) {
+            Ok(tap) => Ok(tap.map(Arc::new)),
             Err(error) => {
-                let path = capture2pcap::shown(&path);
-                report::say(&format!("{path}: cannot read: {}", report::reason(&error)));
-                return Err(FAILURE);
+                let message = format!("{}/tap: {}", self.url, lines(&format!("{error:#}")));
+                let known = error.downcast_ref::<admin::Error>();
+                Err((message, known.and_then(admin::Error::hint).map(lines)))
             }
-        },
-        None => Request::Any {
-            config_id: tap.config_id,
-            max_bytes: tap.max_bytes,
-        },
-    };
-    let tap = match Tap::attach(tap.url.clone(), request, interrupt) {
-        Ok(Some(attached)) => Arc::new(attached),
-        Ok(None) => return Ok(()),
-        Err(error) => {
-            report::say(&format!(
-                "{}/tap: {}",
-                tap.url,
-                lines(&format!("{error:#}"))
-            ));
-            if let Some(hint) = error
-                .downcast_ref::<admin::Error>()
-                .and_then(admin::Error::hint)
-            {
-                report::say_hint(&lines(hint));
-            }
-            return Err(FAILURE);
         }
-    };
-    let source = Source::Live(Arc::clone(&tap));
-    reporter.follow(&tap);
-    let mut notices = reporter.notices(&source);
-    let result = convert(&source, &target, options, interrupt, &mut notices);
-    reporter.followed();
-    reporter.finished(&source, &target, &notices, result);
-    reporter.told(&target);
-    Ok(())
+    }
 }
 
 /// Text from outside, with its lines, and without what a terminal would obey.

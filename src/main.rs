@@ -2,11 +2,14 @@
 
 mod bar;
 mod cli;
+mod extcap;
 mod generate;
 mod json;
+mod live;
 mod report;
 mod show;
 mod usage;
+mod viewer;
 mod warnings;
 
 use std::ffi::{OsStr, OsString};
@@ -24,14 +27,16 @@ use capture2pcap::convert::{Failure, Options, Source, convert};
 use capture2pcap::info::inspect;
 use capture2pcap::input::Wait;
 use capture2pcap::interrupt::Interrupt;
-use capture2pcap::merge;
+use capture2pcap::{merge, wireshark};
 use clap::Parser as _;
 
 use bar::Long;
 use cli::{Args, Command, List, Request};
 use json::Lines;
+use live::LiveTap;
 use report::Reporter;
 use usage::Misuse;
+use viewer::Viewer;
 
 /// Something failed, or a damaged trace was converted in part.
 const FAILURE: u8 = 1;
@@ -39,9 +44,15 @@ const FAILURE: u8 = 1;
 const SIGNAL_BASE: u8 = 128;
 
 fn main() -> ExitCode {
+    // Wireshark's arguments are another language.
+    if extcap::is_asked(std::env::args_os().skip(1)) {
+        return ExitCode::from(extcap::run(std::env::args_os().skip(1)));
+    }
     let code = match Args::try_parse_from(usage::joined(std::env::args_os())) {
         Ok(args) => match args.resolve() {
             Ok(Command::Generate(what)) => generated(generate::generate(what)),
+            Ok(Command::InstallWireshark) => viewer::install(wireshark::install()),
+            Ok(Command::UninstallWireshark) => viewer::install(wireshark::uninstall()),
             Ok(Command::Convert(request)) => run(*request, false),
             Ok(Command::Info(request)) => run(*request, true),
             Err(misuse) => misuse.report(),
@@ -77,6 +88,9 @@ fn run(request: Request, info: bool) -> u8 {
         jobs,
         verbosity,
         json,
+        live,
+        open,
+        proto_path,
     } = request;
     if let Some(list) = list {
         match read_list(&list) {
@@ -89,7 +103,7 @@ fn run(request: Request, info: bool) -> u8 {
         }
     }
     // One of many shards of a list may get nothing to do, and that is no failure.
-    if inputs.is_empty() {
+    if inputs.is_empty() && live.is_none() {
         report::say("the list of traces is empty");
         return 0;
     }
@@ -100,6 +114,9 @@ fn run(request: Request, info: bool) -> u8 {
             return FAILURE;
         }
     };
+    if let Some(Err(code)) = open.map(viewer::find) {
+        return code;
+    }
     let lines = match json.then(|| Lines::new(&interrupt)).transpose() {
         Ok(lines) => lines,
         Err(error) => return generated(Err(error)),
@@ -109,12 +126,14 @@ fn run(request: Request, info: bool) -> u8 {
         threads: jobs.unwrap_or(0),
         options,
         interrupt: &interrupt,
-        reporter: Reporter::new(verbosity, lines),
+        reporter: Reporter::new(verbosity, lines, proto_path),
     };
-    let done = match (info, merge) {
-        (true, _) => work.inspect(&inputs, json),
-        (false, true) => work.merge(&inputs, &output),
-        (false, false) => work.convert(&inputs, &output),
+    let done = match (live, open) {
+        (Some(tap), _) => work.live(tap, &output),
+        (None, Some(viewer)) => work.open(viewer, &inputs),
+        (None, None) if info => work.inspect(&inputs, json),
+        (None, None) if merge => work.merge(&inputs, &output),
+        (None, None) => work.convert(&inputs, &output),
     };
     match (done, interrupt.signal()) {
         (Err(misuse), _) => misuse.report(),
@@ -257,8 +276,8 @@ impl Work<'_> {
     }
 
     fn one(&mut self, source: &Source, target: &Target) {
-        // What comes out on standard output may be shown on the same terminal.
-        if is_elsewhere(target) {
+        // What comes out on standard output may be shown on the same terminal; a live tap shows its own counts.
+        if is_elsewhere(target) && !matches!(source, Source::Live(_)) {
             self.options.progress = self.reporter.progress(long(source));
         }
         let mut notices = self.reporter.notices(source);
@@ -300,6 +319,49 @@ impl Work<'_> {
                 reporter.end_merge(&target, paths.len() as u64, interrupt.signal());
             }
             Err(failure) => reporter.failed_all(&target, &failure),
+        }
+        Ok(())
+    }
+
+    /// Converts what Envoy streams until either side ends.
+    fn live(&mut self, tap: LiveTap, output: &OsStr) -> Result<(), Misuse> {
+        let target = Target::of(output);
+        check_terminal(&target)?;
+        self.check_name(&target);
+        let tap = match tap.attach(self.interrupt) {
+            Ok(Some(tap)) => tap,
+            // A signal came first.
+            Ok(None) => return Ok(()),
+            Err((message, hint)) => {
+                self.reporter.failed_live(&message, hint);
+                return Ok(());
+            }
+        };
+        if is_elsewhere(&target) {
+            self.reporter.follow(&tap);
+        }
+        self.one(&Source::Live(tap), &target);
+        Ok(())
+    }
+
+    /// Converts all traces into a temporary capture, and shows it until the viewer ends.
+    fn open(&mut self, viewer: Viewer, inputs: &[OsString]) -> Result<(), Misuse> {
+        let folder = match viewer::temporary() {
+            Ok(folder) => folder,
+            Err(error) => {
+                self.reporter.unopened(&error);
+                return Ok(());
+            }
+        };
+        let path = folder.path().join(viewer::capture_name(inputs));
+        self.reporter.hide_name();
+        let is_one = matches!(inputs, [input] if !Path::new(input).is_dir());
+        match is_one {
+            true => self.convert(inputs, path.as_os_str())?,
+            false => self.merge(inputs, path.as_os_str())?,
+        }
+        if self.interrupt.signal().is_none() && path.exists() {
+            self.reporter.show(viewer, &path);
         }
         Ok(())
     }

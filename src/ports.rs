@@ -33,14 +33,6 @@ const CLAIMED: [RangeInclusive<u16>; 173] = [
     48898..=48898, 57000..=57000,
 ];
 
-/// The ports among them whose own dissector shows HTTP/1: IPP's, ICAP's and that of AllJoyn.
-const WITH_HTTP1: [u16; 3] = [631, 1344, 9955];
-
-/// Whether Wireshark shows no HTTP/1 on a port by itself.
-pub(crate) fn hides_http1(port: u16) -> bool {
-    is_claimed(port) && !WITH_HTTP1.contains(&port)
-}
-
 /// Whether another dissector comes before the plugin on a port.
 pub(crate) fn is_claimed(port: u16) -> bool {
     let after = CLAIMED.partition_point(|range| *range.start() <= port);

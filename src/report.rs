@@ -6,27 +6,35 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::{Display, Write as _};
-use std::io::{self, IsTerminal as _, Write as _};
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use capture2pcap::batch::TRACE_EXTENSIONS;
 use capture2pcap::capture::Target;
 use capture2pcap::convert::{Failure, Source, Summary};
 use capture2pcap::grouped;
-use capture2pcap::info::{Info, tshark_command};
+use capture2pcap::info::{Info, quoted, tshark_command};
+use capture2pcap::input::admin::Tap;
 use capture2pcap::merge::{Merged, Outcome};
 use capture2pcap::notice::{Kind, Notice, Notices};
 use capture2pcap::progress::Progress;
-use capture2pcap::protocol::DecodeAs;
+use capture2pcap::protocol::{self, DecodeAs};
 use capture2pcap::trace::{Damage, Fault};
+use capture2pcap::wireshark;
 use serde_json::Value;
 
 use crate::FAILURE;
 use crate::bar::{Bar, Long};
 use crate::cli::Verbosity;
 use crate::json::{self, Lines};
+use crate::viewer::{self, Viewer};
 use crate::warnings::Warnings;
+
+/// How much of a capture is searched for gRPC, in bytes.
+const MAX_GRPC_LOOK: u64 = 1 << 20;
 
 /// What to do where a pipe was empty: with `-s` alone, curl keeps its errors to itself.
 const EMPTY_PIPE: &str =
@@ -50,6 +58,10 @@ pub(crate) struct Reporter {
     many: bool,
     /// Whether the reader of a capture or of the objects has gone.
     reader_gone: bool,
+    /// The folder with the user's .proto files.
+    proto_path: Option<PathBuf>,
+    /// Whether the capture is removed once it has been shown: its name would mean nothing.
+    is_temporary: bool,
 }
 
 #[derive(Debug, Default)]
@@ -96,7 +108,11 @@ impl Counts {
 
 impl Reporter {
     /// Starts a run; `lines` takes an object for each trace, if they are asked for.
-    pub(crate) fn new(verbosity: Verbosity, lines: Option<Lines>) -> Self {
+    pub(crate) fn new(
+        verbosity: Verbosity,
+        lines: Option<Lines>,
+        proto_path: Option<PathBuf>,
+    ) -> Self {
         Self {
             verbosity,
             terminal: io::stderr().is_terminal(),
@@ -109,6 +125,20 @@ impl Reporter {
             lines,
             many: false,
             reader_gone: false,
+            proto_path,
+            is_temporary: false,
+        }
+    }
+
+    /// Leaves out the name of the capture and the command that opens it.
+    pub(crate) const fn hide_name(&mut self) {
+        self.is_temporary = true;
+    }
+
+    /// Shows how much has come of a live tap, on a terminal, until the work ends.
+    pub(crate) fn follow(&mut self, tap: &Arc<Tap>) {
+        if self.terminal && self.verbosity != Verbosity::Quiet {
+            self.bar = Bar::of_tap(tap);
         }
     }
 
@@ -238,7 +268,7 @@ impl Reporter {
         match failure {
             Failure::Trace(_) => {
                 self.failed(&source_name(source), &why);
-                self.hint_about(&failure);
+                self.hint_about(failure);
             }
             Failure::Capture(_) => self.failed(&target_name(target), &why),
         }
@@ -448,6 +478,7 @@ impl Reporter {
     /// Whether the line of counts and the command are wanted.
     const fn is_talkative(&self) -> bool {
         match self.verbosity {
+            _ if self.is_temporary => false,
             Verbosity::Quiet => false,
             Verbosity::Normal => self.terminal,
             Verbosity::Verbose => true,
@@ -470,7 +501,7 @@ impl Reporter {
 
     /// Says what a signal has left of one capture, unless it went to a reader that knows.
     fn interrupted(&self, target: &Target, signal: Option<u8>) {
-        if signal.is_none() || *target == Target::Stdout {
+        if signal.is_none() || self.is_temporary || *target == Target::Stdout {
             return;
         }
         let name = target_name(target);
@@ -503,8 +534,56 @@ impl Reporter {
     /// The command that opens a capture, where it is wanted.
     fn command(&self, open: &str) {
         if let Some((_, capture, decode_as)) = self.opens.as_ref().filter(|_| self.is_talkative()) {
-            let command = tshark_command(capture, decode_as);
+            let mut command = tshark_command(capture, &wireshark::needed(decode_as));
+            for option in viewer::proto_options(self.proto_path.as_deref()) {
+                command.push(' ');
+                command.push_str(&quoted(Path::new(&option)));
+            }
             say(&format!("open {open} with: {command}"));
+            self.hint_at_proto_path(capture, decode_as);
+        }
+    }
+
+    /// Names the option that shows gRPC's fields, where a capture holds gRPC.
+    fn hint_at_proto_path(&self, capture: &Path, decode_as: &[DecodeAs]) {
+        if self.proto_path.is_some() || decode_as.is_empty() || self.verbosity == Verbosity::Quiet {
+            return;
+        }
+        // The headers with the content type come first. Looked for here, they cost no conversion anything.
+        let mut start = Vec::new();
+        let read =
+            File::open(capture).and_then(|file| file.take(MAX_GRPC_LOOK).read_to_end(&mut start));
+        if read.is_ok() && protocol::is_grpc(&start) {
+            say_hint(
+                "--proto-path DIR, the folder of your .proto files, lets the viewer show gRPC's fields",
+            );
+        }
+    }
+
+    /// Shows the capture, and waits until the viewer ends.
+    pub(crate) fn show(&mut self, viewer: Viewer, capture: &Path) {
+        let decode_as = self.opens.take().map(|(.., decode_as)| decode_as);
+        let decode_as = decode_as.unwrap_or_default();
+        self.hint_at_proto_path(capture, &decode_as);
+        let shown = viewer::show(viewer, capture, &decode_as, self.proto_path.as_deref());
+        if let Err(why) = shown {
+            self.failed(viewer.program(), &why);
+        }
+    }
+
+    /// Reports that there is no place for a temporary capture.
+    pub(crate) fn unopened(&mut self, error: &io::Error) {
+        let why = format!("cannot make a folder: {}", reason(error));
+        let folder = std::env::temp_dir();
+        self.failed(&capture2pcap::shown(&folder).to_string(), &why);
+    }
+
+    /// Reports that a live tap could not be had, and what can be done about it.
+    pub(crate) fn failed_live(&mut self, message: &str, hint: Option<String>) {
+        self.counts.failures += 1;
+        self.say(message);
+        if let Some(hint) = hint {
+            say_hint(&hint);
         }
     }
 

@@ -16,6 +16,7 @@ use capture2pcap::info::{Info, tshark_command};
 use capture2pcap::notice::Notices;
 use capture2pcap::protocol::Role;
 use capture2pcap::synth::{Story, percent};
+use capture2pcap::wireshark;
 
 const NAME: Style = Style::new().bold();
 const HEADER: Style = Style::new().dimmed();
@@ -131,7 +132,7 @@ pub(crate) fn table(
         text += &format!(
             "{:INDENT$}{}\n",
             "",
-            tshark_command(capture, &info.decode_as)
+            tshark_command(capture, &wireshark::needed(&info.decode_as))
         );
     }
     text

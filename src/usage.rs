@@ -10,7 +10,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::report;
 
 /// The command line asks for what makes no sense.
-const USAGE: u8 = 2;
+pub(crate) const USAGE: u8 = 2;
 
 /// Options whose value needs a `=`, and the words that are always taken for it.
 ///

@@ -66,6 +66,7 @@ fn info_prints_an_object_a_trace() {
   "error": null,
   "encoding": "delimited",
   "envoy": "1.28 or later",
+  "sample_rate": null,
   "events": 5,
   "bytes_received": 1033,
   "bytes_sent": 523,
@@ -73,6 +74,7 @@ fn info_prints_an_object_a_trace() {
   "last": "2026-11-22T06:08:48.488247000Z",
   "truncated_events": 1,
   "truncated_bytes": 15122,
+  "estimated_bytes": 0,
   "lost_bytes": 0,
   "warnings": [
     {
@@ -90,6 +92,8 @@ fn info_prints_an_object_a_trace() {
       "id": "130",
       "local": "127.0.0.1:10014",
       "remote": "127.0.0.1:53040",
+      "namespace": null,
+      "upstreams": [],
       "side": "downstream",
       "protocol": "HTTP/2",
       "events": 5,
@@ -99,6 +103,7 @@ fn info_prints_an_object_a_trace() {
       "last": "2026-11-22T06:08:48.488247000Z",
       "truncated_events": 1,
       "truncated_bytes": 15122,
+      "estimated_bytes": 0,
       "lost_bytes": 0,
       "closed": true
     }
@@ -106,22 +111,31 @@ fn info_prints_an_object_a_trace() {
 }
 {
   "path": "none.pb",
-  "error": "not recognised at offset 0: not an Envoy tap trace in any encoding: it begins with \"hello, world\""
+  "error": "not recognised at offset 0: not an Envoy tap trace in any encoding: it says \"hello, world\""
 }
 {
   "path": "cut.pb",
   "error": null,
   "encoding": "delimited",
   "envoy": "1.10 or later",
-  "events": 4,
-  "bytes_received": 36866,
+  "sample_rate": null,
+  "events": 5,
+  "bytes_received": 48907,
   "bytes_sent": 16419,
   "first": "2026-11-22T06:08:49.864141000Z",
-  "last": "2026-11-22T06:08:49.877214000Z",
-  "truncated_events": 0,
-  "truncated_bytes": 0,
+  "last": "2026-11-22T06:08:49.877361000Z",
+  "truncated_events": 1,
+  "truncated_bytes": 4016,
+  "estimated_bytes": 0,
   "lost_bytes": 0,
-  "warnings": [],
+  "warnings": [
+    {
+      "code": "truncated",
+      "count": 1,
+      "bytes": 4016,
+      "message": "1 truncated event: 4,016 bytes are not in the trace, the capture leaves room for them (at offset 53469, connection #146)"
+    }
+  ],
   "damage": {
     "offset": 65536,
     "message": "cut at offset 65536: an event needs 4020 bytes more"
@@ -133,15 +147,18 @@ fn info_prints_an_object_a_trace() {
       "id": "146",
       "local": null,
       "remote": "127.0.0.1:18081",
+      "namespace": null,
+      "upstreams": [],
       "side": "upstream",
       "protocol": "HTTP/2",
-      "events": 4,
-      "bytes_received": 36866,
+      "events": 5,
+      "bytes_received": 48907,
       "bytes_sent": 16419,
       "first": "2026-11-22T06:08:49.864141000Z",
-      "last": "2026-11-22T06:08:49.877214000Z",
-      "truncated_events": 0,
-      "truncated_bytes": 0,
+      "last": "2026-11-22T06:08:49.877361000Z",
+      "truncated_events": 1,
+      "truncated_bytes": 4016,
+      "estimated_bytes": 0,
       "lost_bytes": 0,
       "closed": false
     }
@@ -180,24 +197,32 @@ fn a_conversion_prints_an_object_a_capture() {
 {
   "path": "cut.pb",
   "capture": "out/cut.pcap",
-  "packets": 4,
+  "packets": 5,
   "error": null,
   "encoding": "delimited",
   "envoy": "1.10 or later",
-  "events": 4,
-  "bytes_received": 36866,
+  "sample_rate": null,
+  "events": 5,
+  "bytes_received": 48907,
   "bytes_sent": 16419,
   "first": "2026-11-22T06:08:49.864141000Z",
-  "last": "2026-11-22T06:08:49.877214000Z",
-  "truncated_events": 0,
-  "truncated_bytes": 0,
+  "last": "2026-11-22T06:08:49.877361000Z",
+  "truncated_events": 1,
+  "truncated_bytes": 4016,
+  "estimated_bytes": 0,
   "lost_bytes": 0,
   "warnings": [
     {
-      "code": "stand-in-address",
+      "code": "truncated",
+      "count": 1,
+      "bytes": 4016,
+      "message": "1 truncated event: 4,016 bytes are not in the trace, the capture leaves room for them (at offset 53469, connection #146)"
+    },
+    {
+      "code": "stand-in-local",
       "count": 1,
       "bytes": 0,
-      "message": "1 connection with stand-in addresses: 192.0.2.1:49298 for the local one, which is not recorded (at offset 35, connection #146)"
+      "message": "1 upstream connection with stand-in addresses: 192.0.2.1:49298 for the local one, which is not recorded (at offset 35, connection #146)"
     }
   ],
   "damage": {
@@ -212,15 +237,18 @@ fn a_conversion_prints_an_object_a_capture() {
       "id": "146",
       "local": null,
       "remote": "127.0.0.1:18081",
+      "namespace": null,
+      "upstreams": [],
       "side": "upstream",
       "protocol": "HTTP/2",
-      "events": 4,
-      "bytes_received": 36866,
+      "events": 5,
+      "bytes_received": 48907,
       "bytes_sent": 16419,
       "first": "2026-11-22T06:08:49.864141000Z",
-      "last": "2026-11-22T06:08:49.877214000Z",
-      "truncated_events": 0,
-      "truncated_bytes": 0,
+      "last": "2026-11-22T06:08:49.877361000Z",
+      "truncated_events": 1,
+      "truncated_bytes": 4016,
+      "estimated_bytes": 0,
       "lost_bytes": 0,
       "closed": false
     }
@@ -232,7 +260,7 @@ fn a_conversion_prints_an_object_a_capture() {
 }
 {
   "path": "none.pb",
-  "error": "not recognised at offset 0: not an Envoy tap trace in any encoding: it begins with \"hello, world\""
+  "error": "not recognised at offset 0: not an Envoy tap trace in any encoding: it says \"hello, world\""
 }
 {
   "path": "truncated.pb",
@@ -241,6 +269,7 @@ fn a_conversion_prints_an_object_a_capture() {
   "error": null,
   "encoding": "delimited",
   "envoy": "1.28 or later",
+  "sample_rate": null,
   "events": 5,
   "bytes_received": 1033,
   "bytes_sent": 523,
@@ -248,6 +277,7 @@ fn a_conversion_prints_an_object_a_capture() {
   "last": "2026-11-22T06:08:48.488247000Z",
   "truncated_events": 1,
   "truncated_bytes": 15122,
+  "estimated_bytes": 0,
   "lost_bytes": 0,
   "warnings": [
     {
@@ -266,6 +296,8 @@ fn a_conversion_prints_an_object_a_capture() {
       "id": "130",
       "local": "127.0.0.1:10014",
       "remote": "127.0.0.1:53040",
+      "namespace": null,
+      "upstreams": [],
       "side": "downstream",
       "protocol": "HTTP/2",
       "events": 5,
@@ -275,6 +307,7 @@ fn a_conversion_prints_an_object_a_capture() {
       "last": "2026-11-22T06:08:48.488247000Z",
       "truncated_events": 1,
       "truncated_bytes": 15122,
+      "estimated_bytes": 0,
       "lost_bytes": 0,
       "closed": true
     }
@@ -321,28 +354,29 @@ fn a_merge_prints_one_object() {
         str![[r#"
 {
   "capture": "all.pcapng",
-  "packets": 20,
+  "packets": 21,
   "error": null,
-  "events": 9,
-  "bytes_received": 37899,
+  "events": 10,
+  "bytes_received": 49940,
   "bytes_sent": 16942,
   "first": "2026-11-22T06:08:48.485089000Z",
-  "last": "2026-11-22T06:08:49.877214000Z",
-  "truncated_events": 1,
-  "truncated_bytes": 15122,
+  "last": "2026-11-22T06:08:49.877361000Z",
+  "truncated_events": 2,
+  "truncated_bytes": 19138,
+  "estimated_bytes": 0,
   "lost_bytes": 0,
   "warnings": [
     {
       "code": "truncated",
-      "count": 1,
-      "bytes": 15122,
-      "message": "1 truncated event: 15,122 bytes are not in the trace, the capture leaves room for them (at offset 53, connection #130)"
+      "count": 2,
+      "bytes": 19138,
+      "message": "2 truncated events: 19,138 bytes are not in the trace, the capture leaves room for them (the first at offset 53469, connection #146)"
     },
     {
-      "code": "stand-in-address",
+      "code": "stand-in-local",
       "count": 1,
       "bytes": 0,
-      "message": "1 connection with stand-in addresses: 192.0.2.1:49298 for the local one, which is not recorded (at offset 35, connection #146)"
+      "message": "1 upstream connection with stand-in addresses: 192.0.2.1:49298 for the local one, which is not recorded (at offset 35, connection #146)"
     }
   ],
   "interrupted": false,
@@ -352,6 +386,8 @@ fn a_merge_prints_one_object() {
       "id": "130",
       "local": "127.0.0.1:10014",
       "remote": "127.0.0.1:53040",
+      "namespace": null,
+      "upstreams": [],
       "side": "downstream",
       "protocol": "HTTP/2",
       "events": 5,
@@ -361,6 +397,7 @@ fn a_merge_prints_one_object() {
       "last": "2026-11-22T06:08:48.488247000Z",
       "truncated_events": 1,
       "truncated_bytes": 15122,
+      "estimated_bytes": 0,
       "lost_bytes": 0,
       "closed": true
     },
@@ -368,15 +405,18 @@ fn a_merge_prints_one_object() {
       "id": "146",
       "local": null,
       "remote": "127.0.0.1:18081",
+      "namespace": null,
+      "upstreams": [],
       "side": "upstream",
       "protocol": "HTTP/2",
-      "events": 4,
-      "bytes_received": 36866,
+      "events": 5,
+      "bytes_received": 48907,
       "bytes_sent": 16419,
       "first": "2026-11-22T06:08:49.864141000Z",
-      "last": "2026-11-22T06:08:49.877214000Z",
-      "truncated_events": 0,
-      "truncated_bytes": 0,
+      "last": "2026-11-22T06:08:49.877361000Z",
+      "truncated_events": 1,
+      "truncated_bytes": 4016,
+      "estimated_bytes": 0,
       "lost_bytes": 0,
       "closed": false
     }
@@ -387,15 +427,21 @@ fn a_merge_prints_one_object() {
       "error": null,
       "encoding": "delimited",
       "envoy": "1.10 or later",
-      "events": 4,
-      "bytes_received": 36866,
+      "events": 5,
+      "bytes_received": 48907,
       "bytes_sent": 16419,
       "warnings": [
         {
-          "code": "stand-in-address",
+          "code": "truncated",
+          "count": 1,
+          "bytes": 4016,
+          "message": "1 truncated event: 4,016 bytes are not in the trace, the capture leaves room for them (at offset 53469, connection #146)"
+        },
+        {
+          "code": "stand-in-local",
           "count": 1,
           "bytes": 0,
-          "message": "1 connection with stand-in addresses: 192.0.2.1:49298 for the local one, which is not recorded (at offset 35, connection #146)"
+          "message": "1 upstream connection with stand-in addresses: 192.0.2.1:49298 for the local one, which is not recorded (at offset 35, connection #146)"
         }
       ],
       "damage": {
@@ -406,7 +452,7 @@ fn a_merge_prints_one_object() {
     },
     {
       "path": "none.pb",
-      "error": "not recognised at offset 0: not an Envoy tap trace in any encoding: it begins with \"hello, world\""
+      "error": "not recognised at offset 0: not an Envoy tap trace in any encoding: it says \"hello, world\""
     },
     {
       "path": "truncated.pb",
@@ -458,7 +504,7 @@ fn every_input_gets_its_object() {
         str![[r#"
 "in/a.pb" null
 "in/no/b.pb" "cannot make the folder out/no: a file has its name"
-"none.pb" "not recognised at offset 0: not an Envoy tap trace in any encoding: it begins with \"hello, world\""
+"none.pb" "not recognised at offset 0: not an Envoy tap trace in any encoding: it says \"hello, world\""
 
 "#]]
         .raw()
@@ -474,7 +520,7 @@ fn every_input_gets_its_object() {
     assert_data_eq!(
         errors(&["none.pb", "x.pcap"]),
         str![[r#"
-"none.pb" "not recognised at offset 0: not an Envoy tap trace in any encoding: it begins with \"hello, world\""
+"none.pb" "not recognised at offset 0: not an Envoy tap trace in any encoding: it says \"hello, world\""
 
 "#]]
         .raw()

@@ -28,6 +28,9 @@ mod pdml;
 /// HTTP traces, read without the help of the code under test.
 mod tree;
 
+/// An admin interface like Envoy's.
+mod admin;
+
 // The themes.
 
 /// Addresses that a trace lacks, or that no packet can carry.
@@ -146,3 +149,15 @@ mod usage;
 
 /// Every trace against the packets that were on the wire.
 mod wire;
+
+/// Events live from Envoy's admin interface.
+mod live;
+
+/// The Lua plugin for Wireshark.
+mod plugin;
+
+/// The program as Wireshark's capture interface, and what installs it.
+mod extcap;
+
+/// Wireshark and tshark as viewers.
+mod viewer;

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::harness::Scratch;
 
 /// The long options of the contract, and those that have a letter.
-const OPTIONS: [(&str, Option<char>); 23] = [
+const OPTIONS: [(&str, Option<char>); 31] = [
     ("format", Some('F')),
     ("time-stamp-precision", None),
     ("nano", None),
@@ -26,6 +26,14 @@ const OPTIONS: [(&str, Option<char>); 23] = [
     ("jobs", Some('j')),
     ("quiet", Some('q')),
     ("verbose", Some('v')),
+    ("tap", None),
+    ("config-id", None),
+    ("tap-config", None),
+    ("max-bytes", None),
+    ("open", None),
+    ("proto-path", None),
+    ("install-wireshark", None),
+    ("uninstall-wireshark", None),
     ("generate", None),
     ("help", Some('h')),
     ("version", Some('V')),

@@ -108,14 +108,16 @@ fn a_folder_ends_with_its_warnings_in_groups_and_how_to_open_a_capture() {
     assert_data_eq!(
         shown(&scratch, &["taps", "out"]),
         str![[r#"
-capture2pcap: taps/killed.pb: cut at offset 65536: an event needs 4020 bytes more; 4 events before it are in the capture
-capture2pcap: taps/cut.pb and 1 other trace: 3 truncated events: 49,671 bytes are not in the trace, the capture leaves room for them (the first at offset 53, connection #130)
-capture2pcap: taps/http.pb and 1 other trace: 2 connections with stand-in addresses: 192.0.2.1:51009 for the local one, which is not recorded, 192.0.2.2:51009 for the remote one, which is not recorded (the first at offset 0, connection #102564249338562369)
+capture2pcap: taps/killed.pb: cut at offset 65536: an event needs 4020 bytes more; 5 events before it are in the capture
+capture2pcap: taps/cut.pb and 2 other traces: 4 truncated events: 53,687 bytes are not in the trace, the capture leaves room for them (the first at offset 53, connection #130)
+capture2pcap: taps/http.pb: 1 connection with stand-in addresses: 192.0.2.1:80 for the local one, which is not recorded, 192.0.2.2:51009 for the remote one, which is not recorded (at offset 0, connection #102564249338562369)
+capture2pcap: taps/killed.pb: 1 upstream connection with stand-in addresses: 192.0.2.1:49298 for the local one, which is not recorded (at offset 35, connection #146)
 capture2pcap: taps/http.pb: 4 events without a time: stand-in times, 1 µs apart (the first at offset 0, connection #102564249338562369)
 hint: raise max_buffered_rx_bytes and max_buffered_tx_bytes in the tap's output_config
 hint: --local and --remote set the addresses that a trace lacks
+hint: set_connection_per_event: true in the tap's socket_tap_config records the local address; --local sets it here
 hint: --start sets the first time of a trace that records none
-capture2pcap: 5 captures of 5 traces, 5 connections, 30 events (38,390 bytes received, 56,171 sent), 5 warnings, 1 damaged trace, [time]
+capture2pcap: 5 captures of 5 traces, 5 connections, 31 events (50,431 bytes received, 56,171 sent), 6 warnings, 1 damaged trace, [time]
 capture2pcap: open one with: tshark -r out/cut.pcap -d tcp.port==10014,http2
 = 1
 
@@ -124,7 +126,7 @@ capture2pcap: open one with: tshark -r out/cut.pcap -d tcp.port==10014,http2
     assert_data_eq!(
         shown(&scratch, &["-q", "taps", "out"]),
         str![[r#"
-capture2pcap: taps/killed.pb: cut at offset 65536: an event needs 4020 bytes more; 4 events before it are in the capture
+capture2pcap: taps/killed.pb: cut at offset 65536: an event needs 4020 bytes more; 5 events before it are in the capture
 = 1
 
 "#]]
@@ -132,22 +134,24 @@ capture2pcap: taps/killed.pb: cut at offset 65536: an event needs 4020 bytes mor
     assert_data_eq!(
         shown(&scratch, &["-j1", "-v", "taps", "out"]),
         str![[r#"
-capture2pcap: taps/killed.pb: at offset 35, connection #146: 1 connection with stand-in addresses: 192.0.2.1:49298 for the local one, which is not recorded
-capture2pcap: taps/killed.pb: cut at offset 65536: an event needs 4020 bytes more; 4 events before it are in the capture
-capture2pcap: taps/killed.pb: 4 packets of 1 connection, 4 events (36,866 bytes received, 16,419 sent) in out/killed.pcap
+capture2pcap: taps/killed.pb: at offset 53469, connection #146: 1 truncated event: 4,016 bytes are not in the trace, the capture leaves room for them
+capture2pcap: taps/killed.pb: at offset 35, connection #146: 1 upstream connection with stand-in addresses: 192.0.2.1:49298 for the local one, which is not recorded
+capture2pcap: taps/killed.pb: cut at offset 65536: an event needs 4020 bytes more; 5 events before it are in the capture
+capture2pcap: taps/killed.pb: 5 packets of 1 connection, 5 events (48,907 bytes received, 16,419 sent) in out/killed.pcap
 capture2pcap: taps/v6.pb: 8 packets of 1 connection, 8 events (245 bytes received, 36,869 sent) in out/v6.pcap
 capture2pcap: taps/deep/cut.pb: at offset 627, connection #126: 1 truncated event: 19,045 bytes are not in the trace, the capture leaves room for them
 capture2pcap: taps/deep/cut.pb: at offset 1776, connection #126: 1 truncated event: 15,504 bytes are not in the trace, the capture leaves room for them
 capture2pcap: taps/deep/cut.pb: 9 packets of 1 connection, 9 events (246 bytes received, 2,320 sent) in out/deep/cut.pcap
 capture2pcap: taps/cut.pb: at offset 53, connection #130: 1 truncated event: 15,122 bytes are not in the trace, the capture leaves room for them
 capture2pcap: taps/cut.pb: 5 packets of 1 connection, 5 events (1,033 bytes received, 523 sent) in out/cut.pcap
-capture2pcap: taps/http.pb: at offset 0, connection #102564249338562369: 1 connection with stand-in addresses: 192.0.2.1:51009 for the local one, which is not recorded, 192.0.2.2:51009 for the remote one, which is not recorded
+capture2pcap: taps/http.pb: at offset 0, connection #102564249338562369: 1 connection with stand-in addresses: 192.0.2.1:80 for the local one, which is not recorded, 192.0.2.2:51009 for the remote one, which is not recorded
 capture2pcap: taps/http.pb: 4 events without a time: stand-in times, 1 µs apart (the first at offset 0, connection #102564249338562369)
-capture2pcap: taps/http.pb: 8 packets of 1 connection, 4 events (0 bytes received, 40 sent) in out/http.pcap
+capture2pcap: taps/http.pb: 7 packets of 1 connection, 4 events (0 bytes received, 40 sent) in out/http.pcap
 hint: raise max_buffered_rx_bytes and max_buffered_tx_bytes in the tap's output_config
 hint: --local and --remote set the addresses that a trace lacks
+hint: set_connection_per_event: true in the tap's socket_tap_config records the local address; --local sets it here
 hint: --start sets the first time of a trace that records none
-capture2pcap: 5 captures of 5 traces, 5 connections, 30 events (38,390 bytes received, 56,171 sent), 5 warnings, 1 damaged trace, [time]
+capture2pcap: 5 captures of 5 traces, 5 connections, 31 events (50,431 bytes received, 56,171 sent), 6 warnings, 1 damaged trace, [time]
 capture2pcap: open one with: tshark -r out/cut.pcap -d tcp.port==10014,http2
 = 1
 
@@ -161,15 +165,17 @@ fn a_merge_ends_with_its_warnings_in_groups_and_how_to_open_the_capture() {
     assert_data_eq!(
         shown(&scratch, &["-m", "taps", "all.pcapng"]),
         str![[r#"
-capture2pcap: taps/killed.pb: cut at offset 65536: an event needs 4020 bytes more; 4 events before it are in the capture
-capture2pcap: taps/cut.pb and 1 other trace: 3 truncated events: 49,671 bytes are not in the trace, the capture leaves room for them (the first at offset 53, connection #130)
-capture2pcap: taps/http.pb and 1 other trace: 2 connections with stand-in addresses: 192.0.2.1:51009 for the local one, which is not recorded, 192.0.2.2:51009 for the remote one, which is not recorded (the first at offset 0, connection #102564249338562369)
+capture2pcap: taps/killed.pb: cut at offset 65536: an event needs 4020 bytes more; 5 events before it are in the capture
+capture2pcap: taps/cut.pb and 2 other traces: 4 truncated events: 53,687 bytes are not in the trace, the capture leaves room for them (the first at offset 53, connection #130)
+capture2pcap: taps/http.pb: 1 connection with stand-in addresses: 192.0.2.1:80 for the local one, which is not recorded, 192.0.2.2:51009 for the remote one, which is not recorded (at offset 0, connection #102564249338562369)
+capture2pcap: taps/killed.pb: 1 upstream connection with stand-in addresses: 192.0.2.1:49298 for the local one, which is not recorded (at offset 35, connection #146)
 capture2pcap: taps/http.pb: 4 events without a time: stand-in times, 1 µs apart (the first at offset 0, connection #102564249338562369)
 hint: raise max_buffered_rx_bytes and max_buffered_tx_bytes in the tap's output_config
 hint: --local and --remote set the addresses that a trace lacks
+hint: set_connection_per_event: true in the tap's socket_tap_config records the local address; --local sets it here
 hint: --start sets the first time of a trace that records none
-capture2pcap: 1 capture of 5 traces, 5 connections, 30 events (38,390 bytes received, 56,171 sent), 5 warnings, 1 damaged trace, [time]
-capture2pcap: open it with: tshark -r all.pcapng -d tcp.port==10011,http2 -d tcp.port==10014,http2 -d tcp.port==18081,http2 -d tcp.port==51009,http2
+capture2pcap: 1 capture of 5 traces, 5 connections, 31 events (50,431 bytes received, 56,171 sent), 6 warnings, 1 damaged trace, [time]
+capture2pcap: open it with: tshark -r all.pcapng -d tcp.port==10011,http2 -d tcp.port==10014,http2 -d tcp.port==18081,http2
 = 1
 
 "#]]
@@ -218,12 +224,12 @@ fn verbose_says_once_that_an_http_tap_has_no_times() {
     assert_data_eq!(
         outcome.stderr,
         str![[r#"
-capture2pcap: taps/http.pb: at offset 0, connection #102564249338562369: 1 connection with stand-in addresses: 192.0.2.1:51009 for the local one, which is not recorded, 192.0.2.2:51009 for the remote one, which is not recorded
+capture2pcap: taps/http.pb: at offset 0, connection #102564249338562369: 1 connection with stand-in addresses: 192.0.2.1:80 for the local one, which is not recorded, 192.0.2.2:51009 for the remote one, which is not recorded
 capture2pcap: taps/http.pb: 4 events without a time: stand-in times, 1 µs apart (the first at offset 0, connection #102564249338562369)
 hint: --local and --remote set the addresses that a trace lacks
 hint: --start sets the first time of a trace that records none
-capture2pcap: x.pcap: 8 packets of 1 connection, 4 events (0 bytes received, 40 sent)
-capture2pcap: open it with: tshark -r x.pcap -d tcp.port==51009,http2
+capture2pcap: x.pcap: 7 packets of 1 connection, 4 events (0 bytes received, 40 sent)
+capture2pcap: open it with: tshark -r x.pcap
 
 "#]]
     );
@@ -271,11 +277,13 @@ fn the_table_of_contents_fits_the_terminal() {
 ^[1mtaps/http.pb^[0m: binary, Envoy 1.10 or later
 ^[2m  id                   side        protocol  events  received  sent^[0m
   #102564249338562369  downstream  HTTP/2         4       0 B  40 B
-  tshark -r http.pcap -d tcp.port==51009,http2
+  tshark -r http.pcap
 ^[1mtaps/killed.pb^[0m: delimited, Envoy 1.10 or later
 ^[2m  id    side      protocol  events  received      sent    duration^[0m
-  #146  upstream  HTTP/2         4  36.0 KiB  16.0 KiB  0.013073 s
+  #146  upstream  HTTP/2         5  47.8 KiB  16.0 KiB  0.013220 s
       remote 127.0.0.1:18081, 2026-11-22T06:08:49.864141Z
+^[31m  1 truncated event: 4,016 bytes are not in the trace, the capture leaves room^[0m
+^[31m    for them (at offset 53469, connection #146)^[0m
 ^[31m  cut at offset 65536: an event needs 4020 bytes more^[0m
   tshark -r killed.pcap -d tcp.port==18081,http2
 = 1
@@ -309,10 +317,11 @@ taps/deep/cut.pb: delimited, Envoy 1.28 or later
 taps/http.pb: binary, Envoy 1.10 or later
   id                   side        protocol  events  received  sent
   #102564249338562369  downstream  HTTP/2         4       0 B  40 B
-  tshark -r http.pcap -d tcp.port==51009,http2
+  tshark -r http.pcap
 taps/killed.pb: delimited, Envoy 1.10 or later
   id    remote           side      protocol  events  received      sent  first                          duration
-  #146  127.0.0.1:18081  upstream  HTTP/2         4  36.0 KiB  16.0 KiB  2026-11-22T06:08:49.864141Z  0.013073 s
+  #146  127.0.0.1:18081  upstream  HTTP/2         5  47.8 KiB  16.0 KiB  2026-11-22T06:08:49.864141Z  0.013220 s
+  1 truncated event: 4,016 bytes are not in the trace, the capture leaves room for them (at offset 53469, connection #146)
   cut at offset 65536: an event needs 4020 bytes more
   tshark -r killed.pcap -d tcp.port==18081,http2
 
