@@ -15,8 +15,8 @@ use super::{PLUGIN, PLUGIN_NAME, is_ours};
 
 /// The name of the capture interface's program, and of ours.
 const PROGRAM: &str = "capture2pcap";
-/// The programs that list Wireshark's folders.
-const VIEWERS: [&str; 2] = ["tshark", "wireshark"];
+/// The first version of Wireshark that looks for a person's capture interfaces beside the plugins.
+const EXTCAP_BESIDE_PLUGINS: (u32, u32) = (4, 2);
 
 /// Why nothing was installed or taken away.
 #[derive(Debug)]
@@ -93,15 +93,26 @@ struct Places {
 impl Places {
     /// Asks the Wireshark that is there.
     fn find() -> Result<Self, Error> {
-        for viewer in VIEWERS {
-            let output = Command::new(viewer)
-                .args(["-G", "folders"])
+        let ask = |program: &str, args: &[&str]| {
+            let output = Command::new(program)
+                .args(args)
                 .stdin(Stdio::null())
-                .output();
-            match output {
-                Ok(output) if output.status.success() => return Self::read(&output.stdout),
-                _ => {}
-            }
+                .output()
+                .ok()?;
+            output.status.success().then_some(output.stdout)
+        };
+        if let Some(folders) = ask("tshark", &["-G", "folders"]) {
+            return Self::read(&folders);
+        }
+        // Wireshark 4.0 lists no folders without a display, and a system may have it without tshark.
+        if let Some(about) = ask("wireshark", &["-v"]) {
+            let home = std::env::var_os("HOME").ok_or(Error::NoFolder("Lua plugins"))?;
+            let config = std::env::var_os("XDG_CONFIG_HOME").filter(|config| !config.is_empty());
+            return Ok(Self::usual(
+                &about,
+                Path::new(&home),
+                config.map(PathBuf::from),
+            ));
         }
         Err(Error::NoWireshark)
     }
@@ -124,6 +135,29 @@ impl Places {
             plugin: plugins.join(PLUGIN_NAME),
             link: extcap.join(PROGRAM),
         })
+    }
+
+    /// The usual places of the version that `wireshark -v` prints.
+    fn usual(about: &[u8], home: &Path, config: Option<PathBuf>) -> Self {
+        let about = String::from_utf8_lossy(about);
+        let numbers = about
+            .split(|c: char| !c.is_ascii_digit() && c != '.')
+            .find_map(|word| {
+                let mut numbers = word.split('.').map(str::parse);
+                Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+            });
+        let local = home.join(".local/lib/wireshark");
+        let extcap = match numbers {
+            Some(version) if version < EXTCAP_BESIDE_PLUGINS => {
+                let config = config.unwrap_or_else(|| home.join(".config"));
+                config.join("wireshark/extcap")
+            }
+            _ => local.join("extcap"),
+        };
+        Self {
+            plugin: local.join("plugins").join(PLUGIN_NAME),
+            link: extcap.join(PROGRAM),
+        }
     }
 
     /// Refuses to touch what is not ours.
@@ -230,5 +264,27 @@ mod tests {
             assert_eq!(places.plugin, Path::new(plugin));
         }
         assert!(Places::read(b"Temp:\t/tmp\n").is_err());
+    }
+
+    #[test]
+    fn usual_places_of_4_0_and_4_2() {
+        let cases = [
+            (
+                "Wireshark 4.0.17 (Git v4.0.17 packaged as x).\n",
+                ".config/wireshark/extcap",
+            ),
+            ("Wireshark 4.2.0.\n", ".local/lib/wireshark/extcap"),
+            ("Wireshark 4.10.1.\n", ".local/lib/wireshark/extcap"),
+            ("Wireshark 3.6.2 (Git)\n", ".config/wireshark/extcap"),
+            ("", ".local/lib/wireshark/extcap"),
+        ];
+        for (about, extcap) in cases {
+            let places = Places::usual(about.as_bytes(), Path::new("/h"), None);
+            assert_eq!(
+                places.link,
+                Path::new("/h").join(extcap).join(PROGRAM),
+                "{about}"
+            );
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The program as a capture interface, through a real tshark, and what installs it.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::admin::{Admin, TAKEN};
@@ -194,6 +194,29 @@ fn without_wireshark_nothing_is_installed() {
         .exits(1)
         .says(["neither tshark nor wireshark", "package"]);
     assert_eq!(home.0.dir().read_dir().unwrap().count(), 0);
+}
+
+/// Debian has the two in packages of their own, and Wireshark 4.0 lists its folders on a display alone.
+#[test]
+fn wireshark_without_tshark_is_enough() {
+    let home = Home::new();
+    let wireshark = home.0.path("wireshark");
+    fs::write(
+        &wireshark,
+        "#!/bin/sh\n[ \"$1\" = -v ] && echo 'Wireshark 4.4.2.'\n",
+    )
+    .unwrap();
+    fs::set_permissions(&wireshark, fs::Permissions::from_mode(0o755)).unwrap();
+    let run = home
+        .0
+        .capture2pcap()
+        .env("HOME", home.path())
+        .env("PATH", home.path());
+    run.arg("--install-wireshark").run().exits(0).says([PLUGIN]);
+    assert!(
+        home.link()
+            .ends_with(".local/lib/wireshark/extcap/capture2pcap")
+    );
 }
 
 /// The README's first commands.
