@@ -105,14 +105,15 @@ fn schema_table(files: &FileDescriptorSet) -> Result<String, Box<dyn std::error:
         }
     }
     let mut table = String::new();
-    let all: Vec<_> = messages
-        .iter()
-        .map(|(path, _)| format!("&{}", static_name(path)))
+    let names = messages.iter().map(|(path, _)| static_name(path));
+    let taps: Vec<_> = names
+        .filter(|name| name.starts_with("TAP_"))
+        .map(|name| format!("&{name}"))
         .collect();
     writeln!(
         table,
-        "pub(in crate::trace) static ALL: &[&Message] = &[{}];",
-        all.join(", ")
+        "pub(in crate::trace) static TAP_MESSAGES: &[&Message] = &[{}];",
+        taps.join(", ")
     )?;
     for (path, message) in messages {
         writeln!(

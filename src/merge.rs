@@ -97,7 +97,16 @@ pub fn merge(
     let sources: Vec<_> = paths.iter().cloned().map(Source::File).collect();
     let names = labels(options, sources.iter());
     let mut work = Work::new(options, names.clone());
-    for (path, (found, notices)) in paths.iter().zip(scans) {
+    // What is read in place of each trace: itself, or a copy.
+    let mut read = paths.to_vec();
+    let mut copies = Vec::new();
+    for (number, (path, (mut found, notices))) in paths.iter().zip(scans).enumerate() {
+        if let Ok(scan) = &mut found
+            && let Some(copy) = scan.copy.take()
+        {
+            read[number] = copy.to_path_buf();
+            copies.push(copy);
+        }
         add(&mut work, path, found, notices)?;
     }
     if options.stories {
@@ -121,7 +130,7 @@ pub fn merge(
             let index = index.finish()?;
             work.run(
                 index,
-                Fetcher::new(paths, &options.progress),
+                Fetcher::new(&read, &options.progress),
                 interrupt,
                 &mut capture,
             )?;

@@ -63,7 +63,12 @@ const MAX_PREFIX: usize = 512;
 impl Prefix {
     /// The prefix that `sample` is one of, unless it could be part of what a message consists of.
     pub(crate) fn of(sample: &[u8]) -> Option<Self> {
-        let last = *sample.last()?;
+        // A colour may end after it.
+        let mut visible = sample;
+        while let Some(before) = without_escape(visible) {
+            visible = before;
+        }
+        let last = *visible.last()?;
         let separates = matches!(last, b' ' | b'\t' | b':' | b'|' | b'>' | b']' | b')' | b'+');
         let structure = |byte: &u8| matches!(byte, b'{' | b'}' | b'"' | b'\\' | b'\r' | b'\n');
         let blank = sample.iter().all(u8::is_ascii_whitespace);
@@ -137,6 +142,16 @@ impl Prefix {
         }
         Match::Yes(at)
     }
+}
+
+/// What stands before the escape sequence for a colour that ends `text`, if one does.
+fn without_escape(text: &[u8]) -> Option<&[u8]> {
+    let rest = text.strip_suffix(b"m")?;
+    let digits = rest
+        .iter()
+        .rev()
+        .take_while(|byte| matches!(byte, b'0'..=b'9' | b';'));
+    rest[..rest.len() - digits.count()].strip_suffix(b"\x1b[")
 }
 
 /// How many spaces and tabs `bytes` begin with.
@@ -376,6 +391,11 @@ mod tests {
                 "{\n[pod/other/envoy] }\n}",
             ),
             ("envoy-1  | ", "envoy-1  | {\nenvoy-12 | }\n", "{\n}\n"),
+            (
+                "\x1b[36menvoy-1  | \x1b[0m",
+                "\x1b[36menvoy-1  | \x1b[0m{\n\x1b[36menvoy-1  | \x1b[0m }\n",
+                "{\n }\n",
+            ),
             ("     1\t", "     1\t{\n    10\t }\n", "{\n }\n"),
             ("12:", "12:{\n13: }\n", "{\n }\n"),
             ("> ", "> {\n>  }\n}", "{\n }\n}"),

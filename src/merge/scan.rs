@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::anyhow;
 use foldhash::HashMap;
+use tempfile::TempPath;
 
 use crate::convert::{Failure, Options, STRICT, Summary};
 use crate::event::{Connection, Direction, Event, GapKind, Http, Timestamp, TraceId, What};
@@ -16,7 +17,7 @@ use crate::notice::{Kind, Notice, Notices};
 use crate::pump::{Consumer, End, Pump};
 use crate::sequence::{Memory, Sequencer};
 use crate::synth::{ConversationId, Conversations, STAND_IN_INTERVAL};
-use crate::trace::{Format, Location, Reader};
+use crate::trace::{Format, Location, Reader, plain_copy};
 
 use super::index::{Builder, Entry, UNKNOWN};
 
@@ -49,6 +50,8 @@ pub(super) struct Scan {
     /// The share of connections that the tap recorded, where the trace says so.
     pub(super) sample_rate: Option<Event>,
     pub(super) summary: Summary,
+    /// The trace as it was before something changed its bytes on their way, to be read in its place.
+    pub(super) copy: Option<TempPath>,
 }
 
 /// Goes over a trace, and adds its events to `index`.
@@ -60,7 +63,12 @@ pub(super) fn scan(
     index: &Mutex<Builder>,
     notices: &mut Notices,
 ) -> Result<Scan, Failure> {
-    let input = open(path).map_err(|error| Failure::trace("cannot open", error))?;
+    let mut input = open(path).map_err(|error| Failure::trace("cannot open", error))?;
+    let copy = plain_copy(path, options.encoding);
+    let copy = copy.map_err(|error| Failure::trace("cannot copy", error))?;
+    if let Some(copy) = &copy {
+        input = open(copy).map_err(|error| Failure::trace("cannot open the copy", error))?;
+    }
     let input = input.with_progress(options.progress.clone());
     let mut trace = Reader::new(input, options.encoding, Some(path.to_owned())).of_source(source);
     let mut look = Look {
@@ -86,6 +94,7 @@ pub(super) fn scan(
     .run(None, &Wait::default(), &mut look)
     .and_then(|end| look.flush().map(|()| end));
     let mut scan = look.scan;
+    scan.copy = copy;
     scan.format = trace.format();
     scan.summary.encoding = trace.encoding();
     scan.summary.releases = trace.releases();

@@ -211,7 +211,7 @@ enum Charset {
     Short,
 }
 
-/// How many characters show that a text without a mark is UTF-16.
+/// How many characters show that a text is UTF-16.
 const SHOWN_UNITS: usize = 4;
 
 fn charset(window: &[u8], ended: bool) -> Charset {
@@ -224,24 +224,32 @@ fn charset(window: &[u8], ended: bool) -> Charset {
     }
     for (order, mark) in [(Utf16::Little, [0xff, 0xfe]), (Utf16::Big, [0xfe, 0xff])] {
         // A mark alone may be the length of a delimited message.
-        let (units, enough) = match window.strip_prefix(&mark) {
-            Some(units) => (units, 1),
-            None => (window, SHOWN_UNITS),
-        };
-        let units = units.chunks(2).take(enough);
-        let is_ascii = |unit: &[u8]| match *unit {
-            [a, b] => matches!(order.unit([a, b]), 0x20..0x7f | 0x09..=0x0d),
+        let after = window.strip_prefix(&mark);
+        let units: Vec<_> = after
+            .unwrap_or(window)
+            .chunks(2)
+            .take(SHOWN_UNITS)
+            .collect();
+        let is_ascii = |unit: &&[u8]| match **unit {
+            [a, b] => {
+                u8::try_from(order.unit([a, b])).is_ok_and(|byte| byte < 0x80 && is_text(byte))
+            }
             [a] => order == Utf16::Big && a == 0 || order == Utf16::Little && is_text(a),
             _ => false,
         };
-        let whole = units.clone().filter(|unit| unit.len() == 2).count();
-        if !units.clone().all(is_ascii) {
-            continue;
-        }
-        if whole == enough || (ended && whole > 1) {
+        let whole = units.iter().filter(|unit| unit.len() == 2).count();
+        let ascii = units.iter().filter(|unit| is_ascii(unit)).count();
+        let first = units.first().is_some_and(is_ascii);
+        let fits = match after {
+            // After a mark, a prompt may begin with a character of any kind.
+            Some(_) => ascii + 1 >= units.len(),
+            None => ascii == units.len(),
+        };
+        let is_shown = whole == SHOWN_UNITS || (after.is_some() && first && whole > 0);
+        if fits && (is_shown || (ended && whole > 1)) {
             return Charset::Utf16(order);
         }
-        if !ended && !window.is_empty() {
+        if fits && !ended && !window.is_empty() {
             return Charset::Short;
         }
     }
@@ -484,12 +492,14 @@ impl Search {
         None
     }
 
-    /// A field of a text message may stand in a line of its own.
+    /// A field of a text message may stand in a line of its own, and must not be taken for a prefix.
     fn is_no_field(prefix: &Prefix) -> bool {
         let word = prefix.word();
-        !schema::ALL
+        let mut fields = schema::TAP_MESSAGES
             .iter()
-            .any(|message| message.named(&word).is_some())
+            .flat_map(|message| message.named(&word));
+        // One that is a message has a brace.
+        fields.all(|field| matches!(field.kind, schema::Kind::Message(_)))
     }
 }
 
@@ -670,11 +680,8 @@ mod tests {
             let pad = (0..112).find(|&pad| build(pad).len() == wanted);
             let message = match pad {
                 Some(pad) => build(pad),
-                // Too short for bytes: an event of nothing.
-                None => field(
-                    4,
-                    &[&[0x08, 0x87, 0x80, 0x80, 0x80][..], &[0x01, 0x1a, 0][..]].concat(),
-                ),
+                // Too short for bytes: a read of nothing.
+                None => field(4, &[0x08, 0x87, 0x80, 0x01, 0x1a, 2, 0x12, 0]),
             };
             assert_eq!(message.len(), wanted);
             let two = [delimit(&message), delimit(&message)].concat();

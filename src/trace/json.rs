@@ -33,6 +33,8 @@ pub(super) struct Json {
     passed: Passed,
     /// A line of Envoy's own that comes next.
     note: Option<Note>,
+    /// Where the object of the outermost level begins that is being read.
+    begins: u64,
     /// Whether the last object was found after something else: what would close the ones around it may
     /// follow.
     is_found: bool,
@@ -109,6 +111,10 @@ impl Lexer for Json {
         self.passed
     }
 
+    fn begins(&self) -> u64 {
+        self.begins
+    }
+
     fn restart_after_name(&mut self, name: &[u8]) {
         self.nesting.restart(b'}');
         self.nesting.name(name);
@@ -147,6 +153,7 @@ impl Json {
             from: 0,
             passed: Passed::default(),
             note: None,
+            begins: 0,
             is_found: false,
         }
     }
@@ -335,6 +342,7 @@ impl Json {
             (Some(b'"' | b'}'), false) => {
                 self.nesting.enter_message(b'}', view)?;
                 self.state = State::Name;
+                self.begins = at;
                 self.is_found = false;
             }
             (Some(b'{' | b']'), true) => {
@@ -381,6 +389,7 @@ impl Json {
                 text.clear();
                 text.extend_from_slice(self.seeker.name());
                 self.restart_after_name(text);
+                self.begins = at;
                 self.state = State::FoundName;
             }
             Some(Found::Failure) => {

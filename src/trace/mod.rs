@@ -28,8 +28,11 @@ mod text;
 mod token;
 mod wire;
 
-use std::io;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use tempfile::{NamedTempFile, TempPath};
 
 use crate::event::{Event, Skip, SkipKind, What};
 
@@ -377,6 +380,39 @@ impl Reader {
             },
         )
     }
+}
+
+/// Copies the trace at `path` into a temporary file, as it was before something changed its bytes on their way,
+/// if anything has: UTF-16 as UTF-8, without prefixes of lines, without a terminal's carriage returns.
+///
+/// A merge reads single events by their offsets, which are those of the copy.
+///
+/// # Errors
+/// Those of reading and writing.
+pub fn plain_copy(path: &Path, wanted: Option<Encoding>) -> io::Result<Option<TempPath>> {
+    let input = Input::from_file(File::open(path)?)?;
+    let mut reader = Reader::new(input, wanted, Some(path.to_owned()));
+    while reader.source.is_none() && matches!(reader.advance(), Ok(Step::More)) {
+        reader.input.fill(&Wait::default())?;
+    }
+    if !reader.is_recoded() {
+        return Ok(None);
+    }
+    // The part of it that has been read is read again.
+    let recoding = reader.input.recoding().cloned().unwrap_or_default();
+    let mut input = Input::from_file(File::open(path)?)?;
+    input.recode(recoding);
+    let mut copy = NamedTempFile::new()?;
+    loop {
+        copy.write_all(input.window())?;
+        input.skip(input.window().len());
+        if input.ended() {
+            break;
+        }
+        input.fill(&Wait::default())?;
+    }
+    copy.flush()?;
+    Ok(Some(copy.into_temp_path()))
 }
 
 impl Parts {

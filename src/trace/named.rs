@@ -48,6 +48,8 @@ pub(super) struct Named<L> {
     offset: u64,
     /// The offset at which the value of the last part begins.
     value: u64,
+    /// The offset at which the last value ended that has been taken or passed over.
+    taken: u64,
     /// Whether the token before was [`Token::Open`].
     opened: bool,
     /// What is damaged, until the place is known where the trace goes on.
@@ -61,8 +63,9 @@ pub(super) struct Named<L> {
 /// Damage that the trace goes on after.
 #[derive(Clone, Debug)]
 struct Lost {
-    /// Where what is lost begins.
+    /// Where what is lost begins, and the message around it.
     from: u64,
+    begins: u64,
     damage: Damage,
 }
 
@@ -131,6 +134,7 @@ impl<L: Lexer> Named<L> {
             before: 0,
             offset: 0,
             value: 0,
+            taken: 0,
             opened: false,
             lost: None,
             held: None,
@@ -258,10 +262,20 @@ impl<L: Lexer> Named<L> {
     /// Remembers what is lost, unless it is part of what is lost already.
     fn lose(&mut self, damage: Damage) {
         let from = match self.state {
-            State::Fields => self.before,
+            State::Fields => self.taken,
             _ => self.offset,
         };
-        self.lost.get_or_insert(Lost { from, damage });
+        self.lose_from(from, damage);
+    }
+
+    fn lose_from(&mut self, from: u64, damage: Damage) {
+        let begins = self.lexer.begins();
+        self.lost.get_or_insert(Lost {
+            // Blanks before a message are no part of it.
+            from: from.max(begins),
+            begins,
+            damage,
+        });
     }
 
     /// Takes a part that cannot be decoded, and reports whether an event comes of that. The lexer knows where
@@ -275,8 +289,7 @@ impl<L: Lexer> Named<L> {
             // Nothing is known of what follows a bad trace id.
             _ => None,
         };
-        let from = self.offset;
-        self.lost.get_or_insert(Lost { from, damage });
+        self.lose_from(self.offset, damage);
         match depth {
             Some(0) => return self.go_on(self.before, sink, false),
             Some(depth) => self.state = State::Skipping(depth),
@@ -290,9 +303,16 @@ impl<L: Lexer> Named<L> {
 
     /// The trace goes on at the offset `to`. Reports whether an event comes of that.
     fn go_on(&mut self, to: u64, sink: &mut impl Sink, is_given: bool) -> bool {
-        let Some(Lost { from, damage }) = self.lost.take() else {
+        let Some(Lost {
+            from,
+            begins,
+            damage,
+        }) = self.lost.take()
+        else {
             return is_given;
         };
+        // Where all of a message was taken up to the cut, what is missing of it is not there.
+        let from = if from < to { from } else { begins.min(to) };
         let kind = SkipKind::Damage(damage.to_string());
         self.skip((from, to), kind, sink, is_given)
     }
@@ -427,6 +447,7 @@ impl<L: Lexer> Named<L> {
             }
             (State::Fields, Token::Close) => {
                 self.open.pop();
+                self.taken = self.before;
                 if level.form().is_some() {
                     return sink.end();
                 }
@@ -457,11 +478,15 @@ impl<L: Lexer> Named<L> {
             (State::Value(Action::Take(part), field), Token::Bare | Token::Quoted) => {
                 let (part, field) = (*part, *field);
                 self.state = State::Fields;
+                self.taken = self.before;
                 let number = number(field, &self.text, offset)?;
                 return Ok(sink.number(part, number, self.offset));
             }
             (State::Value(..), Token::Open) => self.state = State::Skipping(1),
-            (State::Value(..), _) => self.state = State::Fields,
+            (State::Value(..), _) => {
+                self.state = State::Fields;
+                self.taken = self.before;
+            }
             (State::Skipping(_) | State::Part(_), token) => {
                 return self.inside(token, offset, sink);
             }
@@ -480,6 +505,7 @@ impl<L: Lexer> Named<L> {
             State::Skipping(depth) => {
                 if skip(depth, token) {
                     self.state = State::Fields;
+                    self.taken = self.before;
                     return Ok(self.go_on(self.before, sink, false));
                 }
             }
@@ -487,6 +513,7 @@ impl<L: Lexer> Named<L> {
                 let (build, part) = (&mut self.build, *part);
                 if build.token(token, &self.text, self.bytes_form, offset)? {
                     self.state = State::Fields;
+                    self.taken = self.before;
                     let place = Place {
                         offset: self.offset,
                         value: self.value,

@@ -15,14 +15,14 @@ use super::detect::Generation;
 use super::element::Level;
 use super::error::{Damage, Fault};
 use super::scan::{Nesting, Stop, Stretch, View, hex, push, syntax, unicode};
-use super::seek::{self, Found, Grammar, Seeker};
+use super::seek::{self, Beginning, Found, Grammar, Seeker};
 use super::token::{Foreign, Lexer, Passed, Step, Token};
 
 /// The lexer of the text format.
 #[derive(Clone, Debug)]
 pub(super) struct Text {
     generation: Generation,
-    /// Whether a field of the outermost level may have a name.
+    /// Whether a name is that of a field of the outermost level and no other.
     knows: fn(Generation, &[u8]) -> bool,
     state: State,
     nesting: Nesting,
@@ -32,6 +32,8 @@ pub(super) struct Text {
     /// Where what is no message begins.
     from: u64,
     passed: Passed,
+    /// Where the message begins that is being read.
+    begins: u64,
     /// Whether the last message was found after something else: what would close the ones around it may
     /// follow.
     is_found: bool,
@@ -64,9 +66,9 @@ enum State {
     Name { separable: bool },
     /// Inside a name.
     NameWord,
-    /// Inside the name of an extension or the URL of an Any.
-    NameBracket,
-    /// After a name of the outermost level that begins at this offset and is not known, and a colon perhaps.
+    /// Inside the name of an extension or the URL of an Any, which begins at this offset.
+    NameBracket { from: u64 },
+    /// After a name of the outermost level that begins at this offset and may be any word, and a colon perhaps.
     Unknown { from: u64, colon: bool },
     /// In something that is no message.
     Seeking(Mode),
@@ -117,6 +119,10 @@ impl Lexer for Text {
         self.passed
     }
 
+    fn begins(&self) -> u64 {
+        self.begins
+    }
+
     fn restart_after_name(&mut self, name: &[u8]) {
         self.nesting.clear();
         self.nesting.name(name);
@@ -158,10 +164,9 @@ fn is_cut(generation: Generation, word: &[u8]) -> bool {
     !word.is_empty() && names.any(|name| name.starts_with(word))
 }
 
-/// Whether a field of the outermost level is known by `name`, or a message that was cut may end in it.
+/// Whether only a field of the outermost level has this name, or a message that was cut may end in it.
 fn knows(generation: Generation, name: &[u8]) -> bool {
-    let is_any = generation.level().named(name).is_some();
-    is_any || generation.beginning(name).is_some() || generation.ending(name).is_some()
+    generation.beginning(name) == Some(Beginning::Sure) || generation.ending(name).is_some()
 }
 
 #[cfg(test)]
@@ -186,6 +191,7 @@ impl Text {
             seeker: Seeker::new(Grammar::Text, generation),
             from: 0,
             passed: Passed::default(),
+            begins: 0,
             is_found: false,
             inner: None,
         }
@@ -217,6 +223,7 @@ impl Text {
                         self.state = State::Unknown { from, colon: false };
                         continue;
                     }
+                    self.begin(view.position() - text.len() as u64);
                     return Ok(self.named(text));
                 }
                 State::Unknown { from, colon } => {
@@ -227,7 +234,14 @@ impl Text {
                             view.at += 1;
                             self.state = State::Unknown { from, colon: true };
                         }
-                        Some(b'{' | b'<') => return Ok(self.named(text)),
+                        Some(byte) if self.goes_on(text, colon, byte) => {
+                            self.begin(from);
+                            let step = self.named(text);
+                            if colon {
+                                self.state = State::Value;
+                            }
+                            return Ok(step);
+                        }
                         _ => {
                             self.look(from, Mode::Foreign);
                             let is_cut = text.len() >= MIN_CUT && is_cut(self.generation, text);
@@ -246,6 +260,7 @@ impl Text {
                     text.clear();
                     text.extend_from_slice(inner.name);
                     self.restart_after_name(text);
+                    self.begins = inner.at;
                     self.passed = Passed {
                         to: inner.at,
                         ..Passed::default()
@@ -288,12 +303,11 @@ impl Text {
                 return match self.state {
                     State::AfterString if self.may_end(view) => Ok(self.quoted()),
                     State::Name { .. } if self.may_end(view) => Ok(Step::End),
-                    State::NameBracket if self.may_end(view) && !text.starts_with(URL) => {
-                        let from = view.position() - text.len() as u64;
+                    State::NameBracket { from } if self.may_end(view) && !text.starts_with(URL) => {
                         self.look(from, Mode::Foreign);
                         continue;
                     }
-                    State::NameBracket => view.more("a field's name"),
+                    State::NameBracket { .. } => view.more("a field's name"),
                     _ => view.more("a message"),
                 };
             };
@@ -306,7 +320,8 @@ impl Text {
                 (State::Name { .. }, b'[') => {
                     text.clear();
                     text.push(byte);
-                    (State::NameBracket, None)
+                    let from = view.position();
+                    (State::NameBracket { from }, None)
                 }
                 (State::Name { .. }, _) if is_name(byte) => {
                     text.clear();
@@ -320,31 +335,29 @@ impl Text {
                 (State::Name { .. }, b'}' | b'>') if self.is_found && self.nesting.is_empty() => {
                     (State::Name { separable: true }, None)
                 }
-                (State::Name { .. } | State::Colon, _) if self.is_foreign(byte) => {
+                (State::Name { .. }, _) if self.nesting.is_empty() => {
                     self.look(view.position(), Mode::Foreign);
                     continue;
                 }
                 (State::Name { .. }, _) => return Err(view.expected("a field's name")),
-                (State::NameBracket, b']') if text.len() > 1 => {
+                (State::NameBracket { from }, b']') if text.len() > 1 => {
                     text.push(byte);
                     view.at += 1;
                     if self.nesting.is_empty() && !(self.knows)(self.generation, text) {
-                        let from = view.position() - text.len() as u64;
                         self.state = State::Unknown { from, colon: false };
                         continue;
                     }
                     return Ok(self.named(text));
                 }
-                (State::NameBracket, _) if is_url(byte) => {
+                (State::NameBracket { .. }, _) if is_url(byte) => {
                     view.word(text, is_url);
                     continue;
                 }
-                (State::NameBracket, _) if self.nesting.is_empty() => {
-                    let from = view.position() - text.len() as u64;
+                (State::NameBracket { from }, _) if self.nesting.is_empty() => {
                     self.look(from, Mode::Foreign);
                     continue;
                 }
-                (State::NameBracket, _) => return Err(view.expected("a type's name")),
+                (State::NameBracket { .. }, _) => return Err(view.expected("a type's name")),
                 (State::Colon, b':') => (State::Value, None),
                 (State::Colon | State::Value, b'{' | b'<') => {
                     let closing = if byte == b'{' { b'}' } else { b'>' };
@@ -409,15 +422,6 @@ impl Text {
                 return Ok(Step::Item(token));
             }
         }
-    }
-
-    /// Whether `byte` is no part of a message where one of the outermost level begins.
-    fn is_foreign(&self, byte: u8) -> bool {
-        let goes_on = match self.state {
-            State::Colon => matches!(byte, b':' | b'{' | b'<' | b'['),
-            _ => false,
-        };
-        self.nesting.is_empty() && !goes_on
     }
 
     /// The message that begins at the end of `text`, a string that has been read up to the offset `end`.
@@ -487,6 +491,7 @@ impl Text {
                 text.clear();
                 text.extend_from_slice(self.seeker.name());
                 self.restart_after_name(text);
+                self.begins = self.seeker.at;
                 self.state = State::Found(Some(self.seeker.closing));
             }
             // Envoy's own lines stand in JSON alone.
@@ -497,11 +502,24 @@ impl Text {
         })
     }
 
-    /// A field's name is complete.
-    fn named(&mut self, name: &[u8]) -> Step<Token> {
+    /// Whether a field of the outermost level goes on with `byte` after a `name` that others use as well, and a
+    /// colon perhaps: all of those are messages but a trace id.
+    fn goes_on(&self, name: &[u8], colon: bool, byte: u8) -> bool {
+        let has_value = colon && is_word_start(byte);
+        let is_known = || self.generation.beginning(name).is_some();
+        matches!(byte, b'{' | b'<') || (has_value && is_known())
+    }
+
+    /// A field begins at the offset `at`. Between messages, it is the first of one.
+    fn begin(&mut self, at: u64) {
         if self.nesting.is_empty() {
+            self.begins = at;
             self.is_found = false;
         }
+    }
+
+    /// A field's name is complete.
+    fn named(&mut self, name: &[u8]) -> Step<Token> {
         self.nesting.name(name);
         self.state = State::Colon;
         Step::Item(Token::Field)
@@ -698,6 +716,7 @@ mod tests {
     fn what_breaks_the_grammar_is_found_where_it_is() {
         check::<Text>(&[
             (b"a { b: 1 >", "a: { b: 1 !9 a field's name"),
+            (b"a 1", "a: !2 a colon or a message"),
             (b"a{b 1", "a: { b: !4 a colon or a message"),
             (b"a{b: 1,,", "a: { b: 1 !7 a field's name"),
             (b"a{[] {", "a: { !3 a type's name"),
@@ -739,7 +758,6 @@ mod tests {
             (b"a: 1,,", "a: 1 text@5-6"),
             (b"[] {", "text@0-4"),
             (b"[abc", "text@0-4"),
-            (b"a 1", "a: text@2-3"),
             (b"a{}```", "a: { } text@3-6"),
         ]);
         let found = "$\nsocket_buffered_trace {}\n}\n a:2";
@@ -763,6 +781,11 @@ mod tests {
             ("new : <>trace_id: 7 ", "new: { } trace_id: 7"),
             ("server: envoy\ntrace {}", "text@0-14 trace: { }"),
             ("hello", "text@0-5"),
+            (
+                "trace the call: trace_id 5\ntrace:{}",
+                "text@0-27 trace: { }",
+            ),
+            ("[a/b.TraceWrapper] {}", "[a/b.TraceWrapper]: { }"),
             ("port_value: 80\n}", "fragment@0-16"),
             ("[pod/x] hello", "text@0-13"),
             ("socket_buff", "!11 cut in a field's name"),

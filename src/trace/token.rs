@@ -80,6 +80,9 @@ pub(super) trait Lexer: Clone {
     /// What the last [`Token::Passed`] stands for.
     fn passed(&self) -> Passed;
 
+    /// Where the message of the outermost level begins that is being read, or the last one.
+    fn begins(&self) -> u64;
+
     /// Goes on as if the field that was returned last were the first of a message of the outermost level.
     fn restart_after_name(&mut self, name: &[u8]);
 

@@ -108,11 +108,16 @@ mod merge;
 /// What holds for any list of events, and for every beginning of every recording.
 mod properties;
 
+/// Damage in JSON and text, after which the trace goes on.
+mod resume;
 /// Which connection an event belongs to, and the order of its events.
 mod sequence;
 
 /// The transcript in Envoy's documentation.
 mod seed;
+
+/// The messages of a tap service.
+mod service;
 
 /// Damage in the middle, and what Envoy writes where it fails.
 mod failed;
@@ -135,6 +140,9 @@ mod terminal;
 /// HTTP exchanges on their connections.
 mod streams;
 
+/// What is no trace.
+mod strangers;
+
 /// HTTP taps, and what tshark shows of them.
 mod taps;
 
@@ -149,6 +157,9 @@ mod usage;
 
 /// Every trace against the packets that were on the wire.
 mod wire;
+
+/// What people's tools put around a trace.
+mod wrapped;
 
 /// Events live from Envoy's admin interface.
 mod live;

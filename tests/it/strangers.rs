@@ -1,0 +1,279 @@
+//! What is no trace: refused without a capture, and named where it is known.
+
+use std::fs;
+
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+
+use crate::bad::{assert_left_over, convert, made};
+use crate::fixtures;
+use crate::harness::{Outcome, Run, Scratch, each};
+use crate::make::{Form, field, noise, number, varint};
+
+/// Fails unless `bytes` are refused.
+#[track_caller]
+fn refused(bytes: &[u8]) -> Outcome {
+    let scratch = Scratch::new();
+    let (outcome, records) = convert(&scratch, bytes, &[]);
+    let outcome = outcome.exits(1).says(["not recognised at offset 0"]);
+    assert_eq!(records, None, "a capture{}", outcome.explain());
+    assert_left_over(&scratch, &["input"]);
+    outcome
+}
+
+/// Records of other programs that share folders with traces.
+fn others() -> Vec<(&'static str, Vec<u8>)> {
+    let pair = |key: &str, value: &str| {
+        field(
+            1,
+            &[
+                field(1, key.as_bytes()),
+                field(2, &field(1, value.as_bytes())),
+            ]
+            .concat(),
+        )
+    };
+    let fixed = |n: u8, value: u64| [&[n << 3 | 1][..], &value.to_le_bytes()].concat();
+    let resource = [pair("service.name", "shop"), pair("host.name", "h")].concat();
+    let scope = [field(1, b"lib"), field(2, b"1.0")].concat();
+    let span = [
+        field(1, b"0123456789abcdef"),
+        field(2, b"01234567"),
+        field(5, b"GET /"),
+        number(6, 2),
+        fixed(7, 1_700_000_000_000_000_000),
+        pair("http.method", "GET"),
+    ];
+    let scope_spans = [field(1, &scope), field(2, &span.concat())].concat();
+    let traces = |resource: &[u8]| field(1, &[field(1, resource), field(2, &scope_spans)].concat());
+    let log = [
+        fixed(1, 1_700_000_000_000_000_000),
+        number(2, 9),
+        field(5, &field(1, b"hello")),
+    ];
+    let scope_logs = [field(1, &scope), field(2, &log.concat())].concat();
+    let logs = field(1, &[field(1, &resource), field(2, &scope_logs)].concat());
+    let point = [fixed(3, 1_700_000_000_000_000_000), fixed(4, 1)].concat();
+    let metric = [
+        field(1, b"requests"),
+        field(3, b"1"),
+        field(7, &field(1, &point)),
+    ]
+    .concat();
+    let metrics = field(
+        1,
+        &[field(1, &resource), field(2, &field(2, &metric))].concat(),
+    );
+    let address = field(1, &[field(2, b"10.0.0.1"), number(3, 4000)].concat());
+    let time = number(1, 1_700_000_000);
+    let common = [field(2, &address), field(5, &time), field(7, &number(1, 1))].concat();
+    let http = [
+        field(1, &common),
+        field(3, &field(5, b"/")),
+        field(4, &number(1, 200)),
+    ]
+    .concat();
+    let node = field(1, &[field(1, b"node"), field(2, b"cluster")].concat());
+    let identifier = field(1, &[node.clone(), field(2, b"log")].concat());
+    let any = [
+        field(1, b"type.googleapis.com/envoy.config.cluster.v3.Cluster"),
+        field(2, b"x"),
+    ];
+    let discovery = [
+        field(1, b"2026-11-22T06:08:46Z/7"),
+        field(2, &any.concat()),
+        field(4, b"type.googleapis.com/envoy.config.cluster.v3.Cluster"),
+        field(5, b"nonce"),
+    ];
+    let descriptor = [
+        field(1, b"a/b.proto"),
+        field(2, b"a"),
+        field(
+            4,
+            &[
+                field(1, b"M"),
+                field(2, &[field(1, b"f"), number(3, 1)].concat()),
+            ]
+            .concat(),
+        ),
+        field(12, b"proto3"),
+    ];
+    vec![
+        ("OTLP traces", traces(&resource)),
+        ("OTLP traces of no resource", traces(b"")),
+        ("OTLP logs", logs),
+        ("OTLP metrics", metrics),
+        ("an access log entry", http.clone()),
+        ("a TCP access log entry", field(1, &common)),
+        (
+            "a stream of access logs",
+            [identifier.clone(), field(2, &field(1, &http))].concat(),
+        ),
+        (
+            "a stream of TCP access logs",
+            [identifier, field(3, &field(1, &field(1, &common)))].concat(),
+        ),
+        ("a discovery response", discovery.concat()),
+        ("a descriptor set", field(1, &descriptor.concat())),
+        ("a node", node),
+        (
+            "numbers",
+            (1..40).flat_map(|n| number(n, u64::from(n) * 97)).collect(),
+        ),
+        ("strings", (1..9).flat_map(|n| field(n, b"hello")).collect()),
+        (
+            "empty messages",
+            (1..9).flat_map(|n| field(n, b"")).collect(),
+        ),
+    ]
+}
+
+#[test]
+fn other_protobufs_are_no_traces() {
+    each(
+        &others(),
+        |(name, _)| (*name).to_owned(),
+        |(_, message)| {
+            refused(message);
+            refused(&message.repeat(3));
+            let delimited = [varint(message.len() as u64), message.clone()].concat();
+            refused(&delimited);
+            refused(&delimited.repeat(3));
+            let grpc = [&[0][..], &(message.len() as u32).to_be_bytes(), message].concat();
+            refused(&grpc.repeat(2));
+        },
+    );
+}
+
+/// Recorded in the field.
+#[test]
+fn the_fields_other_protobufs_are_no_traces() {
+    for name in ["als_entry.pb", "otlp.pb"] {
+        let path = fixtures::testdata().join("field/not-a-trace").join(name);
+        refused(&fs::read(path).expect("a file"));
+    }
+}
+
+#[test]
+fn random_varints_are_no_trace() {
+    for seed in 0..60 {
+        let mut bytes = noise(seed);
+        let mut next = || usize::from(bytes.next().expect("no end"));
+        let mut soup = Vec::new();
+        while soup.len() < 20 + 10 * seed as usize {
+            let field_number = 1 + next() as u32 % 6;
+            match next() % 3 {
+                0 => soup.extend(number(field_number, next() as u64)),
+                1 => {
+                    let bytes: Vec<u8> = (0..next() % 20).map(|_| next() as u8).collect();
+                    soup.extend(field(field_number, &bytes));
+                }
+                _ => soup.extend(field(field_number, &number(1 + next() as u32 % 4, 7))),
+            }
+        }
+        refused(&soup);
+    }
+}
+
+/// The names of a bare Trace's fields are those of many others.
+#[test]
+fn other_objects_and_texts_are_no_traces() {
+    for text in [
+        "{\"events\": [{\"type\": \"click\", \"time\": 1}]}",
+        "{\"connection\": {\"host\": \"a\", \"port\": 80}}",
+        "{\"resourceSpans\": [{\"resource\": {}}]}",
+        "events {\n  name: \"a\"\n}\n",
+        "connection: { host: 1 }",
+        "trace_id: 5\nname: 7\n",
+        "{\"trace_id\": \"5\", \"span_id\": \"7\"}",
+        "identifier: x",
+    ] {
+        refused(text.as_bytes());
+    }
+}
+
+/// What `program` makes of a file.
+fn dump(scratch: &Scratch, program: &str, args: &[&str], bytes: &[u8]) -> Option<Vec<u8>> {
+    let path = scratch.write("dumped", bytes);
+    let known = Run::new("sh")
+        .args(["-c", &format!("command -v {program}")])
+        .run();
+    if !known.status.success() {
+        return None;
+    }
+    Some(Run::new(program).args(args).arg(path).run().exits(0).stdout)
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let trace = made().encode(Form::Binary).bytes;
+    let json = made().encode(Form::StreamedJson).bytes;
+    let scratch = Scratch::new();
+    for trace in [&trace, &json] {
+        let base64 = BASE64_STANDARD.encode(trace);
+        let lines: Vec<_> = base64.as_bytes().chunks(76).collect();
+        for encoded in [
+            base64.clone().into_bytes(),
+            lines.join(&b'\n'),
+            lines.join(&b"\r\n"[..]),
+            BASE64_URL_SAFE_NO_PAD.encode(trace).into_bytes(),
+        ] {
+            refused(&encoded).says(["a trace in base64", "hint: base64 -d"]);
+        }
+        let hex: String = trace.iter().map(|byte| format!("{byte:02x}")).collect();
+        refused(hex.as_bytes()).says(["a hex dump", "xxd -r"]);
+        for (program, args) in [
+            ("xxd", &[][..]),
+            ("xxd", &["-p"]),
+            ("hexdump", &["-C"]),
+            ("hexdump", &[]),
+            ("od", &[]),
+            ("od", &["-A", "x", "-t", "x1"]),
+        ] {
+            if let Some(dump) = dump(&scratch, program, args, trace) {
+                refused(&dump).says(["a hex dump"]);
+            }
+        }
+    }
+    // As these programs write it, whatever is installed.
+    let line = "00000000: 1a7f 1a7d 0809 1223 0a0f 0a0d 1208 3130  ...}...#......10\n";
+    refused(line.as_bytes()).says(["a hex dump"]);
+    let magic: [(&[u8], &str); 6] = [
+        (b"BZh91AY&SY\x00\x01", "bzip2"),
+        (b"\xfd7zXZ\x00\x00\x04", "xz"),
+        (b"PK\x03\x04\x14\x00", "zip"),
+        (b"\x28\xb5\x2f\xfd\x04\x00", "zstd"),
+        (b"<!DOCTYPE html>\n<html><body>404</body></html>", "HTML"),
+        (b"\n <HTML>\n", "HTML"),
+    ];
+    for (bytes, name) in magic {
+        refused(bytes).says([name]);
+    }
+    let mut tar = vec![0; 512];
+    tar[..9].copy_from_slice(b"tap_1.pb\0");
+    tar[257..263].copy_from_slice(b"ustar\0");
+    refused(&[tar, trace.clone()].concat()).says(["tar"]);
+    let compressed = [&[1, 0, 0, 0, 20][..], b"\x1f\x8b\x08\x00\x00\x00\x00\x00"].concat();
+    refused(&compressed).says(["gRPC"]);
+    refused(b"{\"log\":\"{\\n\",\"stream\":\"stdout\"}\n").says(["Docker"]);
+    refused(b"config_id: my_tap\ntap_config:\n  match: {}\n").says(["configuration"]);
+}
+
+/// A service's error is the whole of what helps, so the whole of it is shown.
+#[test]
+fn an_errors_text_is_shown_whole() {
+    let long =
+        "upstream connect error or disconnect/reset before headers. reset reason: ".repeat(4);
+    let end = "the last word";
+    refused(format!("{long}{end}").as_bytes()).says([end]);
+    refused(
+        format!("HTTP/1.1 503 Service Unavailable\r\nserver: envoy\r\n\r\n{long}{end}").as_bytes(),
+    )
+    .says(["503 Service Unavailable\\r\\nserver", end]);
+    let escaped = refused(b"first\n\x1b[31msecond\x1b[0m\n");
+    escaped.says(["first\\n\\u{1b}[31msecond"]);
+    let endless = format!("{}{end}", "no healthy upstream\n".repeat(10_000));
+    let outcome = refused(endless.as_bytes()).says(["it begins with"]);
+    assert!(outcome.stderr.len() < 8 << 10, "{}", outcome.explain());
+    assert!(!outcome.stderr.contains(end));
+}
