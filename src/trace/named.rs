@@ -429,10 +429,11 @@ impl<L: Lexer> Named<L> {
         match (&mut self.state, token) {
             (State::Fields, Token::Field) => {
                 let known = level.named(&self.text);
-                if known.is_none()
-                    && let Some(is_told) = self.overtaken(offset, sink)
-                {
-                    return Ok(is_told);
+                if known.is_none() {
+                    if let Some(is_told) = self.overtaken(offset, sink) {
+                        return Ok(is_told);
+                    }
+                    check_name(&self.text, offset)?;
                 }
                 self.offset = offset;
                 self.state = known.map_or(State::Skipping(0), |(action, field)| {
@@ -539,6 +540,17 @@ impl<L: Lexer> Named<L> {
     }
 }
 
+/// Fails unless a field that is not known may have this name: one of the future has, what is damaged has not.
+fn check_name(name: &[u8], offset: u64) -> Result<(), Damage> {
+    let is_usual = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.@/$:".contains(byte);
+    // The text format has seen to what stands in brackets.
+    if name.starts_with(b"[") || name.iter().all(is_usual) {
+        return Ok(());
+    }
+    let expected = "a field's name";
+    Err(Damage::new(offset, Fault::Syntax { expected }))
+}
+
 /// Passes over a token of an unwanted value; true after the value's last.
 fn skip(depth: &mut usize, token: Token) -> bool {
     match token {
@@ -587,7 +599,10 @@ impl Build {
             (BuildState::Fields, Token::Field) => {
                 self.state = match message.named(text) {
                     Some(field) => BuildState::Value(field),
-                    None => BuildState::Skipping(0),
+                    None => {
+                        check_name(text, offset)?;
+                        BuildState::Skipping(0)
+                    }
                 };
             }
             (BuildState::Fields, Token::Close) => {

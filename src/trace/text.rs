@@ -164,6 +164,13 @@ fn is_cut(generation: Generation, word: &[u8]) -> bool {
     !word.is_empty() && names.any(|name| name.starts_with(word))
 }
 
+/// Whether `word` is the end of a name of the outermost level whose beginning is lost.
+fn is_end(generation: Generation, word: &[u8]) -> bool {
+    let mut names = generation.level().schema().fields.iter();
+    let is_end = |name: &[u8]| name.len() > word.len() && name.ends_with(word);
+    word.len() >= MIN_CUT && names.any(|field| is_end(field.name.as_bytes()))
+}
+
 /// Whether only a field of the outermost level has this name, or a message that was cut may end in it.
 fn knows(generation: Generation, name: &[u8]) -> bool {
     generation.beginning(name) == Some(Beginning::Sure) || generation.ending(name).is_some()
@@ -244,8 +251,9 @@ impl Text {
                         }
                         _ => {
                             self.look(from, Mode::Foreign);
-                            let is_cut = text.len() >= MIN_CUT && is_cut(self.generation, text);
-                            self.seeker.passage.is_fragment |= is_cut;
+                            let is_part = text.len() >= MIN_CUT
+                                && (is_cut(self.generation, text) || is_end(self.generation, text));
+                            self.seeker.passage.is_fragment |= is_part;
                             self.seeker.feed(text, from);
                             self.seeker.feed(if colon { b":" } else { b" " }, from);
                         }
@@ -505,9 +513,11 @@ impl Text {
     /// Whether a field of the outermost level goes on with `byte` after a `name` that others use as well, and a
     /// colon perhaps: all of those are messages but a trace id.
     fn goes_on(&self, name: &[u8], colon: bool, byte: u8) -> bool {
-        let has_value = colon && is_word_start(byte);
         let is_known = || self.generation.beginning(name).is_some();
-        matches!(byte, b'{' | b'<') || (has_value && is_known())
+        match byte {
+            b'{' | b'<' => is_known() || !is_end(self.generation, name),
+            _ => colon && is_word_start(byte) && is_known(),
+        }
     }
 
     /// A field begins at the offset `at`. Between messages, it is the first of one.
@@ -789,6 +799,8 @@ mod tests {
             ("port_value: 80\n}", "fragment@0-16"),
             ("[pod/x] hello", "text@0-13"),
             ("socket_buff", "!11 cut in a field's name"),
+            ("socket_buff x", "fragment@0-13"),
+            ("ket_buffered_trace {\n}", "fragment@0-22"),
             ("x\n", "text@0-2"),
         ];
         for (bytes, expected) in cases {

@@ -189,6 +189,44 @@ fn a_wrong_value_takes_its_event_alone() {
     }
 }
 
+/// A name that is damaged is no field of the future, which would be passed over in silence.
+#[test]
+fn a_damaged_name_is_no_unknown_field() {
+    let made = made();
+    for (form, names) in [
+        (Form::StreamedJson, ["socket_streamed", "event", "as_bytes"]),
+        (
+            Form::StreamedText,
+            ["socket_streamed", "streamed_trace", "cket_streamed"],
+        ),
+    ] {
+        let Encoded { bytes, events, .. } = made.encode(form);
+        for name in names {
+            let (before, after) = bytes.split_at(events[4].0);
+            let after = String::from_utf8(after.to_vec()).expect("text");
+            let damaged = match form {
+                Form::StreamedJson => after.replacen(name, "\u{ff}", 1),
+                // Its beginning is lost.
+                _ => after[after.find(name).expect("a name")..].to_owned(),
+            };
+            let is_whole = damaged.starts_with("socket_streamed");
+            let trace = [before, damaged.as_bytes()].concat();
+            let (told, damage) = read(&trace, 1 << 20);
+            assert_eq!(damage, None, "{form:?} {name}");
+            assert_eq!(
+                payloads(&told).len(),
+                if is_whole { 12 } else { 11 },
+                "{form:?} {name}"
+            );
+            assert_eq!(
+                skipped(&told).len(),
+                usize::from(!is_whole),
+                "{form:?} {name}"
+            );
+        }
+    }
+}
+
 /// Recorded in the field: a part cut in the middle, and a second client's answer.
 #[test]
 fn the_fields_traces_go_on_after_damage() {
