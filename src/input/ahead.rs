@@ -3,6 +3,8 @@
 //! What is in the window is looked at there. A file is read from where the bytes are asked for, little at
 //! first, so that what is passed over is not read.
 
+use std::io;
+
 use super::Input;
 
 /// The least and the most that is read at once, in bytes.
@@ -61,9 +63,11 @@ impl<'a> Ahead<'a> {
         let mut len = 0;
         while len < want {
             let room = self.read.get_mut(len..)?;
-            match self.input.read_at(room, at + len as u64)? {
-                0 => break,
-                read => len += read,
+            match self.input.read_at(room, at + len as u64) {
+                Ok(0) => break,
+                Ok(read) => len += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return None,
             }
         }
         self.read.truncate(len);

@@ -256,13 +256,13 @@ impl Input {
     }
 
     /// Reads bytes of a file from the byte number `position` on, wherever the window is.
-    fn read_at(&self, room: &mut [u8], position: u64) -> Option<usize> {
+    fn read_at(&self, room: &mut [u8], position: u64) -> io::Result<usize> {
         match &self.source {
             Source::File(file, start) | Source::Beside(file, start) => {
-                file.read_at(room, start.checked_add(position)?).ok()
+                file.read_at(room, start.saturating_add(position))
             }
-            Source::Path(path) => File::open(path).ok()?.read_at(room, position).ok(),
-            Source::Stream(_) | Source::Other(_) => None,
+            Source::Path(path) => File::open(path)?.read_at(room, position),
+            Source::Stream(_) | Source::Other(_) => Err(io::ErrorKind::NotSeekable.into()),
         }
     }
 
@@ -304,7 +304,7 @@ impl Input {
         let source = &mut self.source;
         let mut read = |room: &mut [u8]| match source {
             Source::Stream(file) | Source::File(file, _) => file.read(room),
-            Source::Beside(file, start) => file.read_at(room, *start + position),
+            Source::Beside(file, start) => file.read_at(room, start.saturating_add(position)),
             Source::Path(path) => File::open(path)?.read_at(room, position),
             Source::Other(reader) => reader.read(room),
         };

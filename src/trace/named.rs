@@ -3,6 +3,7 @@
 //! Names become numbers by the schema's table, and what comes out is what the binary walker gives,
 //! so that everything behind it exists once. Unknown names are skipped, as unknown numbers are.
 
+use std::io;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -220,7 +221,11 @@ impl<L: Lexer> Named<L> {
         while !found.is_done {
             let token = match self.lexer.next(&mut input, &mut self.text) {
                 Ok(Step::Item(token)) => token,
-                Ok(Step::More) if input.fill(&crate::input::Wait::default()).is_ok() => continue,
+                Ok(Step::More) => match input.fill(&crate::input::Wait::default()) {
+                    Ok(()) => continue,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(_) => break,
+                },
                 // The walk comes to whatever there is.
                 _ => break,
             };
