@@ -22,10 +22,19 @@ use super::mix;
 pub(super) struct Tenant<'a> {
     pub(super) id: TraceId,
     pub(super) role: Role,
-    /// Whether it surely has them until it is [released](Occupancy::release). Otherwise another connection
-    /// takes it for over.
-    pub(super) is_sure: bool,
+    pub(super) lease: Lease,
     pub(super) namespace: Option<&'a str>,
+}
+
+/// How long a connection has its endpoints, where it does not [release](Occupancy::release) them before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lease {
+    /// As long as it likes: it releases them when it is over.
+    UntilReleased,
+    /// The same, unless its id comes again: Envoy was restarted, and records no end.
+    UntilRestart,
+    /// Until the next connection wants them: its end is not recorded.
+    UntilWanted,
 }
 
 /// The endpoints in use.
@@ -43,7 +52,7 @@ pub(super) struct Occupancy {
 #[derive(Debug)]
 struct Owner {
     id: TraceId,
-    is_sure: bool,
+    lease: Lease,
     namespace: Option<Box<str>>,
     /// The client's recorded address, where another endpoint is in the place of the recorded one.
     moved_from: Option<IpAddr>,
@@ -119,7 +128,7 @@ impl Occupancy {
         }
         let owner = Owner {
             id: tenant.id,
-            is_sure: tenant.is_sure,
+            lease: tenant.lease,
             namespace: tenant.namespace.map(Into::into),
             moved_from,
         };
@@ -130,9 +139,15 @@ impl Occupancy {
             }
             Entry::Occupied(mut entry) => {
                 let old = entry.get();
-                // What may be over is, if what comes now may be the next connection of the same client.
-                let is_over = !old.is_sure && old.namespace == owner.namespace;
-                if is_over && moved_from.is_none() {
+                let is_same_id =
+                    (old.id.source, old.id.number) == (owner.id.source, owner.id.number);
+                let is_over = match old.lease {
+                    Lease::UntilReleased => false,
+                    Lease::UntilRestart => is_same_id,
+                    // What comes now may be the next connection of the same client.
+                    Lease::UntilWanted => true,
+                };
+                if is_over && old.namespace == owner.namespace && moved_from.is_none() {
                     entry.insert(owner);
                     return true;
                 }
@@ -177,7 +192,7 @@ mod tests {
                 ..TraceId::default()
             },
             role: Role::Downstream,
-            is_sure: true,
+            lease: Lease::UntilReleased,
             namespace: None,
         }
     }
@@ -236,7 +251,7 @@ mod tests {
     #[test]
     fn what_may_be_over_gives_way_to_the_next_of_its_namespace() {
         let unsure = |number, namespace| Tenant {
-            is_sure: false,
+            lease: Lease::UntilWanted,
             namespace,
             ..tenant(number)
         };
@@ -250,5 +265,25 @@ mod tests {
         assert_ne!(other, endpoints());
         let none = occupancy.occupy(endpoints(), unsure(4, None), &mut book);
         assert!(none != endpoints() && none != other);
+    }
+
+    #[test]
+    fn an_id_that_comes_again_takes_the_endpoints_of_the_one_before() {
+        let streamed = |number, instance| Tenant {
+            id: TraceId {
+                instance,
+                ..tenant(number).id
+            },
+            lease: Lease::UntilRestart,
+            ..tenant(number)
+        };
+        let mut occupancy = Occupancy::default();
+        let mut book = AddressBook::default();
+        for instance in 0..3 {
+            let placed = occupancy.occupy(endpoints(), streamed(7, instance), &mut book);
+            assert_eq!(placed, endpoints());
+        }
+        let other = occupancy.occupy(endpoints(), streamed(8, 0), &mut book);
+        assert_ne!(other, endpoints());
     }
 }

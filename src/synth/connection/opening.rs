@@ -7,7 +7,7 @@ use crate::protocol::{self, Opening, Role};
 use super::super::address::{Placed, StandIn};
 use super::super::frame::{self, Endpoints, Label};
 use super::super::link::{Link, Sink};
-use super::super::occupancy::Tenant;
+use super::super::occupancy::{Lease, Tenant};
 use super::super::story::percent;
 use super::super::tcp::Conversation;
 use super::super::{Context, Handshake, Shared, mix};
@@ -118,7 +118,11 @@ impl Tracked {
         let tenant = Tenant {
             id: self.id,
             role,
-            is_sure: options.exclusive || self.is_streamed,
+            lease: match (options.exclusive, self.is_streamed) {
+                (true, _) => Lease::UntilReleased,
+                (false, true) => Lease::UntilRestart,
+                (false, false) => Lease::UntilWanted,
+            },
             namespace: self.connection.namespace.as_deref(),
         };
         let endpoints = occupancy.occupy(recorded, tenant, addresses);
