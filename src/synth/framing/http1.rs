@@ -10,6 +10,8 @@ const MAX_LINE: usize = 64;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Messages {
     place: Place,
+    /// The line that has begun, where lines are.
+    line: Line,
     /// Whether the place is not sure, and an event that begins like a message begins one.
     unsure: bool,
 }
@@ -23,9 +25,9 @@ enum Place {
     /// So many bytes before the end of a chunk, the end of its line among them.
     Chunk(u64),
     /// In the line before a chunk.
-    Size(Line),
+    Size,
     /// In the lines after the last chunk.
-    Trailers(Line),
+    Trailers,
     /// In a body that the connection's end ends.
     UntilClose,
     /// In what is not HTTP any more.
@@ -36,7 +38,6 @@ enum Place {
 /// A head as far as it has come.
 #[derive(Clone, Copy, Debug, Default)]
 struct Head {
-    line: Line,
     start: Option<Start>,
     length: Option<u64>,
     /// Whether there is a length that is none, or two that differ.
@@ -92,32 +93,22 @@ impl Requests {
     }
 }
 
-/// A line that may come in pieces, as far as it is kept.
+/// A line that comes in pieces, as far as it is kept.
 #[derive(Clone, Copy, Debug)]
 struct Line {
     kept: [u8; MAX_LINE],
-    /// How many bytes of it have come.
+    /// How many bytes of it have come; 0 between two lines.
     len: usize,
-    /// Whether it is complete and the next byte begins another.
-    is_over: bool,
-}
-
-impl Default for Line {
-    fn default() -> Self {
-        Self {
-            kept: [0; MAX_LINE],
-            len: 0,
-            is_over: false,
-        }
-    }
 }
 
 impl Line {
-    /// Takes bytes up to the line's end; gives the line without it once it is complete.
-    fn next<'a, 'p: 'a>(&'a mut self, payload: &mut &'p [u8]) -> Option<&'a [u8]> {
-        if self.is_over {
-            (self.len, self.is_over) = (0, false);
-        }
+    const EMPTY: Self = Self {
+        kept: [0; MAX_LINE],
+        len: 0,
+    };
+
+    /// Takes bytes up to the end of the line, and gives the line to `take` once it is complete.
+    fn next<T>(&mut self, payload: &mut &[u8], take: impl FnOnce(&[u8]) -> T) -> Option<T> {
         let Some(end) = memchr::memchr(b'\n', payload) else {
             self.keep(payload);
             *payload = &[];
@@ -126,12 +117,12 @@ impl Line {
         let (line, rest) = payload.split_at(end);
         *payload = rest.get(1..).unwrap_or_default();
         if self.len == 0 {
-            return Some(line.strip_suffix(b"\r").unwrap_or(line));
+            return Some(take(without_cr(line)));
         }
         self.keep(line);
-        self.is_over = true;
-        let line = self.kept();
-        Some(line.strip_suffix(b"\r").unwrap_or(line))
+        let told = take(without_cr(self.begun()));
+        self.len = 0;
+        Some(told)
     }
 
     fn keep(&mut self, bytes: &[u8]) {
@@ -142,15 +133,14 @@ impl Line {
         self.len = self.len.saturating_add(bytes.len());
     }
 
-    /// What has come of an incomplete line, as far as it is kept.
-    fn kept(&self) -> &[u8] {
+    /// What has come of it, as far as it is kept.
+    fn begun(&self) -> &[u8] {
         &self.kept[..self.len.min(MAX_LINE)]
     }
+}
 
-    /// What has come of a line that is not complete.
-    fn begun(&self) -> &[u8] {
-        if self.is_over { &[] } else { self.kept() }
-    }
+fn without_cr(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 impl Messages {
@@ -163,6 +153,7 @@ impl Messages {
         };
         Self {
             place,
+            line: Line::EMPTY,
             unsure: !at_beginning,
         }
     }
@@ -186,11 +177,13 @@ impl Messages {
     fn follow_messages(&mut self, is_client: bool, mut payload: &[u8], requests: &mut Requests) {
         if self.unsure && begins_message(is_client, payload) {
             (self.place, self.unsure) = (Place::Head(Head::default()), false);
+            self.line.len = 0;
         }
+        let line = &mut self.line;
         while !payload.is_empty() {
             self.place = match &mut self.place {
                 Place::Unknown | Place::UntilClose | Place::Tunnel => return,
-                Place::Head(head) => match head.next(is_client, &mut payload, requests) {
+                Place::Head(head) => match head.next(is_client, line, &mut payload, requests) {
                     Some(next) => next,
                     None => return,
                 },
@@ -199,18 +192,18 @@ impl Messages {
                     false => return,
                 },
                 Place::Chunk(left) => match take(left, &mut payload) {
-                    true => Place::Size(Line::default()),
+                    true => Place::Size,
                     false => return,
                 },
-                Place::Size(line) => match line.next(&mut payload).map(chunk_size) {
-                    Some(Some(0)) => Place::Trailers(Line::default()),
+                Place::Size => match line.next(&mut payload, chunk_size) {
+                    Some(Some(0)) => Place::Trailers,
                     Some(Some(size)) => Place::Chunk(size.saturating_add(2)),
                     Some(None) => Place::Unknown,
                     None => return,
                 },
-                Place::Trailers(line) => match line.next(&mut payload) {
-                    Some([]) => Place::Head(Head::default()),
-                    Some(_) => continue,
+                Place::Trailers => match line.next(&mut payload, <[u8]>::is_empty) {
+                    Some(true) => Place::Head(Head::default()),
+                    Some(false) => continue,
                     None => return,
                 },
             };
@@ -227,18 +220,19 @@ impl Messages {
                 None => Place::Unknown,
             },
             Place::Chunk(left) => match left.checked_sub(missing) {
-                Some(0) => Place::Size(Line::default()),
+                Some(0) => Place::Size,
                 Some(left) => Place::Chunk(left),
                 None => Place::Unknown,
             },
             Place::Head(head) => {
-                head.skip(is_client, requests);
+                head.skip(is_client, self.line.begun(), requests);
                 Place::Unknown
             }
             Place::UntilClose => Place::UntilClose,
             Place::Tunnel => Place::Tunnel,
-            Place::Size(_) | Place::Trailers(_) | Place::Unknown => Place::Unknown,
+            Place::Size | Place::Trailers | Place::Unknown => Place::Unknown,
         };
+        self.line.len = 0;
         self.unsure = true;
     }
 
@@ -246,17 +240,19 @@ impl Messages {
     /// before it of the head.
     pub(super) fn missing(&self, requests: &Requests) -> u64 {
         match &self.place {
-            Place::Head(head) => head.missing(requests),
+            Place::Head(head) => head.missing(self.line.begun(), requests),
             Place::Body(left) | Place::Chunk(left) => *left,
             // Without the end of the number, more of its digits may be missing.
-            Place::Size(line) => match line.begun() {
-                [.., b'\r'] => chunk_size(line.begun()).map_or(1, |size| size.saturating_add(3)),
+            Place::Size => match self.line.begun() {
+                [.., b'\r'] => {
+                    chunk_size(self.line.begun()).map_or(1, |size| size.saturating_add(3))
+                }
                 begun if begun.contains(&b';') => {
                     chunk_size(begun).map_or(1, |size| size.saturating_add(4))
                 }
                 _ => 1,
             },
-            Place::Trailers(_) | Place::UntilClose | Place::Tunnel | Place::Unknown => 1,
+            Place::Trailers | Place::UntilClose | Place::Tunnel | Place::Unknown => 1,
         }
     }
 }
@@ -292,51 +288,70 @@ impl Head {
     fn next(
         &mut self,
         is_client: bool,
+        line: &mut Line,
         payload: &mut &[u8],
         requests: &mut Requests,
     ) -> Option<Place> {
-        loop {
-            let Self {
-                line,
-                start,
-                length,
-                is_odd,
-                is_chunked,
-            } = self;
-            let line = line.next(payload)?;
-            match start {
-                // Empty lines before a message are allowed (RFC 9112, section 2.2).
-                None if line.is_empty() => {}
-                None => {
-                    let Some(told) = Start::of(is_client, line) else {
-                        return Some(Place::Unknown);
-                    };
-                    if let Start::Request(method) = told {
-                        requests.push(method);
-                    }
-                    *start = Some(told);
-                }
-                Some(_) if line.is_empty() => break,
-                Some(_) => match line.first() {
-                    Some(b'c' | b'C') => {
-                        if let Some(value) = value_of(line, b"content-length") {
-                            let told = std::str::from_utf8(value).ok();
-                            let told = told.and_then(|told| told.parse::<u64>().ok());
-                            *is_odd |= told.is_none() || (length.is_some() && *length != told);
-                            *length = told;
-                        }
-                    }
-                    Some(b't' | b'T') => {
-                        if let Some(value) = value_of(line, b"transfer-encoding") {
-                            *is_chunked |= value.to_ascii_lowercase().ends_with(b"chunked");
-                            *is_odd |= !*is_chunked;
-                        }
-                    }
-                    _ => {}
-                },
+        if line.len > 0 {
+            let told = line.next(payload, |line| self.line(is_client, line, requests))?;
+            if told.is_some() {
+                return told;
             }
         }
-        Some(self.body(requests))
+        let (bytes, mut begin) = (*payload, 0);
+        for end in memchr::memchr_iter(b'\n', bytes) {
+            let line = bytes.get(begin..end).unwrap_or_default();
+            begin = end + 1;
+            // Of a head's lines, few say anything here.
+            let is_other = !matches!(line.first(), Some(b'C' | b'c' | b'T' | b't' | b'\r') | None);
+            if is_other && self.start.is_some() {
+                continue;
+            }
+            if let Some(place) = self.line(is_client, without_cr(line), requests) {
+                *payload = bytes.get(begin..).unwrap_or_default();
+                return Some(place);
+            }
+        }
+        line.keep(bytes.get(begin..).unwrap_or_default());
+        *payload = &[];
+        None
+    }
+
+    /// Takes a line; gives the place after it, if that is not the head.
+    fn line(&mut self, is_client: bool, line: &[u8], requests: &mut Requests) -> Option<Place> {
+        if self.start.is_none() {
+            // Empty lines before a message are allowed (RFC 9112, section 2.2).
+            if line.is_empty() {
+                return None;
+            }
+            let Some(start) = Start::of(is_client, line) else {
+                return Some(Place::Unknown);
+            };
+            if let Start::Request(method) = start {
+                requests.push(method);
+            }
+            self.start = Some(start);
+            return None;
+        }
+        match line.first() {
+            None => return Some(self.body(requests)),
+            Some(b'c' | b'C') => {
+                if let Some(value) = value_of(line, b"content-length") {
+                    let told = std::str::from_utf8(value).ok();
+                    let told = told.and_then(|told| told.parse::<u64>().ok());
+                    self.is_odd |= told.is_none() || (self.length.is_some() && self.length != told);
+                    self.length = told;
+                }
+            }
+            Some(b't' | b'T') => {
+                if let Some(value) = value_of(line, b"transfer-encoding") {
+                    self.is_chunked |= value.to_ascii_lowercase().ends_with(b"chunked");
+                    self.is_odd |= !self.is_chunked;
+                }
+            }
+            Some(_) => {}
+        }
+        None
     }
 
     /// What follows a complete head (RFC 9112, section 6.3).
@@ -357,7 +372,7 @@ impl Head {
             return Place::Head(Self::default());
         }
         match (self.is_chunked, self.length, self.start) {
-            (true, ..) => Place::Size(Line::default()),
+            (true, ..) => Place::Size,
             _ if self.is_odd => Place::Unknown,
             (_, Some(0), _) | (_, None, Some(Start::Request(_))) => Place::Head(Self::default()),
             (_, Some(length), _) => Place::Body(length),
@@ -374,9 +389,8 @@ impl Head {
         }
     }
 
-    /// Takes note of the message, of whose head the rest is not known.
-    fn skip(&self, is_client: bool, requests: &mut Requests) {
-        let begun = self.line.begun();
+    /// Takes note of the message, of whose head the rest is not known; `begun` is the line at the cut.
+    fn skip(&self, is_client: bool, begun: &[u8], requests: &mut Requests) {
         match self.start {
             None if begun.is_empty() => {}
             None if is_client => requests.push(Method::of(begun)),
@@ -386,9 +400,8 @@ impl Head {
         }
     }
 
-    /// The fewest bytes that are missing of the message.
-    fn missing(&self, requests: &Requests) -> u64 {
-        let begun = self.line.begun();
+    /// The fewest bytes that are missing of the message, where a line is `begun`.
+    fn missing(&self, begun: &[u8], requests: &Requests) -> u64 {
         let rest = match (self.start, begun) {
             // A message that has not begun may not come.
             (None, [] | [b'\r']) => return 1,
