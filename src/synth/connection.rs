@@ -335,8 +335,11 @@ impl Tracked {
         let Some(link) = &mut self.wire else {
             return Ok(());
         };
-        let missing = original_len.saturating_sub(payload.len());
-        self.framing.follow(direction, payload, missing);
+        // Where Envoy counts, it says how much a cut lacks.
+        if self.expected.is_none() {
+            let missing = original_len.saturating_sub(payload.len());
+            self.framing.follow(direction, payload, missing);
+        }
         let sink = Sink {
             out: cx.out,
             comments: &mut self.comments,

@@ -30,11 +30,11 @@ pub(super) struct Tenant<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lease {
     /// As long as it likes: it releases them when it is over.
-    UntilReleased,
+    Firm,
     /// The same, unless its id comes again: Envoy was restarted, and records no end.
-    UntilRestart,
+    Restartable,
     /// Until the next connection wants them: its end is not recorded.
-    UntilWanted,
+    Revocable,
 }
 
 /// The endpoints in use.
@@ -142,10 +142,10 @@ impl Occupancy {
                 let is_same_id =
                     (old.id.source, old.id.number) == (owner.id.source, owner.id.number);
                 let is_over = match old.lease {
-                    Lease::UntilReleased => false,
-                    Lease::UntilRestart => is_same_id,
+                    Lease::Firm => false,
+                    Lease::Restartable => is_same_id,
                     // What comes now may be the next connection of the same client.
-                    Lease::UntilWanted => true,
+                    Lease::Revocable => true,
                 };
                 if is_over && old.namespace == owner.namespace && moved_from.is_none() {
                     entry.insert(owner);
@@ -192,7 +192,7 @@ mod tests {
                 ..TraceId::default()
             },
             role: Role::Downstream,
-            lease: Lease::UntilReleased,
+            lease: Lease::Firm,
             namespace: None,
         }
     }
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn what_may_be_over_gives_way_to_the_next_of_its_namespace() {
         let unsure = |number, namespace| Tenant {
-            lease: Lease::UntilWanted,
+            lease: Lease::Revocable,
             namespace,
             ..tenant(number)
         };
@@ -274,7 +274,7 @@ mod tests {
                 instance,
                 ..tenant(number).id
             },
-            lease: Lease::UntilRestart,
+            lease: Lease::Restartable,
             ..tenant(number)
         };
         let mut occupancy = Occupancy::default();

@@ -119,9 +119,9 @@ impl Tracked {
             id: self.id,
             role,
             lease: match (options.exclusive, self.is_streamed) {
-                (true, _) => Lease::UntilReleased,
-                (false, true) => Lease::UntilRestart,
-                (false, false) => Lease::UntilWanted,
+                (true, _) => Lease::Firm,
+                (false, true) => Lease::Restartable,
+                (false, false) => Lease::Revocable,
             },
             namespace: self.connection.namespace.as_deref(),
         };

@@ -337,8 +337,7 @@ impl Head {
             None => return Some(self.body(requests)),
             Some(b'c' | b'C') => {
                 if let Some(value) = value_of(line, b"content-length") {
-                    let told = std::str::from_utf8(value).ok();
-                    let told = told.and_then(|told| told.parse::<u64>().ok());
+                    let told = number(value);
                     self.is_odd |= told.is_none() || (self.length.is_some() && self.length != told);
                     self.length = told;
                 }
@@ -427,7 +426,7 @@ impl Start {
     fn of(is_client: bool, line: &[u8]) -> Option<Self> {
         if !is_client {
             let status = line.strip_prefix(b"HTTP/1.")?.get(2..5)?;
-            let status = std::str::from_utf8(status).ok()?.parse().ok()?;
+            let status = u16::try_from(number(status)?).ok()?;
             return Some(Self::Response(status));
         }
         // The end of a long line is not kept.
@@ -448,6 +447,19 @@ impl Method {
             Self::Other
         }
     }
+}
+
+/// The number that decimal digits make.
+fn number(digits: &[u8]) -> Option<u64> {
+    let mut number = 0_u64;
+    for digit in digits {
+        let digit = u64::from(digit.wrapping_sub(b'0'));
+        if digit > 9 {
+            return None;
+        }
+        number = number.checked_mul(10)?.checked_add(digit)?;
+    }
+    (!digits.is_empty()).then_some(number)
 }
 
 /// The value of a header field with this name.
