@@ -56,7 +56,7 @@ pub(crate) struct Reporter {
     lines: Option<Lines>,
     /// Whether a line for each trace is worth it where much is to be said.
     many: bool,
-    /// Whether the reader of a capture or of the objects has gone.
+    /// Whether the reader of the objects, or of a merge's capture, has gone.
     reader_gone: bool,
     /// The folder with the user's .proto files.
     proto_path: Option<PathBuf>,
@@ -219,7 +219,7 @@ impl Reporter {
         self.failed("standard output", &format!("cannot write: {why}"));
     }
 
-    /// Whether the reader of a capture or of the objects has gone: the work is over.
+    /// Whether the reader of the objects has gone: the work is over.
     pub(crate) const fn reader_gone(&self) -> bool {
         self.reader_gone
     }
@@ -283,7 +283,6 @@ impl Reporter {
         summary: Summary,
     ) {
         // The reader of the capture has seen enough, or a signal came before there was anything.
-        self.reader_gone |= summary.reader_gone;
         if !summary.written {
             return;
         }

@@ -64,6 +64,7 @@ pub(crate) fn split(data: &[u8]) -> Option<(Options, &[u8])> {
             },
         },
         strict: false,
+        ..Options::default()
     };
     Some((options, rest))
 }

@@ -119,6 +119,12 @@ fn a_reader_that_goes_away_ends_a_live_conversion_without_another_event() {
             assert_eq!(status, "0\n", "{when}{}", outcome.explain());
         }
     }
+    // The same for a FIFO that is read from.
+    let scratch = Scratch::new();
+    scratch.write("trace", &trace);
+    let script =
+        "mkfifo in out; exec 3<>in; cat trace >&3; head -c 24 <out >read & capture2pcap in out";
+    scratch.shell(script).run().exits(0).says_nothing();
 }
 
 /// The next record on standard output, with its header.
