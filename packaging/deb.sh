@@ -33,7 +33,7 @@ generate "$binary" bash "$share/bash-completion/completions/capture2pcap"
 generate "$binary" zsh "$share/zsh/vendor-completions/_capture2pcap"
 generate "$binary" fish "$share/fish/vendor_completions.d/capture2pcap.fish"
 mkdir -p "$share/doc/capture2pcap"
-cp README.md packaging/debian/copyright "$share/doc/capture2pcap"
+cp README.md "$share/doc/capture2pcap"
 packaging/third-party.sh "$host" | gzip -9n >"$share/doc/capture2pcap/THIRD-PARTY.txt.gz"
 # Debian's Wireshark looks for the extensions of all users there.
 wireshark=$root/usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH)/wireshark

@@ -43,6 +43,9 @@ pub(crate) const LAST: &str = "last";
 /// The mark of a buffering tap's runs.
 pub(crate) const ANY: &str = "any";
 
+/// How long nothing has to come before a tap is taken to have sent all that it had.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// `curl … /tap | capture2pcap - -`
 struct Attached {
     curl: Child,
@@ -127,8 +130,17 @@ impl Attached {
         self.curl.try_wait().expect("a status").is_some()
     }
 
-    /// Hangs up, and waits for the converter to end well.
+    /// Hangs up once nothing more comes, and waits for the converter to end well.
     fn finish(mut self, name: &str) -> (PathBuf, String) {
+        // A message that is still on its way would be cut, and that is damage.
+        let size = || fs::metadata(&self.capture).expect("the capture").len();
+        let (mut last, mut since) = (size(), Instant::now());
+        while since.elapsed() < QUIET {
+            thread::sleep(Duration::from_millis(20));
+            if size() != last {
+                (last, since) = (size(), Instant::now());
+            }
+        }
         let _ = self.curl.kill();
         self.curl.wait().expect("a status");
         let status = self.converter.wait().expect("a status");
