@@ -14,7 +14,7 @@ for tool in lintian mmdebstrap; do
     command -v "$tool" >/dev/null || fail "$tool is missing: apt-get install $tool"
 done
 
-lintian --fail-on error --info "$package"
+lintian --fail-on error "$package"
 
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
