@@ -15,16 +15,27 @@ fi
 mkdir -p "$keep"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-for folder in a "another folder/for the second"; do
+folders=(a "another folder/for the second")
+# Both before the first is built: a commit may come meanwhile.
+commit=$(git rev-parse HEAD)
+for folder in "${folders[@]}"; do
     git clone -q --no-local . "$work/$folder"
+    git -C "$work/$folder" checkout -q --detach "$commit"
+done
+for folder in "${folders[@]}"; do
     (
         cd "$work/$folder"
         unset CARGO_TARGET_DIR
         packaging/dist.sh "$@"
     )
 done
+# What differs is kept, to look into.
 (cd "$work/a/target/publish" && find . -type f) | while read -r file; do
-    cmp "$work/a/target/publish/$file" "$work/another folder/for the second/target/publish/$file" || fail "not reproducible: $file"
+    cmp "$work/a/target/publish/$file" "$work/${folders[1]}/target/publish/$file" || {
+        cp "$work/${folders[1]}/target/publish/$file" "$keep/other-${file##*/}"
+        cp "$work/a/target/publish/$file" "$keep"
+        fail "not reproducible: $file: compare it with other-${file##*/} in $keep"
+    }
 done
 cp "$work"/a/target/publish/* "$keep"
 echo "reproducible:"
