@@ -46,6 +46,8 @@ pub(super) struct Tracked {
     estimated: u64,
     /// Whether its end is recorded where it is: that of a buffered trace is not.
     is_streamed: bool,
+    /// Whether Envoy counts its bytes.
+    is_counted: bool,
     /// Where the messages in its bytes end.
     framing: Framing,
     /// The last time that was recorded, not invented.
@@ -85,6 +87,7 @@ impl Tracked {
             last: None,
             estimated: 0,
             is_streamed: true,
+            is_counted: false,
             framing: Framing::default(),
             recorded: None,
             ended: false,
@@ -128,6 +131,7 @@ impl Tracked {
             adjusted,
             shared: false,
         };
+        self.is_counted |= event.seq_num.is_some();
         match *what {
             What::Begin => self.is_streamed = false,
             What::Connection(ref told) => self.connection(told, cx),
@@ -335,8 +339,8 @@ impl Tracked {
         let Some(link) = &mut self.wire else {
             return Ok(());
         };
-        // Where Envoy counts, it says how much a cut lacks.
-        if self.expected.is_none() {
+        // The count says how much a cut lacks.
+        if !self.is_counted {
             let missing = original_len.saturating_sub(payload.len());
             self.framing.follow(direction, payload, missing);
         }

@@ -727,7 +727,7 @@ fn looking_ahead_takes_no_square() {
                     match reader.advance() {
                         Ok(Step::Item(())) => drop(read.fetch_add(1, Ordering::Relaxed)),
                         Ok(Step::More) => {
-                            reader.fill(&Wait::default()).expect("memory is readable")
+                            reader.fill(&Wait::default()).expect("memory is readable");
                         }
                         Ok(Step::End) => break,
                         Err(damage) => panic!("{damage}"),

@@ -318,8 +318,9 @@ fn wrapped_traces_can_be_merged() {
 
 /// The packet of a message comes out before the next message comes in, whatever stood before the first.
 #[test]
-fn a_wrapped_stream_keeps_nobody_waiting() {
-    let wrap: [(&str, fn(&[u8]) -> Vec<u8>); 4] = [
+fn the_packets_of_a_wrapped_stream_do_not_wait_for_more() {
+    type Wrap = fn(&[u8]) -> Vec<u8>;
+    let wrap: [(&str, Wrap); 4] = [
         ("curl", |trace| {
             [
                 b"HTTP/1.1 200 OK\r\nserver: envoy\r\n\r\n".as_slice(),
