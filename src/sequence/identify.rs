@@ -10,7 +10,7 @@ use indexmap::IndexSet;
 
 use crate::event::{Connection, Endpoint, Event, Timestamp, TraceId, What};
 
-use super::order::Order;
+use super::order::{Fit, Order};
 
 /// The place of a connection in the [`Directory`].
 pub(super) type Slot = u32;
@@ -29,6 +29,8 @@ pub(super) struct Track {
     /// Tells the connections of one slot apart.
     serial: u64,
     connection: Connection,
+    /// What was said about a connection with its id after its end.
+    next: Option<Box<Connection>>,
     /// The last time that was recorded.
     pub(super) last: Option<Timestamp>,
     pub(super) order: Order,
@@ -145,16 +147,17 @@ impl Directory {
         ids
     }
 
-    /// The connections with events that wait, in the order in which they began.
-    pub(super) fn waiting(&self) -> Vec<Slot> {
+    /// The connections with events that wait, in the order of the last events that were read.
+    pub(super) fn waiting(&self) -> Vec<Handle> {
         let tracks = self.tracks.iter().zip(0..);
         let waiting = tracks.filter_map(|(track, slot)| {
             let track = track.as_ref()?;
-            (!track.order.is_idle()).then_some((track.last, track.id, slot))
+            let handle = Handle(slot, track.serial);
+            (!track.order.is_idle()).then_some((track.last, track.id, handle))
         });
         let mut waiting: Vec<_> = waiting.collect();
-        waiting.sort_unstable();
-        waiting.into_iter().map(|(.., slot)| slot).collect()
+        waiting.sort_unstable_by_key(|(last, id, _)| (*last, *id));
+        waiting.into_iter().map(|(.., handle)| handle).collect()
     }
 
     /// Decides which connection the pending message of `id` is about, whose first event has this time.
@@ -174,6 +177,7 @@ impl Directory {
         if let Some(slot) = before {
             let track = self.track(slot);
             match (time, track.last) {
+                _ if track.order.is_closed() => {}
                 (Some(time), Some(last)) if time < last => ended = Some(track.id),
                 _ => continued = Some(slot),
             }
@@ -219,7 +223,14 @@ impl Directory {
             Some(slot) => slot,
             None => self.open(id),
         };
-        let news = self.learn(slot, &told);
+        let track = self.track(slot);
+        let news = if track.order.is_closed() {
+            // What follows repeats an event of it, or is of the next one, which need not have all of its addresses.
+            track.next = Some(Box::new(told));
+            false
+        } else {
+            self.learn(slot, &told)
+        };
         self.mention(id, slot);
         self.named = Some((id, event.offset, slot));
         event.trace = self.track(slot).id;
@@ -245,18 +256,10 @@ impl Directory {
             return (latest, false);
         }
         let others = known.others.iter().rev().take(MAX_COMPARED).copied();
-        if let Some(count) = event.count_before() {
-            let expects = |slot: &Slot| {
-                let track = self.tracks[*slot as usize].as_ref();
-                track.is_some_and(|track| track.order.expects(count))
-            };
-            let mut candidates = std::iter::once(latest).chain(others);
-            if let Some(slot) = candidates.find(expects) {
-                return (slot, false);
-            }
-        }
-        let is_first = !std::mem::replace(&mut known.reported, true);
-        (latest, is_first)
+        let candidates = std::iter::once(latest).chain(others);
+        let (found, is_ambiguous) = choose(candidates, &self.tracks, event);
+        let is_first = is_ambiguous && !std::mem::replace(&mut known.reported, true);
+        (found.unwrap_or(latest), is_first)
     }
 
     /// The latest connection of `id`, or a new one.
@@ -299,6 +302,7 @@ impl Directory {
             id: TraceId { instance, ..id },
             serial: self.opened,
             connection: Connection::default(),
+            next: None,
             last: None,
             order: Order::default(),
         };
@@ -360,14 +364,17 @@ impl Directory {
         })
     }
 
-    /// Opens another connection with the id and the addresses of one that has ended.
+    /// Opens another connection with the id of one that has ended, and with its addresses unless others were named.
     pub(super) fn reopen(&mut self, slot: Slot) -> Slot {
         let track = self.track(slot);
         let id = TraceId {
             instance: 0,
             ..track.id
         };
-        let connection = track.connection.clone();
+        let connection = match track.next.take() {
+            Some(next) => *next,
+            None => track.connection.clone(),
+        };
         self.close(slot);
         let slot = self.open(id);
         self.learn(slot, &connection);
@@ -406,9 +413,52 @@ impl Directory {
     }
 }
 
+/// The connection that an event fits best, of those that share its id, and whether others could as well be it.
+fn choose(
+    candidates: impl Iterator<Item = Slot>,
+    tracks: &[Option<Track>],
+    event: &Event,
+) -> (Option<Slot>, bool) {
+    let count = event.count_before();
+    let (mut best, mut best_fit) = (None, (false, Fit::Not));
+    let (mut open, mut closed) = (None, None);
+    let mut is_alone = true;
+    for slot in candidates {
+        let Some(Some(Track { order, .. })) = tracks.get(slot as usize) else {
+            continue;
+        };
+        if let Some(count) = count {
+            // Without a time, the first events of two connections may look alike.
+            let is_repeat = event.time.is_some() && order.is_repeat(event);
+            let fit = (is_repeat, order.fit(count));
+            // Of those that it fits equally, the latest.
+            if fit > best_fit {
+                (best, best_fit) = (Some(slot), fit);
+            }
+        }
+        if order.is_closed() {
+            closed = closed.or(Some(slot));
+        } else {
+            is_alone &= open.is_none();
+            open = open.or(Some(slot));
+        }
+    }
+    if best.is_some() {
+        return (best, false);
+    }
+    match count {
+        // It begins a connection, which follows one that has ended.
+        Some(1) if closed.is_some() => (closed, false),
+        _ => (open, !is_alone),
+    }
+}
+
 fn connection_of(event: &Event) -> Option<&Connection> {
     match &event.what {
         What::Connection(connection) => Some(connection),
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,7 +71,7 @@ pub struct Sequencer {
     resumable: VecDeque<Handle>,
     /// Connections whose end was delivered, the oldest first. An event of theirs may come twice.
     ended: VecDeque<Handle>,
-    /// The payload of all events that wait, in bytes.
+    /// What all events that wait take, in bytes.
     held: usize,
 }
 
@@ -191,16 +191,26 @@ impl Sequencer {
     }
 
     /// Takes an event that has a count, or follows one that has.
-    fn counted(&mut self, mut slot: Slot, event: &mut Event, notices: &mut Notices) -> Next {
+    fn counted(&mut self, slot: Slot, event: &mut Event, notices: &mut Notices) -> Next {
+        let slot = match event.seq_num {
+            Some(_) => slot,
+            // It comes after all that has waited.
+            None => self.release(slot, notices),
+        };
+        self.place(slot, event, notices).0
+    }
+
+    /// Takes an event of the connection in `slot`, or of another one that follows it. Returns the slot of that.
+    fn place(&mut self, slot: Slot, event: &mut Event, notices: &mut Notices) -> (Next, Slot) {
+        let mut slot = slot;
         let mut track = self.directory.track(slot);
         event.trace = track.id;
         if track.order.is_closed() {
             if track.order.is_repeat(event) {
                 notices.add(Notice::of_event(Kind::Repeated, event));
-                return Next::Drop;
+                return (Next::Drop, slot);
             }
-            slot = self.directory.reopen(slot);
-            self.ready.extend(self.directory.about(slot, event.offset));
+            slot = self.reopen(slot, event.offset);
             track = self.directory.track(slot);
             event.trace = track.id;
         }
@@ -211,24 +221,60 @@ impl Sequencer {
             held: &mut self.held,
             notices,
         };
-        let next = track.order.push(event, &mut queue);
+        let mut next = track.order.push(event, &mut queue);
+        let is_over = track.order.is_closed();
         if let Some(now) = track.order.turn()
             && Some(now) != turn
+            && !is_over
             && self.live
         {
             let handle = self.directory.handle(slot);
             self.deadlines
                 .push_back((Instant::now() + PATIENCE, handle, now));
         }
-        self.linger(slot);
-        next
+        if is_over {
+            if next == Next::Deliver && !self.directory.track(slot).order.is_idle() {
+                self.ready.push_back(std::mem::take(event));
+                next = Next::Wait;
+            }
+            slot = self.end(slot, notices);
+        }
+        (next, slot)
+    }
+
+    /// Opens another connection with the id of one that has ended, whose beginning is not in the trace.
+    fn reopen(&mut self, slot: Slot, offset: u64) -> Slot {
+        let slot = self.directory.reopen(slot);
+        self.ready.extend(self.directory.about(slot, offset));
+        slot
+    }
+
+    /// Takes note that the end of a connection was delivered. What counts more, and waited for events before it,
+    /// is of another connection. Returns the slot of the last one.
+    fn end(&mut self, slot: Slot, notices: &mut Notices) -> Slot {
+        let mut queue = Queue {
+            ready: &mut self.ready,
+            held: &mut self.held,
+            notices,
+        };
+        let rest = self.directory.track(slot).order.take_rest(&mut queue);
+        let Some(first) = rest.front() else {
+            self.linger(slot);
+            return slot;
+        };
+        let mut slot = self.reopen(slot, first.offset);
+        for mut event in rest {
+            let next;
+            (next, slot) = self.place(slot, &mut event, notices);
+            if next == Next::Deliver {
+                self.ready.push_back(event);
+            }
+        }
+        slot
     }
 
     /// Keeps a connection that has ended for a while: an event of it may come twice.
     fn linger(&mut self, slot: Slot) {
-        if !self.directory.track(slot).order.is_closed() {
-            return;
-        }
         self.ended.push_back(self.directory.handle(slot));
         if self.ended.len() > MAX_ENDED
             && let Some(oldest) = self.ended.pop_front()
@@ -269,19 +315,31 @@ impl Sequencer {
         for id in self.directory.unsettled() {
             self.settle(id, None);
         }
-        for slot in self.directory.waiting() {
-            self.release(slot, notices);
+        for handle in self.directory.waiting() {
+            if let Some(slot) = self.directory.slot(handle) {
+                self.release(slot, notices);
+            }
         }
     }
 
-    fn release(&mut self, slot: Slot, notices: &mut Notices) {
-        let mut queue = Queue {
-            ready: &mut self.ready,
-            held: &mut self.held,
-            notices,
-        };
-        self.directory.track(slot).order.flush(&mut queue);
-        self.linger(slot);
+    /// Releases all that waits of a connection. Returns the slot of the connection that the last of it belongs to.
+    fn release(&mut self, slot: Slot, notices: &mut Notices) -> Slot {
+        let mut slot = slot;
+        loop {
+            let order = &mut self.directory.track(slot).order;
+            if order.is_idle() {
+                return slot;
+            }
+            let mut queue = Queue {
+                ready: &mut self.ready,
+                held: &mut self.held,
+                notices,
+            };
+            order.flush(&mut queue);
+            if order.is_closed() {
+                slot = self.end(slot, notices);
+            }
+        }
     }
 }
 

@@ -1,0 +1,343 @@
+use std::num::NonZeroU64;
+
+use super::*;
+use crate::event::Direction;
+use crate::notice::{Kind, Notices};
+use crate::sequence::{MAX_ENDED, MAX_RESUMABLE, Memory, Next, Sequencer};
+use crate::slice::Slice;
+
+/// A sequencer, and the events that come out of it.
+struct Run {
+    sequencer: Sequencer,
+    notices: Notices,
+    delivered: Vec<Event>,
+    offset: u64,
+}
+
+impl Run {
+    fn new(memory: Memory) -> Self {
+        Self {
+            sequencer: Sequencer::new(memory, false),
+            notices: Notices::default(),
+            delivered: Vec::new(),
+            offset: 0,
+        }
+    }
+
+    /// Pushes events that have one place in the trace, and returns how many come out of it.
+    fn push(&mut self, events: &[Event]) -> &mut Self {
+        self.offset += 10;
+        for event in events {
+            let mut event = Event {
+                offset: self.offset,
+                ..event.clone()
+            };
+            if self.sequencer.push(&mut event, &mut self.notices) == Next::Deliver {
+                self.delivered.push(event);
+            }
+            self.drain();
+        }
+        self
+    }
+
+    fn drain(&mut self) {
+        while let Some(event) = self.sequencer.pop() {
+            self.delivered.push(event);
+        }
+    }
+
+    fn finish(&mut self) -> &mut Self {
+        self.sequencer.finish(&mut self.notices);
+        self.drain();
+        self
+    }
+
+    /// The payloads of each connection, in the order in which they began.
+    fn streams(&self) -> Vec<String> {
+        let mut open = HashMap::new();
+        let mut streams = Vec::new();
+        for event in &self.delivered {
+            match &event.what {
+                // The numbers of connections that are forgotten are used again.
+                What::Closed | What::Over => drop(open.remove(&event.trace)),
+                What::Data { payload, .. } => {
+                    let at = *open.entry(event.trace).or_insert(streams.len());
+                    if at == streams.len() {
+                        streams.push(String::new());
+                    }
+                    streams[at].push_str(std::str::from_utf8(payload).unwrap());
+                }
+                _ => {}
+            }
+        }
+        streams
+    }
+
+    /// What was said about the addresses of the connection with this payload, as `local > remote`.
+    fn addresses(&self, payload: &str) -> Option<String> {
+        let mut known: HashMap<TraceId, Connection> = HashMap::new();
+        let mut found = None;
+        for event in &self.delivered {
+            match &event.what {
+                What::Closed | What::Over => drop(known.remove(&event.trace)),
+                What::Connection(told) => {
+                    known.entry(event.trace).or_default().learn(told);
+                }
+                _ if event
+                    .payload()
+                    .is_some_and(|(_, found)| found == payload.as_bytes()) =>
+                {
+                    found = Some(known.get(&event.trace).cloned().unwrap_or_default());
+                }
+                _ => {}
+            }
+        }
+        let known = found?;
+        let show =
+            |end: &Option<Endpoint>| end.as_ref().map(ToString::to_string).unwrap_or_default();
+        Some(format!("{} > {}", show(&known.local), show(&known.remote)))
+    }
+}
+
+const ID: TraceId = TraceId {
+    source: 0,
+    number: 7,
+    instance: 0,
+};
+
+fn told(what: What) -> Event {
+    Event {
+        trace: ID,
+        what,
+        ..Event::default()
+    }
+}
+
+fn named(local: Option<u8>, remote: Option<u8>) -> Event {
+    let end = |host: u8| Endpoint::Ip([10, 0, 0, host].into(), 80);
+    told(What::Connection(Box::new(Connection {
+        local: local.map(end),
+        remote: remote.map(end),
+        ..Connection::default()
+    })))
+}
+
+fn data(seq_num: u64, millis: u64, payload: &str) -> Event {
+    Event {
+        time: Some(Timestamp::from_nanos(1_000_000 * millis)),
+        seq_num: NonZeroU64::new(seq_num),
+        ..told(What::Data {
+            direction: Direction::Read,
+            payload: Slice::copy_of(payload.as_bytes()),
+            truncated: false,
+            as_string: false,
+            end_stream: false,
+        })
+    }
+}
+
+fn closed(seq_num: u64, millis: u64) -> Event {
+    Event {
+        what: What::Closed,
+        ..data(seq_num, millis, "")
+    }
+}
+
+#[test]
+fn an_event_belongs_to_the_connection_that_it_names() {
+    let (one, two) = (named(Some(1), Some(2)), named(Some(1), Some(3)));
+    let mut run = Run::new(Memory::Bounded);
+    run.push(&[one.clone(), data(0, 0, "a")])
+        .push(&[two.clone(), data(0, 1, "b")])
+        .push(&[one, data(0, 2, "c")])
+        .push(&[two, data(0, 3, "d")]);
+    assert_eq!(run.streams(), ["ac", "bd"]);
+    assert_eq!(
+        run.addresses("d").as_deref(),
+        Some("10.0.0.1:80 > 10.0.0.3:80")
+    );
+    assert_eq!(run.notices.tallies().count(), 0);
+    // Each is told of once.
+    let told = run.delivered.iter().filter_map(connection_of);
+    assert_eq!(told.count(), 2);
+}
+
+#[test]
+fn the_counts_tell_connections_of_one_id_apart() {
+    let mut run = Run::new(Memory::Bounded);
+    run.push(&[named(Some(1), Some(2))])
+        .push(&[data(1, 0, "abc")])
+        .push(&[named(Some(1), Some(3))])
+        .push(&[data(1, 1, "defg")])
+        .push(&[data(4, 2, "h")])
+        .push(&[data(5, 3, "i")])
+        // Of the first one, again.
+        .push(&[data(1, 0, "abc")]);
+    assert_eq!(run.streams(), ["abch", "defgi"]);
+    assert_eq!(run.notices.count(Kind::SharedId), 0);
+    assert_eq!(run.notices.count(Kind::Repeated), 1);
+    // No count and two of them: one is as good as the other.
+    run.push(&[data(0, 4, "j")]).push(&[data(0, 5, "k")]);
+    assert_eq!(run.streams(), ["abch", "defgijk"]);
+    assert_eq!(run.notices.count(Kind::SharedId), 1);
+}
+
+#[test]
+fn a_connection_that_has_ended_gets_no_more_events() {
+    let mut run = Run::new(Memory::Bounded);
+    run.push(&[named(Some(1), Some(2))])
+        .push(&[data(1, 0, "abc")])
+        .push(&[named(Some(1), Some(3))])
+        .push(&[data(1, 1, "defg")])
+        .push(&[closed(6, 2)]);
+    // The end counts 5, as the next event would; the other one lost an event.
+    run.push(&[data(5, 3, "h")]).finish();
+    assert_eq!(run.streams(), ["abch", "defg"]);
+    assert_eq!(run.notices.count(Kind::SharedId), 0, "one of them is open");
+}
+
+#[test]
+fn the_next_connection_of_an_id_has_its_own_addresses() {
+    // It is known by a count that begins anew, and names less than the one before.
+    let mut run = Run::new(Memory::Bounded);
+    run.push(&[named(Some(1), Some(2))])
+        .push(&[data(1, 0, "abc")])
+        .push(&[closed(5, 1)])
+        .push(&[named(None, Some(2))])
+        .push(&[data(1, 10, "def")])
+        .push(&[named(Some(3), Some(2)), data(4, 11, "g")]);
+    assert_eq!(run.streams(), ["abc", "defg"]);
+    assert_eq!(
+        run.addresses("g").as_deref(),
+        Some("10.0.0.3:80 > 10.0.0.2:80")
+    );
+    // Where nothing is said, the addresses are the same.
+    run.push(&[closed(6, 12)]).push(&[data(1, 20, "hi")]);
+    assert_eq!(run.streams(), ["abc", "defg", "hi"]);
+    assert_eq!(
+        run.addresses("hi").as_deref(),
+        Some("10.0.0.3:80 > 10.0.0.2:80")
+    );
+    assert_eq!(run.notices.tallies().count(), 0);
+}
+
+#[test]
+fn what_repeats_an_event_of_an_ended_connection_begins_no_other() {
+    let whole = [
+        (named(Some(1), Some(2)), data(1, 0, "abc")),
+        (named(Some(1), Some(2)), closed(5, 1)),
+    ];
+    for partly in [
+        named(Some(1), Some(2)),
+        named(None, Some(2)),
+        named(None, None),
+    ] {
+        let mut run = Run::new(Memory::Bounded);
+        for (connection, event) in &whole {
+            run.push(&[connection.clone(), event.clone()]);
+        }
+        for (_, event) in &whole {
+            run.push(&[partly.clone(), event.clone()]);
+        }
+        assert_eq!(run.streams(), ["abc"]);
+        assert_eq!(run.notices.count(Kind::Repeated), 2);
+    }
+}
+
+#[test]
+fn an_address_that_comes_later_is_of_the_same_connection() {
+    let mut run = Run::new(Memory::Bounded);
+    run.push(&[named(None, Some(2))])
+        .push(&[data(0, 0, "a")])
+        .push(&[named(Some(1), Some(2))])
+        .push(&[data(0, 1, "b")])
+        // Less than what is known.
+        .push(&[named(Some(1), None)])
+        .push(&[data(0, 2, "c")]);
+    assert_eq!(run.streams(), ["abc"]);
+    assert_eq!(
+        run.addresses("c").as_deref(),
+        Some("10.0.0.1:80 > 10.0.0.2:80")
+    );
+}
+
+/// A buffered message about a connection.
+fn message(connection: &Event, events: &[Event]) -> Vec<Event> {
+    let begin = told(What::Begin);
+    [&[begin, connection.clone()], events].concat()
+}
+
+#[test]
+fn a_buffered_message_continues_a_connection_whose_time_goes_on() {
+    let (one, two) = (named(Some(1), Some(2)), named(Some(1), Some(3)));
+    let mut run = Run::new(Memory::Bounded);
+    run.push(&message(&one, &[data(0, 10, "a")]))
+        .push(&message(&two, &[data(0, 5, "b")]))
+        .push(&message(&one, &[data(0, 11, "c")]))
+        // Envoy was started again.
+        .push(&message(&one, &[data(0, 1, "d")]))
+        .push(&message(&two, &[data(0, 6, "e")]))
+        .finish();
+    assert_eq!(run.streams(), ["ac", "be", "d"]);
+    let over = run
+        .delivered
+        .iter()
+        .filter(|event| matches!(event.what, What::Over));
+    assert_eq!(over.count(), 1);
+}
+
+#[test]
+fn a_buffered_message_without_events_has_a_connection() {
+    let one = named(Some(1), Some(2));
+    let mut run = Run::new(Memory::Bounded);
+    run.push(&message(&one, &[])).finish();
+    let told: Vec<_> = run.delivered.iter().filter_map(connection_of).collect();
+    assert_eq!(told.len(), 1);
+}
+
+#[test]
+fn no_more_connections_are_remembered_than_there_is_room_for() {
+    let mut run = Run::new(Memory::Bounded);
+    let of = |number: u64, event: &Event| Event {
+        trace: TraceId { number, ..ID },
+        ..event.clone()
+    };
+    let connection = named(Some(1), Some(2));
+    for number in 0..10_000 {
+        let message = message(&connection, &[data(0, number, "a")]);
+        let message: Vec<_> = message.iter().map(|event| of(number, event)).collect();
+        run.push(&message);
+        run.push(&[of(20_000 + number, &data(1, 0, "abc"))]);
+        run.push(&[of(20_000 + number, &closed(5, 0))]);
+    }
+    let directory = &run.sequencer.directory;
+    assert_eq!(directory.ids.len(), MAX_RESUMABLE + MAX_ENDED);
+    assert!(directory.tracks.len() <= MAX_RESUMABLE + MAX_ENDED + 2);
+    assert_eq!(directory.by_ends.len(), MAX_RESUMABLE + MAX_ENDED);
+    assert_eq!(run.sequencer.resumable.len(), MAX_RESUMABLE);
+    assert_eq!(run.sequencer.ended.len(), MAX_ENDED);
+}
+
+/// Each event is compared with a few connections, however many have its id.
+#[test]
+fn many_connections_of_one_id_take_no_square_of_their_number() {
+    let mut run = Run::new(Memory::Bounded);
+    const COUNT: u64 = 20_000;
+    for client in 0..COUNT {
+        let end = |host: u64| Endpoint::Host(host.to_string(), 80);
+        let connection = told(What::Connection(Box::new(Connection {
+            local: Some(end(COUNT)),
+            remote: Some(end(client)),
+            ..Connection::default()
+        })));
+        run.push(&[connection]).push(&[data(1, client, "abc")]);
+    }
+    assert_eq!(run.streams().len(), COUNT as usize);
+    // Those that name none are of one that is looked at.
+    for i in 0..COUNT {
+        run.push(&[data(9 + i, i, "d")]);
+    }
+    run.finish();
+    assert_eq!(run.notices.count(Kind::SharedId), 1);
+    assert_eq!(run.streams().len(), COUNT as usize);
+}

@@ -1,0 +1,45 @@
+//! What a repeated event has in common with the first one.
+
+use std::hash::{BuildHasher as _, Hasher as _};
+
+use foldhash::fast::FixedState;
+
+use crate::event::{Event, What};
+
+/// How many of an event's first and last bytes tell it from another.
+const COMPARED: usize = 8;
+
+/// Tells an event from others of its connection: its count, its time, its direction, its length, and its first
+/// and last bytes.
+///
+/// It is a hash of them, for a connection keeps many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark(u64);
+
+impl Mark {
+    /// The mark of an event with this count.
+    pub(super) fn of(event: &Event, count: u64) -> Self {
+        let mut hasher = FixedState::default().build_hasher();
+        hasher.write_u64(count);
+        hasher.write_u64(event.time.map_or(u64::MAX, |time| time.nanos()));
+        if let What::Data {
+            direction,
+            payload,
+            end_stream,
+            ..
+        } = &event.what
+        {
+            let word = |bytes: &[u8]| {
+                let mut word = [0; COMPARED];
+                word[..bytes.len()].copy_from_slice(bytes);
+                u64::from_le_bytes(word)
+            };
+            let compared = payload.len().min(COMPARED);
+            hasher.write_u64(1 + *direction as u64 * 2 + u64::from(*end_stream));
+            hasher.write_u64(payload.len() as u64);
+            hasher.write_u64(word(&payload[..compared]));
+            hasher.write_u64(word(&payload[payload.len() - compared..]));
+        }
+        Self(hasher.finish())
+    }
+}

@@ -1,0 +1,444 @@
+use std::num::NonZeroU64;
+
+use super::*;
+use crate::event::Timestamp;
+use crate::notice::Notices;
+use crate::slice::Slice;
+
+/// The time of the first event, in nanoseconds.
+const START: u64 = 1_700_000_000_000_000_000;
+const MILLISECOND: u64 = 1_000_000;
+
+/// An event with this count that went one way, so many milliseconds after the first.
+fn data(count: u64, direction: Direction, millis: u64, payload: &[u8]) -> Event {
+    Event {
+        offset: 1000 * millis,
+        time: Some(Timestamp::from_nanos(START + millis * MILLISECOND)),
+        seq_num: NonZeroU64::new(count),
+        what: What::Data {
+            direction,
+            payload: Slice::copy_of(payload),
+            truncated: false,
+            as_string: false,
+            end_stream: false,
+        },
+        ..Event::default()
+    }
+}
+
+fn read(count: u64, millis: u64, payload: &str) -> Event {
+    data(count, Direction::Read, millis, payload.as_bytes())
+}
+
+fn write(count: u64, millis: u64, payload: &str) -> Event {
+    data(count, Direction::Write, millis, payload.as_bytes())
+}
+
+fn cut(event: Event) -> Event {
+    let mut event = event;
+    if let What::Data { truncated, .. } = &mut event.what {
+        *truncated = true;
+    }
+    event
+}
+
+fn as_string(event: Event) -> Event {
+    let mut event = event;
+    if let What::Data { as_string, .. } = &mut event.what {
+        *as_string = true;
+    }
+    event
+}
+
+fn closed(count: u64, millis: u64) -> Event {
+    Event {
+        what: What::Closed,
+        // It counts one more than another event at its place.
+        ..data(count + 1, Direction::Read, millis, b"")
+    }
+}
+
+fn uncounted(millis: u64, payload: &str) -> Event {
+    Event {
+        seq_num: None,
+        ..read(1, millis, payload)
+    }
+}
+
+/// An order, and what comes out of it.
+#[derive(Default)]
+struct Run {
+    order: Order,
+    ready: VecDeque<Event>,
+    held: usize,
+    notices: Notices,
+    delivered: Vec<Event>,
+}
+
+impl Run {
+    fn queue(&mut self) -> (&mut Order, Queue<'_>) {
+        let queue = Queue {
+            ready: &mut self.ready,
+            held: &mut self.held,
+            notices: &mut self.notices,
+        };
+        (&mut self.order, queue)
+    }
+
+    fn push(&mut self, event: Event) -> Next {
+        let mut event = event;
+        let (order, mut queue) = self.queue();
+        let next = order.push(&mut event, &mut queue);
+        if next == Next::Deliver {
+            self.delivered.push(event);
+        }
+        self.delivered.extend(self.ready.drain(..));
+        next
+    }
+
+    fn flush(&mut self) {
+        let (order, mut queue) = self.queue();
+        order.flush(&mut queue);
+        self.delivered.extend(self.ready.drain(..));
+    }
+
+    fn of(events: impl IntoIterator<Item = Event>) -> Self {
+        let mut run = Self::default();
+        for event in events {
+            run.push(event);
+        }
+        run.flush();
+        assert_eq!(run.held, 0, "what waits is counted");
+        run
+    }
+
+    /// The counts of what was delivered, the bytes missing before and of each, and the lengths.
+    fn seen(&self) -> Vec<(u64, u64, u64)> {
+        let seen = self.delivered.iter().map(|event| {
+            let gap = event.gap.as_ref().map_or(0, |gap| gap.bytes);
+            let count = event.count_before().unwrap_or(0);
+            (count, gap, event.missing.unwrap_or(0))
+        });
+        seen.collect()
+    }
+
+    /// What was reported: the kinds, and how often.
+    fn said(&self) -> Vec<(Kind, u64)> {
+        let tallies = self.notices.tallies();
+        tallies
+            .map(|tally| (tally.first.kind, tally.count))
+            .collect()
+    }
+}
+
+#[test]
+fn events_in_order_are_delivered_at_once() {
+    let mut run = Run::default();
+    for event in [read(1, 0, "abc"), write(4, 1, "de"), closed(6, 2)] {
+        assert_eq!(run.push(event), Next::Deliver);
+        assert!(run.order.is_idle());
+    }
+    assert!(run.order.is_closed());
+    assert_eq!(run.seen(), [(1, 0, 0), (4, 0, 0), (6, 0, 0)]);
+    assert_eq!(run.said(), []);
+}
+
+#[test]
+fn a_late_event_takes_its_place() {
+    let run = Run::of([
+        read(1, 0, "abc"),
+        write(6, 2, "f"),
+        closed(7, 3),
+        write(4, 1, "de"),
+    ]);
+    assert_eq!(run.seen(), [(1, 0, 0), (4, 0, 0), (6, 0, 0), (7, 0, 0)]);
+    assert_eq!(run.said(), [(Kind::Reordered, 1)]);
+}
+
+#[test]
+fn a_repeated_event_is_dropped_wherever_it_comes() {
+    let events = [
+        read(1, 0, "abc"),
+        read(1, 0, "abc"),
+        // Of one that waits, and of one that waits for its size.
+        write(8, 2, "f"),
+        write(8, 2, "f"),
+        cut(write(4, 1, "de")),
+        read(1, 0, "abc"),
+        cut(write(4, 1, "de")),
+        // Without bytes, it has the count of the next one.
+        write(9, 3, ""),
+        write(9, 3, ""),
+        read(9, 4, "g"),
+        write(9, 3, ""),
+    ];
+    let run = Run::of(events);
+    let expected = [(1, 0, 0), (4, 0, 2), (8, 0, 0), (9, 0, 0), (9, 0, 0)];
+    assert_eq!(run.seen(), expected);
+    assert_eq!(run.said(), [(Kind::Repeated, 6), (Kind::Reordered, 1)]);
+}
+
+#[test]
+fn what_has_only_the_count_and_length_of_another_is_no_repetition() {
+    let others = [
+        write(1, 0, "abc"),
+        read(1, 1, "abc"),
+        read(1, 0, "abd"),
+        read(1, 0, "xbc"),
+        read(1, 0, "ab"),
+    ];
+    for other in others {
+        let run = Run::of([read(1, 0, "abc"), other]);
+        assert_eq!(run.delivered.len(), 2);
+        assert_eq!(run.said(), [(Kind::ImpossibleCount, 1)]);
+    }
+}
+
+#[test]
+fn the_next_count_tells_the_size_of_a_truncated_event() {
+    let mut run = Run::default();
+    assert_eq!(run.push(cut(read(1, 0, "abc"))), Next::Wait);
+    assert!(!run.order.is_idle());
+    assert_eq!(run.push(write(11, 1, "d")), Next::Wait);
+    assert_eq!(run.push(cut(write(12, 2, "e"))), Next::Wait);
+    // The one of the end is one more.
+    run.push(closed(20, 3));
+    assert_eq!(run.seen(), [(1, 0, 7), (11, 0, 0), (12, 0, 7), (20, 0, 0)]);
+    assert_eq!(run.said(), []);
+}
+
+#[test]
+fn a_truncated_event_that_is_delivered_early_is_measured_later() {
+    let mut run = Run::default();
+    run.push(cut(read(1, 0, "abc")));
+    run.flush();
+    assert_eq!(run.delivered[0].missing, None);
+    run.push(write(11, 1, "d"));
+    let gap = run.delivered[1].gap.as_deref();
+    let expected = Gap {
+        bytes: 7,
+        direction: Some(Direction::Read),
+        kind: GapKind::Cut,
+    };
+    assert_eq!(gap, Some(&expected));
+}
+
+#[test]
+fn a_gap_has_a_direction_where_both_sides_have_the_same() {
+    for (first, second, direction) in [
+        (read(1, 0, "abc"), read(10, 1, "d"), Some(Direction::Read)),
+        (read(1, 0, "abc"), write(10, 1, "d"), None),
+        (read(1, 0, "abc"), closed(10, 1), None),
+    ] {
+        let run = Run::of([first, second]);
+        let gap = run.delivered[1].gap.as_deref();
+        let expected = Gap {
+            bytes: 6,
+            direction,
+            kind: GapKind::Lost,
+        };
+        assert_eq!(gap, Some(&expected));
+    }
+    // Before the first there is none.
+    let run = Run::of([read(10, 1, "d")]);
+    assert_eq!(
+        run.delivered[0].gap.as_ref().map(|gap| gap.direction),
+        Some(None)
+    );
+}
+
+#[test]
+fn a_proxy_header_is_one_only_before_the_second_event() {
+    let kinds = |events: Vec<Event>| -> Vec<_> {
+        let run = Run::of(events);
+        let gaps = run.delivered.iter().filter_map(|event| event.gap.as_ref());
+        gaps.map(|gap| gap.kind).collect()
+    };
+    assert_eq!(
+        kinds(vec![write(1, 0, "abc"), read(32, 1, "d")]),
+        [GapKind::ProxyHeader]
+    );
+    assert_eq!(
+        kinds(vec![read(1, 0, "abc"), write(32, 1, "d")]),
+        [GapKind::Lost]
+    );
+    assert_eq!(
+        kinds(vec![write(1, 0, "abc"), write(4, 1, "d"), read(33, 2, "e")]),
+        [GapKind::Lost]
+    );
+}
+
+#[test]
+fn an_event_waits_no_longer_than_the_window_allows() {
+    let first = read(1, 0, "abc");
+    let late = |count: u64| {
+        let byte = |i: u64| read(10 + i, 1, "x");
+        std::iter::once(first.clone()).chain((0..count).map(byte))
+    };
+    let mut run = Run::default();
+    for event in late(64) {
+        run.push(event);
+    }
+    assert_eq!(run.delivered.len(), 1, "64 events wait");
+    run.push(read(74, 1, "x"));
+    assert_eq!(run.delivered.len(), 66, "of 65, none does");
+    assert_eq!(run.delivered[1].gap.as_ref().map(|gap| gap.bytes), Some(6));
+
+    let mut run = Run::default();
+    run.push(first.clone());
+    run.push(read(10, 1, "x"));
+    run.push(read(11, 1001, "y"));
+    assert_eq!(run.delivered.len(), 1, "for a second");
+    run.push(read(12, 1002, "z"));
+    assert_eq!(run.delivered.len(), 4, "and no longer");
+
+    let mut run = Run::default();
+    run.push(first);
+    run.push(data(10, Direction::Read, 1, &vec![7; 8 << 20]));
+    assert_eq!(run.delivered.len(), 1, "with 8 MiB");
+    run.push(read(10 + (8 << 20), 1, "x"));
+    assert_eq!(run.delivered.len(), 3, "and with no more");
+}
+
+#[test]
+fn an_impossible_count_is_reported_and_makes_no_hole() {
+    let far = 10 + MAX_EVENT_LOSS;
+    for events in [
+        vec![read(1, 0, "abc"), read(far, 1, "d")],
+        vec![cut(read(1, 0, "abc")), read(far, 1, "d")],
+        // What is held counts from where the events before it ended, not from an impossible one in between.
+        vec![
+            read(1, 0, "abc"),
+            read(u64::MAX / 2, 1, "d"),
+            read(u64::MAX / 2 + 10, 2, "e"),
+            read(5, 3, "f"),
+            read(2 + MAX_EVENT_LOSS * 2, 3, "g"),
+        ],
+    ] {
+        let count = events.len();
+        let run = Run::of(events);
+        assert_eq!(run.delivered.len(), count);
+        assert!(run.notices.count(Kind::ImpossibleCount) > 0);
+        for event in &run.delivered {
+            let gap = event.gap.as_ref().map_or(0, |gap| gap.bytes);
+            assert!(gap <= 10 && event.missing.unwrap_or(0) <= 10, "{event:?}");
+        }
+    }
+}
+
+#[test]
+fn after_one_impossible_count_the_others_go_on() {
+    let run = Run::of([
+        read(1, 0, "abc"),
+        read(4, 1, "def"),
+        write(2, 2, "x"),
+        read(7, 3, "g"),
+        // Something is missing here.
+        read(10, 4, "h"),
+    ]);
+    let expected = [(1, 0, 0), (4, 0, 0), (2, 0, 0), (7, 0, 0), (10, 2, 0)];
+    assert_eq!(run.seen(), expected);
+    assert_eq!(run.said(), [(Kind::ImpossibleCount, 1)]);
+}
+
+#[test]
+fn a_string_need_not_have_the_length_that_is_counted() {
+    let run = Run::of([
+        as_string(read(1, 0, "abc")),
+        as_string(read(9, 1, "d")),
+        as_string(read(5, 2, "e")),
+    ]);
+    assert_eq!(run.delivered.len(), 3);
+    assert_eq!(run.said(), [(Kind::LossyString, 2)]);
+}
+
+#[test]
+fn nothing_is_delivered_after_the_end() {
+    // What counts more than the end waits with it, and is of another connection.
+    let mut run = Run::default();
+    for event in [
+        read(1, 0, "abc"),
+        read(30, 3, "later"),
+        closed(20, 2),
+        read(19, 1, "x"),
+    ] {
+        run.push(event);
+    }
+    run.flush();
+    assert_eq!(run.seen(), [(1, 0, 0), (19, 15, 0), (20, 0, 0)]);
+    assert!(run.order.is_closed() && !run.order.is_idle());
+    let (order, mut queue) = run.queue();
+    let rest = order.take_rest(&mut queue);
+    assert_eq!(rest.len(), 1);
+    assert!(run.order.is_idle());
+    assert_eq!(run.held, 0);
+}
+
+#[test]
+fn the_end_comes_after_an_event_without_bytes() {
+    let run = Run::of([closed(20, 2), write(20, 1, ""), read(1, 0, "abc")]);
+    assert!(matches!(run.delivered[2].what, What::Closed));
+    assert_eq!(run.delivered.len(), 3);
+}
+
+#[test]
+fn an_event_without_a_count_makes_no_gap() {
+    let run = Run::of([
+        read(1, 0, "abc"),
+        uncounted(1, "x"),
+        read(100, 2, "d"),
+        read(102, 3, "e"),
+    ]);
+    assert_eq!(run.seen(), [(1, 0, 0), (0, 0, 0), (100, 0, 0), (102, 1, 0)]);
+}
+
+#[test]
+fn what_waits_has_a_limit_for_all_connections_together() {
+    let mut run = Run {
+        held: 64 << 20,
+        ..Run::default()
+    };
+    // Other connections have all of it: none waits here.
+    run.push(read(1, 0, "abc"));
+    run.push(read(10, 1, "d"));
+    assert_eq!(run.delivered.len(), 2);
+    run.push(cut(read(11, 2, "e")));
+    assert_eq!(run.delivered.len(), 3);
+    run.push(read(20, 3, "f"));
+    let kinds: Vec<_> = run
+        .delivered
+        .iter()
+        .map(|event| event.gap.as_ref())
+        .collect();
+    assert_eq!(
+        kinds[1].map(|gap| (gap.kind, gap.bytes)),
+        Some((GapKind::Lost, 6))
+    );
+    assert_eq!(
+        kinds[3].map(|gap| (gap.kind, gap.bytes)),
+        Some((GapKind::Cut, 8))
+    );
+    assert_eq!(run.held, 64 << 20);
+}
+
+#[test]
+fn a_count_fits_where_it_may_come_next() {
+    let mut run = Run::default();
+    assert_eq!(
+        [1, 2].map(|count| run.order.fit(count)),
+        [Fit::Exact, Fit::Not]
+    );
+    run.push(read(1, 0, "abc"));
+    assert_eq!(
+        [1, 3, 4, 5].map(|count| run.order.fit(count)),
+        [Fit::Not, Fit::Not, Fit::Exact, Fit::Not]
+    );
+    run.push(cut(read(4, 1, "d")));
+    let fits = |run: &Run| [4, 5, 500, 6 + MAX_EVENT_LOSS].map(|count| run.order.fit(count));
+    let expected = [Fit::Not, Fit::Maybe, Fit::Maybe, Fit::Not];
+    assert_eq!(fits(&run), expected);
+    run.flush();
+    assert_eq!(fits(&run), expected, "delivered before its size was known");
+    run.push(closed(9, 2));
+    assert_eq!(run.order.fit(9), Fit::Not, "nothing comes after the end");
+}
