@@ -9,10 +9,12 @@ use capture2pcap::convert::Options;
 use capture2pcap::event::{Event, Field, Http, Part, What};
 use capture2pcap::input::Input;
 use capture2pcap::notice::Notices;
-use capture2pcap::synth::{MAX_EVENT_LOSS, Synthesizer};
+use capture2pcap::sequence::Memory;
+use capture2pcap::synth::Synthesizer;
 use capture2pcap::trace::{Damage, Reader};
 
-use crate::decode::walk;
+use crate::decode::{claimed, walk_in_order};
+use crate::delivered;
 use crate::knobs;
 use crate::memory::measured;
 use crate::oracle;
@@ -22,8 +24,12 @@ use crate::pcap::{self, Record};
 const FIXED_MEMORY: usize = 16 << 20;
 /// What it may hold for each byte of the input: a connection of its own for every few of them.
 const MEMORY_PER_BYTE: usize = 1024;
-/// How much of a capture is kept. Beyond that, it is only counted: few bytes can claim that Envoy cut
-/// [`MAX_EVENT_LOSS`] of an event, for which the capture leaves room.
+/// How many bytes may be missing in all. Few bytes of a trace can claim that a lot is, for which the capture leaves
+/// room; more makes slow runs and nothing new.
+const MAX_CLAIMED: u64 = 16 << 30;
+/// The most bytes that the capture leaves room for where the trace does not say how many are missing of an event.
+pub(crate) const MAX_ESTIMATE: u64 = 1 << 24;
+/// How much of a capture is kept. Beyond that, it is only counted.
 const KEPT: usize = 48 << 20;
 /// The longest text that pcapng options hold, with a mark that it goes on.
 const MAX_TEXT: u64 = 16_384 + 3;
@@ -34,10 +40,17 @@ pub(crate) struct Made {
     pub(crate) capture: Option<Vec<u8>>,
     /// Its length.
     pub(crate) len: u64,
-    /// Each event, and which of the frames came with it.
-    pub(crate) events: Vec<(Event, Range<usize>)>,
+    pub(crate) kept: Kept,
     pub(crate) frames: usize,
     pub(crate) damage: Option<Damage>,
+}
+
+/// The events of a conversion.
+#[derive(Default)]
+pub(crate) struct Kept {
+    /// As they were delivered, and which of the frames came with each.
+    pub(crate) delivered: Vec<(Event, Range<usize>)>,
+    pub(crate) notices: Notices,
 }
 
 /// Where a capture goes.
@@ -63,14 +76,13 @@ impl Write for Sink {
     }
 }
 
-/// Converts `input`, which is `len` bytes long; keeps each event with the frames that came with it, where
-/// it is told to.
+/// Converts `input`, which is `len` bytes long; keeps its events where there is a place for them.
 fn run(
     input: Input,
     len: usize,
     options: &Options,
     sink: Sink,
-    mut keep: Option<&mut Vec<(Event, Range<usize>)>>,
+    keep: Option<&mut Kept>,
 ) -> (Sink, usize, Option<Damage>) {
     let mut reader = Reader::new(input, options.encoding, None);
     let mut synth = Synthesizer::new(options.synth.clone());
@@ -78,18 +90,29 @@ fn run(
     let mut capture = Capture::new(sink, options.capture, &sources).expect("memory is writable");
     let mut notices = Notices::default();
     let mut frames = 0;
-    let damage = walk(&mut reader, len, &mut notices, |event, notices| {
-        let before = frames;
-        synth
-            .event(event, notices, &mut |frame| {
-                frames += 1;
-                capture.frame(frame)
-            })
-            .expect("memory is writable");
-        if let Some(keep) = &mut keep {
-            keep.push((event.clone(), before..frames));
-        }
-    });
+    let (mut read, mut delivered) = (Vec::new(), Vec::new());
+    let is_kept = keep.is_some();
+    let damage = walk_in_order(
+        &mut reader,
+        len,
+        Memory::Bounded,
+        &mut notices,
+        |event| read.extend(is_kept.then(|| event.clone())),
+        |event, notices| {
+            let before = frames;
+            synth
+                .event(event, notices, &mut |frame| {
+                    frames += 1;
+                    capture.frame(frame)
+                })
+                .expect("memory is writable");
+            delivered.extend(is_kept.then(|| (event.clone(), before..frames)));
+        },
+    );
+    if is_kept {
+        let events: Vec<_> = delivered.iter().map(|(event, _)| event.clone()).collect();
+        delivered::check(&read, &events, &notices, Memory::Bounded);
+    }
     synth
         .finish(&mut notices, &mut |frame| {
             frames += 1;
@@ -100,23 +123,26 @@ fn run(
     for tally in notices.tallies() {
         assert!(!tally.to_string().is_empty());
     }
+    if let Some(keep) = keep {
+        *keep = Kept { delivered, notices };
+    }
     let sink = capture.finish().expect("memory is writable");
     (sink, frames, damage)
 }
 
 /// Converts `input`, which is `len` bytes long, and keeps what came of it.
 pub(crate) fn make(input: Input, len: usize, options: &Options) -> Made {
-    let mut events = Vec::new();
+    let mut kept = Kept::default();
     let sink = Sink {
         bytes: Vec::new(),
         len: 0,
         keep: KEPT,
     };
-    let (sink, frames, damage) = run(input, len, options, sink, Some(&mut events));
+    let (sink, frames, damage) = run(input, len, options, sink, Some(&mut kept));
     Made {
         capture: (sink.len <= KEPT as u64).then_some(sink.bytes),
         len: sink.len,
-        events,
+        kept,
         frames,
         damage,
     }
@@ -130,6 +156,10 @@ pub fn convert(data: &[u8]) {
         return;
     };
     let trace = Bytes::copy_from_slice(trace);
+    let input = Input::from_bytes(trace.clone());
+    if claimed(input, trace.len(), options.encoding) > MAX_CLAIMED {
+        return;
+    }
     let (cut, frames) = converted(&trace, &options);
     if options.capture.snaplen == DEFAULT_SNAPLEN {
         return;
@@ -164,7 +194,7 @@ fn converted(trace: &Bytes, options: &Options) -> (Option<Vec<Record>>, usize) {
     assert_eq!(capture.snaplen, options.capture.snaplen);
     assert_eq!(records.len(), made.frames, "frames");
     if options.capture.snaplen == DEFAULT_SNAPLEN {
-        oracle::check(&made.events, &records, beside.as_deref(), options);
+        oracle::check(&made.kept, &records, beside.as_deref(), options);
     }
     (Some(records), made.frames)
 }
@@ -219,15 +249,16 @@ fn bound(made: &Made, input: usize, options: &Options) -> u64 {
         fields.iter().map(each).sum()
     };
     let mut most = 1024 + 2 * text;
-    for (event, _) in &made.events {
-        let (mut known, mut lost) = (0, 0);
+    for (event, _) in &made.kept.delivered {
+        let mut known = 0;
+        let mut lost = event.gap.as_ref().map_or(0, |gap| gap.bytes);
         match &event.what {
             What::Data {
                 payload, truncated, ..
             } => {
                 known = payload.len() as u64;
-                if *truncated && (event.seq_num.is_some() || event.missing.is_some()) {
-                    lost = MAX_EVENT_LOSS;
+                if *truncated {
+                    lost += event.missing.unwrap_or(MAX_ESTIMATE);
                 }
             }
             What::Http(http) => {

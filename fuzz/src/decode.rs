@@ -6,8 +6,10 @@ use bytes::Bytes;
 use capture2pcap::event::{Event, Field, Http, Part, What};
 use capture2pcap::input::{Input, Wait};
 use capture2pcap::notice::Notices;
+use capture2pcap::sequence::{Memory, Sequencer};
 use capture2pcap::trace::{Damage, Encoding, EventDecoder, Fault, Location, Reader, Step};
 
+use crate::delivered;
 use crate::memory::measured;
 use crate::strings;
 
@@ -38,13 +40,13 @@ pub(crate) fn walk(
     reader: &mut Reader,
     len: usize,
     notices: &mut Notices,
-    mut take: impl FnMut(&Event, &mut Notices),
+    mut take: impl FnMut(&mut Event, &mut Notices),
 ) -> Option<Damage> {
     let (mut events, mut fills) = (0, 0);
     loop {
         match reader.advance() {
             Ok(Step::Item(())) => {
-                let event = reader.current().expect("the event just told");
+                let event = reader.current_mut().expect("the event just told");
                 events += 1;
                 assert!(
                     events <= EVENTS_PER_BYTE * len,
@@ -68,6 +70,40 @@ pub(crate) fn walk(
             }
         }
     }
+}
+
+/// Hands the events of `input` to `take` in the order and of the connections that a conversion puts them in; `read`
+/// gets each before that.
+pub(crate) fn walk_in_order(
+    reader: &mut Reader,
+    len: usize,
+    memory: Memory,
+    notices: &mut Notices,
+    mut read: impl FnMut(&Event),
+    mut take: impl FnMut(&Event, &mut Notices),
+) -> Option<Damage> {
+    let mut sequencer = Sequencer::new(memory, false);
+    let damage = walk(reader, len, notices, |event, notices| {
+        read(event);
+        delivered::push(&mut sequencer, event, notices, &mut take);
+    });
+    delivered::finish(&mut sequencer, notices, &mut take);
+    damage
+}
+
+/// How many bytes the events of `input` say are missing of them and between them.
+pub(crate) fn claimed(input: Input, len: usize, wanted: Option<Encoding>) -> u64 {
+    let mut reader = Reader::new(input, wanted, None);
+    let mut claimed = 0_u64;
+    let ignore = |_: &Event| {};
+    let (memory, notices) = (Memory::Bounded, &mut Notices::default());
+    walk_in_order(&mut reader, len, memory, notices, ignore, |event, _| {
+        let gap = event.gap.as_ref().map_or(0, |gap| gap.bytes);
+        claimed = claimed
+            .saturating_add(event.missing.unwrap_or(0))
+            .saturating_add(gap);
+    });
+    claimed
 }
 
 /// Reads all of `input`, which is `len` bytes long.

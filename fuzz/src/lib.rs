@@ -8,6 +8,7 @@
 
 mod convert;
 mod decode;
+mod delivered;
 mod knobs;
 mod memory;
 mod merge;
@@ -15,23 +16,27 @@ mod oracle;
 #[allow(dead_code, reason = "the program's tests use the rest of it")]
 #[path = "../../tests/it/pcap.rs"]
 mod pcap;
+mod places;
+mod sequence;
 mod stream;
 mod strings;
 
 pub use convert::convert;
 pub use decode::{binary, json, text};
 pub use merge::merge;
+pub use sequence::sequence;
 pub use stream::stream;
 
 /// A fuzz target: its name, and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets, by the names of their folders.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("binary", binary),
     ("text", text),
     ("json", json),
     ("convert", convert),
+    ("sequence", sequence),
     ("stream", stream),
     ("merge", merge),
 ];

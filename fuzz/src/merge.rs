@@ -1,5 +1,6 @@
 //! Many traces, one capture.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,18 +12,55 @@ use capture2pcap::input::Input;
 use capture2pcap::interrupt::Interrupt;
 use capture2pcap::merge::Merged;
 use capture2pcap::notice::Notices;
+use capture2pcap::sequence::Memory;
+use capture2pcap::trace::{Damage, Encoding, Reader};
 use tempfile::TempDir;
 
 use crate::convert::parse;
-use crate::decode::{Told, read};
-use crate::knobs;
+use crate::decode::{claimed, walk_in_order};
+use crate::pcap::Record;
+use crate::{delivered, knobs, oracle};
 
 /// What stands between two traces of an input.
 const BETWEEN: &[u8] = b"\xff--\xff";
 /// The most traces that an input is taken apart into.
 const MAX_TRACES: usize = 6;
-/// What truncated events may claim together, in bytes; more makes a large file for nothing new.
-const MAX_CUT: usize = 8;
+/// How many bytes may be missing in all; more makes a large file for nothing new.
+const MAX_CLAIMED: u64 = 8 << 30;
+
+/// What comes of one of the traces.
+struct Trace {
+    path: PathBuf,
+    /// Its events, in the order and of the connections in which a merge takes them.
+    events: Vec<Event>,
+    damage: Option<Damage>,
+    /// Whether anything came that only a trace holds.
+    recognised: bool,
+}
+
+impl Trace {
+    fn read(path: PathBuf, trace: &[u8], wanted: Option<Encoding>) -> Self {
+        let input = Input::from_bytes(Bytes::copy_from_slice(trace));
+        let mut reader = Reader::new(input, wanted, None);
+        let mut notices = Notices::default();
+        let (mut read, mut events) = (Vec::new(), Vec::new());
+        let damage = walk_in_order(
+            &mut reader,
+            trace.len(),
+            Memory::Whole,
+            &mut notices,
+            |event| read.push(event.clone()),
+            |event, _| events.push(event.clone()),
+        );
+        delivered::check(&read, &events, &notices, Memory::Whole);
+        Self {
+            path,
+            events,
+            damage,
+            recognised: reader.recognised(),
+        }
+    }
+}
 
 /// The merge: a well-formed capture in strict time order, which holds all that its traces hold.
 pub fn merge(data: &[u8]) {
@@ -31,6 +69,7 @@ pub fn merge(data: &[u8]) {
     };
     let dir = dir();
     let mut traces = Vec::new();
+    let mut claims = 0_u64;
     let mut rest = Some(rest);
     while let Some(bytes) = rest.filter(|_| traces.len() < MAX_TRACES) {
         let end = memchr::memmem::find(bytes, BETWEEN);
@@ -39,17 +78,16 @@ pub fn merge(data: &[u8]) {
         let path = dir.path().join(format!("trace_{}", traces.len()));
         fs::write(&path, trace).expect("the folder is writable");
         let input = Input::from_bytes(Bytes::copy_from_slice(trace));
-        traces.push((path, read(input, trace.len(), options.encoding)));
+        claims = claims.saturating_add(claimed(input, trace.len(), options.encoding));
+        traces.push(Trace::read(path, trace, options.encoding));
     }
-    let cut = |event: &&Event| matches!(event.what, What::Data { truncated, .. } if truncated);
-    let events = || traces.iter().flat_map(|(_, told)| &told.events);
-    if events().filter(cut).count() > MAX_CUT {
+    if claims > MAX_CLAIMED {
         return;
     }
-    let paths: Vec<_> = traces.iter().map(|(path, _)| path.clone()).collect();
+    let paths: Vec<_> = traces.iter().map(|trace| trace.path.clone()).collect();
     let (merged, capture) = merged(dir.path(), &paths, &options, 1);
-    for (outcome, (_, told)) in merged.traces.iter().zip(&traces) {
-        assert_outcome(outcome, told);
+    for (outcome, trace) in merged.traces.iter().zip(&traces) {
+        assert_outcome(outcome, trace);
     }
     let Some(capture) = capture else {
         assert!(merged.traces.iter().all(|trace| trace.result.is_err()));
@@ -67,11 +105,17 @@ pub fn merge(data: &[u8]) {
     assert_eq!(records.len() as u64, merged.frames, "frames");
     let sorted = records.is_sorted_by_key(|record| record.time);
     assert!(sorted, "frames out of the order of time");
-    if options.capture.snaplen != DEFAULT_SNAPLEN {
-        return;
+    // Exchanges of HTTP taps are bytes that no trace holds.
+    let events = || traces.iter().flat_map(|trace| &trace.events);
+    let is_http = events().any(|event| matches!(event.what, What::Http(_)));
+    if options.capture.snaplen == DEFAULT_SNAPLEN && !is_http {
+        assert_payload(records, &traces, &options);
     }
-    let mut shown = 0;
-    let mut payloads = Vec::new();
+}
+
+/// Verifies that the bytes of all events are there, in the order of their times.
+fn assert_payload(records: &[Record], traces: &[Trace], options: &Options) {
+    let mut shown = Vec::new();
     for (i, record) in records.iter().enumerate() {
         let payload = if record.is_udp() {
             record.datagram().map(|datagram| datagram.payload)
@@ -79,23 +123,47 @@ pub fn merge(data: &[u8]) {
             record.segment().map(|segment| segment.payload)
         };
         let payload = payload.unwrap_or_else(|e| panic!("record {i}: {e}"));
-        shown += payload.len();
-        payloads.push(payload);
-    }
-    // Exchanges of HTTP taps are bytes that no trace holds.
-    if events().any(|event| matches!(event.what, What::Http(_))) {
-        return;
-    }
-    let mut told = Vec::new();
-    for event in events() {
-        if let What::Data { payload, .. } = &event.what {
-            told.extend_from_slice(payload);
+        if !payload.is_empty() {
+            shown.push((record.time, payload));
         }
     }
-    assert_eq!(shown, told.len(), "bytes of payload");
-    let finder = |payload: &&&[u8]| memchr::memmem::find(&told, payload).is_none();
-    let strange = payloads.iter().find(finder);
-    assert_eq!(strange, None, "bytes that are in no trace");
+    let mut expected = Vec::new();
+    let mut is_timed = true;
+    for (source, trace) in traces.iter().enumerate() {
+        let mut last = HashMap::new();
+        for (place, event) in trace.events.iter().enumerate() {
+            if let What::Data { .. } | What::Closed = event.what {
+                is_timed &= event.time.is_some();
+                // Of one connection, none comes before the one that the trace has before it.
+                let last = last.entry(event.trace).or_default();
+                *last = event.time.unwrap_or_default().max(*last);
+                let payload = event.payload().map_or(&[][..], |(_, payload)| payload);
+                expected.push(((*last, source, place), payload));
+            }
+        }
+    }
+    expected.sort_by_key(|(place, _)| *place);
+    let told: Vec<u8> = expected
+        .iter()
+        .flat_map(|(_, payload)| payload.iter().copied())
+        .collect();
+    let bytes: usize = shown.iter().map(|(_, payload)| payload.len()).sum();
+    assert_eq!(bytes, told.len(), "bytes of payload");
+    if !is_timed {
+        let finder = |(_, payload): &&(u64, &[u8])| memchr::memmem::find(&told, payload).is_none();
+        let strange = shown.iter().find(finder);
+        assert_eq!(strange, None, "bytes that are in no trace");
+        return;
+    }
+    let mut shown = shown.into_iter();
+    for ((time, ..), mut payload) in expected {
+        while !payload.is_empty() {
+            let (at, bytes) = shown.next().expect("as many bytes as there are");
+            assert_eq!(at, oracle::shown(time, options), "a frame of {bytes:?}");
+            let rest = payload.strip_prefix(bytes);
+            payload = rest.unwrap_or_else(|| panic!("{bytes:?}, and not {payload:?}"));
+        }
+    }
 }
 
 /// Merges, and gives the capture where there is one.
@@ -120,7 +188,7 @@ fn merged(
 }
 
 /// Verifies that a merge takes from a trace what there is in it.
-fn assert_outcome(outcome: &capture2pcap::merge::Outcome, told: &Told) {
+fn assert_outcome(outcome: &capture2pcap::merge::Outcome, trace: &Trace) {
     match &outcome.result {
         Ok(summary) => {
             let counts = |event: &&Event| {
@@ -129,13 +197,14 @@ fn assert_outcome(outcome: &capture2pcap::merge::Outcome, told: &Told) {
                     What::Data { .. } | What::Closed | What::Http(Http::Part { .. })
                 )
             };
-            let events = told.events.iter().filter(counts).count();
+            let events = trace.events.iter().filter(counts).count();
             assert_eq!(summary.events, events as u64, "events");
-            assert_eq!(summary.damage, told.damage, "damage");
+            assert_eq!(summary.damage, trace.damage, "damage");
         }
         Err(failure) => assert!(
-            told.damage.is_some() && !told.recognised,
-            "{failure:?}, and {told:?}"
+            trace.damage.is_some() && !trace.recognised,
+            "{failure:?}, and {:?}",
+            trace.events
         ),
     }
     for tally in outcome.notices.tallies() {

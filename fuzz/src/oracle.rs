@@ -1,25 +1,29 @@
 //! Whether a capture says what the events say: each byte at its place, each time, each number.
 //!
-//! Written from what a capture is to be, not from how it is made. It goes by what came with each event:
-//! a connection's events come in their order, and none of their frames before them.
+//! Written from what a capture is to be, not from how it is made. It goes by what came with each event: all of an
+//! event's packets come with it, and none before it. Which connection an event belongs to, in which order they come
+//! and what is missing between them is for [`delivered`](crate::delivered) to judge.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::ops::Range;
 
 use capture2pcap::capture::{Format, Precision};
 use capture2pcap::convert::Options;
-use capture2pcap::event::{Direction, Event, Timestamp, TraceId, What};
-use capture2pcap::slice::Slice;
-use capture2pcap::synth::{Handshake, MAX_EVENT_LOSS};
+use capture2pcap::event::{
+    Connection, Direction, Event, Gap, GapKind, Timestamp, TraceId, Transport, What,
+};
+use capture2pcap::notice::Kind;
+use capture2pcap::synth::Handshake;
 
+use crate::convert::{Kept, MAX_ESTIMATE};
+use crate::delivered::Brief;
 use crate::pcap::ng::Beside;
 use crate::pcap::{ACK, FIN, Record, SYN};
-
-/// So many connections are followed; of more, the oldest are ended before their time.
-const FOLLOWED: usize = 4_000;
+use crate::places;
 
 /// A frame, in either protocol.
+#[allow(dead_code, reason = "messages show the number")]
 #[derive(Debug)]
 struct Frame<'a> {
     number: usize,
@@ -41,105 +45,85 @@ struct Tcp {
     flags: u8,
 }
 
-/// The bytes of an event, and how far they have come.
-struct Chunk {
-    bytes: Slice,
-    at: usize,
-    direction: Direction,
-    time: Option<Timestamp>,
-    /// Whether Envoy cut them, and counts how much there was.
-    open: bool,
-    missing: u64,
-}
-
 /// What is followed of a connection.
 #[derive(Default)]
 struct Followed {
-    chunks: VecDeque<Chunk>,
+    connection: Connection,
+    is_buffered: bool,
+    /// How many bytes stand for those that are missing of the last event whose size is unknown.
+    estimated: u64,
+    wire: Option<Wire>,
+}
+
+/// A connection that has packets.
+struct Wire {
+    /// The ends between which it goes, the lesser first.
+    ends: (SocketAddr, SocketAddr),
+    is_udp: bool,
+    has_handshake: bool,
+    /// Where bytes that Envoy received come from, as far as known.
+    remote: Option<SocketAddr>,
     /// The next number of each end, as far as known.
     next: HashMap<SocketAddr, u32>,
-    /// The ends between which it goes; where bytes that Envoy read come from.
-    ends: Option<(SocketAddr, SocketAddr)>,
-    remote: Option<SocketAddr>,
-    /// Whether something was told that can begin another conversation.
-    may_restart: bool,
+}
+
+/// What all connections of a capture share.
+struct Shared<'a> {
+    options: &'a Options,
+    /// Whether a connection has packets already.
+    is_first: bool,
+    /// Which connection surely has a pair of ends.
+    owners: HashMap<(SocketAddr, SocketAddr), TraceId>,
+    /// Whether a connection was said to have other ends than recorded.
+    may_move: bool,
 }
 
 /// Checks `records` against the events that they came with.
-///
-/// Exchanges of HTTP taps have no bytes of their own, so where there are any, only the frames themselves
-/// are checked.
-pub(crate) fn check(
-    events: &[(Event, Range<usize>)],
-    records: &[Record],
-    beside: Option<&[Beside]>,
-    options: &Options,
-) {
+pub(crate) fn check(kept: &Kept, records: &[Record], beside: Option<&[Beside]>, options: &Options) {
     let frames: Vec<_> = records
         .iter()
         .enumerate()
         .map(|(i, record)| frame(i, record, beside.map(|beside| &beside[i])))
         .collect();
-    let ids: HashSet<_> = events.iter().map(|(event, _)| event.trace).collect();
-    let http = |(event, _): &(Event, _)| matches!(event.what, What::Http(_));
-    if events.iter().any(http) || ids.len() > FOLLOWED {
-        return;
-    }
+    let mut shared = Shared {
+        options,
+        is_first: true,
+        owners: HashMap::new(),
+        may_move: kept.notices.count(Kind::PortTaken) > 0,
+    };
     let mut followed: HashMap<TraceId, Followed> = HashMap::new();
     let mut end = 0;
-    for (event, range) in events {
-        let connection = followed.entry(event.trace).or_default();
-        match &event.what {
-            What::Data {
-                direction,
-                payload,
-                truncated,
-                ..
-            } => connection.chunks.push_back(Chunk {
-                bytes: payload.clone(),
-                at: 0,
-                direction: *direction,
-                time: event.time,
-                open: *truncated && (event.seq_num.is_some() || event.missing.is_some()),
-                missing: 0,
-            }),
-            What::Begin | What::Connection(_) | What::Closed => connection.may_restart = true,
-            What::Truncated(_)
-            | What::Late
-            | What::Failed
-            | What::Skipped(_)
-            | What::SampleRate(_)
-            | What::Nothing
-            | What::Http(_) => {}
-        }
+    for (event, range) in &kept.delivered {
         assert_eq!(range.start, end, "frames between events");
         end = range.end;
-        for frame in &frames[range.clone()] {
-            connection.take(frame, options);
+        let own = Own::new(&frames, range);
+        if let What::Http(_) = event.what {
+            // Its bytes are made of what it says, and are no recorded ones.
+            shared.is_first &= range.is_empty();
+            continue;
         }
-        if matches!(event.what, What::Data { .. }) && !range.is_empty() {
-            connection.may_restart = false;
-        }
-    }
-    // At the end of the trace, every connection may have one event left, which Envoy cut.
-    let mut rest: Vec<_> = followed.into_values().collect();
-    let mut last = 0;
-    for frame in &frames[end..] {
-        if let [connection] = &mut rest[..] {
-            connection.take(frame, options);
-        } else if frame.length > 0 {
-            let fits = |connection: &Followed| connection.fits(frame, options);
-            if !rest.get(last).is_some_and(fits) {
-                let found = rest.iter().position(fits);
-                last = found.unwrap_or_else(|| panic!("bytes of no event: {frame:?}"));
+        let connection = followed.entry(event.trace).or_default();
+        if connection.take(event, own, &mut shared) {
+            if let Some(wire) = &connection.wire
+                && shared.owners.get(&wire.ends) == Some(&event.trace)
+            {
+                shared.owners.remove(&wire.ends);
             }
-            rest[last].bytes(frame, options);
+            followed.remove(&event.trace);
         }
     }
-    for chunk in rest.iter().flat_map(|connection| &connection.chunks) {
-        assert_eq!(chunk.at, chunk.bytes.len(), "bytes of an event are missing");
+    let http = |(event, _): &(Event, _)| matches!(event.what, What::Http(_));
+    if kept.delivered.iter().any(http) {
+        return;
     }
-    handshakes(&frames, options);
+    // What is left shows ends that are not recorded.
+    let mut rest: Vec<_> = followed.into_values().filter_map(|one| one.wire).collect();
+    for frame in &frames[end..] {
+        assert_eq!(frame.length, 0, "bytes of no event: {frame:?}");
+        let found = rest.iter_mut().find(|wire| wire.fits(frame));
+        let found = found.unwrap_or_else(|| panic!("of no connection: {frame:?}"));
+        found.take(frame);
+    }
 }
 
 fn frame<'a>(number: usize, record: &'a Record, beside: Option<&Beside>) -> Frame<'a> {
@@ -184,7 +168,7 @@ fn frame<'a>(number: usize, record: &'a Record, beside: Option<&Beside>) -> Fram
 }
 
 /// The time that a record has for a recorded one.
-fn shown(time: Timestamp, options: &Options) -> u64 {
+pub(crate) fn shown(time: Timestamp, options: &Options) -> u64 {
     let nanos = time.min(options.capture.format.last_time()).nanos();
     match (options.capture.format, options.capture.precision) {
         (Format::Pcap, Precision::Micro) => (nanos + 500) / 1000 * 1000,
@@ -192,44 +176,297 @@ fn shown(time: Timestamp, options: &Options) -> u64 {
     }
 }
 
-impl Followed {
-    /// Takes a frame of this connection.
-    fn take(&mut self, frame: &Frame<'_>, options: &Options) {
-        let ends = (
-            frame.source.min(frame.destination),
-            frame.source.max(frame.destination),
-        );
-        if frame.source != frame.destination {
-            self.number(frame, ends);
-        }
-        if frame.length > 0 {
-            self.bytes(frame, options);
+/// The frames of an event, in order.
+struct Own<'a, 'f> {
+    rest: std::slice::Iter<'a, Frame<'f>>,
+}
+
+impl<'a, 'f> Own<'a, 'f> {
+    fn new(frames: &'a [Frame<'f>], range: &Range<usize>) -> Self {
+        Self {
+            rest: frames[range.clone()].iter(),
         }
     }
 
-    /// Verifies its sequence and acknowledgement numbers.
-    fn number(&mut self, frame: &Frame<'_>, ends: (SocketAddr, SocketAddr)) {
-        let opens = frame
-            .tcp
-            .as_ref()
-            .is_some_and(|tcp| tcp.flags & (SYN | ACK) == SYN);
-        let fits = self.ends.is_none_or(|known| known == ends)
-            && frame.tcp.as_ref().is_none_or(|tcp| {
-                let next = |end, number| self.next.get(&end).is_none_or(|next| *next == number);
-                next(frame.source, tcp.sequence)
-                    && (tcp.flags & ACK == 0 || next(frame.destination, tcp.acknowledgement))
-            });
-        if opens || !fits {
-            let may = self.may_restart || self.ends.is_none();
-            assert!(
-                may,
-                "not where the connection was: {frame:?}, {:?}",
-                self.next
-            );
-            self.next.clear();
-            self.remote = None;
+    fn first(&self) -> Option<&'a Frame<'f>> {
+        self.rest.as_slice().first()
+    }
+
+    /// The next frame, which has to be there.
+    fn next(&mut self, event: &Event) -> &'a Frame<'f> {
+        let next = self.rest.next();
+        next.unwrap_or_else(|| panic!("a frame is missing: {:?}", Brief(event)))
+    }
+}
+
+impl Followed {
+    /// Takes an event of this connection and its frames. Returns whether it is the last.
+    fn take(&mut self, event: &Event, mut own: Own<'_, '_>, shared: &mut Shared<'_>) -> bool {
+        for frame in own.rest.as_slice() {
+            let time = event.time.map(|time| shown(time, shared.options));
+            assert!(time.is_none_or(|time| time == frame.time) || event.what == What::Over);
         }
-        self.ends = Some(ends);
+        if let (None, Some(first)) = (&self.wire, own.first()) {
+            self.place(event, first, &own, shared);
+            self.handshake(event, &mut own);
+        }
+        match &event.what {
+            What::Data {
+                direction,
+                payload,
+                truncated,
+                ..
+            } => {
+                self.gap(event, &mut own);
+                let missing = match (truncated, event.missing) {
+                    (false, _) => 0..=0,
+                    (true, Some(missing)) => missing..=missing,
+                    (true, None) => u64::from(event.seq_num.is_none())..=MAX_ESTIMATE,
+                };
+                let lost = self.data(event, *direction, payload, missing, &mut own, shared);
+                if *truncated && event.missing.is_none() {
+                    self.estimated = lost;
+                }
+            }
+            What::Closed => {
+                self.gap(event, &mut own);
+                let is_udp = self
+                    .wire
+                    .as_ref()
+                    .map_or(self.connection.transport == Transport::Udp, |wire| {
+                        wire.is_udp
+                    });
+                if !is_udp {
+                    self.end(event, true, &mut own);
+                }
+            }
+            What::Over => self.end(event, false, &mut own),
+            What::Begin => self.is_buffered = true,
+            What::Connection(told) => {
+                let known = &mut self.connection;
+                known.transport = told.transport;
+                known.local = told.local.clone().or(known.local.take());
+                known.remote = told.remote.clone().or(known.remote.take());
+            }
+            What::Truncated(_)
+            | What::Late
+            | What::Failed
+            | What::Skipped(_)
+            | What::SampleRate(_)
+            | What::Nothing
+            | What::Http(_) => {}
+        }
+        assert!(
+            own.first().is_none(),
+            "{:?}, of {:?}",
+            Brief(event),
+            own.first()
+        );
+        matches!(event.what, What::Closed | What::Over)
+    }
+
+    /// Takes the place of its first frame for that of the connection.
+    fn place(
+        &mut self,
+        event: &Event,
+        first: &Frame<'_>,
+        own: &Own<'_, '_>,
+        shared: &mut Shared<'_>,
+    ) {
+        let is_udp = first.tcp.is_none();
+        assert_eq!(is_udp, self.connection.transport == Transport::Udp);
+        let ends = first.ends();
+        let owner = shared.owners.get(&ends);
+        assert_eq!(owner, None, "two connections at once: {first:?}");
+        if !self.is_buffered {
+            shared.owners.insert(ends, event.trace);
+        }
+        // Which of the ends is which, the first bytes say, or the flags.
+        let hole = self.hole(event).map(|(direction, _)| direction);
+        let went = hole.or(event.payload().map(|(direction, _)| direction));
+        let with_bytes = own.rest.as_slice().iter();
+        let with_bytes = with_bytes
+            .clone()
+            .find(|one| one.tcp.is_none() || one.length > 0);
+        let inbound = match (first.inbound, with_bytes, went) {
+            (Some(inbound), ..) => Some((first, inbound)),
+            (None, Some(frame), Some(went)) => Some((frame, went == Direction::Read)),
+            _ => None,
+        };
+        if let Some((frame, inbound)) = inbound.filter(|_| !shared.may_move) {
+            let (local, remote) = match inbound {
+                true => (frame.destination, frame.source),
+                false => (frame.source, frame.destination),
+            };
+            places::check(&self.connection, local, remote, &shared.options.synth);
+        }
+        let has_handshake = match shared.options.synth.handshake {
+            Handshake::Always => true,
+            Handshake::Never => false,
+            Handshake::Auto => !shared.is_first,
+        };
+        shared.is_first = false;
+        self.wire = Some(Wire {
+            ends,
+            is_udp,
+            has_handshake: has_handshake && !is_udp,
+            remote: None,
+            next: HashMap::new(),
+        });
+    }
+
+    /// Takes the frames of the opening, where it is to be shown.
+    fn handshake(&mut self, event: &Event, own: &mut Own<'_, '_>) {
+        let Some(wire) = self.wire.as_mut().filter(|wire| wire.has_handshake) else {
+            return;
+        };
+        for flags in [SYN, SYN | ACK, ACK] {
+            wire.control(own.next(event), flags);
+        }
+    }
+
+    /// The bytes that are missing before an event, where they have a place in the capture.
+    fn hole(&self, event: &Event) -> Option<(Direction, u64)> {
+        let &Gap {
+            bytes,
+            direction,
+            kind,
+        } = event.gap.as_deref()?;
+        let bytes = match kind {
+            GapKind::Lost => bytes,
+            GapKind::Cut => bytes.saturating_sub(self.estimated),
+            GapKind::ProxyHeader => 0,
+        };
+        Some((direction?, bytes)).filter(|(_, bytes)| *bytes > 0)
+    }
+
+    /// Takes the frames of what is missing before an event.
+    fn gap(&mut self, event: &Event, own: &mut Own<'_, '_>) {
+        let Some((direction, mut left)) = self.hole(event) else {
+            return;
+        };
+        while left > 0 {
+            let frame = own.next(event);
+            assert!(frame.payload.is_empty() && frame.length > 0, "{frame:?}");
+            assert!(
+                frame.length as u64 <= left,
+                "too much is missing: {frame:?}"
+            );
+            left -= frame.length as u64;
+            self.bytes(frame, direction);
+        }
+    }
+
+    /// Takes the frames of bytes, and returns how many were missing after those that are known.
+    fn data(
+        &mut self,
+        event: &Event,
+        direction: Direction,
+        payload: &[u8],
+        missing: std::ops::RangeInclusive<u64>,
+        own: &mut Own<'_, '_>,
+        shared: &Shared<'_>,
+    ) -> u64 {
+        let mut rest = payload;
+        let mut lost = 0;
+        let is_udp = self.wire.as_ref().is_some_and(|wire| wire.is_udp);
+        let is_datagram = is_udp && payload.is_empty() && *missing.end() == 0;
+        let most = shared.options.synth.mss.filter(|_| !is_udp);
+        while !rest.is_empty() || own.first().is_some() {
+            let frame = own.next(event);
+            let known = rest.len().min(frame.length);
+            assert!(frame.length > 0 || is_datagram, "{frame:?}");
+            assert!(frame.payload == &rest[..known], "other bytes: {frame:?}");
+            assert!(most.is_none_or(|most| known <= most), "{frame:?}");
+            rest = &rest[known..];
+            lost += (frame.length - known) as u64;
+            assert!(lost == 0 || rest.is_empty(), "missing too early: {frame:?}");
+            self.bytes(frame, direction);
+        }
+        if self.wire.is_none() {
+            // Nothing makes no segment.
+            assert!(
+                payload.is_empty() && *missing.start() == 0,
+                "{:?}",
+                Brief(event)
+            );
+        }
+        assert!(
+            missing.contains(&lost),
+            "{lost} bytes are missing: {:?}",
+            Brief(event)
+        );
+        lost
+    }
+
+    /// Takes the frames of an end.
+    fn end(&mut self, event: &Event, is_recorded: bool, own: &mut Own<'_, '_>) {
+        let Some(wire) = &mut self.wire else {
+            assert!(!is_recorded, "no packet shows the end: {:?}", Brief(event));
+            return;
+        };
+        let flags: &[u8] = match (wire.has_handshake, is_recorded) {
+            (true, _) => &[FIN | ACK, FIN | ACK, ACK],
+            (false, true) => &[FIN | ACK],
+            (false, false) => &[],
+        };
+        for flags in flags {
+            wire.control(own.next(event), *flags);
+        }
+    }
+
+    /// Takes a frame whose bytes went one way.
+    fn bytes(&mut self, frame: &Frame<'_>, direction: Direction) {
+        let inbound = direction == Direction::Read;
+        assert!(
+            frame.inbound.is_none_or(|told| told == inbound),
+            "{frame:?}"
+        );
+        if let Some(wire) = &mut self.wire {
+            wire.take(frame);
+            wire.side(frame, inbound);
+        }
+    }
+}
+
+impl Frame<'_> {
+    /// Both ends, the lesser first.
+    fn ends(&self) -> (SocketAddr, SocketAddr) {
+        (
+            self.source.min(self.destination),
+            self.source.max(self.destination),
+        )
+    }
+}
+
+impl Wire {
+    /// Takes a frame without bytes.
+    fn control(&mut self, frame: &Frame<'_>, flags: u8) {
+        let shown = frame.tcp.as_ref().map(|tcp| tcp.flags);
+        assert_eq!((shown, frame.length), (Some(flags), 0), "{frame:?}");
+        self.take(frame);
+    }
+
+    /// Whether the addresses and numbers of a frame are those of the next one.
+    fn fits(&self, frame: &Frame<'_>) -> bool {
+        let next = |end, number| self.next.get(&end).is_none_or(|next| *next == number);
+        self.ends == frame.ends()
+            && self.is_udp == frame.tcp.is_none()
+            && frame.tcp.as_ref().is_none_or(|tcp| {
+                // The numbers of one end are both those of the other, where they are the same.
+                frame.source == frame.destination
+                    || next(frame.source, tcp.sequence)
+                        && (tcp.flags & ACK == 0 || next(frame.destination, tcp.acknowledgement))
+            })
+    }
+
+    /// Takes a frame, whose addresses and numbers have to be right.
+    fn take(&mut self, frame: &Frame<'_>) {
+        assert!(
+            self.fits(frame),
+            "not where it was: {frame:?}, {:?}",
+            self.next
+        );
         if let Some(tcp) = &frame.tcp {
             let control = u32::from(tcp.flags & SYN != 0) + u32::from(tcp.flags & FIN != 0);
             let next = tcp.sequence.wrapping_add(frame.length as u32);
@@ -253,63 +490,5 @@ impl Followed {
         let known = *self.remote.get_or_insert(remote);
         let same = known == remote || frame.source == frame.destination;
         assert!(same, "from the wrong side: {frame:?}");
-    }
-
-    /// Whether the bytes of `frame` are the next.
-    fn fits(&self, frame: &Frame<'_>, options: &Options) -> bool {
-        let chunk = self
-            .chunks
-            .iter()
-            .find(|chunk| chunk.at < chunk.bytes.len() || (chunk.open && frame.payload.is_empty()));
-        chunk.is_some_and(|chunk| chunk.fits(frame, options))
-    }
-
-    /// Takes the bytes of `frame`, which have to be the next.
-    fn bytes(&mut self, frame: &Frame<'_>, options: &Options) {
-        while let Some(chunk) = self.chunks.front_mut() {
-            let missing = chunk.open && frame.payload.is_empty();
-            if chunk.at == chunk.bytes.len() && !missing {
-                self.chunks.pop_front();
-                continue;
-            }
-            assert!(chunk.fits(frame, options), "not the event's: {frame:?}");
-            chunk.at += frame.payload.len();
-            chunk.missing += (frame.length - frame.payload.len()) as u64;
-            assert!(chunk.missing <= MAX_EVENT_LOSS, "too much is missing");
-            let inbound = chunk.direction == Direction::Read;
-            self.side(frame, inbound);
-            assert!(
-                frame.inbound.is_none_or(|told| told == inbound),
-                "{frame:?}"
-            );
-            return;
-        }
-        panic!("bytes of no event: {frame:?}");
-    }
-}
-
-impl Chunk {
-    fn fits(&self, frame: &Frame<'_>, options: &Options) -> bool {
-        let rest = &self.bytes[self.at..];
-        let known = rest.len().min(frame.length);
-        let time = self.time.map(|time| shown(time, options));
-        frame.payload == &rest[..known]
-            && (frame.length == known || self.open)
-            && time.is_none_or(|time| time == frame.time)
-    }
-}
-
-/// Verifies that handshakes are there where they are asked for, and only there.
-fn handshakes(frames: &[Frame<'_>], options: &Options) {
-    let syn = |frame: &&Frame<'_>| frame.tcp.as_ref().is_some_and(|tcp| tcp.flags & SYN != 0);
-    let tcp = frames.iter().find(|frame| frame.tcp.is_some());
-    match options.synth.handshake {
-        Handshake::Never => assert_eq!(frames.iter().filter(syn).count(), 0),
-        Handshake::Always => assert!(tcp.is_none_or(|first| syn(&first))),
-        Handshake::Auto => {
-            if let Some(first) = frames.first().filter(|frame| frame.tcp.is_some()) {
-                assert!(!syn(&first), "the first connection: frame {}", first.number);
-            }
-        }
     }
 }

@@ -4,13 +4,13 @@ use std::hash::{BuildHasher as _, Hasher as _};
 
 use foldhash::fast::FixedState;
 
-use crate::event::{Event, What};
+use crate::event::{Direction, Event, What};
 
 /// How many of an event's first and last bytes tell it from another.
 const COMPARED: usize = 8;
 
-/// Tells an event from others of its connection: its count, its time, its direction, its length, and its first
-/// and last bytes.
+/// Tells an event from others of its connection: by its count, its time, its direction and flags, its length, and its
+/// first and last bytes.
 ///
 /// It is a hash of them, for a connection keeps many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +25,9 @@ impl Mark {
         if let What::Data {
             direction,
             payload,
+            truncated,
+            as_string,
             end_stream,
-            ..
         } = &event.what
         {
             let word = |bytes: &[u8]| {
@@ -35,8 +36,16 @@ impl Mark {
                 u64::from_le_bytes(word)
             };
             let compared = payload.len().min(COMPARED);
-            hasher.write_u64(1 + *direction as u64 * 2 + u64::from(*end_stream));
-            hasher.write_u64(payload.len() as u64);
+            let flags = [
+                *truncated,
+                *as_string,
+                *end_stream,
+                *direction == Direction::Write,
+            ];
+            let flags = flags
+                .iter()
+                .fold(1, |bits, flag| bits << 1 | u64::from(*flag));
+            hasher.write_u64((payload.len() as u64) << 5 | flags);
             hasher.write_u64(word(&payload[..compared]));
             hasher.write_u64(word(&payload[payload.len() - compared..]));
         }

@@ -1,0 +1,373 @@
+//! What holds for the events that come out of a sequencer, whatever went in.
+//!
+//! Written from what the sequencer promises, not from how it keeps it: each event comes out once unless it repeats
+//! another, those of one connection come in the order of their counts, and the counts add up.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+
+use capture2pcap::event::{Connection, Direction, Event, GapKind, TraceId, What};
+use capture2pcap::notice::{Kind, Notices};
+use capture2pcap::sequence::{MAX_EVENT_LOSS, Memory, Next, Sequencer};
+use capture2pcap::slice::Slice;
+
+/// The lengths that a header of the PROXY protocol may have, in bytes.
+const PROXY_HEADERS: std::ops::RangeInclusive<u64> = 15..=536;
+
+/// Pushes an event, and hands over what is due after that.
+pub(crate) fn push(
+    sequencer: &mut Sequencer,
+    event: &mut Event,
+    notices: &mut Notices,
+    take: &mut impl FnMut(&Event, &mut Notices),
+) {
+    if sequencer.push(event, notices) == Next::Deliver {
+        take(event, notices);
+        assert_eq!(sequencer.pop(), None, "more than the event that was pushed");
+    }
+    drain(sequencer, notices, take);
+}
+
+/// Ends the trace, and hands over what is left.
+pub(crate) fn finish(
+    sequencer: &mut Sequencer,
+    notices: &mut Notices,
+    take: &mut impl FnMut(&Event, &mut Notices),
+) {
+    sequencer.finish(notices);
+    drain(sequencer, notices, take);
+}
+
+fn drain(
+    sequencer: &mut Sequencer,
+    notices: &mut Notices,
+    take: &mut impl FnMut(&Event, &mut Notices),
+) {
+    while let Some(event) = sequencer.pop() {
+        take(&event, notices);
+    }
+}
+
+/// An event as a message shows it.
+pub(crate) struct Brief<'a>(pub(crate) &'a Event);
+
+impl fmt::Debug for Brief<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut event = self.0.clone();
+        if let What::Data { payload, .. } = &mut event.what {
+            write!(f, "{} bytes: ", payload.len())?;
+            *payload = Slice::copy_of(&payload[..payload.len().min(40)]);
+        }
+        event.fmt(f)
+    }
+}
+
+/// Whether an event is one that the sequencer puts in order.
+pub(crate) const fn is_ordered(event: &Event) -> bool {
+    matches!(event.what, What::Data { .. } | What::Closed)
+}
+
+/// Verifies that `delivered` is what has to come of the events `read`.
+pub(crate) fn check(read: &[Event], delivered: &[Event], notices: &Notices, memory: Memory) {
+    let dropped = dropped(read, delivered);
+    assert_eq!(
+        dropped.len() as u64,
+        notices.count(Kind::Repeated),
+        "dropped, and reported as repeated: {:?}",
+        dropped.iter().map(|event| event.offset).collect::<Vec<_>>()
+    );
+    for event in dropped {
+        let same = |other: &&Event| {
+            (other.trace.number, other.seq_num, other.time)
+                == (event.trace.number, event.seq_num, event.time)
+                && looks_like(&event.what, &other.what)
+        };
+        assert!(
+            event.seq_num.is_some(),
+            "dropped without a count: {:?}",
+            Brief(event)
+        );
+        assert!(
+            delivered.iter().any(|event| same(&event)),
+            "repeats nothing: {:?}",
+            Brief(event)
+        );
+    }
+    unchanged(read, delivered);
+    let mut connections = Connections {
+        named: named(read),
+        is_sure: [Kind::ImpossibleCount, Kind::LossyString]
+            .iter()
+            .all(|kind| notices.count(*kind) == 0),
+        memory,
+        known: HashMap::new(),
+    };
+    for event in delivered {
+        connections.take(event);
+    }
+}
+
+/// Whether two events have all in common that a repeated one has: of the bytes, the first and the last.
+fn looks_like(one: &What, other: &What) -> bool {
+    let flags = |what: &What| match what {
+        What::Data {
+            direction,
+            payload,
+            truncated,
+            as_string,
+            end_stream,
+        } => {
+            let ends = payload.len().min(8);
+            let ends = [&payload[..ends], &payload[payload.len() - ends..]].concat();
+            let flags = [*truncated, *as_string, *end_stream];
+            Some((*direction, payload.len(), ends, flags))
+        }
+        _ => None,
+    };
+    flags(one) == flags(other) && matches!(one, What::Closed) == matches!(other, What::Closed)
+}
+
+/// The events that were not delivered. Each of the others was once, as it was read.
+fn dropped<'a>(read: &'a [Event], delivered: &[Event]) -> Vec<&'a Event> {
+    let mut left: HashMap<u64, VecDeque<&Event>> = HashMap::new();
+    for event in read.iter().filter(|event| is_ordered(event)) {
+        left.entry(event.offset).or_default().push_back(event);
+    }
+    for event in delivered.iter().filter(|event| is_ordered(event)) {
+        let mut original = event.clone();
+        original.trace.instance = 0;
+        (original.missing, original.gap) = (None, None);
+        let there = left.get_mut(&event.offset);
+        let found = there.and_then(|left| {
+            let at = left.iter().position(|left| **left == original)?;
+            left.remove(at)
+        });
+        assert!(
+            found.is_some(),
+            "delivered twice, or never read: {:?}",
+            Brief(event)
+        );
+    }
+    let mut dropped: Vec<_> = left.into_values().flatten().collect();
+    dropped.sort_by_key(|event| event.offset);
+    dropped
+}
+
+/// Verifies that what the sequencer only passes on comes as it was read.
+fn unchanged(read: &[Event], delivered: &[Event]) {
+    let passed = |events: &[Event]| -> Vec<Event> {
+        let is_passed = |event: &&Event| {
+            let decided = matches!(event.what, What::Begin | What::Over | What::Connection(_));
+            !is_ordered(event) && !decided
+        };
+        let plain = |event: &Event| {
+            let mut event = event.clone();
+            event.trace.instance = 0;
+            event
+        };
+        events.iter().filter(is_passed).map(plain).collect()
+    };
+    assert_eq!(passed(read), passed(delivered), "what is only passed on");
+}
+
+/// Which connection each event names itself, by the numbers of their traces and their offsets. A buffered message
+/// names one for all of its events.
+fn named(read: &[Event]) -> HashMap<(u64, u64), &Connection> {
+    let mut named = HashMap::new();
+    for pair in read.windows(2) {
+        let [before, event] = pair else { continue };
+        let place = (event.trace.number, event.offset);
+        if let What::Connection(connection) = &before.what
+            && is_ordered(event)
+            && (before.trace.number, before.offset) == place
+        {
+            named.insert(place, &**connection);
+        }
+    }
+    let begin = |event: &&Event| matches!(event.what, What::Begin);
+    for event in read.iter().filter(begin) {
+        named.retain(|(number, _), _| *number != event.trace.number);
+    }
+    named
+}
+
+/// What was delivered of each connection so far.
+struct Connections<'a> {
+    named: HashMap<(u64, u64), &'a Connection>,
+    /// Whether nothing was reported that would make the counts wrong.
+    is_sure: bool,
+    memory: Memory,
+    known: HashMap<TraceId, Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    connection: Connection,
+    is_over: bool,
+    /// How many counted events there were.
+    counted: u64,
+    /// The offset of the last event without a count.
+    uncounted: Option<u64>,
+    last: Option<Last>,
+}
+
+/// The last event of a connection, where it has a count.
+struct Last {
+    count: u64,
+    /// What the next count is, if nothing is missing.
+    end: u64,
+    direction: Option<Direction>,
+    /// Whether its true size is unknown.
+    is_unsized: bool,
+}
+
+impl Connections<'_> {
+    fn take(&mut self, event: &Event) {
+        let known = self.known.entry(event.trace).or_default();
+        match &event.what {
+            What::Data { .. } | What::Closed | What::Connection(_) | What::Begin | What::Over => {}
+            _ => return,
+        }
+        if known.is_over {
+            // The numbers of connections that nobody remembers are used again.
+            assert!(
+                self.memory == Memory::Bounded,
+                "after its end: {:?}",
+                Brief(event)
+            );
+            *known = Known::default();
+        }
+        match &event.what {
+            What::Connection(told) => {
+                let (known, told) = (&mut known.connection, (**told).clone());
+                known.local = told.local.or(known.local.take());
+                known.remote = told.remote.or(known.remote.take());
+            }
+            What::Over => known.is_over = true,
+            What::Data { .. } | What::Closed => {
+                let place = (event.trace.number, event.offset);
+                if let Some(named) = self.named.get(&place) {
+                    known.assert_is(named, event);
+                }
+                known.event(event, self.is_sure);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Known {
+    /// Verifies that an event is of the connection that it names.
+    fn assert_is(&self, named: &Connection, event: &Event) {
+        for (named, known) in [
+            (&named.local, &self.connection.local),
+            (&named.remote, &self.connection.remote),
+        ] {
+            let fits = named.is_none() || named == known;
+            assert!(
+                fits,
+                "of {:?}, and not of {named:?}: {:?}",
+                Brief(event),
+                self.connection
+            );
+        }
+    }
+
+    fn event(&mut self, event: &Event, is_sure: bool) {
+        self.is_over = matches!(event.what, What::Closed);
+        let (direction, len, is_cut) = match &event.what {
+            What::Data {
+                direction,
+                payload,
+                truncated,
+                ..
+            } => (Some(*direction), payload.len() as u64, *truncated),
+            _ => (None, 0, false),
+        };
+        let missing = event.missing.unwrap_or(0);
+        let lost = event.gap.as_ref().map_or(0, |gap| gap.bytes);
+        assert!(
+            missing <= MAX_EVENT_LOSS && lost <= MAX_EVENT_LOSS,
+            "{:?}",
+            Brief(event)
+        );
+        let Some(count) = event.count_before() else {
+            assert!(
+                event.missing.is_none() && event.gap.is_none(),
+                "{:?}",
+                Brief(event)
+            );
+            let in_order = self.uncounted.is_none_or(|last| last <= event.offset);
+            assert!(
+                in_order,
+                "out of the order of the trace: {:?}",
+                Brief(event)
+            );
+            self.uncounted = Some(event.offset);
+            self.last = None;
+            return;
+        };
+        assert!(event.missing.is_none() || is_cut, "{:?}", Brief(event));
+        self.gap(event, direction);
+        if is_sure {
+            let end = match &self.last {
+                Some(last) => {
+                    assert!(
+                        last.count <= count,
+                        "out of the order of counts: {:?}",
+                        Brief(event)
+                    );
+                    Some(last.end)
+                }
+                // Envoy counts from 1.
+                None => (self.counted == 0).then_some(1),
+            };
+            let adds_up = end.is_none_or(|end| end + lost == count);
+            assert!(adds_up, "comes after {end:?}: {:?}", Brief(event));
+        }
+        self.counted += 1;
+        self.last = Some(Last {
+            count,
+            end: count.saturating_add(len + missing),
+            direction,
+            is_unsized: is_cut && event.missing.is_none(),
+        });
+    }
+
+    /// Verifies what is said to be missing before an event.
+    fn gap(&self, event: &Event, direction: Option<Direction>) {
+        let Some(gap) = &event.gap else { return };
+        let last = self.last.as_ref();
+        let before = last.and_then(|last| last.direction);
+        assert!(gap.bytes > 0, "{:?}", Brief(event));
+        match gap.kind {
+            GapKind::Lost => {
+                let is_certain = before.is_some() && before == direction;
+                assert!(gap.direction.is_none() || is_certain, "{:?}", Brief(event));
+                assert_eq!(
+                    gap.direction,
+                    direction.filter(|_| is_certain),
+                    "{:?}",
+                    Brief(event)
+                );
+            }
+            GapKind::Cut => {
+                assert!(
+                    last.is_some_and(|last| last.is_unsized),
+                    "{:?}",
+                    Brief(event)
+                );
+                assert_eq!(gap.direction, before, "{:?}", Brief(event));
+            }
+            GapKind::ProxyHeader => {
+                let is_second = self.counted == 1 && before == Some(Direction::Write);
+                assert!(
+                    is_second && PROXY_HEADERS.contains(&gap.bytes),
+                    "{:?}",
+                    Brief(event)
+                );
+                assert_eq!(gap.direction, None, "{:?}", Brief(event));
+            }
+        }
+    }
+}
