@@ -394,9 +394,9 @@ fn one_line_counts_what_was_done() {
     let request = "GET /0 HTTP/1.1\r\n\r\n".len();
     let response = "HTTP/1.1 204 No Content\r\n\r\n".len();
     let line = format!(
-        "capture2pcap: 3 captures of 4 traces, 2 connections, 4 events ({} bytes received, {} sent), \
-         1 warning, 1 damaged trace, 1 failure, ",
-        request + 100,
+        "capture2pcap: 3 captures of 4 traces, 2 connections, 5 events ({} bytes received, {} sent), \
+         2 warnings, 1 damaged trace, 1 failure, ",
+        request + 106,
         response + 30
     );
     let outcome = scratch.capture2pcap().args(["in", "out"]).run().exits(1);

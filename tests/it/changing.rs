@@ -49,7 +49,10 @@ fn end(running: Running, mut bytes: Vec<u8>) -> (Outcome, Vec<Record>) {
 fn count(records: &[Record]) -> usize {
     for (i, record) in records.iter().enumerate() {
         let payload = record.segment().expect("a segment").payload;
-        assert!(payload == [i as u8; SIZE], "packet {i} holds other bytes");
+        let whole = [i as u8; SIZE];
+        // Of the event at which a trace is cut there may be a part.
+        let is_cut = i + 1 == records.len() && whole.starts_with(payload);
+        assert!(payload == whole || is_cut, "packet {i} holds other bytes");
     }
     records.len()
 }
