@@ -735,7 +735,7 @@ fn more_traces_than_a_conversion_keeps_open_stay_whole() {
         );
     }
     let (outcome, capture) = merge(&scratch, &[], &[scratch.path("in")]);
-    let outcome = outcome.exits(0).says(["4500 connections, 9000 events"]);
+    let outcome = outcome.exits(0).says(["4,500 connections, 9,000 events"]);
     assert!(
         !outcome.stderr.contains("stand-in"),
         "{}",
