@@ -548,6 +548,10 @@ impl Reporter {
         if self.proto_path.is_some() || decode_as.is_empty() || self.verbosity == Verbosity::Quiet {
             return;
         }
+        // To open a FIFO would wait for a writer.
+        if !capture.is_file() {
+            return;
+        }
         // The headers with the content type come first. Looked for here, they cost no conversion anything.
         let mut start = Vec::new();
         let read =

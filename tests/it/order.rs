@@ -768,7 +768,14 @@ fn field_traces_in_another_order_are_the_same() {
     };
     let records = |name: &str| {
         let (outcome, records) = convert(&scratch, &read(name), &[]);
-        outcome.exits(0).says_nothing();
+        // Two connections that were open at once come one after the other in some of them.
+        let outcome = outcome.exits(0);
+        let lines = outcome.stderr.lines();
+        let others: Vec<_> = lines
+            .filter(|line| !line.contains("the times in the capture go back"))
+            .filter(|line| !line.contains("--merge puts all packets"))
+            .collect();
+        assert!(others.is_empty(), "{others:?}");
         records.expect("a capture")
     };
     assert_eq!(records("sorted.json"), records("inter.json"));

@@ -103,7 +103,7 @@ fn packets_tell_their_connection_their_direction_and_what_is_missing() {
         .collect();
     assert_eq!(
         said.iter()
-            .filter(|said| *said == "GET /index.html")
+            .filter(|said| *said == "GET /index.html,upstream: 127.0.0.1:18080")
             .count(),
         1,
         "{said:?}"

@@ -151,7 +151,8 @@ fn an_address_that_comes_later_is_of_the_same_connection() {
         segment(7, &events[1].with_connection(&whole)),
     ];
     let (outcome, capture) = captured(&scratch, &too_late.concat(), &[]);
-    assert_warns(&outcome.exits(0), &["1 connection with stand-in addresses"]);
+    let warnings = ["1 connection whose addresses came too late"];
+    assert_warns(&outcome.exits(0), &warnings);
     assert_eq!(streams(&capture).len(), 2);
     let (outcome, capture) = captured(&scratch, &too_late.concat(), &["-m"]);
     outcome.exits(0).says_nothing();
