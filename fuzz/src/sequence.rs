@@ -237,7 +237,7 @@ fn real(number: usize, count: usize, names: bool, data: &[u8], is_cut: bool) -> 
         });
         seq += len as u64 + missing;
     }
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         events.push(Event {
             seq_num: NonZeroU64::new(seq + 1),
             what: What::Closed,

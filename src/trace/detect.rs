@@ -1,7 +1,7 @@
 //! Which encoding and which generation of the schema a trace has, read from its first bytes.
 //!
 //! JSON and text are recognised by the first name of a message, after anything else that people's tools put
-//! before it. The binary layouts are compared by [`shape`](super::shape).
+//! before it. The binary layouts are compared by [`shape`].
 //!
 //! Invariant: the first bytes that are enough decide, in whatever pieces they come.
 
