@@ -330,9 +330,11 @@ impl Binary {
         decoder.looked();
         let level_end = self.open.last().and_then(|open| open.end);
         let mut from = end;
+        let is_at_hand = self.end <= input.offset() + input.window().len() as u64;
+        let is_to_come = !is_at_hand && !input.can_look_ahead();
         // What Envoy writes is not looked at twice. A small message is, at little cost, so that one
-        // whose id or addresses come twice is read as protobuf has it.
-        if self.end - self.start > SMALL && decoder.is_complete() {
+        // whose id or addresses come twice is read as protobuf has it; but a stream is not waited for.
+        if (self.end - self.start > SMALL || is_to_come) && decoder.is_complete() {
             match level_end {
                 Some(level_end) if level_end != self.end => from = level_end,
                 _ => return decoder.settle(ahead::Found::default(), next),
