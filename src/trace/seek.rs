@@ -76,7 +76,7 @@ impl Generation {
 }
 
 /// Whether a field of `TraceWrapper` holds a trace: no other field has such a name.
-fn is_trace(field: &Field) -> bool {
+pub(super) fn is_trace(field: &Field) -> bool {
     matches!(field.kind, Kind::Message(_)) && field.name.contains("_trace")
 }
 

@@ -164,11 +164,12 @@ fn is_cut(generation: Generation, word: &[u8]) -> bool {
     !word.is_empty() && names.any(|name| name.starts_with(word))
 }
 
-/// Whether `word` is the end of a name of the outermost level whose beginning is lost.
+/// Whether `word` is the end of a trace's name whose beginning is lost.
 fn is_end(generation: Generation, word: &[u8]) -> bool {
     let mut names = generation.level().schema().fields.iter();
     let is_end = |name: &[u8]| name.len() > word.len() && name.ends_with(word);
-    word.len() >= MIN_CUT && names.any(|field| is_end(field.name.as_bytes()))
+    word.len() >= MIN_CUT
+        && names.any(|field| seek::is_trace(field) && is_end(field.name.as_bytes()))
 }
 
 /// Whether only a field of the outermost level has this name, or a message that was cut may end in it.

@@ -807,3 +807,16 @@ fn field_traces_in_another_order_are_the_same() {
         assert!(ips.iter().all(|ip| ip.starts_with("10.0.0.")), "{ips:?}");
     }
 }
+
+/// A field that no release writes by this name, before the trace.
+#[test]
+fn an_unknown_field_before_a_text_trace_is_no_damage() {
+    let scratch = Scratch::new();
+    let trace = Made::v4(vec![Ev::new(What::Read, 0, "hello")]).encode(Form::Text);
+    let rate = b"sample_rate { numerator: 50 }\n";
+    let (outcome, with) = convert(&scratch, &[&rate[..], &trace.bytes].concat(), &[]);
+    outcome.exits(0).says_nothing();
+    let (outcome, without) = convert(&scratch, &trace.bytes, &[]);
+    outcome.exits(0).says_nothing();
+    assert_eq!(with.expect("a capture"), without.expect("a capture"));
+}
