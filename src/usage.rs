@@ -15,7 +15,10 @@ pub(crate) const USAGE: u8 = 2;
 /// Options whose value needs a `=`, and the words that are always taken for it.
 ///
 /// Without that, a word after a space would be an input: `--handshake never OUTPUT` would make a folder.
-const OPTIONAL_VALUES: [(&str, &[&str]); 1] = [("--handshake", &["auto", "always", "never"])];
+const OPTIONAL_VALUES: [(&str, &[&str]); 2] = [
+    ("--handshake", &["auto", "always", "never"]),
+    ("--open", &["wireshark", "tshark"]),
+];
 
 /// Options of other tools that name a file to read or to write.
 const FILE_OPTIONS: [&str; 6] = ["-o", "-w", "-r", "--out", "--write", "--read"];
