@@ -12,9 +12,9 @@ use std::io;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
 use capture2pcap::capture::{self, Capture};
-use capture2pcap::event::Event;
 use capture2pcap::input::Input;
-use capture2pcap::notice::Notices;
+use capture2pcap::model::event::Event;
+use capture2pcap::model::warning::Warnings;
 use capture2pcap::synth::checksum::Sum;
 use capture2pcap::synth::{self, Synthesizer};
 use capture2pcap::trace::{Reader, Step};
@@ -71,9 +71,9 @@ fn synth(c: &mut Criterion) {
                 || events.clone(),
                 |events| {
                     let mut synth = Synthesizer::new(synth::Options::default());
-                    let mut notices = Notices::default();
+                    let mut warnings = Warnings::default();
                     for event in events {
-                        let frames = synth.event(&event, &mut notices, &mut |frame| {
+                        let frames = synth.event(&event, &mut warnings, &mut |frame| {
                             black_box(&frame);
                             Ok::<_, Infallible>(())
                         });
@@ -97,10 +97,10 @@ fn record(c: &mut Criterion) {
             let mut capture =
                 Capture::new(io::sink(), capture::Options::default(), &[]).expect("a sink");
             let mut synth = Synthesizer::new(synth::Options::default());
-            let mut notices = Notices::default();
+            let mut warnings = Warnings::default();
             each_event(buffered(size, 1), |event| {
                 // Inside, as a frame need not live any longer.
-                let frames = synth.event(&event, &mut notices, &mut |frame| {
+                let frames = synth.event(&event, &mut warnings, &mut |frame| {
                     b.iter(|| capture.frame(black_box(frame)).expect("a sink"));
                     Ok::<_, Infallible>(())
                 });
@@ -122,14 +122,14 @@ fn whole(c: &mut Criterion) {
                 let options = capture::Options::default();
                 let mut capture = Capture::new(io::sink(), options, &[]).expect("a sink");
                 let mut synth = Synthesizer::new(synth::Options::default());
-                let mut notices = Notices::default();
+                let mut warnings = Warnings::default();
                 each_event(trace, |event| {
                     synth
-                        .event(&event, &mut notices, &mut |frame| capture.frame(frame))
+                        .event(&event, &mut warnings, &mut |frame| capture.frame(frame))
                         .expect("memory");
                 });
                 synth
-                    .finish(&mut Notices::default(), &mut |frame| capture.frame(frame))
+                    .finish(&mut Warnings::default(), &mut |frame| capture.frame(frame))
                     .expect("memory");
                 capture.finish().expect("a sink")
             };

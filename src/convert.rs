@@ -11,16 +11,16 @@ use std::sync::atomic::Ordering;
 use anyhow::anyhow;
 
 use crate::capture::{self, Capture, Format, Output, Target};
-use crate::event::{Direction, Event, Timestamp};
 use crate::input::admin::Tap;
 use crate::input::{Input, Wait};
 use crate::interrupt::{self, Interrupt};
-use crate::notice::{Kind, Notice, Notices};
+use crate::model::event::{Direction, Event, Timestamp};
+use crate::model::protocol::DecodeAs;
+use crate::model::warning::{Warning, WarningKind, Warnings};
 use crate::progress::Progress;
-use crate::protocol::DecodeAs;
 use crate::pump::{Consumer, End, Pump};
 use crate::sequence::{Memory, Sequencer};
-use crate::synth::{self, Story, Synthesizer};
+use crate::synth::{self, ConnectionSummary, Synthesizer};
 use crate::trace::{Damage, Encoding, Reader, Step};
 
 /// Where a trace comes from.
@@ -45,8 +45,8 @@ pub struct Options {
     pub capture: capture::Options,
     /// Whether a damaged trace yields no capture; default: what is readable.
     pub strict: bool,
-    /// Whether the [`Summary`] has a story of each connection; default: no, as they take memory.
-    pub stories: bool,
+    /// Whether the [`Summary`] has a summary of each connection; default: no, as they take memory.
+    pub summaries: bool,
     /// What is called as the trace is read; default: nothing.
     pub progress: Progress,
 }
@@ -70,8 +70,8 @@ pub struct Summary {
     pub encoding: Option<Encoding>,
     /// Which releases of Envoy write such a trace, e.g. `1.28 or later`.
     pub releases: Option<&'static str>,
-    /// The stories of its connections in the order of their first events, where the options ask for them.
-    pub stories: Vec<Story>,
+    /// The summaries of its connections in the order of their first events, where the options ask for them.
+    pub summaries: Vec<ConnectionSummary>,
     /// Where the trace stops making sense, if it does.
     pub damage: Option<Damage>,
     /// The error that ended the reading early, if one did.
@@ -144,7 +144,7 @@ pub fn convert(
     target: &Target,
     options: &Options,
     interrupt: &Interrupt,
-    notices: &mut Notices,
+    warnings: &mut Warnings,
 ) -> Result<Summary, Failure> {
     let (input, metadata) = open(source)?;
     let input = input.with_progress(options.progress.clone());
@@ -193,8 +193,8 @@ pub fn convert(
         labels: labels(options, std::iter::once(source)),
         ..options.synth.clone()
     });
-    if options.stories {
-        synth.keep_stories();
+    if options.summaries {
+        synth.keep_summaries();
     }
     let mut summary = Summary::default();
     let written = (|| {
@@ -202,7 +202,7 @@ pub fn convert(
         if tap.is_some() {
             capture.flush()?;
         }
-        let mut work = Work {
+        let mut work = Conversion {
             synth: &mut synth,
             summary: &mut summary,
             capture: &mut capture,
@@ -212,7 +212,7 @@ pub fn convert(
             trace: &mut trace,
             sequencer: Sequencer::new(Memory::Bounded, live),
             interrupt,
-            notices,
+            warnings,
         };
         let end = match tap {
             Some(tap) => {
@@ -223,16 +223,16 @@ pub fn convert(
         };
         // A tap during which no connection was opened is no trace that lacks something.
         let offset = tap.is_none().then_some(trace.offset());
-        work.end(end, offset, notices)?;
+        work.end(end, offset, warnings)?;
         if trace.offset() == 0 && tap.is_none() && summary.signal.is_none() {
-            notices.add(Notice::empty(is_pipe));
+            warnings.add(Warning::empty(is_pipe));
         }
         capture.finish()
     })();
     summary.connections = synth.connections();
     summary.decode_as = synth.decode_as();
-    summary.stories = synth.take_stories();
-    summary.stories.sort_by_key(Story::order);
+    summary.summaries = synth.take_summaries();
+    summary.summaries.sort_by_key(ConnectionSummary::order);
     summary.encoding = trace.encoding();
     summary.releases = trace.releases();
     if let Some(tap) = tap {
@@ -261,7 +261,10 @@ pub fn convert(
                 error,
             ));
         }
-        if let Some(tally) = notices.tallies().find(|tally| tally.first.kind.is_damage()) {
+        if let Some(tally) = warnings
+            .tallies()
+            .find(|tally| tally.first.kind.is_damage())
+        {
             return Err(Failure::trace(STRICT, anyhow!("{tally}")));
         }
     }
@@ -309,9 +312,9 @@ pub(crate) fn labels<'a>(
 ) -> Option<Vec<String>> {
     let name = |source: &Source| match source {
         Source::Stdin => "standard input".to_owned(),
-        Source::Live(tap) => crate::shown(Path::new(&tap.to_string())).to_string(),
+        Source::Live(tap) => crate::display_path(Path::new(&tap.to_string())).to_string(),
         Source::File(path) => {
-            crate::shown(Path::new(path.file_name().unwrap_or_default())).to_string()
+            crate::display_path(Path::new(path.file_name().unwrap_or_default())).to_string()
         }
     };
     (options.capture.format == Format::Pcapng).then(|| sources.map(name).collect())
@@ -381,7 +384,7 @@ fn first_step(
 }
 
 /// A conversion under way.
-struct Work<'a> {
+struct Conversion<'a> {
     synth: &'a mut Synthesizer,
     summary: &'a mut Summary,
     capture: &'a mut Capture<Output>,
@@ -389,16 +392,16 @@ struct Work<'a> {
     latest: Timestamp,
 }
 
-impl Consumer for Work<'_> {
+impl Consumer for Conversion<'_> {
     type Error = io::Error;
 
-    fn event(&mut self, event: &Event, notices: &mut Notices) -> io::Result<()> {
+    fn event(&mut self, event: &Event, warnings: &mut Warnings) -> io::Result<()> {
         self.summary.count(event);
         if let Some(time) = event.time {
-            self.follow(event, time, notices);
+            self.follow(event, time, warnings);
         }
         let (summary, capture) = (&mut *self.summary, &mut *self.capture);
-        self.synth.event(event, notices, &mut |frame| {
+        self.synth.event(event, warnings, &mut |frame| {
             summary.frames += 1;
             capture.frame(frame)
         })
@@ -411,15 +414,15 @@ impl Consumer for Work<'_> {
 
 /// A conversion whose progress is noted.
 struct Followed<'a, 'b> {
-    work: &'b mut Work<'a>,
+    work: &'b mut Conversion<'a>,
     tap: &'b Tap,
 }
 
 impl Consumer for Followed<'_, '_> {
     type Error = io::Error;
 
-    fn event(&mut self, event: &Event, notices: &mut Notices) -> io::Result<()> {
-        self.work.event(event, notices)?;
+    fn event(&mut self, event: &Event, warnings: &mut Warnings) -> io::Result<()> {
+        self.work.event(event, warnings)?;
         let (progress, summary) = (&self.tap.progress, &*self.work.summary);
         let connections = self.work.synth.connections();
         let bytes = summary.bytes_read + summary.bytes_written;
@@ -434,19 +437,19 @@ impl Consumer for Followed<'_, '_> {
     }
 }
 
-impl Work<'_> {
-    /// Notices an event that is earlier than one before it: the capture has it where the trace has it.
+impl Conversion<'_> {
+    /// Warnings an event that is earlier than one before it: the capture has it where the trace has it.
     #[inline]
-    fn follow(&mut self, event: &Event, time: Timestamp, notices: &mut Notices) {
+    fn follow(&mut self, event: &Event, time: Timestamp, warnings: &mut Warnings) {
         if time < self.latest {
-            notices.add(Notice::of_event(Kind::OutOfOrder, event));
+            warnings.add(Warning::of_event(WarningKind::OutOfOrder, event));
         } else {
             self.latest = time;
         }
     }
 
     /// Ends what is open, and reports a trace without events: one that was read up to `offset`.
-    fn end(&mut self, end: End, offset: Option<u64>, notices: &mut Notices) -> io::Result<()> {
+    fn end(&mut self, end: End, offset: Option<u64>, warnings: &mut Warnings) -> io::Result<()> {
         let (summary, capture) = (&mut *self.summary, &mut *self.capture);
         match end {
             End::Whole => {}
@@ -455,13 +458,13 @@ impl Work<'_> {
             End::Interrupted(signal) => summary.signal = Some(signal),
             End::ReaderGone => return Err(io::ErrorKind::BrokenPipe.into()),
         }
-        self.synth.finish(notices, &mut |frame| {
+        self.synth.finish(warnings, &mut |frame| {
             summary.frames += 1;
             capture.frame(frame)
         })?;
         let nothing = summary.events == 0 && summary.damage.is_none() && summary.signal.is_none();
         if nothing && offset.is_some_and(|offset| offset > 0) {
-            notices.add(Notice::of_trace(Kind::NoEvents));
+            warnings.add(Warning::of_trace(WarningKind::NoEvents));
         }
         Ok(())
     }

@@ -5,14 +5,14 @@ use std::io;
 use std::path::Path;
 
 use crate::convert::{Failure, Options, Source, open};
-use crate::event::{Event, Timestamp};
 use crate::input::Wait;
 use crate::interrupt::Interrupt;
-use crate::notice::Notices;
-use crate::protocol::DecodeAs;
+use crate::model::event::{Event, Timestamp};
+use crate::model::protocol::DecodeAs;
+use crate::model::warning::Warnings;
 use crate::pump::{Consumer, End, Pump};
 use crate::sequence::{Memory, Sequencer};
-use crate::synth::{Frame, Story, Synthesizer};
+use crate::synth::{ConnectionSummary, Frame, Synthesizer};
 use crate::trace::{Damage, Encoding, Reader};
 
 /// What a trace holds.
@@ -23,7 +23,7 @@ pub struct Info {
     /// Which releases of Envoy write such a trace, e.g. `1.28 or later`.
     pub releases: Option<&'static str>,
     /// Its connections, by the times of their first events.
-    pub connections: Vec<Story>,
+    pub connections: Vec<ConnectionSummary>,
     /// What a reader of its capture has to be told to find the HTTP in it.
     pub decode_as: Vec<DecodeAs>,
     /// Where it stops making sense, if it does.
@@ -43,7 +43,7 @@ pub fn inspect(
     options: &Options,
     wait: &Wait<'_>,
     interrupt: &Interrupt,
-    notices: &mut Notices,
+    warnings: &mut Warnings,
 ) -> Result<Info, Failure> {
     let (input, _) = open(source)?;
     let input = input.with_progress(options.progress.clone());
@@ -53,7 +53,7 @@ pub fn inspect(
     };
     let mut reader = Reader::new(input, options.encoding, path);
     let mut synth = Synthesizer::new(options.synth.clone());
-    synth.keep_stories();
+    synth.keep_summaries();
     let mut info = Info::default();
     let mut look = Look {
         synth: &mut synth,
@@ -63,7 +63,7 @@ pub fn inspect(
         trace: &mut reader,
         sequencer: Sequencer::new(Memory::Bounded, false),
         interrupt,
-        notices,
+        warnings,
     }
     .run(None, wait, &mut look);
     match end {
@@ -72,10 +72,10 @@ pub fn inspect(
         End::Damaged(damage) if !reader.recognised() => return Err(Failure::Trace(damage.into())),
         End::Damaged(damage) => info.damage = Some(damage),
     }
-    let Ok(()) = synth.finish(notices, &mut nowhere);
-    info.connections.append(&mut synth.take_stories());
-    info.is_impossible = notices.tallies().any(|tally| tally.first.kind.is_damage());
-    info.connections.sort_by_key(Story::order);
+    let Ok(()) = synth.finish(warnings, &mut nowhere);
+    info.connections.append(&mut synth.take_summaries());
+    info.is_impossible = warnings.tallies().any(|tally| tally.first.kind.is_damage());
+    info.connections.sort_by_key(ConnectionSummary::order);
     info.decode_as = synth.decode_as();
     info.encoding = reader.encoding();
     info.releases = reader.releases();
@@ -91,9 +91,11 @@ struct Look<'a> {
 impl Consumer for Look<'_> {
     type Error = Infallible;
 
-    fn event(&mut self, event: &Event, notices: &mut Notices) -> Result<(), Infallible> {
-        let done = self.synth.event(event, notices, &mut nowhere);
-        self.info.connections.append(&mut self.synth.take_stories());
+    fn event(&mut self, event: &Event, warnings: &mut Warnings) -> Result<(), Infallible> {
+        let done = self.synth.event(event, warnings, &mut nowhere);
+        self.info
+            .connections
+            .append(&mut self.synth.take_summaries());
         done
     }
 }
@@ -106,7 +108,7 @@ fn nowhere(_: &Frame<'_>) -> Result<(), Infallible> {
 impl Info {
     /// The times of its first and last event.
     pub fn span(&self) -> Option<(Timestamp, Timestamp)> {
-        let spans = || self.connections.iter().filter_map(|story| story.span);
+        let spans = || self.connections.iter().filter_map(|summary| summary.span);
         Some((
             spans().map(|span| span.0).min()?,
             spans().map(|span| span.1).max()?,
@@ -114,7 +116,7 @@ impl Info {
     }
 
     /// The sum of something over all connections.
-    pub fn total(&self, what: impl Fn(&Story) -> u64) -> u64 {
+    pub fn total(&self, what: impl Fn(&ConnectionSummary) -> u64) -> u64 {
         self.connections.iter().map(what).sum()
     }
 }
@@ -136,7 +138,7 @@ pub fn quoted(path: &Path) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./+,:@%".contains(c);
     match path.to_str() {
         Some(name) if !name.is_empty() && name.chars().all(plain) => name.to_owned(),
-        Some(name) if !name.chars().any(crate::is_obeyed) => {
+        Some(name) if !name.chars().any(crate::is_terminal_control) => {
             format!("'{}'", name.replace('\'', r"'\''"))
         }
         _ => {

@@ -5,35 +5,32 @@
 //! input     trace      sequence                  synth        synth      capture
 //! ```
 //!
-//! Data goes one way. A room imports the types of its left neighbour and nothing to its right:
+//! Data goes one way. A module imports the types of its left neighbour and nothing to its right:
 //!
-//! - [`input`] owns bytes: a file or stream, read as it comes;
-//! - [`trace`] makes [events](event) of them, whatever encoding and schema they are in;
-//! - [`sequence`] decides which connection each event belongs to, and in which order they happened;
+//! - [`input`] owns bytes: a file or a stream, read as it comes;
+//! - [`trace`] decodes them into [events](model::event), whatever their encoding and schema;
+//! - [`sequence`] decides which connection each event belongs to, and in which order the events happened;
 //! - [`synth`] makes Ethernet frames of events: addresses, sequence numbers, headers;
-//! - [`capture`] writes frames to a file and the file into its place;
-//! - [`convert`] wires one conversion, [`merge`] many traces into one capture, [`batch`] plans many
+//! - [`capture`] writes frames to a file and moves the file into its place;
+//! - [`convert`] runs one conversion, [`merge`] writes many traces into one capture, [`batch`] plans many
 //!   conversions, [`info`] looks into a trace without making a capture. One loop, `pump`, carries the events
 //!   in all of them.
 //!
-//! [`slice`](mod@slice) is how bytes are passed on without a copy. What the rooms notice on the way, lost
-//! bytes above all, goes into [`notice`]. [`protocol`] is the one rule by which all of them tell the
-//! protocol and the client's side. [`interrupt`] is how a signal asks for the end, and [`progress`] reports how much has
-//! been read.
+//! [`model`] holds what they all share: the events, the [warnings](model::warning) that report every loss, and
+//! [the rules](model::protocol) that recognize a protocol and the client's side. [`slice`](mod@slice) passes bytes
+//! on without a copy. [`interrupt`] asks for an early end, and [`progress`] reports how much has been read.
 
+mod align;
 pub mod batch;
 pub mod capture;
 pub mod convert;
-pub mod event;
 pub mod info;
 pub mod input;
 pub mod interrupt;
 pub mod merge;
-pub mod notice;
-mod page;
+pub mod model;
 mod ports;
 pub mod progress;
-pub mod protocol;
 mod pump;
 pub mod sequence;
 pub mod slice;
@@ -58,7 +55,7 @@ pub fn grouped(n: u64) -> String {
 }
 
 /// A path as it may be shown on a terminal: one line, and nothing in it that a terminal obeys.
-pub fn shown(path: &Path) -> impl fmt::Display {
+pub fn display_path(path: &Path) -> impl fmt::Display {
     escaped(&path.to_string_lossy(), |c| c.escape_unicode().to_string())
 }
 
@@ -66,7 +63,7 @@ pub fn shown(path: &Path) -> impl fmt::Display {
 pub fn escaped(text: &str, escape: impl Fn(char) -> String) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        match is_obeyed(c) {
+        match is_terminal_control(c) {
             true => shown.push_str(&escape(c)),
             false => shown.push(c),
         }
@@ -77,7 +74,7 @@ pub fn escaped(text: &str, escape: impl Fn(char) -> String) -> String {
 /// Whether a terminal does something with a character other than showing it: the control characters,
 /// and those that end lines, turn the direction of writing, or cannot be seen (Unicode's classes Cc, Zl,
 /// Zp and, of Cf, what no name needs).
-pub(crate) fn is_obeyed(c: char) -> bool {
+pub(crate) fn is_terminal_control(c: char) -> bool {
     c.is_control()
         || matches!(
             c,

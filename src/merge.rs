@@ -10,7 +10,7 @@
 mod fetch;
 mod index;
 mod scan;
-mod work;
+mod sink;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,14 +24,14 @@ use rayon::iter::{
 use crate::capture::{Capture, Output, Target};
 use crate::convert::{Failure, Options, Source, Summary, labels};
 use crate::interrupt::Interrupt;
-use crate::notice::Notices;
-use crate::protocol::DecodeAs;
-use crate::synth::Story;
+use crate::model::protocol::DecodeAs;
+use crate::model::warning::Warnings;
+use crate::synth::ConnectionSummary;
 
 use fetch::Fetcher;
 use index::Builder;
 use scan::{Scan, scan};
-use work::Work;
+use sink::MergeSink;
 
 /// What came of a merge.
 #[derive(Debug)]
@@ -44,8 +44,8 @@ pub struct Merged {
     pub frames: u64,
     /// What a reader has to be told to find the HTTP in the capture.
     pub decode_as: Vec<DecodeAs>,
-    /// The stories of its connections in the order of their first events, where the options ask for them.
-    pub stories: Vec<Story>,
+    /// The summaries of its connections in the order of their first events, where the options ask for them.
+    pub summaries: Vec<ConnectionSummary>,
     /// Whether the reader of a stream went away before its end.
     pub reader_gone: bool,
     /// Whether there is a capture: a signal may come before it is begun.
@@ -58,12 +58,12 @@ pub struct Outcome {
     /// The trace.
     pub path: PathBuf,
     /// What is to be known about it.
-    pub notices: Notices,
+    pub warnings: Warnings,
     /// What of it is in the capture, or why nothing is.
     pub result: Result<Summary, Failure>,
 }
 
-/// Merges `paths` into one capture. `notices` makes the collector of a trace's notices.
+/// Merges `paths` into one capture. `warnings` makes the collector of a trace's warnings.
 ///
 /// # Errors
 /// When there is no capture: none of the traces can be read, or the capture cannot be written. What is
@@ -74,46 +74,46 @@ pub fn merge(
     options: &Options,
     threads: usize,
     interrupt: &Interrupt,
-    notices: impl Fn(&Source) -> Notices + Sync,
+    warnings: impl Fn(&Source) -> Warnings + Sync,
 ) -> Result<Merged, Failure> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| Failure::Trace(anyhow!(error)))?;
     let index = Mutex::new(Builder::new(folder_for(target)));
     let scans: Vec<_> = pool.install(|| {
         let scan = |(source, path): (usize, &PathBuf)| {
-            let mut notices = notices(&Source::File(path.clone()));
+            let mut warnings = warnings(&Source::File(path.clone()));
             let found = scan(
                 source as u32,
                 path,
                 options,
                 interrupt,
                 &index,
-                &mut notices,
+                &mut warnings,
             );
-            (found, notices)
+            (found, warnings)
         };
         paths.par_iter().enumerate().map(scan).collect()
     });
     let sources: Vec<_> = paths.iter().cloned().map(Source::File).collect();
     let names = labels(options, sources.iter());
-    let mut work = Work::new(options, names.clone());
+    let mut work = MergeSink::new(options, names.clone());
     // What is read in place of each trace: itself, or a copy.
     let mut read = paths.to_vec();
     let mut copies = Vec::new();
-    for (number, (path, (mut found, notices))) in paths.iter().zip(scans).enumerate() {
+    for (number, (path, (mut found, warnings))) in paths.iter().zip(scans).enumerate() {
         if let Ok(scan) = &mut found
             && let Some(copy) = scan.copy.take()
         {
             read[number] = copy.to_path_buf();
             copies.push(copy);
         }
-        add(&mut work, path, found, notices)?;
+        add(&mut work, path, found, warnings)?;
     }
-    if options.stories {
-        work.synth.keep_stories();
+    if options.summaries {
+        work.synth.keep_summaries();
     }
     let mut merged = Merged {
-        stories: Vec::new(),
+        summaries: Vec::new(),
         traces: Vec::new(),
         connections: 0,
         frames: 0,
@@ -155,22 +155,22 @@ pub fn merge(
     merged.connections = work.synth.connections();
     merged.frames = work.frames;
     merged.decode_as = work.synth.decode_as();
-    merged.stories = work.synth.take_stories();
-    merged.stories.sort_by_key(Story::order);
+    merged.summaries = work.synth.take_summaries();
+    merged.summaries.sort_by_key(ConnectionSummary::order);
     merged.traces = work.traces;
     Ok(merged)
 }
 
 /// Adds what the first pass found in a trace.
 fn add(
-    work: &mut Work,
+    work: &mut MergeSink,
     path: &Path,
     found: Result<Scan, Failure>,
-    notices: Notices,
+    warnings: Warnings,
 ) -> Result<(), Failure> {
     let mut outcome = Outcome {
         path: path.to_owned(),
-        notices,
+        warnings,
         result: Ok(Summary::default()),
     };
     let scan = match found {
@@ -188,7 +188,7 @@ fn add(
 
 /// Opens the capture's place; none where nothing is to be written, or a signal came first.
 fn output(
-    work: &Work,
+    work: &MergeSink,
     paths: &[PathBuf],
     target: &Target,
     interrupt: &Interrupt,

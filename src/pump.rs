@@ -5,10 +5,10 @@
 
 use std::io;
 
-use crate::event::Event;
 use crate::input::Wait;
 use crate::interrupt::Interrupt;
-use crate::notice::Notices;
+use crate::model::event::Event;
+use crate::model::warning::Warnings;
 use crate::sequence::{Next, Sequencer};
 use crate::trace::{Damage, Reader, Step};
 
@@ -18,7 +18,7 @@ pub(crate) trait Consumer {
     type Error;
 
     /// Takes an event, in its place among those of its connection.
-    fn event(&mut self, event: &Event, notices: &mut Notices) -> Result<(), Self::Error>;
+    fn event(&mut self, event: &Event, warnings: &mut Warnings) -> Result<(), Self::Error>;
 
     /// The trace has been read up to an event: it is delivered next, or later, or never.
     fn read(&mut self, _trace: &Reader) {}
@@ -52,7 +52,7 @@ pub(crate) struct Pump<'a> {
     pub(crate) trace: &'a mut Reader,
     pub(crate) sequencer: Sequencer,
     pub(crate) interrupt: &'a Interrupt,
-    pub(crate) notices: &'a mut Notices,
+    pub(crate) warnings: &'a mut Warnings,
 }
 
 impl Pump<'_> {
@@ -88,7 +88,7 @@ impl Pump<'_> {
                 Err(damage) => break End::Damaged(damage),
             }
         };
-        self.sequencer.finish(self.notices);
+        self.sequencer.finish(self.warnings);
         self.drain(consumer)?;
         Ok(end)
     }
@@ -100,8 +100,8 @@ impl Pump<'_> {
         let Some(event) = self.trace.current_mut() else {
             return Ok(());
         };
-        match self.sequencer.push(event, self.notices) {
-            Next::Deliver => consumer.event(event, self.notices),
+        match self.sequencer.push(event, self.warnings) {
+            Next::Deliver => consumer.event(event, self.warnings),
             Next::Wait => self.drain(consumer),
             Next::Drop => {
                 consumer.dropped();
@@ -113,7 +113,7 @@ impl Pump<'_> {
     /// Hands over what is due.
     fn drain<C: Consumer>(&mut self, consumer: &mut C) -> Result<(), C::Error> {
         while let Some(event) = self.sequencer.pop() {
-            consumer.event(&event, self.notices)?;
+            consumer.event(&event, self.warnings)?;
         }
         Ok(())
     }
@@ -123,7 +123,7 @@ impl Pump<'_> {
         let deadline = self.sequencer.deadline();
         let filled = self.trace.fill(&Wait { deadline, ..*wait });
         if deadline.is_some() {
-            self.sequencer.expire(self.notices);
+            self.sequencer.expire(self.warnings);
         }
         match filled {
             Ok(()) => None,

@@ -6,9 +6,9 @@ use std::ops::Range;
 use bytes::Bytes;
 use capture2pcap::capture::{Capture, DEFAULT_SNAPLEN, Format};
 use capture2pcap::convert::Options;
-use capture2pcap::event::{Event, Field, Http, Part, What};
+use capture2pcap::model::event::{Event, Field, Http, Part, What};
 use capture2pcap::input::Input;
-use capture2pcap::notice::Notices;
+use capture2pcap::model::warning::Warnings;
 use capture2pcap::sequence::Memory;
 use capture2pcap::synth::Synthesizer;
 use capture2pcap::trace::{Damage, Reader};
@@ -50,7 +50,7 @@ pub(crate) struct Made {
 pub(crate) struct Kept {
     /// As they were delivered, and which of the frames came with each.
     pub(crate) delivered: Vec<(Event, Range<usize>)>,
-    pub(crate) notices: Notices,
+    pub(crate) warnings: Warnings,
 }
 
 /// Where a capture goes.
@@ -88,7 +88,7 @@ fn run(
     let mut synth = Synthesizer::new(options.synth.clone());
     let sources = options.synth.labels.clone().unwrap_or_default();
     let mut capture = Capture::new(sink, options.capture, &sources).expect("memory is writable");
-    let mut notices = Notices::default();
+    let mut warnings = Warnings::default();
     let mut frames = 0;
     let (mut read, mut delivered) = (Vec::new(), Vec::new());
     let is_kept = keep.is_some();
@@ -96,12 +96,12 @@ fn run(
         &mut reader,
         len,
         Memory::Bounded,
-        &mut notices,
+        &mut warnings,
         |event| read.extend(is_kept.then(|| event.clone())),
-        |event, notices| {
+        |event, warnings| {
             let before = frames;
             synth
-                .event(event, notices, &mut |frame| {
+                .event(event, warnings, &mut |frame| {
                     frames += 1;
                     capture.frame(frame)
                 })
@@ -111,20 +111,20 @@ fn run(
     );
     if is_kept {
         let events: Vec<_> = delivered.iter().map(|(event, _)| event.clone()).collect();
-        delivered::check(&read, &events, &notices, Memory::Bounded);
+        delivered::check(&read, &events, &warnings, Memory::Bounded);
     }
     synth
-        .finish(&mut notices, &mut |frame| {
+        .finish(&mut warnings, &mut |frame| {
             frames += 1;
             capture.frame(frame)
         })
         .expect("memory is writable");
     // Whatever was noticed has to be sayable.
-    for tally in notices.tallies() {
+    for tally in warnings.tallies() {
         assert!(!tally.to_string().is_empty());
     }
     if let Some(keep) = keep {
-        *keep = Kept { delivered, notices };
+        *keep = Kept { delivered, warnings };
     }
     let sink = capture.finish().expect("memory is writable");
     (sink, frames, damage)

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use capture2pcap::event::{Event, Field, Http, Part, What};
+use capture2pcap::model::event::{Event, Field, Http, Part, What};
 use capture2pcap::input::{Input, Wait};
-use capture2pcap::notice::Notices;
+use capture2pcap::model::warning::Warnings;
 use capture2pcap::sequence::{Memory, Sequencer};
 use capture2pcap::trace::{Damage, Encoding, EventDecoder, Fault, Location, Reader, Step};
 
@@ -39,8 +39,8 @@ pub(crate) struct Told {
 pub(crate) fn walk(
     reader: &mut Reader,
     len: usize,
-    notices: &mut Notices,
-    mut take: impl FnMut(&mut Event, &mut Notices),
+    warnings: &mut Warnings,
+    mut take: impl FnMut(&mut Event, &mut Warnings),
 ) -> Option<Damage> {
     let (mut events, mut fills) = (0, 0);
     loop {
@@ -52,7 +52,7 @@ pub(crate) fn walk(
                     events <= EVENTS_PER_BYTE * len,
                     "{events} events of {len} bytes"
                 );
-                take(event, notices);
+                take(event, warnings);
             }
             Ok(Step::More) => {
                 fills += 1;
@@ -78,16 +78,16 @@ pub(crate) fn walk_in_order(
     reader: &mut Reader,
     len: usize,
     memory: Memory,
-    notices: &mut Notices,
+    warnings: &mut Warnings,
     mut read: impl FnMut(&Event),
-    mut take: impl FnMut(&Event, &mut Notices),
+    mut take: impl FnMut(&Event, &mut Warnings),
 ) -> Option<Damage> {
     let mut sequencer = Sequencer::new(memory, false);
-    let damage = walk(reader, len, notices, |event, notices| {
+    let damage = walk(reader, len, warnings, |event, warnings| {
         read(event);
-        delivered::push(&mut sequencer, event, notices, &mut take);
+        delivered::push(&mut sequencer, event, warnings, &mut take);
     });
-    delivered::finish(&mut sequencer, notices, &mut take);
+    delivered::finish(&mut sequencer, warnings, &mut take);
     damage
 }
 
@@ -96,8 +96,8 @@ pub(crate) fn claimed(input: Input, len: usize, wanted: Option<Encoding>) -> u64
     let mut reader = Reader::new(input, wanted, None);
     let mut claimed = 0_u64;
     let ignore = |_: &Event| {};
-    let (memory, notices) = (Memory::Bounded, &mut Notices::default());
-    walk_in_order(&mut reader, len, memory, notices, ignore, |event, _| {
+    let (memory, warnings) = (Memory::Bounded, &mut Warnings::default());
+    walk_in_order(&mut reader, len, memory, warnings, ignore, |event, _| {
         let gap = event.gap.as_ref().map_or(0, |gap| gap.bytes);
         claimed = claimed
             .saturating_add(event.missing.unwrap_or(0))
@@ -109,9 +109,9 @@ pub(crate) fn claimed(input: Input, len: usize, wanted: Option<Encoding>) -> u64
 /// Reads all of `input`, which is `len` bytes long.
 pub(crate) fn read(input: Input, len: usize, wanted: Option<Encoding>) -> Told {
     let mut reader = Reader::new(input, wanted, None);
-    let mut notices = Notices::default();
+    let mut warnings = Warnings::default();
     let mut events = Vec::new();
-    let damage = walk(&mut reader, len, &mut notices, |event, _| {
+    let damage = walk(&mut reader, len, &mut warnings, |event, _| {
         events.push(event.clone());
     });
     let failed = |event: &&Event| event.what == What::Failed;
@@ -187,7 +187,7 @@ fn decode(data: &[u8], wanted: Option<Encoding>) -> (Told, Option<Encoding>) {
     let (encoding, peak) = measured(|| {
         let mut reader = Reader::new(Input::from_bytes(bytes.clone()), wanted, None);
         // Not kept, as in a conversion.
-        walk(&mut reader, data.len(), &mut Notices::default(), |_, _| {});
+        walk(&mut reader, data.len(), &mut Warnings::default(), |_, _| {});
         reader.encoding()
     });
     let most = FIXED_MEMORY + MEMORY_PER_BYTE * data.len();

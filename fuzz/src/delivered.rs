@@ -6,8 +6,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 
-use capture2pcap::event::{Connection, Direction, Event, GapKind, TraceId, What};
-use capture2pcap::notice::{Kind, Notices};
+use capture2pcap::model::event::{Connection, Direction, Event, GapKind, TraceId, What};
+use capture2pcap::model::warning::{WarningKind, Warnings};
 use capture2pcap::sequence::{MAX_EVENT_LOSS, Memory, Next, Sequencer};
 use capture2pcap::slice::Slice;
 
@@ -18,33 +18,33 @@ const PROXY_HEADERS: std::ops::RangeInclusive<u64> = 15..=536;
 pub(crate) fn push(
     sequencer: &mut Sequencer,
     event: &mut Event,
-    notices: &mut Notices,
-    take: &mut impl FnMut(&Event, &mut Notices),
+    warnings: &mut Warnings,
+    take: &mut impl FnMut(&Event, &mut Warnings),
 ) {
-    if sequencer.push(event, notices) == Next::Deliver {
-        take(event, notices);
+    if sequencer.push(event, warnings) == Next::Deliver {
+        take(event, warnings);
         assert_eq!(sequencer.pop(), None, "more than the event that was pushed");
     }
-    drain(sequencer, notices, take);
+    drain(sequencer, warnings, take);
 }
 
 /// Ends the trace, and hands over what is left.
 pub(crate) fn finish(
     sequencer: &mut Sequencer,
-    notices: &mut Notices,
-    take: &mut impl FnMut(&Event, &mut Notices),
+    warnings: &mut Warnings,
+    take: &mut impl FnMut(&Event, &mut Warnings),
 ) {
-    sequencer.finish(notices);
-    drain(sequencer, notices, take);
+    sequencer.finish(warnings);
+    drain(sequencer, warnings, take);
 }
 
 fn drain(
     sequencer: &mut Sequencer,
-    notices: &mut Notices,
-    take: &mut impl FnMut(&Event, &mut Notices),
+    warnings: &mut Warnings,
+    take: &mut impl FnMut(&Event, &mut Warnings),
 ) {
     while let Some(event) = sequencer.pop() {
-        take(&event, notices);
+        take(&event, warnings);
     }
 }
 
@@ -68,11 +68,11 @@ pub(crate) const fn is_ordered(event: &Event) -> bool {
 }
 
 /// Verifies that `delivered` is what has to come of the events `read`.
-pub(crate) fn check(read: &[Event], delivered: &[Event], notices: &Notices, memory: Memory) {
+pub(crate) fn check(read: &[Event], delivered: &[Event], warnings: &Warnings, memory: Memory) {
     let dropped = dropped(read, delivered);
     assert_eq!(
         dropped.len() as u64,
-        notices.count(Kind::Repeated),
+        warnings.count(WarningKind::Repeated),
         "dropped, and reported as repeated: {:?}",
         dropped.iter().map(|event| event.offset).collect::<Vec<_>>()
     );
@@ -96,9 +96,9 @@ pub(crate) fn check(read: &[Event], delivered: &[Event], notices: &Notices, memo
     unchanged(read, delivered);
     let mut connections = Connections {
         named: named(read),
-        is_sure: [Kind::ImpossibleCount, Kind::LossyString]
+        is_sure: [WarningKind::ImpossibleCount, WarningKind::LossyString]
             .iter()
-            .all(|kind| notices.count(*kind) == 0),
+            .all(|kind| warnings.count(*kind) == 0),
         memory,
         known: HashMap::new(),
     };

@@ -2,7 +2,7 @@
 
 use capture2pcap::capture::{self, DEFAULT_SNAPLEN, Format, Precision};
 use capture2pcap::convert::Options;
-use capture2pcap::protocol::Role;
+use capture2pcap::model::protocol::Role;
 use capture2pcap::synth::{self, Handshake};
 use capture2pcap::trace::Encoding;
 

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use capture2pcap::capture::{DEFAULT_SNAPLEN, Precision, Target};
 use capture2pcap::convert::Options;
-use capture2pcap::event::{Event, Http, What};
+use capture2pcap::model::event::{Event, Http, What};
 use capture2pcap::input::Input;
 use capture2pcap::interrupt::Interrupt;
 use capture2pcap::merge::Merged;
-use capture2pcap::notice::Notices;
+use capture2pcap::model::warning::Warnings;
 use capture2pcap::sequence::Memory;
 use capture2pcap::trace::{Damage, Encoding, Reader};
 use tempfile::TempDir;
@@ -42,17 +42,17 @@ impl Trace {
     fn read(path: PathBuf, trace: &[u8], wanted: Option<Encoding>) -> Self {
         let input = Input::from_bytes(Bytes::copy_from_slice(trace));
         let mut reader = Reader::new(input, wanted, None);
-        let mut notices = Notices::default();
+        let mut warnings = Warnings::default();
         let (mut read, mut events) = (Vec::new(), Vec::new());
         let damage = walk_in_order(
             &mut reader,
             trace.len(),
             Memory::Whole,
-            &mut notices,
+            &mut warnings,
             |event| read.push(event.clone()),
             |event, _| events.push(event.clone()),
         );
-        delivered::check(&read, &events, &notices, Memory::Whole);
+        delivered::check(&read, &events, &warnings, Memory::Whole);
         Self {
             path,
             events,
@@ -181,7 +181,7 @@ fn merged(
         options,
         threads,
         &Interrupt::default(),
-        |_| Notices::default(),
+        |_| Warnings::default(),
     );
     let merged = merged.unwrap_or_else(|failure| panic!("{failure:?}"));
     (merged, fs::read(path).ok())
@@ -207,7 +207,7 @@ fn assert_outcome(outcome: &capture2pcap::merge::Outcome, trace: &Trace) {
             trace.events
         ),
     }
-    for tally in outcome.notices.tallies() {
+    for tally in outcome.warnings.tallies() {
         assert!(!tally.to_string().is_empty());
     }
 }

@@ -10,10 +10,10 @@ use std::ops::Range;
 
 use capture2pcap::capture::{Format, Precision};
 use capture2pcap::convert::Options;
-use capture2pcap::event::{
+use capture2pcap::model::event::{
     Connection, Direction, Event, Gap, GapKind, Timestamp, TraceId, Transport, What,
 };
-use capture2pcap::notice::Kind;
+use capture2pcap::model::warning::WarningKind;
 use capture2pcap::synth::Handshake;
 
 use crate::convert::{Kept, MAX_ESTIMATE};
@@ -89,7 +89,7 @@ pub(crate) fn check(kept: &Kept, records: &[Record], beside: Option<&[Beside]>, 
         options,
         is_first: true,
         owners: HashMap::new(),
-        may_move: kept.notices.count(Kind::PortTaken) > 0,
+        may_move: kept.warnings.count(WarningKind::PortTaken) > 0,
     };
     let mut followed: HashMap<TraceId, Followed> = HashMap::new();
     let mut end = 0;

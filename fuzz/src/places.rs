@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use capture2pcap::event::{Connection, Endpoint};
-use capture2pcap::synth::{Given, Options};
+use capture2pcap::model::event::{Connection, Endpoint};
+use capture2pcap::synth::{AddressOverride, Options};
 
 /// The port of a server that the trace does not name, and the first that a client may have then.
 const HTTP_PORT: u16 = 80;
@@ -30,7 +30,7 @@ pub(crate) fn check(
     assert_eq!(local.is_ipv6(), remote.is_ipv6(), "{local}, {remote}");
 }
 
-fn end(recorded: Option<&Endpoint>, given: Option<Given>, placed: SocketAddr) {
+fn end(recorded: Option<&Endpoint>, given: Option<AddressOverride>, placed: SocketAddr) {
     let ip = match recorded {
         Some(Endpoint::Ip(ip, _)) => Some(*ip),
         _ => given.map(|given| given.ip),

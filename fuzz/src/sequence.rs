@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::num::NonZeroU64;
 
-use capture2pcap::event::{Connection, Direction, Endpoint, Event, Timestamp, TraceId, What};
-use capture2pcap::notice::{Kind, Notices};
+use capture2pcap::model::event::{Connection, Direction, Endpoint, Event, Timestamp, TraceId, What};
+use capture2pcap::model::warning::{WarningKind, Warnings};
 use capture2pcap::sequence::{MAX_EVENT_LOSS, Memory, Sequencer};
 use capture2pcap::slice::Slice;
 
@@ -40,20 +40,20 @@ fn endpoint(number: u8) -> Option<Endpoint> {
 }
 
 /// Verifies all that holds for any events: `None` stands for the end of the trace, after which more may come.
-fn run(events: &[Option<Event>], memory: Memory) -> (Vec<Event>, Notices) {
+fn run(events: &[Option<Event>], memory: Memory) -> (Vec<Event>, Warnings) {
     let mut sequencer = Sequencer::new(memory, false);
-    let (mut delivered, mut notices) = (Vec::new(), Notices::default());
-    let mut take = |event: &Event, _: &mut Notices| delivered.push(event.clone());
+    let (mut delivered, mut warnings) = (Vec::new(), Warnings::default());
+    let mut take = |event: &Event, _: &mut Warnings| delivered.push(event.clone());
     for event in events {
         match event.clone() {
             Some(mut event) => {
-                delivered::push(&mut sequencer, &mut event, &mut notices, &mut take);
+                delivered::push(&mut sequencer, &mut event, &mut warnings, &mut take);
             }
-            None => delivered::finish(&mut sequencer, &mut notices, &mut take),
+            None => delivered::finish(&mut sequencer, &mut warnings, &mut take),
         }
     }
-    delivered::finish(&mut sequencer, &mut notices, &mut take);
-    (delivered, notices)
+    delivered::finish(&mut sequencer, &mut warnings, &mut take);
+    (delivered, warnings)
 }
 
 /// Events whose counts and connections are whatever the bytes say.
@@ -61,8 +61,8 @@ fn any(data: &[u8]) {
     let events = any_events(data);
     let read: Vec<_> = events.iter().flatten().cloned().collect();
     for memory in [Memory::Bounded, Memory::Whole] {
-        let (delivered, notices) = run(&events, memory);
-        delivered::check(&read, &delivered, &notices, memory);
+        let (delivered, warnings) = run(&events, memory);
+        delivered::check(&read, &delivered, &warnings, memory);
     }
 }
 
@@ -190,13 +190,13 @@ fn mixed(data: &[u8], is_cut: bool) {
     let repeats =
         other.iter().map(Vec::len).sum::<usize>() - plain.iter().map(Vec::len).sum::<usize>();
 
-    let (expected, notices) = run_connections(&connections, plain, &mut || 0);
-    assert_eq!(notices.tallies().count(), 0, "{:?}", notices);
-    let (seen, notices) = run_connections(&connections, other, &mut next);
-    assert_eq!(notices.count(Kind::Repeated), repeats as u64);
-    for tally in notices.tallies() {
+    let (expected, warnings) = run_connections(&connections, plain, &mut || 0);
+    assert_eq!(warnings.tallies().count(), 0, "{:?}", warnings);
+    let (seen, warnings) = run_connections(&connections, other, &mut next);
+    assert_eq!(warnings.count(WarningKind::Repeated), repeats as u64);
+    for tally in warnings.tallies() {
         let kind = tally.first.kind;
-        assert!(matches!(kind, Kind::Repeated | Kind::Reordered), "{tally}");
+        assert!(matches!(kind, WarningKind::Repeated | WarningKind::Reordered), "{tally}");
     }
     for (real, (expected, seen)) in connections.iter().zip(expected.iter().zip(&seen)) {
         assert_eq!(seen, expected, "other events of {:?}", real.connection);
@@ -286,7 +286,7 @@ fn run_connections(
     connections: &[Real],
     mut orders: Vec<Vec<usize>>,
     next: &mut impl FnMut() -> usize,
-) -> (Vec<Vec<Event>>, Notices) {
+) -> (Vec<Vec<Event>>, Warnings) {
     let mut events = Vec::new();
     let told = |real: &Real, offset| Event {
         trace: real.trace,
@@ -315,7 +315,7 @@ fn run_connections(
         }
         events.push(Some(real.events[at].clone()));
     }
-    let (delivered, notices) = run(&events, Memory::Bounded);
+    let (delivered, warnings) = run(&events, Memory::Bounded);
     let mut ids = HashSet::new();
     let mut of = |real: &Real| {
         let first = real.events.first().map_or(0, |event| event.offset);
@@ -330,5 +330,5 @@ fn run_connections(
         }
         own
     };
-    (connections.iter().map(&mut of).collect(), notices)
+    (connections.iter().map(&mut of).collect(), warnings)
 }

@@ -52,7 +52,7 @@ impl<'a> Places<'a> {
             return Err(TRACE.to_owned());
         }
         if let Some(other) = self.taken.insert(place.clone(), capture) {
-            let refusal = format!("it is the same file as {}", crate::shown(other));
+            let refusal = format!("it is the same file as {}", crate::display_path(other));
             // The first keeps it.
             self.taken.insert(place, other);
             return Err(refusal);
@@ -74,7 +74,7 @@ fn make(folder: &Path) -> Result<PathBuf, Obstacle> {
             io::ErrorKind::AlreadyExists => "a file has its name".to_owned(),
             _ => error.to_string(),
         };
-        let folder = crate::shown(folder);
+        let folder = crate::display_path(folder);
         format!("cannot make the folder {folder}: {reason}")
     })
 }

@@ -1,10 +1,10 @@
 //! Frames into a capture file, and the file into its place. It knows nothing of traces.
 
-mod behind;
 mod output;
 mod pcap;
 mod pcapng;
 mod stream;
+mod write_behind;
 
 pub(crate) use output::follow;
 pub use output::{Output, Target, is_same};
@@ -15,7 +15,7 @@ use std::path::Path;
 use pcap::Pcap;
 use pcapng::Pcapng;
 
-use crate::event::Timestamp;
+use crate::model::event::Timestamp;
 use crate::synth::Frame;
 
 /// The snaplen of a capture unless the user says otherwise, in bytes: tcpdump's.

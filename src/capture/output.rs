@@ -205,7 +205,7 @@ impl Output {
         // The system's words leave open what is missing.
         fs::metadata(folder).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
-                let folder = crate::shown(folder);
+                let folder = crate::display_path(folder);
                 io::Error::new(error.kind(), format!("there is no folder {folder}"))
             }
             _ => error,
@@ -339,7 +339,7 @@ fn refused(folder: &Path, error: &io::Error) -> io::Error {
     if reason.kind() != io::ErrorKind::PermissionDenied {
         return reason;
     }
-    let folder = crate::shown(folder);
+    let folder = crate::display_path(folder);
     io::Error::new(
         reason.kind(),
         format!("no file can be made in {folder}: {reason}"),

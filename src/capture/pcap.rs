@@ -7,10 +7,10 @@ use byteorder_slice::LittleEndian;
 use pcap_file::pcap::{PcapHeader, PcapTsResolution, PcapWriteError, RawPcapPacket};
 use pcap_file::{DataLink, Endianness};
 
-use crate::event::{NANOS_PER_SECOND, Timestamp};
+use crate::model::event::{NANOS_PER_SECOND, Timestamp};
 use crate::synth::Frame;
 
-use super::behind::WriteBehind;
+use super::write_behind::WriteBehind;
 use super::{LAST_PCAP_TIME, Options, Precision};
 
 /// The version of the format that every reader knows.

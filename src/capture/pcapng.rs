@@ -21,10 +21,10 @@ use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeade
 use pcap_file::pcapng::{PcapNgWriteError, PcapNgWriter};
 use pcap_file::{DataLink, Endianness};
 
-use crate::event::{Direction, Timestamp};
+use crate::model::event::{Direction, Timestamp};
 use crate::synth::{Frame, Label};
 
-use super::behind::WriteBehind;
+use super::write_behind::WriteBehind;
 
 /// What wrote the capture.
 const APPLICATION: &str = concat!("capture2pcap ", env!("CARGO_PKG_VERSION"));

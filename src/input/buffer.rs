@@ -5,7 +5,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::page::{PAGE, start_in};
+use crate::align::{PAGE, start_in};
 use crate::slice::Piece;
 
 /// How much memory is kept to be used again where one event replaces another, in bytes: what is seldom so

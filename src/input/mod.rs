@@ -28,7 +28,7 @@ use arrayvec::ArrayVec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::page::PAGE;
+use crate::align::PAGE;
 use crate::progress::Progress;
 use crate::slice::Piece;
 

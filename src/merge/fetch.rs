@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
-use crate::event::Event;
+use crate::model::event::Event;
 use crate::progress::Progress;
 use crate::trace::{Damage, EventDecoder, Fault, Format, Location};
 

@@ -12,7 +12,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
-use crate::event::Timestamp;
+use crate::model::event::Timestamp;
 use crate::trace::Location;
 
 /// How many entries are sorted in memory, of 64 bytes each.

@@ -10,10 +10,10 @@ use foldhash::HashMap;
 use tempfile::TempPath;
 
 use crate::convert::{Failure, Options, STRICT, Summary};
-use crate::event::{Connection, Direction, Event, GapKind, Http, Timestamp, TraceId, What};
 use crate::input::{Input, Wait};
 use crate::interrupt::Interrupt;
-use crate::notice::{Kind, Notice, Notices};
+use crate::model::event::{Connection, Direction, Event, GapKind, Http, Timestamp, TraceId, What};
+use crate::model::warning::{Warning, WarningKind, Warnings};
 use crate::pump::{Consumer, End, Pump};
 use crate::sequence::{Memory, Sequencer};
 use crate::synth::{ConversationId, Conversations, STAND_IN_INTERVAL};
@@ -61,7 +61,7 @@ pub(super) fn scan(
     options: &Options,
     interrupt: &Interrupt,
     index: &Mutex<Builder>,
-    notices: &mut Notices,
+    warnings: &mut Warnings,
 ) -> Result<Scan, Failure> {
     let mut input = open(path).map_err(|error| Failure::trace("cannot open", error))?;
     let copy = plain_copy(path, options.encoding);
@@ -89,7 +89,7 @@ pub(super) fn scan(
         trace: &mut trace,
         sequencer: Sequencer::new(Memory::Whole, false),
         interrupt,
-        notices,
+        warnings,
     }
     .run(None, &Wait::default(), &mut look)
     .and_then(|end| look.flush().map(|()| end));
@@ -108,12 +108,14 @@ pub(super) fn scan(
         End::Damaged(damage) => scan.summary.damage = Some(damage),
     }
     if options.strict
-        && let Some(tally) = notices.tallies().find(|tally| tally.first.kind.is_damage())
+        && let Some(tally) = warnings
+            .tallies()
+            .find(|tally| tally.first.kind.is_damage())
     {
         return Err(Failure::trace(STRICT, anyhow!("{tally}")));
     }
     if scan.summary.events == 0 && trace.offset() == 0 {
-        notices.add(Notice::empty(false));
+        warnings.add(Warning::empty(false));
     }
     Ok(scan)
 }
@@ -177,7 +179,7 @@ impl Consumer for Look<'_> {
         self.current = None;
     }
 
-    fn event(&mut self, event: &Event, notices: &mut Notices) -> io::Result<()> {
+    fn event(&mut self, event: &Event, warnings: &mut Warnings) -> io::Result<()> {
         let location = self.location(event);
         self.scan.summary.count(event);
         match &event.what {
@@ -186,9 +188,9 @@ impl Consumer for Look<'_> {
                 self.scan.conversations[number as usize].is_buffered = true;
             }
             What::Connection(connection) => self.connection(event, connection),
-            What::Truncated(direction) => notices.add(Notice::cut_direction(event, *direction)),
-            What::Failed => notices.add(Notice::failed(event)),
-            What::Skipped(skip) => notices.add(Notice::skipped(event.offset, skip)),
+            What::Truncated(direction) => warnings.add(Warning::cut_direction(event, *direction)),
+            What::Failed => warnings.add(Warning::failed(event)),
+            What::Skipped(skip) => warnings.add(Warning::skipped(event.offset, skip)),
             What::SampleRate(_) => self.scan.sample_rate = Some(event.clone()),
             What::Http(Http::Begin { .. }) => {
                 self.exchange = Exchange {
@@ -204,7 +206,7 @@ impl Consumer for Look<'_> {
             _ => {}
         }
         match self.conversations.of(event) {
-            Some(conversation) => self.add(event, &conversation, location, notices),
+            Some(conversation) => self.add(event, &conversation, location, warnings),
             None => Ok(()),
         }
     }
@@ -256,14 +258,14 @@ impl Look<'_> {
         event: &Event,
         id: &ConversationId,
         location: Location,
-        notices: &mut Notices,
+        warnings: &mut Warnings,
     ) -> io::Result<()> {
         // Before it, and not after: the last entry may get a flag yet.
         if self.entries.len() >= CHUNK {
             self.flush()?;
         }
         let conversation = self.number(id, event.trace);
-        let time = self.place(event, conversation, notices);
+        let time = self.place(event, conversation, warnings);
         let mut flags = 0;
         if std::mem::take(&mut self.exchange.is_new) {
             flags |= Entry::FIRST;
@@ -301,7 +303,7 @@ impl Look<'_> {
 
     /// The time that an event has in the merge: no earlier than the one before it in its conversation, or in
     /// its exchange, as those of one connection may overlap.
-    fn place(&mut self, event: &Event, conversation: u32, notices: &mut Notices) -> Timestamp {
+    fn place(&mut self, event: &Event, conversation: u32, warnings: &mut Warnings) -> Timestamp {
         let conversation = &mut self.scan.conversations[conversation as usize];
         let is_http = matches!(event.what, What::Http(_));
         let last = match is_http {
@@ -312,24 +314,24 @@ impl Look<'_> {
             Some(time) => {
                 conversation.recorded = true;
                 let placed = last.map_or(time, |last| last.max(time));
-                (placed, (placed != time).then_some(Kind::TimeClamped))
+                (placed, (placed != time).then_some(WarningKind::TimeClamped))
             }
             None if conversation.recorded => {
                 let last = last.or(conversation.last).unwrap_or(self.start);
                 (
                     last.saturating_add(STAND_IN_INTERVAL),
-                    Some(Kind::StandInTime),
+                    Some(WarningKind::StandInTime),
                 )
             }
             None => {
                 let next = |last: Timestamp| last.saturating_add(STAND_IN_INTERVAL);
                 let time = self.stand_in.map_or(self.start, next);
                 self.stand_in = Some(time);
-                (time, Some(Kind::StandInTime))
+                (time, Some(WarningKind::StandInTime))
             }
         };
         if let Some(kind) = kind {
-            notices.add(Notice::of_event(kind, event));
+            warnings.add(Warning::of_event(kind, event));
         }
         conversation.last = Some(time);
         self.exchange.last = Some(time).filter(|_| is_http);

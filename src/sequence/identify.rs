@@ -8,7 +8,7 @@
 use foldhash::{HashMap, HashMapExt as _};
 use indexmap::IndexSet;
 
-use crate::event::{Connection, Endpoint, Event, Timestamp, TraceId, What};
+use crate::model::event::{Connection, Endpoint, Event, Timestamp, TraceId, What};
 
 use super::order::{Fit, Order};
 

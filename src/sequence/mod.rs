@@ -14,8 +14,8 @@ mod order;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::event::{Event, Timestamp, TraceId, What};
-use crate::notice::{Kind, Notice, Notices};
+use crate::model::event::{Event, Timestamp, TraceId, What};
+use crate::model::warning::{Warning, WarningKind, Warnings};
 
 use identify::{Directory, Handle, Slot};
 use order::Queue;
@@ -94,17 +94,17 @@ impl Sequencer {
     ///
     /// Whatever it returns, [`pop`](Self::pop) has to be called afterwards until it gives none.
     #[inline]
-    pub fn push(&mut self, event: &mut Event, notices: &mut Notices) -> Next {
+    pub fn push(&mut self, event: &mut Event, warnings: &mut Warnings) -> Next {
         if !matches!(event.what, What::Data { .. } | What::Closed) {
             return self.rare(event);
         }
         let slot = match self.directory.current(event) {
             Some(slot) => slot,
-            None => self.resolve(event, notices),
+            None => self.resolve(event, warnings),
         };
         let track = self.directory.track(slot);
         if event.seq_num.is_some() || !track.order.is_idle() || track.order.is_closed() {
-            return self.counted(slot, event, notices);
+            return self.counted(slot, event, warnings);
         }
         event.trace = track.id;
         track.last = event.time.or(track.last);
@@ -152,11 +152,11 @@ impl Sequencer {
 
     /// Finds the connection of an event where it may be another one than the last event's.
     #[cold]
-    fn resolve(&mut self, event: &Event, notices: &mut Notices) -> Slot {
+    fn resolve(&mut self, event: &Event, warnings: &mut Warnings) -> Slot {
         self.settle(event.trace, event.time);
         let (slot, is_ambiguous) = self.directory.find(event);
         if is_ambiguous {
-            notices.add(Notice::of_event(Kind::SharedId, event));
+            warnings.add(Warning::of_event(WarningKind::SharedId, event));
         }
         slot
     }
@@ -191,23 +191,23 @@ impl Sequencer {
     }
 
     /// Takes an event that has a count, or follows one that has.
-    fn counted(&mut self, slot: Slot, event: &mut Event, notices: &mut Notices) -> Next {
+    fn counted(&mut self, slot: Slot, event: &mut Event, warnings: &mut Warnings) -> Next {
         let slot = match event.seq_num {
             Some(_) => slot,
             // It comes after all that has waited.
-            None => self.release(slot, notices),
+            None => self.release(slot, warnings),
         };
-        self.place(slot, event, notices).0
+        self.place(slot, event, warnings).0
     }
 
     /// Takes an event of the connection in `slot`, or of another one that follows it. Returns the slot of that.
-    fn place(&mut self, slot: Slot, event: &mut Event, notices: &mut Notices) -> (Next, Slot) {
+    fn place(&mut self, slot: Slot, event: &mut Event, warnings: &mut Warnings) -> (Next, Slot) {
         let mut slot = slot;
         let mut track = self.directory.track(slot);
         event.trace = track.id;
         if track.order.is_closed() {
             if track.order.is_repeat(event) {
-                notices.add(Notice::of_event(Kind::Repeated, event));
+                warnings.add(Warning::of_event(WarningKind::Repeated, event));
                 return (Next::Drop, slot);
             }
             slot = self.reopen(slot, event.offset);
@@ -219,7 +219,7 @@ impl Sequencer {
         let mut queue = Queue {
             ready: &mut self.ready,
             held: &mut self.held,
-            notices,
+            warnings,
         };
         let mut next = track.order.push(event, &mut queue);
         let is_over = track.order.is_closed();
@@ -237,7 +237,7 @@ impl Sequencer {
                 self.ready.push_back(std::mem::take(event));
                 next = Next::Wait;
             }
-            slot = self.end(slot, notices);
+            slot = self.end(slot, warnings);
         }
         (next, slot)
     }
@@ -251,11 +251,11 @@ impl Sequencer {
 
     /// Takes note that the end of a connection was delivered. What counts more, and waited for events before it,
     /// is of another connection. Returns the slot of the last one.
-    fn end(&mut self, slot: Slot, notices: &mut Notices) -> Slot {
+    fn end(&mut self, slot: Slot, warnings: &mut Warnings) -> Slot {
         let mut queue = Queue {
             ready: &mut self.ready,
             held: &mut self.held,
-            notices,
+            warnings,
         };
         let rest = self.directory.track(slot).order.take_rest(&mut queue);
         let Some(first) = rest.front() else {
@@ -265,7 +265,7 @@ impl Sequencer {
         let mut slot = self.reopen(slot, first.offset);
         for mut event in rest {
             let next;
-            (next, slot) = self.place(slot, &mut event, notices);
+            (next, slot) = self.place(slot, &mut event, warnings);
             if next == Next::Deliver {
                 self.ready.push_back(event);
             }
@@ -296,7 +296,7 @@ impl Sequencer {
     }
 
     /// Releases the events that have waited for long enough.
-    pub fn expire(&mut self, notices: &mut Notices) {
+    pub fn expire(&mut self, warnings: &mut Warnings) {
         let now = Instant::now();
         while let Some(&(at, handle, turn)) = self.deadlines.front()
             && at <= now
@@ -305,25 +305,25 @@ impl Sequencer {
             if let Some(slot) = self.directory.slot(handle)
                 && self.directory.track(slot).order.turn() == Some(turn)
             {
-                self.release(slot, notices);
+                self.release(slot, warnings);
             }
         }
     }
 
     /// Releases everything that waits: the trace has ended.
-    pub fn finish(&mut self, notices: &mut Notices) {
+    pub fn finish(&mut self, warnings: &mut Warnings) {
         for id in self.directory.unsettled() {
             self.settle(id, None);
         }
         for handle in self.directory.waiting() {
             if let Some(slot) = self.directory.slot(handle) {
-                self.release(slot, notices);
+                self.release(slot, warnings);
             }
         }
     }
 
     /// Releases all that waits of a connection. Returns the slot of the connection that the last of it belongs to.
-    fn release(&mut self, slot: Slot, notices: &mut Notices) -> Slot {
+    fn release(&mut self, slot: Slot, warnings: &mut Warnings) -> Slot {
         let mut slot = slot;
         loop {
             let order = &mut self.directory.track(slot).order;
@@ -333,11 +333,11 @@ impl Sequencer {
             let mut queue = Queue {
                 ready: &mut self.ready,
                 held: &mut self.held,
-                notices,
+                warnings,
             };
             order.flush(&mut queue);
             if order.is_closed() {
-                slot = self.end(slot, notices);
+                slot = self.end(slot, warnings);
             }
         }
     }

@@ -12,9 +12,9 @@ mod window;
 
 use std::collections::VecDeque;
 
-use crate::event::{Direction, Event, Gap, GapKind, What};
-use crate::notice::{Kind, Notice};
-use crate::protocol::{self, Role};
+use crate::model::event::{Direction, Event, Gap, GapKind, What};
+use crate::model::protocol::{self, Role};
+use crate::model::warning::{Warning, WarningKind};
 
 use super::{MAX_EVENT_LOSS, Next};
 use mark::Mark;
@@ -152,7 +152,9 @@ impl Order {
             return self.accept(event, count, queue);
         }
         // Those that waited come after this one, although the trace has them before it.
-        queue.notices.add(Notice::of_event(Kind::Reordered, event));
+        queue
+            .warnings
+            .add(Warning::of_event(WarningKind::Reordered, event));
         if self.accept(event, count, queue) == Next::Deliver {
             queue.ready.push_back(std::mem::take(event));
         }
@@ -296,15 +298,15 @@ impl Order {
                 ..
             }
         );
-        queue.notices.add(if self.as_string || as_string {
-            Notice {
+        queue.warnings.add(if self.as_string || as_string {
+            Warning {
                 bytes,
-                ..Notice::of_event(Kind::LossyString, event)
+                ..Warning::of_event(WarningKind::LossyString, event)
             }
         } else {
-            Notice {
+            Warning {
                 detail,
-                ..Notice::of_event(Kind::ImpossibleCount, event)
+                ..Warning::of_event(WarningKind::ImpossibleCount, event)
             }
         });
     }

@@ -15,8 +15,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use crate::event::{Connection, Direction, Endpoint};
-use crate::protocol::Role;
+use crate::model::event::{Connection, Direction, Endpoint};
+use crate::model::protocol::Role;
 
 use super::frame::Endpoints;
 use pool::{Name, Pool};
@@ -29,14 +29,14 @@ const HTTP_PORT: u16 = 80;
 
 /// An address that the user gives for one that a trace lacks: `ADDR` or `ADDR:PORT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Given {
+pub struct AddressOverride {
     /// The IP address.
     pub ip: IpAddr,
     /// The port, where one is given; 0 counts as none.
     pub port: Option<u16>,
 }
 
-impl FromStr for Given {
+impl FromStr for AddressOverride {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -120,8 +120,8 @@ pub(super) struct Placed {
 /// Gives connections the addresses that their packets carry.
 #[derive(Debug, Default)]
 pub(super) struct AddressBook {
-    local: Option<Given>,
-    remote: Option<Given>,
+    local: Option<AddressOverride>,
+    remote: Option<AddressOverride>,
     pool: Pool,
     ports: Ports,
     /// How many connections an end without a name has, by the other end, its side and its port. Each has
@@ -145,7 +145,7 @@ struct End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
     Recorded,
-    Given,
+    AddressOverride,
     Nowhere,
 }
 
@@ -155,14 +155,14 @@ impl End {
         match self.source {
             _ if self.ip.is_none() => true,
             Source::Nowhere => true,
-            Source::Given => is_client,
+            Source::AddressOverride => is_client,
             Source::Recorded => false,
         }
     }
 }
 
 impl AddressBook {
-    pub(super) fn new(local: Option<Given>, remote: Option<Given>) -> Self {
+    pub(super) fn new(local: Option<AddressOverride>, remote: Option<AddressOverride>) -> Self {
         Self {
             local,
             remote,
@@ -222,7 +222,7 @@ impl AddressBook {
         let (client, server) = if client_end.can_vary(true) {
             let server = self.fixed(server_end, v6);
             let client = self.vary(client_end, server, seed, v6);
-            if let (Some(ip), Source::Given) = (client_end.ip, client_end.source) {
+            if let (Some(ip), Source::AddressOverride) = (client_end.ip, client_end.source) {
                 let was = SocketAddr::new(ip, client_end.port);
                 moved = (client != was).then_some((was, client));
             }
@@ -245,15 +245,16 @@ impl AddressBook {
                 remote: server,
             },
         };
-        let stand_in = |side, recorded: &Option<Endpoint>, given: Option<Given>, address| {
-            let carried = matches!(recorded, Some(Endpoint::Ip(_, port)) if *port != 0);
-            // What the user has said needs no telling.
-            (!carried && given.is_none()).then(|| StandIn {
-                side,
-                address,
-                recorded: recorded.clone(),
-            })
-        };
+        let stand_in =
+            |side, recorded: &Option<Endpoint>, given: Option<AddressOverride>, address| {
+                let carried = matches!(recorded, Some(Endpoint::Ip(_, port)) if *port != 0);
+                // What the user has said needs no telling.
+                (!carried && given.is_none()).then(|| StandIn {
+                    side,
+                    address,
+                    recorded: recorded.clone(),
+                })
+            };
         let stand_ins = [
             stand_in(Direction::Write, local, given[0], endpoints.local),
             stand_in(Direction::Read, remote, given[1], endpoints.remote),
@@ -299,7 +300,7 @@ impl AddressBook {
 }
 
 /// The IP address of an end, recorded or given.
-fn ip_of(recorded: Option<&Endpoint>, given: Option<Given>) -> Option<IpAddr> {
+fn ip_of(recorded: Option<&Endpoint>, given: Option<AddressOverride>) -> Option<IpAddr> {
     let recorded = match recorded {
         Some(Endpoint::Ip(ip, _)) => Some(*ip),
         _ => None,
@@ -309,12 +310,12 @@ fn ip_of(recorded: Option<&Endpoint>, given: Option<Given>) -> Option<IpAddr> {
 }
 
 /// The port of an end, recorded or given, and which of them. A port 0 is none.
-fn port_of(recorded: Option<&Endpoint>, given: Option<Given>) -> Option<(u16, Source)> {
+fn port_of(recorded: Option<&Endpoint>, given: Option<AddressOverride>) -> Option<(u16, Source)> {
     let recorded = match recorded {
         Some(Endpoint::Ip(_, port) | Endpoint::Host(_, port)) => Some((*port, Source::Recorded)),
         _ => None,
     };
-    let given = given.and_then(|given| Some((given.port?, Source::Given)));
+    let given = given.and_then(|given| Some((given.port?, Source::AddressOverride)));
     [recorded, given]
         .into_iter()
         .flatten()

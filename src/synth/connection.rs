@@ -4,27 +4,27 @@
 mod losses;
 mod opening;
 
-use crate::event::{Connection, Direction, Event, Timestamp, TraceId, Transport, What};
-use crate::notice::{Kind, Notice};
-use crate::protocol::{self, Protocol};
+use crate::model::event::{Connection, Direction, Event, Timestamp, TraceId, Transport, What};
+use crate::model::protocol::{self, Protocol};
+use crate::model::warning::{Warning, WarningKind};
 use crate::sequence::MAX_EVENT_LOSS;
 
 use super::comments::Comments;
+use super::flow::{Flow, Sink};
 use super::framing::Framing;
-use super::link::{Link, Sink};
-use super::story::Story;
+use super::summary::ConnectionSummary;
 use super::{Context, STAND_IN_INTERVAL};
 
 /// Whether a connection goes on behind an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flow {
+pub(super) enum Lifetime {
     Open,
     Over,
 }
 
 /// Where and when something was recorded.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct When {
+pub(super) struct RecordedTime {
     pub(super) offset: u64,
     pub(super) time: Option<Timestamp>,
     /// Whether the recorded time cannot be, and this is the nearest that can.
@@ -35,11 +35,11 @@ pub(super) struct When {
 
 /// What is known of a connection.
 #[derive(Debug)]
-pub(super) struct Tracked {
+pub(super) struct ConnectionState {
     id: TraceId,
     connection: Connection,
     /// Its packets' side; none until the first of them.
-    wire: Option<Link>,
+    wire: Option<Flow>,
     /// The time of its last event.
     last: Option<Timestamp>,
     /// How many bytes stand for the rest of the last event whose size is unknown.
@@ -56,9 +56,9 @@ pub(super) struct Tracked {
     ended: bool,
     /// The stand-ins that it has, and the offset of the first event that needed them: whether its addresses
     /// are missing or only late shows at its end.
-    stood_in: Option<(Kind, u64, String)>,
+    stood_in: Option<(WarningKind, u64, String)>,
     /// What is to be told about it, where somebody listens.
-    story: Option<Box<Story>>,
+    summary: Option<Box<ConnectionSummary>>,
     /// What there is to say about the next frame, where labels are asked for.
     comments: Comments,
 }
@@ -73,12 +73,12 @@ struct Data<'a> {
     end_stream: bool,
 }
 
-impl Tracked {
-    /// A connection of which nothing is known but its `id`; `has_story` where somebody wants to be told.
-    pub(super) fn new(id: TraceId, has_story: bool) -> Self {
-        let story = Story {
+impl ConnectionState {
+    /// A connection of which nothing is known but its `id`; `has_summary` where somebody wants to be told.
+    pub(super) fn new(id: TraceId, has_summary: bool) -> Self {
+        let summary = ConnectionSummary {
             id,
-            ..Story::default()
+            ..ConnectionSummary::default()
         };
         Self {
             id,
@@ -92,7 +92,7 @@ impl Tracked {
             recorded: None,
             ended: false,
             stood_in: None,
-            story: has_story.then(|| Box::new(story)),
+            summary: has_summary.then(|| Box::new(summary)),
             comments: Comments::default(),
         }
     }
@@ -116,7 +116,11 @@ impl Tracked {
     }
 
     /// Takes an event of this connection.
-    pub(super) fn event<E>(&mut self, event: &Event, cx: &mut Context<'_, E>) -> Result<Flow, E> {
+    pub(super) fn event<E>(
+        &mut self,
+        event: &Event,
+        cx: &mut Context<'_, E>,
+    ) -> Result<Lifetime, E> {
         let &Event {
             offset,
             time,
@@ -125,7 +129,7 @@ impl Tracked {
             ref what,
             ..
         } = event;
-        let when = When {
+        let when = RecordedTime {
             offset,
             time,
             adjusted,
@@ -147,13 +151,13 @@ impl Tracked {
                 if let Some(gap) = &event.gap {
                     self.gap(gap, offset, time, cx)?;
                 }
-                if let Some(story) = &mut self.story {
-                    story.events += 1;
-                    story.add(direction, payload);
+                if let Some(summary) = &mut self.summary {
+                    summary.events += 1;
+                    summary.add(direction, payload);
                 }
                 // Where Envoy counts, the next event tells whether its length is right.
                 if as_string && event.seq_num.is_none() && cannot_be_a_string(payload) {
-                    self.note(Kind::LossyString, offset, 0, String::new(), cx);
+                    self.note(WarningKind::LossyString, offset, 0, String::new(), cx);
                 }
                 if end_stream {
                     self.comment(cx, || "end_stream".into());
@@ -174,9 +178,9 @@ impl Tracked {
                 }
             }
             What::Closed => {
-                if let Some(story) = &mut self.story {
-                    story.events += 1;
-                    story.closed = true;
+                if let Some(summary) = &mut self.summary {
+                    summary.events += 1;
+                    summary.closed = true;
                 }
                 let time = self.stamp(when, cx);
                 if let Some(gap) = &event.gap {
@@ -189,14 +193,14 @@ impl Tracked {
                 self.comment(cx, || "closed".into());
                 self.close(time, true, cx)?;
                 self.tell(cx);
-                return Ok(Flow::Over);
+                return Ok(Lifetime::Over);
             }
             What::Truncated(direction) => {
-                cx.notices.add(Notice::cut_direction(event, direction));
+                cx.warnings.add(Warning::cut_direction(event, direction));
             }
             What::Over => {
                 self.finish(cx)?;
-                return Ok(Flow::Over);
+                return Ok(Lifetime::Over);
             }
             What::Late => self.tell_stand_ins(true, cx),
             // An exchange has no bytes of its own; `http` makes them.
@@ -206,7 +210,7 @@ impl Tracked {
             | What::SampleRate(_)
             | What::Http(_) => {}
         }
-        Ok(Flow::Open)
+        Ok(Lifetime::Open)
     }
 
     /// Ends a connection whose end is not recorded.
@@ -218,14 +222,14 @@ impl Tracked {
         Ok(())
     }
 
-    /// Tells the connection's story, where somebody listens.
+    /// Tells the connection's summary, where somebody listens.
     fn tell<E>(&mut self, cx: &mut Context<'_, E>) {
         self.tell_stand_ins(false, cx);
-        if let (Some(story), Some(stories)) = (self.story.take(), &mut cx.shared.stories) {
-            stories.push(Story {
+        if let (Some(summary), Some(summaries)) = (self.summary.take(), &mut cx.shared.summaries) {
+            summaries.push(ConnectionSummary {
                 connection: self.connection.clone(),
                 sample_rate: cx.shared.sample_rates.get(&self.id.source).copied(),
-                ..*story
+                ..*summary
             });
         }
     }
@@ -233,14 +237,18 @@ impl Tracked {
     /// Reports the stand-ins that it has, unless that was done.
     fn tell_stand_ins<E>(&mut self, is_late: bool, cx: &mut Context<'_, E>) {
         if let Some((kind, offset, stand_ins)) = self.stood_in.take() {
-            let kind = if is_late { Kind::LateAddress } else { kind };
+            let kind = if is_late {
+                WarningKind::LateAddress
+            } else {
+                kind
+            };
             self.note(kind, offset, 0, stand_ins, cx);
         }
     }
 
     /// What is to be told about it, where somebody listens.
-    pub(super) fn story(&mut self) -> Option<&mut Story> {
-        self.story.as_deref_mut()
+    pub(super) fn summary(&mut self) -> Option<&mut ConnectionSummary> {
+        self.summary.as_deref_mut()
     }
 
     /// Puts bytes on the wire that no event of this connection holds.
@@ -277,8 +285,8 @@ impl Tracked {
 
     /// The time of an event, or the one that stands for it.
     #[inline(always)]
-    pub(super) fn stamp<E>(&mut self, when: When, cx: &mut Context<'_, E>) -> Timestamp {
-        let When {
+    pub(super) fn stamp<E>(&mut self, when: RecordedTime, cx: &mut Context<'_, E>) -> Timestamp {
+        let RecordedTime {
             offset,
             time,
             adjusted,
@@ -293,7 +301,7 @@ impl Tracked {
             }
             (None, recorded) => {
                 self.comment(cx, || "stand-in time".into());
-                self.note(Kind::StandInTime, offset, 0, String::new(), cx);
+                self.note(WarningKind::StandInTime, offset, 0, String::new(), cx);
                 match recorded {
                     Some(_) => self
                         .last
@@ -304,12 +312,12 @@ impl Tracked {
             }
         };
         if !shared && (adjusted || time > cx.shared.options.latest) {
-            self.note(Kind::TimeAdjusted, offset, 0, String::new(), cx);
+            self.note(WarningKind::TimeAdjusted, offset, 0, String::new(), cx);
         }
         let time = time.min(cx.shared.options.latest);
         self.last = Some(time);
-        if let (Some(story), Some(_)) = (&mut self.story, self.recorded) {
-            story.at(time);
+        if let (Some(summary), Some(_)) = (&mut self.summary, self.recorded) {
+            summary.at(time);
         }
         time
     }
@@ -336,7 +344,7 @@ impl Tracked {
             }
             self.open(time, Some((direction, payload)), offset, cx)?;
         }
-        let Some(link) = &mut self.wire else {
+        let Some(flow) = &mut self.wire else {
             return Ok(());
         };
         // The count says how much a cut lacks.
@@ -348,10 +356,10 @@ impl Tracked {
             out: cx.out,
             comments: &mut self.comments,
         };
-        let is_too_much = link.is_too_much(original_len);
-        link.data((time, direction), payload, original_len, end_stream, sink)?;
+        let is_too_much = flow.is_too_much(original_len);
+        flow.data((time, direction), payload, original_len, end_stream, sink)?;
         if is_too_much {
-            self.note(Kind::OversizedDatagram, offset, 0, String::new(), cx);
+            self.note(WarningKind::OversizedDatagram, offset, 0, String::new(), cx);
         }
         Ok(())
     }
@@ -362,15 +370,15 @@ impl Tracked {
         recorded: bool,
         cx: &mut Context<'_, E>,
     ) -> Result<(), E> {
-        let Some(link) = &mut self.wire else {
+        let Some(flow) = &mut self.wire else {
             return Ok(());
         };
-        cx.shared.occupancy.release(link.endpoints(), self.id);
+        cx.shared.occupancy.release(flow.endpoints(), self.id);
         let sink = Sink {
             out: cx.out,
             comments: &mut self.comments,
         };
-        link.close(time, recorded, sink)
+        flow.close(time, recorded, sink)
     }
 
     /// Has the next frame say something, where labels are asked for.
@@ -382,17 +390,17 @@ impl Tracked {
 
     fn note<E>(
         &mut self,
-        kind: Kind,
+        kind: WarningKind,
         offset: u64,
         bytes: u64,
         detail: String,
         cx: &mut Context<'_, E>,
     ) {
-        if let Some(story) = &mut self.story {
-            story.note(kind, bytes);
+        if let Some(summary) = &mut self.summary {
+            summary.note(kind, bytes);
         }
         let trace = Some(self.id);
-        cx.notices.add(Notice {
+        cx.warnings.add(Warning {
             kind,
             offset,
             trace,

@@ -2,8 +2,8 @@
 
 use foldhash::HashMap;
 
-use crate::event::{Connection, Event, Http, TraceId, What};
-use crate::protocol::Role;
+use crate::model::event::{Connection, Event, Http, TraceId, What};
+use crate::model::protocol::Role;
 
 /// What the events of one conversation have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

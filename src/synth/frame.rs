@@ -8,7 +8,7 @@ use etherparse::{
     UdpHeader,
 };
 
-use crate::event::{Direction, Timestamp};
+use crate::model::event::{Direction, Timestamp};
 
 use super::checksum::Sum;
 use super::tcp::{ACK, FIN, Flags, PSH, SYN, Segment, SeqNumber};

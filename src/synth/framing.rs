@@ -10,8 +10,8 @@
 mod http1;
 mod http2;
 
-use crate::event::Direction;
-use crate::protocol::{self, Opening, PREFACE, Protocol};
+use crate::model::event::Direction;
+use crate::model::protocol::{self, Opening, PREFACE, Protocol};
 
 use http1::{Messages, Requests};
 use http2::Frames;

@@ -8,12 +8,12 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use crate::event::{Connection, Direction, Field, Http, Part, Side, Timestamp, TraceId};
-use crate::notice::{Kind, Notice};
-use crate::protocol::{self, Protocol, Role};
+use crate::model::event::{Connection, Direction, Field, Http, Part, Side, Timestamp, TraceId};
+use crate::model::protocol::{self, Protocol, Role};
+use crate::model::warning::{Warning, WarningKind};
 
 use super::Context;
-use super::connection::{Tracked, When, cannot_be_a_string};
+use super::connection::{ConnectionState, RecordedTime, cannot_be_a_string};
 use super::conversation::{ConversationId, shown_connection};
 use super::http2::{Http2, Stream};
 
@@ -37,7 +37,7 @@ pub(super) struct Exchanges {
 /// An HTTP/2 connection.
 #[derive(Debug)]
 struct Session {
-    tracked: Tracked,
+    tracked: ConnectionState,
     http2: Http2,
     /// The earliest and the latest time of what was sent; none before the first.
     span: Option<(Timestamp, Timestamp)>,
@@ -95,7 +95,7 @@ impl Exchanges {
     pub(super) fn event<E>(
         &mut self,
         id: TraceId,
-        when: When,
+        when: RecordedTime,
         http: &Http,
         cx: &mut Context<'_, E>,
     ) -> Result<(), E> {
@@ -131,9 +131,9 @@ impl Exchanges {
                 }
                 note_losses(id, when.offset, part, *exchange.binary(side), cx);
                 let session = session(&mut self.sessions, exchange, id, when.time, cx)?;
-                if let Some(story) = session.tracked.story() {
-                    story.events += 1;
-                    story.truncated_events += u64::from(is_cut);
+                if let Some(summary) = session.tracked.summary() {
+                    summary.events += 1;
+                    summary.truncated_events += u64::from(is_cut);
                 }
                 if is_cut {
                     let say = || "truncated: by how much is not recorded".into();
@@ -233,12 +233,12 @@ fn note_losses<E>(id: TraceId, offset: u64, part: &Part, binary: bool, cx: &mut 
     };
     let lossy = *as_string && (cannot_be_a_string(payload) || (binary && payload.contains(&b' ')));
     for (kind, told) in [
-        (Kind::TruncatedUnknown, *truncated),
-        (Kind::LossyString, lossy),
+        (WarningKind::TruncatedUnknown, *truncated),
+        (WarningKind::LossyString, lossy),
     ] {
         if told {
             let trace = Some(id);
-            cx.notices.add(Notice {
+            cx.warnings.add(Warning {
                 kind,
                 offset,
                 trace,
@@ -257,14 +257,14 @@ fn session<'a, E>(
     time: Option<Timestamp>,
     cx: &mut Context<'_, E>,
 ) -> Result<&'a mut Session, E> {
-    let has_story = cx.shared.stories.is_some();
+    let has_summary = cx.shared.summaries.is_some();
     match sessions.entry(exchange.key.clone()) {
-        Entry::Vacant(entry) => Ok(entry.insert(Session::new(id, has_story))),
+        Entry::Vacant(entry) => Ok(entry.insert(Session::new(id, has_summary))),
         Entry::Occupied(entry) => {
             let session = entry.into_mut();
             if exchange.stream.is_none() && session.is_over(time) {
                 session.tracked.finish(cx)?;
-                *session = Session::new(id, has_story);
+                *session = Session::new(id, has_summary);
             }
             Ok(session)
         }
@@ -272,9 +272,9 @@ fn session<'a, E>(
 }
 
 impl Session {
-    fn new(id: TraceId, has_story: bool) -> Self {
+    fn new(id: TraceId, has_summary: bool) -> Self {
         Self {
-            tracked: Tracked::new(id, has_story).with_made_bytes(),
+            tracked: ConnectionState::new(id, has_summary).with_made_bytes(),
             http2: Http2::new(),
             span: None,
             open: BTreeSet::new(),
@@ -297,18 +297,18 @@ impl Session {
     fn part<E>(
         &mut self,
         exchange: &mut Exchange,
-        when: When,
+        when: RecordedTime,
         (side, part, last): (Side, &Part, bool),
         cx: &mut Context<'_, E>,
     ) -> Result<(), E> {
         let time = self.tracked.stamp(when, cx);
-        if let Some(story) = self.tracked.story() {
+        if let Some(summary) = self.tracked.summary() {
             match part {
-                Part::Body { payload, .. } => story.add(exchange.direction(side), payload),
+                Part::Body { payload, .. } => summary.add(exchange.direction(side), payload),
                 Part::Headers(fields) => {
                     let grpc = |field: &Field| protocol::is_grpc(&field.value);
                     if fields.iter().any(grpc) {
-                        story.protocol = Some(Protocol::Grpc);
+                        summary.protocol = Some(Protocol::Grpc);
                     }
                 }
                 Part::Trailers(_) => {}
@@ -351,8 +351,8 @@ impl Session {
             return;
         };
         self.tracked.comment(cx, || format!("upstream: {server}"));
-        if let Some(story) = self.tracked.story() {
-            story.upstreams.insert(server.to_string());
+        if let Some(summary) = self.tracked.summary() {
+            summary.upstreams.insert(server.to_string());
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use bytes::{BufMut, Bytes};
 
-use crate::event::{Field, Part, Side};
+use crate::model::event::{Field, Part, Side};
 
 /// The most payload of a frame that needs no setting (RFC 9113, section 4.2), in bytes.
 const MAX_FRAME: usize = 16_384;

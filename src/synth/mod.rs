@@ -10,14 +10,14 @@ pub mod checksum;
 mod comments;
 mod connection;
 mod conversation;
+mod flow;
 mod frame;
 mod framing;
 mod http;
 mod http2;
-mod link;
 mod occupancy;
 mod spoken;
-mod story;
+mod summary;
 mod tcp;
 
 use std::collections::HashMap;
@@ -25,20 +25,20 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
-use crate::event::{Event, Http, Part, Timestamp, TraceId, What};
-use crate::notice::{Notice, Notices};
-use crate::protocol::{DecodeAs, Role};
+use crate::model::event::{Event, Http, Part, Timestamp, TraceId, What};
+use crate::model::protocol::{DecodeAs, Role};
+use crate::model::warning::{Warning, Warnings};
 
 use address::AddressBook;
-use connection::{Flow, Tracked, When};
+use connection::{ConnectionState, Lifetime, RecordedTime};
 use http::Exchanges;
 use occupancy::Occupancy;
 use spoken::Spoken;
 
-pub use address::Given;
+pub use address::AddressOverride;
 pub use conversation::{ConversationId, Conversations};
 pub use frame::{Endpoints, Frame, Label};
-pub use story::{Story, percent};
+pub use summary::{ConnectionSummary, percent};
 
 /// The time between two events of a trace that records none, in nanoseconds.
 pub(crate) const STAND_IN_INTERVAL: u64 = 1_000;
@@ -63,9 +63,9 @@ pub struct Options {
     /// Which connections get an invented handshake; default: [`Handshake::Auto`].
     pub handshake: Handshake,
     /// The address in place of a local one that a trace lacks; default: one for documentation.
-    pub local: Option<Given>,
+    pub local: Option<AddressOverride>,
     /// The address in place of a remote one that a trace lacks; default: one for documentation.
-    pub remote: Option<Given>,
+    pub remote: Option<AddressOverride>,
     /// The side of the connections that the tap sat on; default: told from the trace.
     pub role: Option<Role>,
     /// The first time of a trace that records none; default: the Unix epoch.
@@ -99,7 +99,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Synthesizer {
     shared: Shared,
-    tracked: IndexMap<TraceId, Tracked, RandomState>,
+    tracked: IndexMap<TraceId, ConnectionState, RandomState>,
     /// Which of them the last event was about: the next one mostly is, too.
     last: usize,
     exchanges: Exchanges,
@@ -119,7 +119,7 @@ struct Shared {
     /// The share of connections that a trace records, in parts of a million, by the trace's number.
     sample_rates: HashMap<u32, u32>,
     /// The connections that are over, where somebody wants to know.
-    stories: Option<Vec<Story>>,
+    summaries: Option<Vec<ConnectionSummary>>,
 }
 
 impl Shared {
@@ -138,7 +138,7 @@ impl Shared {
 /// What an event meets on its way, beside its own connection.
 struct Context<'a, E> {
     shared: &'a mut Shared,
-    notices: &'a mut Notices,
+    warnings: &'a mut Warnings,
     out: &'a mut dyn FnMut(&Frame<'_>) -> Result<(), E>,
 }
 
@@ -150,8 +150,8 @@ impl<E> Context<'_, E> {
             What::SampleRate(rate) => {
                 self.shared.sample_rates.insert(event.trace.source, rate);
             }
-            What::Failed => self.notices.add(Notice::failed(event)),
-            What::Skipped(ref skip) => self.notices.add(Notice::skipped(event.offset, skip)),
+            What::Failed => self.warnings.add(Warning::failed(event)),
+            What::Skipped(ref skip) => self.warnings.add(Warning::skipped(event.offset, skip)),
             _ => {}
         }
     }
@@ -169,7 +169,7 @@ impl Synthesizer {
             stand_in: None,
             occupancy: Occupancy::default(),
             sample_rates: HashMap::new(),
-            stories: None,
+            summaries: None,
         };
         Self {
             shared,
@@ -179,15 +179,15 @@ impl Synthesizer {
         }
     }
 
-    /// Has the story of each connection kept, for [`take_stories`](Self::take_stories).
-    pub fn keep_stories(&mut self) {
-        self.shared.stories.get_or_insert_default();
+    /// Has the summary of each connection kept, for [`take_summaries`](Self::take_summaries).
+    pub fn keep_summaries(&mut self) {
+        self.shared.summaries.get_or_insert_default();
     }
 
-    /// Gives the stories of the connections that are over since the last time.
-    pub fn take_stories(&mut self) -> Vec<Story> {
+    /// Gives the summaries of the connections that are over since the last time.
+    pub fn take_summaries(&mut self) -> Vec<ConnectionSummary> {
         self.shared
-            .stories
+            .summaries
             .as_mut()
             .map(std::mem::take)
             .unwrap_or_default()
@@ -210,18 +210,18 @@ impl Synthesizer {
     pub fn event<E>(
         &mut self,
         event: &Event,
-        notices: &mut Notices,
+        warnings: &mut Warnings,
         out: &mut dyn FnMut(&Frame<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let shared = &mut self.shared;
         let cx = &mut Context {
             shared,
-            notices,
+            warnings,
             out,
         };
         let id = event.trace;
         if let What::Http(http) = &event.what {
-            let when = When {
+            let when = RecordedTime {
                 offset: event.offset,
                 time: event.time,
                 adjusted: event.time_adjusted,
@@ -243,13 +243,13 @@ impl Synthesizer {
         let tracked = match self.tracked.get_index_mut(self.last) {
             Some((last, tracked)) if *last == id => tracked,
             _ => {
-                let has_story = cx.shared.stories.is_some();
+                let has_summary = cx.shared.summaries.is_some();
                 let entry = self.tracked.entry(id);
                 self.last = entry.index();
-                entry.or_insert_with(|| Tracked::new(id, has_story))
+                entry.or_insert_with(|| ConnectionState::new(id, has_summary))
             }
         };
-        if tracked.event(event, cx)? == Flow::Over {
+        if tracked.event(event, cx)? == Lifetime::Over {
             self.tracked.swap_remove_index(self.last);
         }
         Ok(())
@@ -262,12 +262,12 @@ impl Synthesizer {
     pub fn end<E>(
         &mut self,
         conversation: &ConversationId,
-        notices: &mut Notices,
+        warnings: &mut Warnings,
         out: &mut dyn FnMut(&Frame<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let cx = &mut Context {
             shared: &mut self.shared,
-            notices,
+            warnings,
             out,
         };
         match conversation {
@@ -285,13 +285,13 @@ impl Synthesizer {
     /// Those of `out`.
     pub fn finish<E>(
         &mut self,
-        notices: &mut Notices,
+        warnings: &mut Warnings,
         out: &mut dyn FnMut(&Frame<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let shared = &mut self.shared;
         let cx = &mut Context {
             shared,
-            notices,
+            warnings,
             out,
         };
         // The map has the order in which they began, mixed by each that is over.

@@ -10,8 +10,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::event::TraceId;
-use crate::protocol::Role;
+use crate::model::event::TraceId;
+use crate::model::protocol::Role;
 
 use super::address::{AddressBook, PortsLeft};
 use super::frame::Endpoints;

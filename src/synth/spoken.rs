@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::protocol::{DecodeAs, HTTP, HTTP2, Opening, POSTGRES_PORT, Protocol, REDIS_PORT};
+use crate::model::protocol::{DecodeAs, HTTP, HTTP2, Opening, POSTGRES_PORT, Protocol, REDIS_PORT};
 
 /// The ports on which tshark and Wireshark look for HTTP/1, and for HTTP/2 with its preface, by themselves:
 /// their preference `http.tcp.port` as it is since version 2.0.

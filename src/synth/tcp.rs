@@ -5,8 +5,8 @@
 //!
 //! Invariant: consecutive segments of a direction leave neither a gap nor an overlap.
 
-use crate::event::{Direction, Timestamp};
-use crate::protocol::Role;
+use crate::model::event::{Direction, Timestamp};
+use crate::model::protocol::Role;
 
 /// A TCP sequence number, which wraps at 2^32 (RFC 9293, section 3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

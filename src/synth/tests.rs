@@ -1,7 +1,7 @@
 use super::*;
-use crate::event::{Connection, Direction, Endpoint, Field, Side};
-use crate::notice::Kind;
-use crate::notice::Notices;
+use crate::model::event::{Connection, Direction, Endpoint, Field, Side};
+use crate::model::warning::WarningKind;
+use crate::model::warning::Warnings;
 use crate::slice::Slice;
 
 /// A frame as far as the tests look at it.
@@ -14,11 +14,11 @@ struct Seen {
     ports: (u16, u16),
 }
 
-/// What comes of some events: the frames that carry bytes, the stories, and the notices.
-fn synthesize(events: &[Event], options: Options) -> (Vec<Seen>, Vec<Story>, Notices) {
+/// What comes of some events: the frames that carry bytes, the summaries, and the warnings.
+fn synthesize(events: &[Event], options: Options) -> (Vec<Seen>, Vec<ConnectionSummary>, Warnings) {
     let mut synth = Synthesizer::new(options);
-    synth.keep_stories();
-    let (mut notices, mut seen) = (Notices::default(), Vec::new());
+    synth.keep_summaries();
+    let (mut warnings, mut seen) = (Warnings::default(), Vec::new());
     let mut out = |frame: &Frame<'_>| {
         let port = |at: usize| u16::from_be_bytes([frame.headers[at], frame.headers[at + 1]]);
         if !frame.payload.is_empty() {
@@ -33,11 +33,11 @@ fn synthesize(events: &[Event], options: Options) -> (Vec<Seen>, Vec<Story>, Not
         Ok::<(), std::convert::Infallible>(())
     };
     for event in events {
-        let Ok(()) = synth.event(event, &mut notices, &mut out);
+        let Ok(()) = synth.event(event, &mut warnings, &mut out);
     }
-    let Ok(()) = synth.finish(&mut notices, &mut out);
-    let stories = synth.take_stories();
-    (seen, stories, notices)
+    let Ok(()) = synth.finish(&mut warnings, &mut out);
+    let summaries = synth.take_summaries();
+    (seen, summaries, warnings)
 }
 
 fn labelled() -> Options {
@@ -142,7 +142,7 @@ fn the_upstream_of_an_exchange_is_told() {
         ),
         exchange(3, Some(downstream.clone()), None, [6, 7]),
     ];
-    let (seen, stories, _) = synthesize(&events.concat(), labelled());
+    let (seen, summaries, _) = synthesize(&events.concat(), labelled());
     let said: Vec<_> = seen
         .iter()
         .map(|frame| frame.comments.join(", "))
@@ -152,11 +152,11 @@ fn the_upstream_of_an_exchange_is_told() {
     let expected = expected.map(|ip| format!("/x, upstream: {ip}:8080"));
     assert_eq!(said[..3], expected);
     assert_eq!(said[3..], ["/x"]);
-    let [story] = &stories[..] else {
-        panic!("{stories:?}")
+    let [summary] = &summaries[..] else {
+        panic!("{summaries:?}")
     };
-    assert_eq!(story.connection, downstream);
-    let upstreams: Vec<_> = story.upstreams.iter().collect();
+    assert_eq!(summary.connection, downstream);
+    let upstreams: Vec<_> = summary.upstreams.iter().collect();
     assert_eq!(upstreams, ["10.0.0.8:8080", "10.0.0.9:8080"]);
 }
 
@@ -169,11 +169,11 @@ fn an_upstream_that_is_the_only_connection_is_where_the_exchange_is_shown() {
             exchange(0, downstream.clone(), Some(upstream.clone()), [0, 1]),
             exchange(1, downstream, Some(upstream.clone()), [2, 3]),
         ];
-        let (seen, stories, notices) = synthesize(&events.concat(), labelled());
-        assert_eq!(notices.tallies().count(), 0);
-        assert_eq!(stories.len(), 1);
-        assert_eq!(stories[0].role, Some(Role::Upstream));
-        assert_eq!(stories[0].connection, upstream);
+        let (seen, summaries, warnings) = synthesize(&events.concat(), labelled());
+        assert_eq!(warnings.tallies().count(), 0);
+        assert_eq!(summaries.len(), 1);
+        assert_eq!(summaries[0].role, Some(Role::Upstream));
+        assert_eq!(summaries[0].connection, upstream);
         for frame in &seen {
             let ports = match frame.direction {
                 Direction::Write => (52000, 9000),
@@ -196,7 +196,7 @@ fn an_upstream_that_is_the_only_connection_is_where_the_exchange_is_shown() {
 fn frames(mut bytes: &[u8]) -> Vec<(u8, u8)> {
     let mut frames = Vec::new();
     bytes = bytes
-        .strip_prefix(crate::protocol::PREFACE)
+        .strip_prefix(crate::model::protocol::PREFACE)
         .unwrap_or(bytes);
     while let [a, b, c, kind, flags, _, _, _, _, rest @ ..] = bytes {
         frames.push((*kind, *flags));
@@ -247,7 +247,7 @@ fn the_end_of_a_stream_is_not_invented() {
 fn ending_a_connection_does_not_look_at_the_exchanges_of_others() {
     const COUNT: u64 = 20_000;
     let mut synth = Synthesizer::new(Options::default());
-    let mut notices = Notices::default();
+    let mut warnings = Warnings::default();
     let out = &mut |_: &Frame<'_>| Ok::<(), std::convert::Infallible>(());
     let mut conversations = Conversations::default();
     let mut ids = Vec::new();
@@ -256,12 +256,12 @@ fn ending_a_connection_does_not_look_at_the_exchanges_of_others() {
         let downstream = connection(ip("10.0.0.1", 80), remote);
         for event in &exchange(i, Some(downstream), None, [i, i])[..2] {
             ids.extend(conversations.of(event));
-            let Ok(()) = synth.event(event, &mut notices, out);
+            let Ok(()) = synth.event(event, &mut warnings, out);
         }
     }
     assert_eq!(ids.len() as u64, COUNT);
     for id in &ids {
-        let Ok(()) = synth.end(id, &mut notices, out);
+        let Ok(()) = synth.end(id, &mut warnings, out);
     }
     assert_eq!(synth.connections(), COUNT);
 }
@@ -270,14 +270,14 @@ fn ending_a_connection_does_not_look_at_the_exchanges_of_others() {
 #[test]
 fn an_answer_comes_on_the_stream_of_its_request() {
     let downstream = || Some(connection(ip("10.0.0.1", 80), ip("10.0.0.2", 50000)));
-    let second = crate::event::NANOS_PER_SECOND;
+    let second = crate::model::event::NANOS_PER_SECOND;
     let slow = exchange(0, downstream(), None, [0, 300 * second]);
     let fast = exchange(1, downstream(), None, [100 * second, 101 * second]);
     let later = exchange(2, downstream(), None, [400 * second, 401 * second]);
     let events = [&slow[..2], &fast, &slow[2..], &later].concat();
-    let (seen, stories, _) = synthesize(&events, Options::default());
+    let (seen, summaries, _) = synthesize(&events, Options::default());
     // The last one comes on a connection of its own: no exchange was open for more than a minute.
-    assert_eq!(stories.len(), 2);
+    assert_eq!(summaries.len(), 2);
     let stream = |frame: &Seen| frame.payload[8];
     let answers: Vec<_> = seen
         .iter()
@@ -314,13 +314,13 @@ fn two_namespaces_may_hold_the_same_endpoints_at_once() {
             handshake: Handshake::Never,
             ..labelled()
         };
-        let (seen, stories, notices) = synthesize(&events, options);
+        let (seen, summaries, warnings) = synthesize(&events, options);
         let ports: Vec<_> = seen.iter().map(|frame| frame.ports.0).collect();
         let other = ports[1];
         assert_eq!(ports, [50000, other, 50000, other]);
         assert_ne!(other, 50000);
-        let tallies: Vec<_> = notices.tallies().map(|tally| tally.first.kind).collect();
-        assert!(tallies.contains(&Kind::PortTaken), "{tallies:?}");
+        let tallies: Vec<_> = warnings.tallies().map(|tally| tally.first.kind).collect();
+        assert!(tallies.contains(&WarningKind::PortTaken), "{tallies:?}");
         let detail =
             format!("127.0.0.1:{other} for 127.0.0.1:50000 in network namespace /run/netns/b");
         let said = [
@@ -330,9 +330,9 @@ fn two_namespaces_may_hold_the_same_endpoints_at_once() {
         assert_eq!(seen[1].comments, said);
         let description = "a.pb, trace 2, network namespace /run/netns/b";
         assert_eq!(seen[1].label.description, description);
-        let namespaces: Vec<_> = stories
+        let namespaces: Vec<_> = summaries
             .iter()
-            .map(|story| story.connection.namespace.clone())
+            .map(|summary| summary.connection.namespace.clone())
             .collect();
         let expected = ["/run/netns/a", "/run/netns/b"].map(|name| Some(name.to_owned()));
         assert_eq!(namespaces, expected);
@@ -347,13 +347,13 @@ fn the_sample_rate_is_told_with_each_connection() {
         event(1, 0, What::Connection(Box::new(told))),
         data(1, 0, Direction::Read, b"bytes"),
     ];
-    let (seen, stories, _) = synthesize(&events, labelled());
+    let (seen, summaries, _) = synthesize(&events, labelled());
     assert_eq!(
         seen[0].label.description,
         "a.pb, trace 1, sample rate 12.5 %"
     );
-    assert_eq!(stories.len(), 1);
-    assert_eq!(stories[0].sample_rate, Some(125_000));
+    assert_eq!(summaries.len(), 1);
+    assert_eq!(summaries[0].sample_rate, Some(125_000));
     // It is of no connection.
     assert!(synthesize(&events[..1], labelled()).1.is_empty());
     let shown = [1_000_000, 1, 10_000, 333_333].map(percent);
@@ -370,15 +370,15 @@ fn a_streamed_upstream_trace_without_its_local_address_gets_a_hint() {
         event(1, 0, What::Connection(Box::new(told)))
     };
     let kinds = |events: &[Event]| {
-        let (_, _, notices) = synthesize(events, Options::default());
-        let kinds = notices.tallies().map(|tally| tally.first.kind);
+        let (_, _, warnings) = synthesize(events, Options::default());
+        let kinds = warnings.tallies().map(|tally| tally.first.kind);
         kinds.collect::<Vec<_>>()
     };
     let written = data(1, 0, Direction::Write, get);
     let read = data(1, 0, Direction::Read, get);
     let upstream = [told(None, known()), written.clone()];
-    assert_eq!(kinds(&upstream), [Kind::StandInLocal]);
-    let hint = Kind::StandInLocal.hint().unwrap();
+    assert_eq!(kinds(&upstream), [WarningKind::StandInLocal]);
+    let hint = WarningKind::StandInLocal.hint().unwrap();
     assert!(hint.contains("set_connection_per_event: true"), "{hint}");
     let begin = event(1, 0, What::Begin);
     let buffered = [&[begin][..], &upstream].concat();
@@ -388,7 +388,7 @@ fn a_streamed_upstream_trace_without_its_local_address_gets_a_hint() {
         vec![told(known(), None), written.clone()],
         vec![written],
     ] {
-        assert_eq!(kinds(&events), [Kind::StandInAddress], "{events:?}");
+        assert_eq!(kinds(&events), [WarningKind::StandInAddress], "{events:?}");
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::net::IpAddr;
 
-use crate::event::{Connection, Endpoint, Transport};
+use crate::model::event::{Connection, Endpoint, Transport};
 use crate::slice::Slice;
 
 use super::decode::decode;
 use super::decode::proto::{capture, tap};
 use super::element::Part;
 use super::error::Damage;
-use super::wire::{Fields, WireValue};
+use crate::trace::binary::wire::{Fields, WireValue};
 
 /// The numbers of a connection's fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,18 +5,18 @@ use std::num::NonZeroU64;
 
 use bytes::Bytes;
 
-use crate::event::{self, Event, Field, Http, Side, Skip, Timestamp, TraceId, What};
+use crate::model::event::{self, Event, Field, Http, Side, Skip, Timestamp, TraceId, What};
 
 use crate::slice::{Piece, Slice};
 
 use super::address::{self, Numbering};
-use super::ahead::{Found, Sink};
 use super::detect::{Encoding, Generation};
 use super::element::{Form, Part};
 use super::error::{Damage, Fault};
 use super::hold::{Hold, Message, Taken};
 use super::locate::{Located, Location};
-use super::socket::{self, Selector, SocketEvent};
+use crate::trace::binary::look_ahead::{Found, Sink};
+use crate::trace::binary::socket::{self, Selector, SocketEvent};
 
 #[allow(
     clippy::all,

@@ -10,11 +10,11 @@ use std::path::Path;
 
 use crate::input::{Match, Prefix, Recoding, Utf16};
 
-use super::binary::Framing;
 use super::element::Level;
 use super::schema::{self, Message};
-use super::seek::{Beginning, FAILURE, Found, Grammar, MAX_NAME, Seeker};
 use super::shape;
+use crate::trace::binary::walk::Framing;
+use crate::trace::readable::seek::{Beginning, FAILURE, Found, Grammar, MAX_NAME, Seeker};
 
 /// How a trace is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! entered field by field, and only what lies in them is taken out. Both ways of reading, by number
 //! and by name, share this one table.
 
-use crate::event::Direction;
+use crate::model::event::Direction;
 
 use super::schema::{self, Field, Message};
 

@@ -12,16 +12,16 @@
 //! Invariant: nothing is given of a message before it is known what it says of its connection, unless
 //! [`LIMIT_BYTES`] or [`LIMIT_EVENTS`] have been reached and the input cannot be looked at twice.
 
-use crate::event::{Connection, Direction, What};
+use crate::model::event::{Connection, Direction, What};
 use crate::slice::{Piece, Slice};
 
 use super::address;
-use super::ahead::Found;
 use super::decode::{Decoder, Place, Time};
 use super::detect::Generation;
 use super::element::{Form, Level, Part};
 use super::error::{Damage, Fault};
-use super::wire::MAX_MESSAGE;
+use crate::trace::binary::look_ahead::Found;
+use crate::trace::binary::wire::MAX_MESSAGE;
 
 /// The most that is held of a message, in bytes of its events.
 pub(super) const LIMIT_BYTES: usize = 8 << 20;

@@ -7,21 +7,21 @@
 //! Invariant: what [`EventDecoder::decode`] gives is what the [`Reader`](super::Reader) gave at that
 //! location, but for the trace id, which stands in the message around the event.
 
-use crate::event::Event;
 use crate::input::Input;
+use crate::model::event::Event;
 
-use super::ahead::Sink as _;
-use super::binary::Binary;
 use super::decode::{Decoder, Place};
 use super::detect::{Encoding, Generation};
 use super::element::{Form, Level, Part};
 use super::error::{Damage, Fault};
 use super::hold::Taken;
-use super::json::Json;
-use super::named::{BytesForm, Named};
 use super::schema::{self, Message};
-use super::text::Text;
-use super::token::Step;
+use crate::trace::binary::look_ahead::Sink as _;
+use crate::trace::binary::walk::Binary;
+use crate::trace::readable::json::Json;
+use crate::trace::readable::lexer::Step;
+use crate::trace::readable::text::Text;
+use crate::trace::readable::transcode::{BytesForm, Transcoder};
 
 /// Where a trace's events lie, as far as it has to be known to decode one alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,8 +158,8 @@ impl Location {
 pub struct EventDecoder {
     input: Input,
     decoder: Decoder,
-    text: Option<Box<Named<Text>>>,
-    json: Option<Box<Named<Json>>>,
+    text: Option<Box<Transcoder<Text>>>,
+    json: Option<Box<Transcoder<Json>>>,
 }
 
 impl Default for EventDecoder {
@@ -226,13 +226,25 @@ impl EventDecoder {
             })?,
             Encoding::Text => {
                 let level = Level::Wrapper;
-                let new = || Box::new(Named::new(Text::new(generation), BytesForm::Plain, level));
+                let new = || {
+                    Box::new(Transcoder::new(
+                        Text::new(generation),
+                        BytesForm::Plain,
+                        level,
+                    ))
+                };
                 let text = self.text.get_or_insert_with(new);
                 text.message(input, decoder, part, message, place)?
             }
             Encoding::Json => {
                 let level = Level::Wrapper;
-                let new = || Box::new(Named::new(Json::new(generation), BytesForm::Base64, level));
+                let new = || {
+                    Box::new(Transcoder::new(
+                        Json::new(generation),
+                        BytesForm::Base64,
+                        level,
+                    ))
+                };
                 let json = self.json.get_or_insert_with(new);
                 json.message(input, decoder, part, message, place)?
             }

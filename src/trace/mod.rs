@@ -8,25 +8,17 @@
 //! text and JSON go on with the next message, and an event of its own, [`What::Skipped`], tells what lies between.
 
 mod address;
-mod ahead;
 mod binary;
 mod decode;
 mod detect;
 mod element;
 mod error;
 mod hold;
-mod json;
 mod locate;
-mod named;
+mod readable;
 mod refuse;
-mod scan;
 mod schema;
-mod seek;
 mod shape;
-mod socket;
-mod text;
-mod token;
-mod wire;
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -34,24 +26,24 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempPath};
 
-use crate::event::{Event, Skip, SkipKind, What};
+use crate::model::event::{Event, Skip, SkipKind, What};
 
 use crate::input::{Input, Recoding, Wait};
 use crate::slice::Slice;
 
 use address::Numbering;
-use binary::Binary;
+use binary::walk::Binary;
 use decode::Decoder;
 use detect::{Detected, Detector, Layout};
-use json::Json;
-use named::{BytesForm, Named};
+use readable::json::Json;
+use readable::text::Text;
+use readable::transcode::{BytesForm, Transcoder};
 use refuse::Beginning;
-use text::Text;
 
 pub use detect::{Encoding, Generation};
 pub use error::{Damage, Excerpt, Fault, Instead};
 pub use locate::{EventDecoder, Format, Location};
-pub use token::Step;
+pub use readable::lexer::Step;
 
 /// Reads the events of a trace.
 #[derive(Debug)]
@@ -92,8 +84,8 @@ impl Mark {
 #[derive(Clone, Debug)]
 enum Parts {
     Binary(Binary),
-    Text(Box<Named<Text>>),
-    Json(Box<Named<Json>>),
+    Text(Box<Transcoder<Text>>),
+    Json(Box<Transcoder<Json>>),
     /// Nothing is left but the damage, if there was any: it comes after the events before it.
     Over(Option<Damage>),
 }
@@ -309,11 +301,11 @@ impl Reader {
                 Parts::Binary(Binary::new(root, layout.framing))
             }
             Encoding::Text => {
-                let text = Named::new(Text::new(generation), BytesForm::Plain, root);
+                let text = Transcoder::new(Text::new(generation), BytesForm::Plain, root);
                 Parts::Text(Box::new(text))
             }
             Encoding::Json => {
-                let json = Named::new(Json::new(generation), BytesForm::Base64, root);
+                let json = Transcoder::new(Json::new(generation), BytesForm::Base64, root);
                 Parts::Json(Box::new(json))
             }
         };

@@ -6,7 +6,7 @@ use base64::Engine as _;
 
 use super::detect::{Detected, Detector};
 use super::error::{Damage, Excerpt, Fault, Instead};
-use super::named::base64_engine;
+use crate::trace::readable::transcode::base64_engine;
 
 /// How much of a text is shown, in bytes: an error of a service fits.
 const MAX_SHOWN: usize = 4 << 10;
@@ -147,7 +147,7 @@ impl Beginning {
         if went_through_terminal(bytes) {
             return Some(Instead {
                 what: "binary that went through a terminal, which has changed its line feeds",
-                hint: Some(crate::notice::THROUGH_TERMINAL),
+                hint: Some(crate::model::warning::THROUGH_TERMINAL),
             });
         }
         None

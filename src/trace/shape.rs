@@ -9,11 +9,11 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use super::binary::{Framing, GRPC_HEADER, grpc_length};
 use super::detect::{Detected, Encoding, Generation, Layout, PREFIX};
 use super::element::Level;
 use super::schema::{self, Kind, Message};
-use super::wire::{Fields, Header, NoHeader, WireValue, varint};
+use crate::trace::binary::walk::{Framing, GRPC_HEADER, grpc_length};
+use crate::trace::binary::wire::{Fields, Header, NoHeader, WireValue, varint};
 
 /// So many fields that fit make a trace even where something does not fit later.
 const ENOUGH: u32 = 4;

@@ -41,9 +41,9 @@ impl fmt::Display for Error {
             Self::Foreign(path) => write!(
                 f,
                 "{}: refusing to replace a file that capture2pcap did not write",
-                crate::shown(path)
+                crate::display_path(path)
             ),
-            Self::File(path, error) => write!(f, "{}: {error}", crate::shown(path)),
+            Self::File(path, error) => write!(f, "{}: {error}", crate::display_path(path)),
             Self::Program(error) => write!(f, "cannot find this program's file: {error}"),
         }
     }
@@ -79,7 +79,7 @@ impl fmt::Display for Step {
             Self::Removed(path) => (path, "removed"),
             Self::Absent(path) => (path, "not installed"),
         };
-        write!(f, "{}: {what}", crate::shown(path))
+        write!(f, "{}: {what}", crate::display_path(path))
     }
 }
 

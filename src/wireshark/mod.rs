@@ -10,8 +10,8 @@ pub use install::{Error, Step, install, uninstall};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use crate::model::protocol::DecodeAs;
 use crate::ports;
-use crate::protocol::DecodeAs;
 
 /// The Lua plugin that shows HTTP/2 on any TCP port, in Wireshark and tshark.
 pub const PLUGIN: &str = include_str!("http2_any_port.lua");

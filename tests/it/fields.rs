@@ -1,8 +1,8 @@
 //! What newer Envoys write beside the events: sample rates, upstream connections, network namespaces; and
 //! what older ones write under their numbers.
 
-use capture2pcap::event::{Connection, Endpoint, Event, Http, What as Said};
 use capture2pcap::input::Input;
+use capture2pcap::model::event::{Connection, Endpoint, Event, Http, What as Said};
 use capture2pcap::trace::{Encoding, Reader, Step};
 
 use crate::fixtures;

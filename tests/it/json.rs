@@ -574,7 +574,7 @@ fn every_warning_has_a_code_of_its_own() {
     let read = |path: &str| {
         std::fs::read_to_string(root.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
     };
-    let source = read("src/notice.rs");
+    let source = read("src/model/warning.rs");
     let from = source.find("fn code(").expect("the codes");
     let to = from + source[from..].find("\n    }\n").expect("their end");
     // The compiler makes sure that every kind is there.
@@ -585,7 +585,7 @@ fn every_warning_has_a_code_of_its_own() {
         codes.len(),
         "{codes:?}"
     );
-    let (man, readme) = (read("src/man.roff"), read("README.md"));
+    let (man, readme) = (read("src/cli/man.roff"), read("README.md"));
     for code in codes {
         let word = |c: char| c.is_ascii_lowercase() || c == '-';
         assert!(code.chars().all(word), "{code}");

@@ -1,7 +1,7 @@
 //! Single events, decoded again from where they lie.
 
-use capture2pcap::event::{Event, Http, What as Said};
 use capture2pcap::input::Input;
+use capture2pcap::model::event::{Event, Http, What as Said};
 use capture2pcap::trace::{EventDecoder, Format, Location, Reader, Step};
 
 use crate::fixtures;

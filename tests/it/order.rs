@@ -6,8 +6,8 @@
 use std::io::{self, Read, Write as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use capture2pcap::event::{Event, Http, Part, What as Said};
 use capture2pcap::input::{Input, Wait};
+use capture2pcap::model::event::{Event, Http, Part, What as Said};
 use capture2pcap::trace::{Encoding, EventDecoder, Location, Reader, Step};
 use serde_json::{Value, json};
 

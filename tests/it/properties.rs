@@ -7,9 +7,9 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use capture2pcap::capture::{self, Capture as Writer, Format, Precision};
-use capture2pcap::event::{Event, What as Said};
 use capture2pcap::input::Input;
-use capture2pcap::notice::Notices;
+use capture2pcap::model::event::{Event, What as Said};
+use capture2pcap::model::warning::Warnings;
 use capture2pcap::sequence::{Memory, Next, Sequencer};
 use capture2pcap::synth::{self, Frame, Handshake, Synthesizer};
 use capture2pcap::trace::{Damage, Encoding, Fault, Reader, Step};
@@ -113,28 +113,28 @@ fn convert(bytes: &[u8], how: How) -> (Capture, Vec<u32>) {
         labels: (how.format == Format::Pcapng).then_some(names),
         ..synth::Options::default()
     });
-    let mut notices = Notices::default();
+    let mut warnings = Warnings::default();
     let mut sequencer = Sequencer::new(Memory::Bounded, false);
-    let mut put = |event: &Event, notices: &mut Notices| {
+    let mut put = |event: &Event, warnings: &mut Warnings| {
         let mut out = |frame: &Frame<'_>| writer.frame(frame);
         synth
-            .event(event, notices, &mut out)
+            .event(event, warnings, &mut out)
             .expect("memory is writable");
     };
     while let Ok(Step::Item(mut event)) = reader.event() {
-        if sequencer.push(&mut event, &mut notices) == Next::Deliver {
-            put(&event, &mut notices);
+        if sequencer.push(&mut event, &mut warnings) == Next::Deliver {
+            put(&event, &mut warnings);
         }
         while let Some(event) = sequencer.pop() {
-            put(&event, &mut notices);
+            put(&event, &mut warnings);
         }
     }
-    sequencer.finish(&mut notices);
+    sequencer.finish(&mut warnings);
     while let Some(event) = sequencer.pop() {
-        put(&event, &mut notices);
+        put(&event, &mut warnings);
     }
     synth
-        .finish(&mut notices, &mut |frame| writer.frame(frame))
+        .finish(&mut warnings, &mut |frame| writer.frame(frame))
         .expect("memory is writable");
     let file = writer.finish().expect("memory is writable");
     match how.format {

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Read};
 
-use capture2pcap::event::{Event, SkipKind, What as Said};
 use capture2pcap::input::{Input, Wait};
+use capture2pcap::model::event::{Event, SkipKind, What as Said};
 use capture2pcap::trace::{Damage, Reader, Step};
 
 use crate::bad::{assert_left_over, convert, made};

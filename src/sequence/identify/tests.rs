@@ -1,15 +1,15 @@
 use std::num::NonZeroU64;
 
 use super::*;
-use crate::event::Direction;
-use crate::notice::{Kind, Notices};
+use crate::model::event::Direction;
+use crate::model::warning::{WarningKind, Warnings};
 use crate::sequence::{MAX_ENDED, MAX_RESUMABLE, Memory, Next, Sequencer};
 use crate::slice::Slice;
 
 /// A sequencer, and the events that come out of it.
 struct Run {
     sequencer: Sequencer,
-    notices: Notices,
+    warnings: Warnings,
     delivered: Vec<Event>,
     offset: u64,
 }
@@ -18,7 +18,7 @@ impl Run {
     fn new(memory: Memory) -> Self {
         Self {
             sequencer: Sequencer::new(memory, false),
-            notices: Notices::default(),
+            warnings: Warnings::default(),
             delivered: Vec::new(),
             offset: 0,
         }
@@ -32,7 +32,7 @@ impl Run {
                 offset: self.offset,
                 ..event.clone()
             };
-            if self.sequencer.push(&mut event, &mut self.notices) == Next::Deliver {
+            if self.sequencer.push(&mut event, &mut self.warnings) == Next::Deliver {
                 self.delivered.push(event);
             }
             self.drain();
@@ -47,7 +47,7 @@ impl Run {
     }
 
     fn finish(&mut self) -> &mut Self {
-        self.sequencer.finish(&mut self.notices);
+        self.sequencer.finish(&mut self.warnings);
         self.drain();
         self
     }
@@ -156,7 +156,7 @@ fn an_event_belongs_to_the_connection_that_it_names() {
         run.addresses("d").as_deref(),
         Some("10.0.0.1:80 > 10.0.0.3:80")
     );
-    assert_eq!(run.notices.tallies().count(), 0);
+    assert_eq!(run.warnings.tallies().count(), 0);
     // Each is told of once.
     let told = run.delivered.iter().filter_map(connection_of);
     assert_eq!(told.count(), 2);
@@ -174,12 +174,12 @@ fn the_counts_tell_connections_of_one_id_apart() {
         // Of the first one, again.
         .push(&[data(1, 0, "abc")]);
     assert_eq!(run.streams(), ["abch", "defgi"]);
-    assert_eq!(run.notices.count(Kind::SharedId), 0);
-    assert_eq!(run.notices.count(Kind::Repeated), 1);
+    assert_eq!(run.warnings.count(WarningKind::SharedId), 0);
+    assert_eq!(run.warnings.count(WarningKind::Repeated), 1);
     // No count and two of them: one is as good as the other.
     run.push(&[data(0, 4, "j")]).push(&[data(0, 5, "k")]);
     assert_eq!(run.streams(), ["abch", "defgijk"]);
-    assert_eq!(run.notices.count(Kind::SharedId), 1);
+    assert_eq!(run.warnings.count(WarningKind::SharedId), 1);
 }
 
 #[test]
@@ -193,7 +193,11 @@ fn a_connection_that_has_ended_gets_no_more_events() {
     // The end counts 5, as the next event would; the other one lost an event.
     run.push(&[data(5, 3, "h")]).finish();
     assert_eq!(run.streams(), ["abch", "defg"]);
-    assert_eq!(run.notices.count(Kind::SharedId), 0, "one of them is open");
+    assert_eq!(
+        run.warnings.count(WarningKind::SharedId),
+        0,
+        "one of them is open"
+    );
 }
 
 #[test]
@@ -218,7 +222,7 @@ fn the_next_connection_of_an_id_has_its_own_addresses() {
         run.addresses("hi").as_deref(),
         Some("10.0.0.3:80 > 10.0.0.2:80")
     );
-    assert_eq!(run.notices.tallies().count(), 0);
+    assert_eq!(run.warnings.tallies().count(), 0);
 }
 
 #[test]
@@ -240,7 +244,7 @@ fn what_repeats_an_event_of_an_ended_connection_begins_no_other() {
             run.push(&[partly.clone(), event.clone()]);
         }
         assert_eq!(run.streams(), ["abc"]);
-        assert_eq!(run.notices.count(Kind::Repeated), 2);
+        assert_eq!(run.warnings.count(WarningKind::Repeated), 2);
     }
 }
 
@@ -338,6 +342,6 @@ fn many_connections_of_one_id_take_no_square_of_their_number() {
         run.push(&[data(9 + i, i, "d")]);
     }
     run.finish();
-    assert_eq!(run.notices.count(Kind::SharedId), 1);
+    assert_eq!(run.warnings.count(WarningKind::SharedId), 1);
     assert_eq!(run.streams().len(), COUNT as usize);
 }

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher as _, Hasher as _};
 
 use foldhash::fast::FixedState;
 
-use crate::event::{Direction, Event, What};
+use crate::model::event::{Direction, Event, What};
 
 /// How many of an event's first and last bytes tell it from another.
 const COMPARED: usize = 8;

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::event::{Event, What};
-use crate::notice::{Kind, Notice, Notices};
+use crate::model::event::{Event, What};
+use crate::model::warning::{Warning, WarningKind, Warnings};
 use crate::sequence::Next;
 use crate::slice::Slice;
 
@@ -17,7 +17,7 @@ pub(in crate::sequence) struct Queue<'a> {
     pub(in crate::sequence) ready: &'a mut VecDeque<Event>,
     /// What all events of the trace take that wait, in bytes.
     pub(in crate::sequence) held: &'a mut usize,
-    pub(in crate::sequence) notices: &'a mut Notices,
+    pub(in crate::sequence) warnings: &'a mut Warnings,
 }
 
 impl Queue<'_> {
@@ -33,7 +33,8 @@ impl Queue<'_> {
 
     /// Drops an event that repeats another.
     pub(super) fn drop(&mut self, event: &Event) -> Next {
-        self.notices.add(Notice::of_event(Kind::Repeated, event));
+        self.warnings
+            .add(Warning::of_event(WarningKind::Repeated, event));
         Next::Drop
     }
 

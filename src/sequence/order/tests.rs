@@ -1,8 +1,8 @@
 use std::num::NonZeroU64;
 
 use super::*;
-use crate::event::Timestamp;
-use crate::notice::Notices;
+use crate::model::event::Timestamp;
+use crate::model::warning::Warnings;
 use crate::slice::Slice;
 
 /// The time of the first event, in nanoseconds.
@@ -71,7 +71,7 @@ struct Run {
     order: Order,
     ready: VecDeque<Event>,
     held: usize,
-    notices: Notices,
+    warnings: Warnings,
     delivered: Vec<Event>,
 }
 
@@ -80,7 +80,7 @@ impl Run {
         let queue = Queue {
             ready: &mut self.ready,
             held: &mut self.held,
-            notices: &mut self.notices,
+            warnings: &mut self.warnings,
         };
         (&mut self.order, queue)
     }
@@ -123,8 +123,8 @@ impl Run {
     }
 
     /// What was reported: the kinds, and how often.
-    fn said(&self) -> Vec<(Kind, u64)> {
-        let tallies = self.notices.tallies();
+    fn said(&self) -> Vec<(WarningKind, u64)> {
+        let tallies = self.warnings.tallies();
         tallies
             .map(|tally| (tally.first.kind, tally.count))
             .collect()
@@ -152,7 +152,7 @@ fn a_late_event_takes_its_place() {
         write(4, 1, "de"),
     ]);
     assert_eq!(run.seen(), [(1, 0, 0), (4, 0, 0), (6, 0, 0), (7, 0, 0)]);
-    assert_eq!(run.said(), [(Kind::Reordered, 1)]);
+    assert_eq!(run.said(), [(WarningKind::Reordered, 1)]);
 }
 
 #[test]
@@ -175,7 +175,10 @@ fn a_repeated_event_is_dropped_wherever_it_comes() {
     let run = Run::of(events);
     let expected = [(1, 0, 0), (4, 0, 2), (8, 0, 0), (9, 0, 0), (9, 0, 0)];
     assert_eq!(run.seen(), expected);
-    assert_eq!(run.said(), [(Kind::Repeated, 6), (Kind::Reordered, 1)]);
+    assert_eq!(
+        run.said(),
+        [(WarningKind::Repeated, 6), (WarningKind::Reordered, 1)]
+    );
 }
 
 #[test]
@@ -190,7 +193,7 @@ fn what_has_only_the_count_and_length_of_another_is_no_repetition() {
     for other in others {
         let run = Run::of([read(1, 0, "abc"), other]);
         assert_eq!(run.delivered.len(), 2);
-        assert_eq!(run.said(), [(Kind::ImpossibleCount, 1)]);
+        assert_eq!(run.said(), [(WarningKind::ImpossibleCount, 1)]);
     }
 }
 
@@ -318,7 +321,7 @@ fn an_impossible_count_is_reported_and_makes_no_hole() {
         let count = events.len();
         let run = Run::of(events);
         assert_eq!(run.delivered.len(), count);
-        assert!(run.notices.count(Kind::ImpossibleCount) > 0);
+        assert!(run.warnings.count(WarningKind::ImpossibleCount) > 0);
         for event in &run.delivered {
             let gap = event.gap.as_ref().map_or(0, |gap| gap.bytes);
             assert!(gap <= 10 && event.missing.unwrap_or(0) <= 10, "{event:?}");
@@ -338,7 +341,7 @@ fn after_one_impossible_count_the_others_go_on() {
     ]);
     let expected = [(1, 0, 0), (4, 0, 0), (2, 0, 0), (7, 0, 0), (10, 2, 0)];
     assert_eq!(run.seen(), expected);
-    assert_eq!(run.said(), [(Kind::ImpossibleCount, 1)]);
+    assert_eq!(run.said(), [(WarningKind::ImpossibleCount, 1)]);
 }
 
 #[test]
@@ -349,7 +352,7 @@ fn a_string_need_not_have_the_length_that_is_counted() {
         as_string(read(5, 2, "e")),
     ]);
     assert_eq!(run.delivered.len(), 3);
-    assert_eq!(run.said(), [(Kind::LossyString, 2)]);
+    assert_eq!(run.said(), [(WarningKind::LossyString, 2)]);
 }
 
 #[test]

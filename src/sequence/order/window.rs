@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::event::{Event, Gap, GapKind, What};
-use crate::notice::{Kind, Notice};
+use crate::model::event::{Event, Gap, GapKind, What};
+use crate::model::warning::{Warning, WarningKind};
 use crate::sequence::{MAX_EVENT_LOSS, Next};
 
 use super::queue::Queue;
@@ -33,7 +33,9 @@ impl Order {
             return queue.drop(event);
         }
         if at < rare.held.len() {
-            queue.notices.add(Notice::of_event(Kind::Reordered, event));
+            queue
+                .warnings
+                .add(Warning::of_event(WarningKind::Reordered, event));
         }
         if rare.held.is_empty() {
             rare.turn = rare.turn.wrapping_add(1);

@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::event::Direction;
+use crate::model::event::Direction;
 
 /// The ranges of IPv4: the first /24 and how many of them.
 const RANGES: [(Ipv4Addr, u64); 5] = [

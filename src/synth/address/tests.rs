@@ -13,7 +13,7 @@ fn pipe(path: &str) -> Option<Endpoint> {
     Some(Endpoint::Pipe(path.into()))
 }
 
-fn given(text: &str) -> Option<Given> {
+fn given(text: &str) -> Option<AddressOverride> {
     Some(text.parse().unwrap())
 }
 
@@ -231,7 +231,7 @@ fn a_name_is_escaped() {
     for recorded in [host(odd, 80), pipe(odd)] {
         let placed = place(&mut book, 0, Role::Upstream, None, recorded);
         let name = placed.stand_ins[1].name().unwrap();
-        assert!(!name.chars().any(crate::is_obeyed), "{name:?}");
+        assert!(!name.chars().any(crate::is_terminal_control), "{name:?}");
         assert!(name.ends_with("name"), "{name:?}");
     }
     // A stand-in for the port alone gives the address no name.
@@ -260,7 +260,7 @@ fn given_addresses_fill_what_is_missing_only() {
     );
     assert_eq!(shown(&placed), "10.1.1.1:49155 192.0.2.2:80");
     for bad in ["", "host", "10.0.0.1:", "10.0.0.1:99999", "[::1"] {
-        assert!(bad.parse::<Given>().is_err(), "{bad}");
+        assert!(bad.parse::<AddressOverride>().is_err(), "{bad}");
     }
 }
 

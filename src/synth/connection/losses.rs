@@ -1,12 +1,12 @@
 //! Bytes of a connection that no event holds: what their absence does to its packets.
 
-use crate::event::{Direction, Gap, GapKind, Timestamp, Transport};
-use crate::notice::Kind;
+use crate::model::event::{Direction, Gap, GapKind, Timestamp, Transport};
+use crate::model::warning::WarningKind;
 
 use super::super::Context;
-use super::{Data, Tracked};
+use super::{ConnectionState, Data};
 
-impl Tracked {
+impl ConnectionState {
     /// An event of which Envoy kept only the first bytes, and so many are missing.
     pub(super) fn snapped<E>(
         &mut self,
@@ -18,7 +18,7 @@ impl Tracked {
         let missing = usize::try_from(missing).unwrap_or(0);
         if missing > 0 {
             self.note(
-                Kind::Truncated,
+                WarningKind::Truncated,
                 data.offset,
                 missing as u64,
                 String::new(),
@@ -40,7 +40,7 @@ impl Tracked {
             Transport::Tcp => self.framing.missing_after(data.direction, data.payload),
             Transport::Udp => 1,
         };
-        let (kind, bytes) = (Kind::TruncatedUnknown, missing as u64);
+        let (kind, bytes) = (WarningKind::TruncatedUnknown, missing as u64);
         self.note(kind, data.offset, bytes, String::new(), cx);
         self.comment(cx, || {
             format!("truncated: {known} bytes recorded, at least {missing} missing")
@@ -64,7 +64,7 @@ impl Tracked {
         } = *gap;
         match kind {
             GapKind::ProxyHeader => {
-                self.note(Kind::ProxyHeader, offset, bytes, String::new(), cx);
+                self.note(WarningKind::ProxyHeader, offset, bytes, String::new(), cx);
                 self.comment(cx, || {
                     format!("a PROXY protocol header of {bytes} bytes before this is not recorded")
                 });
@@ -80,8 +80,8 @@ impl Tracked {
             }
             GapKind::Lost => {
                 let placed = match direction {
-                    Some(_) => Kind::LostEvents,
-                    None => Kind::LostEventsUnplaced,
+                    Some(_) => WarningKind::LostEvents,
+                    None => WarningKind::LostEventsUnplaced,
                 };
                 self.note(placed, offset, bytes, String::new(), cx);
                 self.comment(cx, || format!("lost before this: {bytes} bytes"));

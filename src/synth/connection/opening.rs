@@ -1,17 +1,17 @@
 //! How a connection comes into the capture: its endpoints, its client, its label, its handshake.
 
-use crate::event::{Connection, Direction, Timestamp, Transport};
-use crate::notice::Kind;
-use crate::protocol::{self, Opening, Role};
+use crate::model::event::{Connection, Direction, Timestamp, Transport};
+use crate::model::protocol::{self, Opening, Role};
+use crate::model::warning::WarningKind;
 
 use super::super::address::{Placed, StandIn};
+use super::super::flow::{Flow, Sink};
 use super::super::frame::{self, Endpoints, Label};
-use super::super::link::{Link, Sink};
 use super::super::occupancy::{Lease, Tenant};
-use super::super::story::percent;
+use super::super::summary::percent;
 use super::super::tcp::Conversation;
 use super::super::{Context, Handshake, Shared, mix};
-use super::Tracked;
+use super::ConnectionState;
 
 /// Where a connection is placed in the capture.
 struct Place {
@@ -21,7 +21,7 @@ struct Place {
     said: Vec<String>,
 }
 
-impl Tracked {
+impl ConnectionState {
     /// Gives the connection its addresses and its side on the wire, unless it has them. What there is
     /// to say about that goes to the first frame.
     pub(super) fn open<E>(
@@ -49,9 +49,9 @@ impl Tracked {
         let ordinal = cx.shared.opened;
         cx.shared.opened += 1;
         let spoken = first.and_then(|(_, bytes)| protocol::opening(bytes));
-        if let Some(story) = self.story() {
-            story.role = Some(role);
-            story.protocol = story.protocol.or(spoken.map(Opening::protocol));
+        if let Some(summary) = self.summary() {
+            summary.role = Some(role);
+            summary.protocol = summary.protocol.or(spoken.map(Opening::protocol));
         }
         if let Some(spoken) = spoken {
             let server = match role {
@@ -66,13 +66,13 @@ impl Tracked {
                 Role::Upstream => endpoints.local,
             };
             let detail = format!("{client} is taken for the client");
-            self.note(Kind::RoleGuessed, offset, 0, detail, cx);
+            self.note(WarningKind::RoleGuessed, offset, 0, detail, cx);
         }
         // What there is to say about the first event is not about the handshake.
         let later = std::mem::replace(&mut self.comments, said.into());
         let label = self.label(ordinal, role, &endpoints, &stand_ins, cx.shared);
-        let mut link = match self.connection.transport {
-            Transport::Udp => Link::udp(endpoints, label),
+        let mut flow = match self.connection.transport {
+            Transport::Udp => Flow::udp(endpoints, label),
             Transport::Tcp => {
                 let (local, remote) = (endpoints.local.port(), endpoints.remote.port());
                 let ports = u64::from(local) << 16 | u64::from(remote);
@@ -83,7 +83,7 @@ impl Tracked {
                 let mss = cx.shared.options.mss.unwrap_or(limit);
                 let handshake = handshake.then_some(role);
                 let conversation = Conversation::new(seed, mss, limit, handshake);
-                Link::tcp(endpoints, conversation, label)
+                Flow::tcp(endpoints, conversation, label)
             }
         };
         if handshake {
@@ -91,14 +91,14 @@ impl Tracked {
                 out: cx.out,
                 comments: &mut self.comments,
             };
-            link.open(time, sink)?;
+            flow.open(time, sink)?;
         }
         let said = std::mem::replace(&mut self.comments, later).take();
         self.comments.prepend(said);
         if self.ended {
-            link.end_local();
+            flow.end_local();
         }
-        self.wire = Some(link);
+        self.wire = Some(flow);
         Ok(())
     }
 
@@ -135,8 +135,8 @@ impl Tracked {
             let Connection { local, remote, .. } = &self.connection;
             let connects_late = local.is_none() && remote.is_some() && self.is_streamed;
             let kind = match role {
-                Role::Upstream if connects_late => Kind::StandInLocal,
-                _ => Kind::StandInAddress,
+                Role::Upstream if connects_late => WarningKind::StandInLocal,
+                _ => WarningKind::StandInAddress,
             };
             self.stood_in = Some((kind, offset, detail.join(", ")));
         }
@@ -153,7 +153,7 @@ impl Tracked {
                 detail = format!("{detail} in network namespace {namespace}");
             }
             said.push(format!("stand-in: {detail}, which another connection has"));
-            self.note(Kind::PortTaken, offset, 0, detail, cx);
+            self.note(WarningKind::PortTaken, offset, 0, detail, cx);
         }
         said.extend(namespace.map(|namespace| format!("network namespace: {namespace}")));
         if cx.shared.options.labels.is_none() {

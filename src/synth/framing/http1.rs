@@ -1,6 +1,6 @@
 //! The messages of HTTP/1 (RFC 9112) in the bytes of one direction.
 
-use crate::protocol::{self, Opening, Protocol};
+use crate::model::protocol::{self, Opening, Protocol};
 
 /// How many bytes of a line are kept where it comes in pieces: a length, a coding, a status or a method
 /// needs no more.

@@ -9,7 +9,7 @@ use clap::{Command, CommandFactory as _};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use crate::cli::{Args, Generate};
+use crate::cli::args::{Args, Generate};
 
 /// What the man page says after the options.
 const MAN_SECTIONS: &str = include_str!("man.roff");

@@ -4,23 +4,23 @@
 //! Knows the grammar as Envoy and protoc write it and people edit it, and none of the names or types
 //! of a trace. <https://protobuf.dev/reference/protobuf/textformat-spec/> has the rules.
 //!
-//! Invariant: as in [`super::json`], what a call looked at without coming to a token is taken and
+//! Invariant: as in [`crate::trace::readable::json`], what a call looked at without coming to a token is taken and
 //! remembered, or shorter than a few words.
 
 use memchr::memchr;
 
 use crate::input::Input;
 
-use super::detect::Generation;
-use super::element::Level;
-use super::error::{Damage, Fault};
-use super::scan::{Nesting, Stop, Stretch, View, hex, push, syntax, unicode};
-use super::seek::{self, Beginning, Found, Grammar, Seeker};
-use super::token::{Foreign, Lexer, Passed, Step, Token};
+use crate::trace::detect::Generation;
+use crate::trace::element::Level;
+use crate::trace::error::{Damage, Fault};
+use crate::trace::readable::lexer::{Foreign, Lexer, Passed, Step, Token};
+use crate::trace::readable::scan::{Nesting, Stop, Stretch, View, hex, push, syntax, unicode};
+use crate::trace::readable::seek::{self, Beginning, Found, Grammar, Seeker};
 
 /// The lexer of the text format.
 #[derive(Clone, Debug)]
-pub(super) struct Text {
+pub(in crate::trace) struct Text {
     generation: Generation,
     /// Whether a name is that of a field of the outermost level and no other.
     knows: fn(Generation, &[u8]) -> bool,
@@ -189,7 +189,7 @@ impl Default for Text {
 }
 
 impl Text {
-    pub(super) fn new(generation: Generation) -> Self {
+    pub(in crate::trace) fn new(generation: Generation) -> Self {
         Self {
             generation,
             knows,
@@ -680,8 +680,8 @@ fn octal(rest: &[u8], text: &mut Vec<u8>) -> Result<usize, Stop> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scan::tests::{Pieces, check, line, line_of};
     use super::*;
+    use crate::trace::readable::scan::tests::{Pieces, check, line, line_of};
 
     #[test]
     fn fields_messages_and_lists() {

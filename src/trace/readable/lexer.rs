@@ -2,7 +2,7 @@
 
 use crate::input::Input;
 
-use super::error::Damage;
+use crate::trace::error::Damage;
 
 /// What a step of reading came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Step<T> {
 /// way to write lists. A value is [`Token::Open`] … [`Token::Close`], [`Token::Quoted`] or
 /// [`Token::Bare`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Token {
+pub(in crate::trace) enum Token {
     /// A field's name; `text` has it.
     Field,
     /// A message begins.
@@ -43,18 +43,18 @@ pub(super) enum Token {
 
 /// What is no message, and has been passed over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Passed {
+pub(in crate::trace) struct Passed {
     /// Where it begins and ends.
-    pub(super) from: u64,
-    pub(super) to: u64,
-    pub(super) what: Foreign,
+    pub(in crate::trace) from: u64,
+    pub(in crate::trace) to: u64,
+    pub(in crate::trace) what: Foreign,
     /// Whether the input ends there.
-    pub(super) is_last: bool,
+    pub(in crate::trace) is_last: bool,
 }
 
 /// What stands where a message is expected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Foreign {
+pub(in crate::trace) enum Foreign {
     /// Text of which nothing says that it is part of a message.
     #[default]
     Text,
@@ -65,7 +65,7 @@ pub(super) enum Foreign {
 }
 
 /// Cuts a readable encoding into tokens.
-pub(super) trait Lexer: Clone {
+pub(in crate::trace) trait Lexer: Clone {
     /// The next token. Its text, where it has one, replaces what `text` held.
     ///
     /// [`Step::End`] comes only between messages of the outermost level. After [`Step::More`] the

@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 
 use capture2pcap::grouped;
-use capture2pcap::notice::{Kind, Tally};
+use capture2pcap::model::warning::{Tally, WarningKind};
 
 /// The warnings of all traces so far.
 #[derive(Debug, Default)]
-pub(crate) struct Warnings(BTreeMap<Kind, Group>);
+pub(crate) struct WarningGroups(BTreeMap<WarningKind, Group>);
 
 /// All warnings of one kind.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ struct Group {
     tally: Tally,
 }
 
-impl Warnings {
+impl WarningGroups {
     /// Adds the warnings of one kind of the trace with this number and name.
     pub(crate) fn add(&mut self, number: usize, name: &str, tally: &Tally) {
         let Some(group) = self.0.get_mut(&tally.first.kind) else {
@@ -62,35 +62,35 @@ impl Warnings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use capture2pcap::notice::{Notice, Notices};
+    use capture2pcap::model::warning::{Warning, Warnings};
 
-    fn notices(count: u64, bytes: u64) -> Notices {
-        let mut notices = Notices::default();
+    fn warnings(count: u64, bytes: u64) -> Warnings {
+        let mut warnings = Warnings::default();
         for offset in 0..count {
-            notices.add(Notice {
-                kind: Kind::Truncated,
+            warnings.add(Warning {
+                kind: WarningKind::Truncated,
                 offset,
                 trace: Some(Default::default()),
                 bytes,
                 detail: String::new(),
             });
         }
-        notices
+        warnings
     }
 
     #[test]
     fn the_order_of_traces_does_not_show() {
         let traces: Vec<_> = (0..1001_usize)
-            .map(|i| (i, format!("{i}.pb"), notices(2, i as u64)))
+            .map(|i| (i, format!("{i}.pb"), warnings(2, i as u64)))
             .collect();
-        let lines = |order: &mut dyn Iterator<Item = &(usize, String, Notices)>| {
-            let mut warnings = Warnings::default();
-            for (number, name, notices) in order {
-                notices
+        let lines = |order: &mut dyn Iterator<Item = &(usize, String, Warnings)>| {
+            let mut groups = WarningGroups::default();
+            for (number, name, warnings) in order {
+                warnings
                     .tallies()
-                    .for_each(|tally| warnings.add(*number, name, tally));
+                    .for_each(|tally| groups.add(*number, name, tally));
             }
-            warnings.lines().collect::<Vec<_>>()
+            groups.lines().collect::<Vec<_>>()
         };
         let expected = "0.pb and 1,000 other traces: 2,002 truncated events: 1,001,000 bytes are not in the trace, \
             the capture leaves room for them (the first at offset 0, connection #0)";

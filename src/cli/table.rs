@@ -10,12 +10,12 @@ use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use capture2pcap::convert::Source;
-use capture2pcap::event::{Endpoint, Timestamp};
 use capture2pcap::grouped;
 use capture2pcap::info::{Info, tshark_command};
-use capture2pcap::notice::Notices;
-use capture2pcap::protocol::Role;
-use capture2pcap::synth::{Story, percent};
+use capture2pcap::model::event::{Endpoint, Timestamp};
+use capture2pcap::model::protocol::Role;
+use capture2pcap::model::warning::Warnings;
+use capture2pcap::synth::{ConnectionSummary, percent};
 use capture2pcap::wireshark;
 
 const NAME: Style = Style::new().bold();
@@ -31,7 +31,7 @@ const INDENT_MORE: usize = 6;
 #[derive(Clone, Copy)]
 struct Column {
     name: &'static str,
-    cell: fn(&Story) -> Option<String>,
+    cell: fn(&ConnectionSummary) -> Option<String>,
     align: Align,
     /// Whether it moves to a second line where there is no room.
     wraps: bool,
@@ -44,22 +44,24 @@ enum Align {
 }
 
 const COLUMNS: [Column; 10] = [
-    column("id", |story| Some(story.id.to_string())),
-    wrapping("local", |story| endpoint(&story.connection.local)),
-    wrapping("remote", |story| endpoint(&story.connection.remote)),
-    column("side", |story| side(story).map(str::to_owned)),
-    column("protocol", |story| {
-        let protocol = story.protocol.map(|protocol| protocol.to_string());
+    column("id", |summary| Some(summary.id.to_string())),
+    wrapping("local", |summary| endpoint(&summary.connection.local)),
+    wrapping("remote", |summary| endpoint(&summary.connection.remote)),
+    column("side", |summary| side(summary).map(str::to_owned)),
+    column("protocol", |summary| {
+        let protocol = summary.protocol.map(|protocol| protocol.to_string());
         protocol.or_else(|| Some("other".to_owned()))
     }),
-    number("events", |story| Some(grouped(story.events))),
-    number("received", |story| Some(human(story.bytes_read))),
-    number("sent", |story| Some(human(story.bytes_written))),
-    wrapping("first", |story| story.span.map(|span| microseconds(span.0))),
-    number("duration", |story| story.span.map(duration)),
+    number("events", |summary| Some(grouped(summary.events))),
+    number("received", |summary| Some(human(summary.bytes_read))),
+    number("sent", |summary| Some(human(summary.bytes_written))),
+    wrapping("first", |summary| {
+        summary.span.map(|span| microseconds(span.0))
+    }),
+    number("duration", |summary| summary.span.map(duration)),
 ];
 
-const fn column(name: &'static str, cell: fn(&Story) -> Option<String>) -> Column {
+const fn column(name: &'static str, cell: fn(&ConnectionSummary) -> Option<String>) -> Column {
     Column {
         name,
         cell,
@@ -68,14 +70,14 @@ const fn column(name: &'static str, cell: fn(&Story) -> Option<String>) -> Colum
     }
 }
 
-const fn wrapping(name: &'static str, cell: fn(&Story) -> Option<String>) -> Column {
+const fn wrapping(name: &'static str, cell: fn(&ConnectionSummary) -> Option<String>) -> Column {
     Column {
         wraps: true,
         ..column(name, cell)
     }
 }
 
-const fn number(name: &'static str, cell: fn(&Story) -> Option<String>) -> Column {
+const fn number(name: &'static str, cell: fn(&ConnectionSummary) -> Option<String>) -> Column {
     Column {
         align: Align::Right,
         ..column(name, cell)
@@ -88,14 +90,14 @@ pub(crate) fn table(
     source: &Source,
     capture: Option<&Path>,
     info: &Info,
-    notices: &Notices,
+    warnings: &Warnings,
     width: Option<usize>,
 ) -> String {
     let width = width.unwrap_or(usize::MAX);
     let name = match source {
         Source::Stdin => "-".to_owned(),
-        Source::File(path) => capture2pcap::shown(path).to_string(),
-        Source::Live(tap) => capture2pcap::shown(Path::new(&tap.to_string())).to_string(),
+        Source::File(path) => capture2pcap::display_path(path).to_string(),
+        Source::Live(tap) => capture2pcap::display_path(Path::new(&tap.to_string())).to_string(),
     };
     let encoding = info
         .encoding
@@ -116,7 +118,7 @@ pub(crate) fn table(
             text += &format!("{BAD}{line}{BAD:#}\n");
         }
     };
-    for tally in notices.tallies() {
+    for tally in warnings.tallies() {
         if tally.first.kind.is_of_trace() {
             bad(&tally.to_string());
         }
@@ -125,7 +127,10 @@ pub(crate) fn table(
         bad(&damage.to_string());
     }
     if let Some(error) = &info.unread {
-        bad(&format!("cannot read on: {}", crate::report::reason(error)));
+        bad(&format!(
+            "cannot read on: {}",
+            crate::cli::report::reason(error)
+        ));
     }
     if let Some(capture) = capture.filter(|_| !info.connections.is_empty()) {
         // In one piece, however long, to be copied.
@@ -139,22 +144,22 @@ pub(crate) fn table(
 }
 
 /// The share of connections that the tap records, in parts of a million.
-pub(crate) fn sample_rate(stories: &[Story]) -> Option<u32> {
-    stories.iter().find_map(|story| story.sample_rate)
+pub(crate) fn sample_rate(summaries: &[ConnectionSummary]) -> Option<u32> {
+    summaries.iter().find_map(|summary| summary.sample_rate)
 }
 
 /// What there is to say of connections that no column has.
 fn details(info: &Info) -> String {
     let mut text = String::new();
-    for story in &info.connections {
-        for upstream in &story.upstreams {
-            text += &format!("{:INDENT$}{}: upstream {upstream}\n", "", story.id);
+    for summary in &info.connections {
+        for upstream in &summary.upstreams {
+            text += &format!("{:INDENT$}{}: upstream {upstream}\n", "", summary.id);
         }
-        if let Some(namespace) = &story.connection.namespace {
+        if let Some(namespace) = &summary.connection.namespace {
             let namespace = namespace.escape_debug();
             text += &format!(
                 "{:INDENT$}{}: network namespace {namespace}\n",
-                "", story.id
+                "", summary.id
             );
         }
     }
@@ -172,8 +177,8 @@ struct Filled {
 }
 
 impl Filled {
-    fn of(column: Column, stories: &[Story]) -> Self {
-        let cells: Vec<_> = stories.iter().map(column.cell).collect();
+    fn of(column: Column, summaries: &[ConnectionSummary]) -> Self {
+        let cells: Vec<_> = summaries.iter().map(column.cell).collect();
         let widths = cells.iter().flatten().map(|cell| cell.chars().count());
         Self {
             width: widths.max().unwrap_or(0).max(column.name.len()),
@@ -207,11 +212,11 @@ impl Filled {
 }
 
 /// Adds the connections to `text`: columns without any value are left out.
-fn rows(stories: &[Story], width: usize, text: &mut String) {
-    if stories.is_empty() {
+fn rows(summaries: &[ConnectionSummary], width: usize, text: &mut String) {
+    if summaries.is_empty() {
         return;
     }
-    let columns = COLUMNS.iter().map(|column| Filled::of(*column, stories));
+    let columns = COLUMNS.iter().map(|column| Filled::of(*column, summaries));
     let columns: Vec<_> = columns
         .filter(|filled| filled.cells.iter().any(Option::is_some))
         .collect();
@@ -224,7 +229,7 @@ fn rows(stories: &[Story], width: usize, text: &mut String) {
         .map(|filled| filled.padded(filled.column.name))
         .collect();
     *text += &format!("{HEADER}{}{HEADER:#}\n", header.trim_end());
-    for row in 0..stories.len() {
+    for row in 0..summaries.len() {
         let cells = beside
             .iter()
             .map(|filled| filled.padded(filled.cell(row).unwrap_or("-")));
@@ -279,8 +284,8 @@ fn endpoint(endpoint: &Option<Endpoint>) -> Option<String> {
 }
 
 /// Which side of a connection the tap sat on, where that is known.
-pub(crate) const fn side(story: &Story) -> Option<&'static str> {
-    match story.role {
+pub(crate) const fn side(summary: &ConnectionSummary) -> Option<&'static str> {
+    match summary.role {
         Some(Role::Downstream) => Some("downstream"),
         Some(Role::Upstream) => Some("upstream"),
         None => None,

@@ -1,6 +1,6 @@
 //! A connection's side on the wire: its endpoints and carrier, and the frames that they make.
 
-use crate::event::{Direction, Timestamp};
+use crate::model::event::{Direction, Timestamp};
 
 use super::comments::Comments;
 use super::frame::{self, Endpoints, Frame, Label, TcpHeaders};
@@ -8,7 +8,7 @@ use super::tcp::{Conversation, Segment};
 
 /// A connection that has packets in the capture.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct Flow {
     endpoints: Endpoints,
     carrier: Carrier,
     label: Option<Box<Label>>,
@@ -64,8 +64,8 @@ impl<E> Sink<'_, E> {
     }
 }
 
-impl Link {
-    /// A link that carries datagrams.
+impl Flow {
+    /// A flow that carries datagrams.
     pub(super) fn udp(endpoints: Endpoints, label: Option<Label>) -> Self {
         Self {
             endpoints,
@@ -74,7 +74,7 @@ impl Link {
         }
     }
 
-    /// A link that carries a stream.
+    /// A flow that carries a stream.
     pub(super) fn tcp(
         endpoints: Endpoints,
         conversation: Conversation,

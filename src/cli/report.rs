@@ -19,19 +19,19 @@ use capture2pcap::grouped;
 use capture2pcap::info::{Info, quoted, tshark_command};
 use capture2pcap::input::admin::Tap;
 use capture2pcap::merge::{Merged, Outcome};
-use capture2pcap::notice::{Kind, Notice, Notices};
+use capture2pcap::model::protocol::{self, DecodeAs};
+use capture2pcap::model::warning::{Warning, WarningKind, Warnings};
 use capture2pcap::progress::Progress;
-use capture2pcap::protocol::{self, DecodeAs};
 use capture2pcap::trace::{Damage, Fault};
 use capture2pcap::wireshark;
 use serde_json::Value;
 
-use crate::FAILURE;
-use crate::bar::{Bar, Long};
-use crate::cli::Verbosity;
-use crate::json::{self, Lines};
-use crate::viewer::{self, Viewer};
-use crate::warnings::Warnings;
+use crate::cli::args::Verbosity;
+use crate::cli::json::{self, Lines};
+use crate::cli::progress_bar::{Bar, Long};
+use crate::cli::run::FAILURE;
+use crate::cli::viewer::{self, Viewer};
+use crate::cli::warning_groups::WarningGroups;
 
 /// How much of a capture is searched for gRPC, in bytes.
 const MAX_GRPC_LOOK: u64 = 1 << 20;
@@ -47,9 +47,9 @@ pub(crate) struct Reporter {
     terminal: bool,
     bar: Bar,
     started: Instant,
-    warnings: Warnings,
+    groups: WarningGroups,
     /// The hints to give, each once, in the order of the kinds.
-    hints: BTreeSet<(Kind, &'static str)>,
+    hints: BTreeSet<(WarningKind, &'static str)>,
     counts: Counts,
     /// The first capture that has packets, by the number of its trace, and what a reader has to be told for it.
     opens: Option<(usize, PathBuf, Vec<DecodeAs>)>,
@@ -118,7 +118,7 @@ impl Reporter {
             terminal: io::stderr().is_terminal(),
             bar: Bar::hidden(),
             started: Instant::now(),
-            warnings: Warnings::default(),
+            groups: WarningGroups::default(),
             hints: BTreeSet::new(),
             counts: Counts::default(),
             opens: None,
@@ -159,14 +159,14 @@ impl Reporter {
     }
 
     /// What collects the warnings of a conversion.
-    pub(crate) fn notices(&self, source: &Source) -> Notices {
+    pub(crate) fn warnings(&self, source: &Source) -> Warnings {
         if self.verbosity != Verbosity::Verbose {
-            return Notices::default();
+            return Warnings::default();
         }
         let (name, bar) = (source_name(source), self.bar.clone());
-        Notices::with_listener(move |notice: &Notice| {
-            if !notice.kind.is_of_each_event() {
-                bar.suspend(|| say(&format!("{name}: {notice}")));
+        Warnings::with_listener(move |warning: &Warning| {
+            if !warning.kind.is_of_each_event() {
+                bar.suspend(|| say(&format!("{name}: {warning}")));
             }
         })
     }
@@ -230,7 +230,7 @@ impl Reporter {
         if let Some(Fault::Unrecognised { is: Some(is), .. }) = damage.map(|damage| &*damage.fault)
             && let Some(hint) = is.hint
         {
-            self.hints.insert((Kind::ThroughTerminal, hint));
+            self.hints.insert((WarningKind::ThroughTerminal, hint));
         }
     }
 
@@ -245,16 +245,16 @@ impl Reporter {
         number: usize,
         source: &Source,
         target: &Target,
-        notices: &Notices,
+        warnings: &Warnings,
         result: Result<Summary, Failure>,
     ) {
         self.counts.traces += 1;
         match result {
             Ok(summary) => {
                 if let Target::File(capture) = target {
-                    self.object(|| json::of_conversion(source, capture, &summary, notices));
+                    self.object(|| json::of_conversion(source, capture, &summary, warnings));
                 }
-                self.converted(number, source, target, notices, summary);
+                self.converted(number, source, target, warnings, summary);
             }
             Err(failure) => self.failure(source, target, &failure),
         }
@@ -279,14 +279,14 @@ impl Reporter {
         number: usize,
         source: &Source,
         target: &Target,
-        notices: &Notices,
+        warnings: &Warnings,
         summary: Summary,
     ) {
         // The reader of the capture has seen enough, or a signal came before there was anything.
         if !summary.written {
             return;
         }
-        self.trace(number, source, notices, &summary);
+        self.trace(number, source, warnings, &summary);
         if self.many && self.verbosity == Verbosity::Verbose {
             let mut counts = Counts::default();
             counts.add(&summary);
@@ -302,21 +302,21 @@ impl Reporter {
     }
 
     /// Reports what is wrong with a trace of which there is something in a capture.
-    fn trace(&mut self, number: usize, source: &Source, notices: &Notices, summary: &Summary) {
+    fn trace(&mut self, number: usize, source: &Source, warnings: &Warnings, summary: &Summary) {
         let name = source_name(source);
-        for tally in notices.tallies() {
+        for tally in warnings.tallies() {
             let kind = tally.first.kind;
             self.counts.warnings += 1;
             match self.verbosity {
                 Verbosity::Quiet => {}
-                Verbosity::Normal => self.warnings.add(number, &name, tally),
+                Verbosity::Normal => self.groups.add(number, &name, tally),
                 Verbosity::Verbose if kind.is_of_each_event() => {
                     self.say(&format!("{name}: {tally}"));
                 }
                 // Each of them has been printed where it was found.
                 Verbosity::Verbose => {}
             }
-            let empty_pipe = kind == Kind::Empty && *source == Source::Stdin;
+            let empty_pipe = kind == WarningKind::Empty && *source == Source::Stdin;
             let hint = if empty_pipe {
                 Some(EMPTY_PIPE)
             } else {
@@ -335,7 +335,7 @@ impl Reporter {
             let why = reason(error);
             self.say(&format!("{name}: cannot read on: {why}; {saved}"));
         }
-        let impossible = notices.tallies().any(|tally| tally.first.kind.is_damage());
+        let impossible = warnings.tallies().any(|tally| tally.first.kind.is_damage());
         let damaged = summary.damage.is_some() || summary.unread.is_some() || impossible;
         self.counts.damaged += u64::from(damaged);
     }
@@ -363,13 +363,13 @@ impl Reporter {
         for (number, outcome) in traces.into_iter().enumerate() {
             let Outcome {
                 path,
-                notices,
+                warnings,
                 result,
             } = outcome;
             let source = Source::File(path);
             match result {
                 Ok(summary) => {
-                    self.trace(number, &source, &notices, &summary);
+                    self.trace(number, &source, &warnings, &summary);
                     self.counts.add(&summary);
                 }
                 Err(failure) => {
@@ -410,17 +410,17 @@ impl Reporter {
         &mut self,
         source: &Source,
         capture: Option<&Path>,
-        notices: &Notices,
+        warnings: &Warnings,
         result: Result<&Info, &Failure>,
     ) -> io::Result<()> {
         self.bar.clear();
         match result {
             Ok(info) => {
-                let impossible = notices.tallies().any(|tally| tally.first.kind.is_damage());
+                let impossible = warnings.tallies().any(|tally| tally.first.kind.is_damage());
                 let damaged = info.damage.is_some() || info.unread.is_some() || impossible;
                 self.counts.damaged += u64::from(damaged);
                 match self.lines {
-                    Some(_) => self.print(&json::of_info(source, capture, info, notices)),
+                    Some(_) => self.print(&json::of_info(source, capture, info, warnings)),
                     None => Ok(()),
                 }
             }
@@ -442,7 +442,7 @@ impl Reporter {
             .map(|extension| format!(".{extension}"))
             .join(", ");
         let why = format!("no traces: no file there ends in {extensions}");
-        let shown = |input: &OsString| capture2pcap::shown(Path::new(input)).to_string();
+        let shown = |input: &OsString| capture2pcap::display_path(Path::new(input)).to_string();
         let names: Vec<_> = inputs.iter().map(shown).collect();
         self.failed(&names.join(", "), &why);
         for input in inputs {
@@ -453,7 +453,7 @@ impl Reporter {
     /// Reports a folder that could not be searched.
     pub(crate) fn unread(&mut self, path: &Path, error: &io::Error) {
         let why = format!("cannot read: {}", reason(error));
-        self.failed(&capture2pcap::shown(path).to_string(), &why);
+        self.failed(&capture2pcap::display_path(path).to_string(), &why);
         self.object(|| json::of_failure(&json::path(path), &why));
     }
 
@@ -463,7 +463,7 @@ impl Reporter {
         if self.verbosity == Verbosity::Quiet {
             return;
         }
-        for line in std::mem::take(&mut self.warnings).lines() {
+        for line in std::mem::take(&mut self.groups).lines() {
             say(&line);
         }
         let mut given = BTreeSet::new();
@@ -578,7 +578,7 @@ impl Reporter {
     pub(crate) fn unopened(&mut self, error: &io::Error) {
         let why = format!("cannot make a folder: {}", reason(error));
         let folder = std::env::temp_dir();
-        self.failed(&capture2pcap::shown(&folder).to_string(), &why);
+        self.failed(&capture2pcap::display_path(&folder).to_string(), &why);
     }
 
     /// Reports that a live tap could not be had, and what can be done about it.
@@ -645,15 +645,15 @@ impl Reporter {
 fn source_name(source: &Source) -> String {
     match source {
         Source::Stdin => "standard input".to_owned(),
-        Source::File(path) => capture2pcap::shown(path).to_string(),
-        Source::Live(tap) => capture2pcap::shown(Path::new(&tap.to_string())).to_string(),
+        Source::File(path) => capture2pcap::display_path(path).to_string(),
+        Source::Live(tap) => capture2pcap::display_path(Path::new(&tap.to_string())).to_string(),
     }
 }
 
 pub(crate) fn target_name(target: &Target) -> String {
     match target {
         Target::Stdout => "standard output".to_owned(),
-        Target::File(path) => capture2pcap::shown(path).to_string(),
+        Target::File(path) => capture2pcap::display_path(path).to_string(),
     }
 }
 

@@ -1,9 +1,9 @@
 //! Protobuf's wire format, as far as a field's header goes. Every length is checked by the caller.
 
-use super::error::Fault;
+use crate::trace::error::Fault;
 
 /// The largest message that protobuf allows, in bytes.
-pub(super) const MAX_MESSAGE: u64 = i32::MAX as u64;
+pub(in crate::trace) const MAX_MESSAGE: u64 = i32::MAX as u64;
 /// The most bytes that a varint of 64 bits takes.
 const MAX_VARINT: usize = 10;
 /// The largest field number, 2^29 − 1.
@@ -11,7 +11,7 @@ const MAX_FIELD: u64 = (1 << 29) - 1;
 
 /// How a field's value is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WireValue {
+pub(in crate::trace) enum WireValue {
     /// The value itself.
     Varint(u64),
     /// Eight or four bytes that follow the header.
@@ -22,17 +22,17 @@ pub(super) enum WireValue {
 
 /// A field's number and value, and the length of what came before the value's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) number: u32,
-    pub(super) value: WireValue,
-    pub(super) len: usize,
+pub(in crate::trace) struct Header {
+    pub(in crate::trace) number: u32,
+    pub(in crate::trace) value: WireValue,
+    pub(in crate::trace) len: usize,
 }
 
 /// Why there is no header at the front of some bytes.
 ///
 /// A byte or two: this goes through the hands of every field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoHeader {
+pub(in crate::trace) enum NoHeader {
     /// It may be one when more bytes come.
     Short,
     Varint,
@@ -42,7 +42,7 @@ pub(super) enum NoHeader {
 
 impl NoHeader {
     /// What is wrong with the bytes; none where there are too few.
-    pub(super) const fn fault(self) -> Option<Fault> {
+    pub(in crate::trace) const fn fault(self) -> Option<Fault> {
         Some(match self {
             Self::Short => return None,
             Self::Varint => Fault::Varint,
@@ -53,7 +53,7 @@ impl NoHeader {
 }
 
 /// Reads a varint, and tells how many bytes it takes.
-pub(super) fn varint(bytes: &[u8]) -> Result<(u64, usize), NoHeader> {
+pub(in crate::trace) fn varint(bytes: &[u8]) -> Result<(u64, usize), NoHeader> {
     let mut value = 0_u64;
     for (i, &byte) in bytes.iter().take(MAX_VARINT).enumerate() {
         // The tenth byte holds the last of 64 bits.
@@ -98,7 +98,7 @@ fn split_varint(bytes: &[u8]) -> Result<(u64, &[u8]), NoHeader> {
 
 /// Reads the header of the field at the front of `bytes`.
 #[inline(always)]
-pub(super) fn header(bytes: &[u8]) -> Result<Header, NoHeader> {
+pub(in crate::trace) fn header(bytes: &[u8]) -> Result<Header, NoHeader> {
     let (key, mut rest) = split_varint(bytes)?;
     let number = key >> 3;
     if number == 0 || number > MAX_FIELD {
@@ -126,7 +126,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, NoHeader> {
 
 /// Why a message that is there in full cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Broken {
+pub(in crate::trace) enum Broken {
     /// No field begins where one has to.
     NoHeader(NoHeader),
     /// A field is longer than what is left of the message.
@@ -140,19 +140,19 @@ impl From<NoHeader> for Broken {
 }
 
 /// The key of a field that is a varint.
-pub(super) const fn varint_key(number: u32) -> u64 {
+pub(in crate::trace) const fn varint_key(number: u32) -> u64 {
     (number << 3) as u64
 }
 
 /// The key of a field with a length: bytes, a string, a message.
-pub(super) const fn len_key(number: u32) -> u64 {
+pub(in crate::trace) const fn len_key(number: u32) -> u64 {
     (number << 3 | 2) as u64
 }
 
 /// Tells `field` the key of each field of a message that is there in full, and what is behind the key;
 /// `field` takes the value that belongs to it from there, and gives what is behind that.
 #[inline(always)]
-pub(super) fn each_field<'a>(
+pub(in crate::trace) fn each_field<'a>(
     message: &'a [u8],
     mut field: impl FnMut(u64, Rest<'a>) -> Result<Rest<'a>, Broken>,
 ) -> Result<(), Broken> {
@@ -166,19 +166,19 @@ pub(super) fn each_field<'a>(
 
 /// What is left of a message. Each step gives what is left behind it, so that all of it stays in registers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rest<'a>(&'a [u8]);
+pub(in crate::trace) struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
     /// A key, or the value of a varint field.
     #[inline(always)]
-    pub(super) fn number(self) -> Result<(u64, Self), Broken> {
+    pub(in crate::trace) fn number(self) -> Result<(u64, Self), Broken> {
         let (number, rest) = split_varint(self.0)?;
         Ok((number, Self(rest)))
     }
 
     /// The value of a field with a length.
     #[inline(always)]
-    pub(super) fn bytes(self) -> Result<(&'a [u8], Self), Broken> {
+    pub(in crate::trace) fn bytes(self) -> Result<(&'a [u8], Self), Broken> {
         let (len, rest) = self.number()?;
         rest.split(len)
     }
@@ -199,7 +199,7 @@ impl<'a> Rest<'a> {
 
     /// What is behind the value of a field that nobody knows, if there can be such a field.
     #[cold]
-    pub(super) fn behind(self, key: u64) -> Result<Self, Broken> {
+    pub(in crate::trace) fn behind(self, key: u64) -> Result<Self, Broken> {
         let number = key >> 3;
         if number == 0 || number > MAX_FIELD {
             return Err(NoHeader::FieldNumber.into());
@@ -217,13 +217,13 @@ impl<'a> Rest<'a> {
 
 /// The fields at the front of `bytes`: each header with the bytes of its value, as far as they are
 /// there. It ends at the first thing that is no field, and tells why.
-pub(super) struct Fields<'a> {
-    pub(super) rest: &'a [u8],
-    pub(super) end: Option<NoHeader>,
+pub(in crate::trace) struct Fields<'a> {
+    pub(in crate::trace) rest: &'a [u8],
+    pub(in crate::trace) end: Option<NoHeader>,
 }
 
 impl<'a> Fields<'a> {
-    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+    pub(in crate::trace) const fn new(bytes: &'a [u8]) -> Self {
         Self {
             rest: bytes,
             end: None,

@@ -7,14 +7,14 @@
 
 use arrayvec::ArrayVec;
 
-use crate::event::Skip;
 use crate::input::Ahead;
+use crate::model::event::Skip;
 
-use super::binary::{MAX_DEPTH, Open};
-use super::element::{Action, Form, Level, Part};
-use super::error::Damage;
-use super::hold::Taken;
-use super::wire::{self, WireValue};
+use crate::trace::binary::walk::{MAX_DEPTH, Open};
+use crate::trace::binary::wire::{self, WireValue};
+use crate::trace::element::{Action, Form, Level, Part};
+use crate::trace::error::Damage;
+use crate::trace::hold::Taken;
 
 /// The most bytes that a field's header takes: two varints.
 const HEADER: usize = 20;
@@ -22,7 +22,7 @@ const HEADER: usize = 20;
 const MAX_CONNECTION: u64 = 1 << 20;
 
 /// Takes the parts of a message as they come.
-pub(super) trait Sink {
+pub(in crate::trace) trait Sink {
     /// Whether it wants to have a part of this kind that comes now.
     fn wants(&mut self, part: Part) -> bool;
 
@@ -50,19 +50,19 @@ pub(super) trait Sink {
 
 /// What was found ahead in a message.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Found {
-    pub(super) id: Option<u64>,
+pub(in crate::trace) struct Found {
+    pub(in crate::trace) id: Option<u64>,
     /// The encoded connection, of several pieces perhaps, and the offset of its last field.
-    pub(super) connection: Vec<u8>,
-    pub(super) offset: u64,
+    pub(in crate::trace) connection: Vec<u8>,
+    pub(in crate::trace) offset: u64,
     /// How far it was looked.
-    pub(super) end: u64,
+    pub(in crate::trace) end: u64,
     /// Whether another member of a oneof takes the place of what came before.
-    pub(super) is_void: bool,
+    pub(in crate::trace) is_void: bool,
     /// Whether it is a bare trace, of which another may follow at once.
-    pub(super) is_bare: bool,
+    pub(in crate::trace) is_bare: bool,
     /// Whether all has been found.
-    pub(super) is_done: bool,
+    pub(in crate::trace) is_done: bool,
 }
 
 impl Sink for Found {
@@ -108,20 +108,20 @@ impl Sink for Found {
 
 /// A message in a binary trace, where the walk is in it.
 #[derive(Debug)]
-pub(super) struct Place<'a> {
+pub(in crate::trace) struct Place<'a> {
     /// The open levels.
-    pub(super) open: &'a [Open],
+    pub(in crate::trace) open: &'a [Open],
     /// Where the message ends.
-    pub(super) end: u64,
+    pub(in crate::trace) end: u64,
     /// The number of the wrapper's member that it is.
-    pub(super) member: Option<u32>,
+    pub(in crate::trace) member: Option<u32>,
     /// The number of the field in a segment's oneof that came last.
-    pub(super) piece: Option<u32>,
+    pub(in crate::trace) piece: Option<u32>,
 }
 
 impl Place<'_> {
     /// Looks at the fields from `at` on, up to the end of the message. None where that cannot be done.
-    pub(super) fn look(&self, ahead: &mut Ahead<'_>, mut at: u64) -> Option<Found> {
+    pub(in crate::trace) fn look(&self, ahead: &mut Ahead<'_>, mut at: u64) -> Option<Found> {
         let mut open: ArrayVec<Open, MAX_DEPTH> = self.open.iter().copied().collect();
         let mut found = Found {
             is_bare: open.first().is_some_and(|open| open.level == Level::Bare),

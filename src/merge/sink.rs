@@ -7,9 +7,11 @@ use foldhash::{HashMap, HashMapExt as _};
 
 use crate::capture::{Capture, Output};
 use crate::convert::Options;
-use crate::event::{Connection, Direction, Event, Gap, GapKind, Http, Timestamp, TraceId, What};
 use crate::interrupt::Interrupt;
-use crate::notice::Notices;
+use crate::model::event::{
+    Connection, Direction, Event, Gap, GapKind, Http, Timestamp, TraceId, What,
+};
+use crate::model::warning::Warnings;
 use crate::synth::{self, ConversationId, Frame, Handshake, Synthesizer};
 use crate::trace::{Format, Location};
 
@@ -19,7 +21,7 @@ use super::index::{Entry, Index, UNKNOWN};
 use super::scan::Scan;
 
 /// A merge under way.
-pub(super) struct Work {
+pub(super) struct MergeSink {
     pub(super) synth: Synthesizer,
     pub(super) traces: Vec<Outcome>,
     sources: Vec<Source>,
@@ -53,7 +55,7 @@ struct Conversation {
     left: u64,
 }
 
-impl Work {
+impl MergeSink {
     /// A merge of no traces yet, whose names are `labels` where the capture has a place for them.
     pub(super) fn new(options: &Options, labels: Option<Vec<String>>) -> Self {
         Self {
@@ -88,7 +90,7 @@ impl Work {
             }
             if let Some(event) = scan.sample_rate {
                 let nowhere = &mut |_: &Frame<'_>| Ok::<_, io::Error>(());
-                self.synth.event(&event, &mut outcome.notices, nowhere)?;
+                self.synth.event(&event, &mut outcome.warnings, nowhere)?;
             }
         }
         self.traces.push(outcome);
@@ -173,7 +175,7 @@ impl Work {
         let trace = &mut self.traces[entry.source as usize];
         let (now, frames) = (&mut self.now, &mut self.frames);
         self.synth
-            .end(&conversation.id, &mut trace.notices, &mut |frame| {
+            .end(&conversation.id, &mut trace.warnings, &mut |frame| {
                 write(frame, now, frames, capture)
             })
     }
@@ -233,7 +235,7 @@ impl Work {
     fn event(&mut self, event: &Event, capture: &mut Capture<Output>) -> io::Result<()> {
         let trace = &mut self.traces[event.trace.source as usize];
         let (now, frames) = (&mut self.now, &mut self.frames);
-        self.synth.event(event, &mut trace.notices, &mut |frame| {
+        self.synth.event(event, &mut trace.warnings, &mut |frame| {
             write(frame, now, frames, capture)
         })
     }
@@ -252,7 +254,7 @@ impl Work {
     /// Ends what an interrupt has left open.
     pub(super) fn finish(&mut self, capture: &mut Capture<Output>) -> io::Result<()> {
         let (now, frames) = (&mut self.now, &mut self.frames);
-        let mut unheard = Notices::default();
+        let mut unheard = Warnings::default();
         self.synth.finish(&mut unheard, &mut |frame| {
             write(frame, now, frames, capture)
         })

@@ -16,12 +16,12 @@ use capture2pcap::input::admin::{
     DEFAULT_MAX_BYTES, DEFAULT_URL, Error, Request, Tap, Url, config_ids,
 };
 use capture2pcap::interrupt::Interrupt;
-use capture2pcap::notice::Notices;
+use capture2pcap::model::warning::Warnings;
 
-use crate::FAILURE;
-use crate::live::lines;
-use crate::report;
-use crate::usage::USAGE;
+use crate::cli::live::lines;
+use crate::cli::report;
+use crate::cli::run::FAILURE;
+use crate::cli::usage::USAGE;
 
 /// The interface's name in Wireshark and tshark.
 const INTERFACE: &str = "envoy-tap";
@@ -200,7 +200,7 @@ fn capture(call: &Call) -> Result<(), (String, u8)> {
         &target,
         &options(),
         &interrupt,
-        &mut Notices::default(),
+        &mut Warnings::default(),
     );
     match result {
         // A capture that was stopped has done all it should.

@@ -4,12 +4,14 @@
 //! event. Repeated and unknown fields come out as protobuf has it: what comes last counts, messages
 //! are merged.
 
-use crate::event::Direction;
+use crate::model::event::Direction;
 
-use super::detect::Generation;
-use super::element::Part;
-use super::error::Fault;
-use super::wire::{Broken, NoHeader, Rest, WireValue, each_field, header, len_key, varint_key};
+use crate::trace::binary::wire::{
+    Broken, NoHeader, Rest, WireValue, each_field, header, len_key, varint_key,
+};
+use crate::trace::detect::Generation;
+use crate::trace::element::Part;
+use crate::trace::error::Fault;
 
 // `SocketEvent`
 const TIMESTAMP: u64 = len_key(1);
@@ -31,31 +33,31 @@ const TRUNCATED: u64 = varint_key(3);
 
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Selector {
+pub(in crate::trace) enum Selector {
     Data(Direction),
     Closed,
 }
 
 /// A `SocketEvent`, or an `Event` of 1.7 to 1.9.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct SocketEvent<'a> {
+pub(in crate::trace) struct SocketEvent<'a> {
     /// Seconds and nanoseconds.
-    pub(super) time: Option<(i64, i32)>,
-    pub(super) selector: Option<Selector>,
+    pub(in crate::trace) time: Option<(i64, i32)>,
+    pub(in crate::trace) selector: Option<Selector>,
     /// The bytes that were read or written.
-    pub(super) payload: &'a [u8],
-    pub(super) as_string: bool,
-    pub(super) truncated: bool,
-    pub(super) end_stream: bool,
+    pub(in crate::trace) payload: &'a [u8],
+    pub(in crate::trace) as_string: bool,
+    pub(in crate::trace) truncated: bool,
+    pub(in crate::trace) end_stream: bool,
     /// The encoded connection; empty where there is none.
-    pub(super) connection: Vec<u8>,
-    pub(super) seq_num: u64,
+    pub(in crate::trace) connection: Vec<u8>,
+    pub(in crate::trace) seq_num: u64,
 }
 
 impl<'a> SocketEvent<'a> {
     /// Decodes `message` into an event without fields, which is not moved then.
     #[inline]
-    pub(super) fn decode(
+    pub(in crate::trace) fn decode(
         &mut self,
         message: &'a [u8],
         generation: Generation,
@@ -89,7 +91,7 @@ impl<'a> SocketEvent<'a> {
     ///
     /// None where nothing of the payload is there, or where something else is wrong with it. The number is
     /// none where the event is cut after its payload.
-    pub(super) fn decode_cut(
+    pub(in crate::trace) fn decode_cut(
         &mut self,
         front: &'a [u8],
         len: u64,
@@ -295,7 +297,7 @@ fn timestamp(message: &[u8], before: (i64, i32)) -> Result<(i64, i32), Broken> {
 
 /// What is wrong with an event that cannot be read.
 #[cold]
-pub(super) fn fault(broken: Broken) -> Fault {
+pub(in crate::trace) fn fault(broken: Broken) -> Fault {
     let what = Part::Event.name();
     match broken {
         Broken::Overrun { claimed, left } => Fault::Overrun {

@@ -7,18 +7,18 @@ use std::path::Path;
 
 use capture2pcap::capture::{Output, Target};
 use capture2pcap::convert::{Source, Summary};
-use capture2pcap::event::{Endpoint, Timestamp};
 use capture2pcap::info::{Info, tshark_command};
 use capture2pcap::interrupt::Interrupt;
 use capture2pcap::merge::{Merged, Outcome};
-use capture2pcap::notice::{Notices, Tally};
-use capture2pcap::protocol::DecodeAs;
-use capture2pcap::synth::Story;
+use capture2pcap::model::event::{Endpoint, Timestamp};
+use capture2pcap::model::protocol::DecodeAs;
+use capture2pcap::model::warning::{Tally, Warnings};
+use capture2pcap::synth::ConnectionSummary;
 use capture2pcap::trace::{Damage, Encoding};
 use serde_json::{Map, Value, json};
 
-use crate::report::reason;
-use crate::show::{rfc3339, sample_rate, side};
+use crate::cli::report::reason;
+use crate::cli::table::{rfc3339, sample_rate, side};
 
 /// Standard output, and the objects on it.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ struct Contents<'a> {
     capture: Option<(Option<&'a Path>, u64)>,
     encoding: Option<Encoding>,
     releases: Option<&'a str>,
-    stories: &'a [Story],
+    summaries: &'a [ConnectionSummary],
     decode_as: &'a [DecodeAs],
     /// The capture that the command opens.
     opens: Option<&'a Path>,
@@ -85,23 +85,28 @@ impl Contents<'_> {
                 self.encoding.map(|encoding| encoding.to_string()).into(),
             );
             add("envoy", self.releases.into());
-            let rate = sample_rate(self.stories).map(|rate| f64::from(rate) / 1e6);
+            let rate = sample_rate(self.summaries).map(|rate| f64::from(rate) / 1e6);
             add("sample_rate", rate.into());
         }
-        let total = |what: fn(&Story) -> u64| self.stories.iter().map(what).sum::<u64>().into();
-        let spans = || self.stories.iter().filter_map(|story| story.span);
-        add("events", total(|story| story.events));
-        add("bytes_received", total(|story| story.bytes_read));
-        add("bytes_sent", total(|story| story.bytes_written));
+        let total = |what: fn(&ConnectionSummary) -> u64| {
+            self.summaries.iter().map(what).sum::<u64>().into()
+        };
+        let spans = || self.summaries.iter().filter_map(|summary| summary.span);
+        add("events", total(|summary| summary.events));
+        add("bytes_received", total(|summary| summary.bytes_read));
+        add("bytes_sent", total(|summary| summary.bytes_written));
         add(
             "first",
             spans().map(|span| span.0).min().map(rfc3339).into(),
         );
         add("last", spans().map(|span| span.1).max().map(rfc3339).into());
-        add("truncated_events", total(|story| story.truncated_events));
-        add("truncated_bytes", total(|story| story.truncated_bytes));
-        add("estimated_bytes", total(|story| story.estimated_bytes));
-        add("lost_bytes", total(|story| story.lost_bytes));
+        add(
+            "truncated_events",
+            total(|summary| summary.truncated_events),
+        );
+        add("truncated_bytes", total(|summary| summary.truncated_bytes));
+        add("estimated_bytes", total(|summary| summary.estimated_bytes));
+        add("lost_bytes", total(|summary| summary.lost_bytes));
         add("warnings", warnings.into());
         if self.path.is_some() {
             add("damage", damage(self.damage));
@@ -114,7 +119,7 @@ impl Contents<'_> {
             .opens
             .map(|capture| tshark_command(capture, self.decode_as));
         add("tshark", command.into());
-        let connections: Vec<_> = self.stories.iter().map(connection).collect();
+        let connections: Vec<_> = self.summaries.iter().map(connection).collect();
         add("connections", connections.into());
         object
     }
@@ -125,23 +130,25 @@ pub(crate) fn of_info(
     source: &Source,
     capture: Option<&Path>,
     info: &Info,
-    notices: &Notices,
+    warnings: &Warnings,
 ) -> Value {
     let contents = Contents {
         path: Some(source_path(source)),
         encoding: info.encoding,
         releases: info.releases,
-        stories: &info.connections,
+        summaries: &info.connections,
         decode_as: &info.decode_as,
         opens: capture,
         damage: info.damage.as_ref(),
         unread: info.unread.as_ref(),
         ..Contents::default()
     };
-    let of_trace = notices
+    let of_trace = warnings
         .tallies()
         .filter(|tally| tally.first.kind.is_of_trace());
-    contents.object(of_trace.map(warning).collect()).into()
+    contents
+        .object(of_trace.map(warning_object).collect())
+        .into()
 }
 
 /// What a trace holds that was converted into the capture at `target`.
@@ -149,7 +156,7 @@ pub(crate) fn of_conversion(
     source: &Source,
     target: &Path,
     summary: &Summary,
-    notices: &Notices,
+    warnings: &Warnings,
 ) -> Value {
     let capture = Some(target).filter(|_| summary.written);
     let contents = Contents {
@@ -157,7 +164,7 @@ pub(crate) fn of_conversion(
         capture: Some((capture, summary.frames)),
         encoding: summary.encoding,
         releases: summary.releases,
-        stories: &summary.stories,
+        summaries: &summary.summaries,
         decode_as: &summary.decode_as,
         opens: capture,
         damage: summary.damage.as_ref(),
@@ -165,7 +172,7 @@ pub(crate) fn of_conversion(
         interrupted: Some(summary.signal.is_some()),
     };
     contents
-        .object(notices.tallies().map(warning).collect())
+        .object(warnings.tallies().map(warning_object).collect())
         .into()
 }
 
@@ -174,17 +181,17 @@ pub(crate) fn of_merge(target: &Path, merged: &Merged, interrupted: bool) -> Val
     let capture = Some(target).filter(|_| merged.written);
     let contents = Contents {
         capture: Some((capture, merged.frames)),
-        stories: &merged.stories,
+        summaries: &merged.summaries,
         decode_as: &merged.decode_as,
         opens: capture,
         interrupted: Some(interrupted),
         ..Contents::default()
     };
-    let mut warnings = Vec::new();
-    for Outcome { notices, .. } in &merged.traces {
-        warnings.extend(notices.tallies());
+    let mut tallies = Vec::new();
+    for Outcome { warnings, .. } in &merged.traces {
+        tallies.extend(warnings.tallies());
     }
-    let mut object = contents.object(summed(&warnings));
+    let mut object = contents.object(summed(&tallies));
     if !merged.written && !interrupted {
         object.insert("error".to_owned(), "none of the traces can be read".into());
     }
@@ -205,7 +212,7 @@ fn of_outcome(outcome: &Outcome) -> Value {
             "events": summary.events,
             "bytes_received": summary.bytes_read,
             "bytes_sent": summary.bytes_written,
-            "warnings": outcome.notices.tallies().map(warning).collect::<Vec<_>>(),
+            "warnings": outcome.warnings.tallies().map(warning_object).collect::<Vec<_>>(),
             "damage": damage(summary.damage.as_ref()),
             "unread": unread(summary.unread.as_ref()),
         }),
@@ -232,7 +239,7 @@ pub(crate) fn path(path: &Path) -> Value {
     path.to_string_lossy().into()
 }
 
-fn warning(tally: &Tally) -> Value {
+fn warning_object(tally: &Tally) -> Value {
     json!({
         "code": tally.first.kind.code(),
         "count": tally.count,
@@ -251,7 +258,7 @@ fn summed(tallies: &[&Tally]) -> Vec<Value> {
             None => drop(sums.insert(kind, (*tally).clone())),
         }
     }
-    sums.values().map(warning).collect()
+    sums.values().map(warning_object).collect()
 }
 
 fn damage(damage: Option<&Damage>) -> Value {
@@ -265,27 +272,27 @@ fn unread(error: Option<&io::Error>) -> Value {
     error.map(|error| reason(error)).into()
 }
 
-fn connection(story: &Story) -> Value {
+fn connection(summary: &ConnectionSummary) -> Value {
     let end = |end: &Option<Endpoint>| end.as_ref().map(ToString::to_string);
     let time = |time: Option<Timestamp>| time.map(rfc3339);
     json!({
         // A JSON number holds 53 bits for many readers, an id has 64: a string, as Envoy's own JSON has.
-        "id": story.id.number.to_string(),
-        "local": end(&story.connection.local),
-        "remote": end(&story.connection.remote),
-        "namespace": story.connection.namespace,
-        "upstreams": story.upstreams,
-        "side": side(story),
-        "protocol": story.protocol.map(|protocol| protocol.to_string()),
-        "events": story.events,
-        "bytes_received": story.bytes_read,
-        "bytes_sent": story.bytes_written,
-        "first": time(story.span.map(|span| span.0)),
-        "last": time(story.span.map(|span| span.1)),
-        "truncated_events": story.truncated_events,
-        "truncated_bytes": story.truncated_bytes,
-        "estimated_bytes": story.estimated_bytes,
-        "lost_bytes": story.lost_bytes,
-        "closed": story.closed,
+        "id": summary.id.number.to_string(),
+        "local": end(&summary.connection.local),
+        "remote": end(&summary.connection.remote),
+        "namespace": summary.connection.namespace,
+        "upstreams": summary.upstreams,
+        "side": side(summary),
+        "protocol": summary.protocol.map(|protocol| protocol.to_string()),
+        "events": summary.events,
+        "bytes_received": summary.bytes_read,
+        "bytes_sent": summary.bytes_written,
+        "first": time(summary.span.map(|span| span.0)),
+        "last": time(summary.span.map(|span| span.1)),
+        "truncated_events": summary.truncated_events,
+        "truncated_bytes": summary.truncated_bytes,
+        "estimated_bytes": summary.estimated_bytes,
+        "lost_bytes": summary.lost_bytes,
+        "closed": summary.closed,
     })
 }

@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 
 use capture2pcap::capture::{self, DEFAULT_SNAPLEN, Format, Precision, Target};
 use capture2pcap::convert::Options;
-use capture2pcap::event::Timestamp;
-use capture2pcap::protocol::Role;
-use capture2pcap::synth::{self, Given, Handshake};
+use capture2pcap::model::event::Timestamp;
+use capture2pcap::model::protocol::Role;
+use capture2pcap::synth::{self, AddressOverride, Handshake};
 use capture2pcap::trace::Encoding;
 use clap::{Parser, ValueEnum, ValueHint};
 
-use crate::live::{LiveArgs, LiveTap};
-use crate::usage::Misuse;
-use crate::viewer::{Viewer, ViewerArgs};
+use crate::cli::live::{LiveArgs, LiveTap};
+use crate::cli::usage::Misuse;
+use crate::cli::viewer::{Viewer, ViewerArgs};
 
 /// What `--version` prints; `-V` prints the version alone.
 const LONG_VERSION: &str = concat!(
@@ -122,11 +122,11 @@ pub(crate) struct Args {
 
     /// Stand-in for a local address that the trace lacks [default: one for documentation]
     #[arg(long, value_name = "ADDR[:PORT]", value_hint = ValueHint::Other)]
-    local: Option<Given>,
+    local: Option<AddressOverride>,
 
     /// Stand-in for a remote address that the trace lacks [default: one for documentation]
     #[arg(long, value_name = "ADDR[:PORT]", value_hint = ValueHint::Other)]
-    remote: Option<Given>,
+    remote: Option<AddressOverride>,
 
     /// Which side of the connection the tap sat on [default: as the trace shows]
     #[arg(long, value_name = "downstream|upstream", hide_possible_values = true)]

@@ -10,22 +10,22 @@ use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use crate::event::{Skip, SkipKind};
 use crate::input::Input;
+use crate::model::event::{Skip, SkipKind};
 use crate::slice::Piece;
 
-use super::ahead::{Found, Sink};
-use super::decode::{Decoder, Place};
-use super::detect::Generation;
-use super::element::{Action, Level, Part};
-use super::error::{Damage, Fault};
-use super::hold::Taken;
-use super::schema::{Field, Kind, Message};
-use super::token::{Foreign, Lexer, Passed, Step, Token};
+use crate::trace::binary::look_ahead::{Found, Sink};
+use crate::trace::decode::{Decoder, Place};
+use crate::trace::detect::Generation;
+use crate::trace::element::{Action, Level, Part};
+use crate::trace::error::{Damage, Fault};
+use crate::trace::hold::Taken;
+use crate::trace::readable::lexer::{Foreign, Lexer, Passed, Step, Token};
+use crate::trace::schema::{Field, Kind, Message};
 
 /// How a readable encoding writes bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BytesForm {
+pub(in crate::trace) enum BytesForm {
     /// As they are, behind escapes (text).
     Plain,
     /// In base64 (JSON).
@@ -34,8 +34,8 @@ pub(super) enum BytesForm {
 
 /// Reads a trace in a readable encoding.
 #[derive(Clone, Debug)]
-pub(super) struct Named<L> {
-    pub(super) lexer: L,
+pub(in crate::trace) struct Transcoder<L> {
+    pub(in crate::trace) lexer: L,
     bytes_form: BytesForm,
     text: Vec<u8>,
     /// The messages that are entered, the innermost last; never empty.
@@ -122,9 +122,9 @@ const MIN_OVERTAKING: usize = 17;
 /// How many bytes a length takes that is only known later: enough for any, padded as varints may be.
 const LEN_BYTES: usize = 5;
 
-impl<L: Lexer> Named<L> {
+impl<L: Lexer> Transcoder<L> {
     /// Reads tokens of `lexer` as the fields of `level`.
-    pub(super) fn new(lexer: L, bytes_form: BytesForm, level: Level) -> Self {
+    pub(in crate::trace) fn new(lexer: L, bytes_form: BytesForm, level: Level) -> Self {
         Self {
             lexer,
             bytes_form,
@@ -144,7 +144,7 @@ impl<L: Lexer> Named<L> {
     }
 
     /// The next event that `decoder` makes of the parts on the way.
-    pub(super) fn next(
+    pub(in crate::trace) fn next(
         &mut self,
         input: &mut Input,
         decoder: &mut Decoder,
@@ -371,7 +371,7 @@ impl<L: Lexer> Named<L> {
     }
 
     /// Decodes the one message at the front of `input`, and reports whether an event comes of it.
-    pub(super) fn message(
+    pub(in crate::trace) fn message(
         &mut self,
         input: &mut Input,
         decoder: &mut Decoder,
@@ -743,7 +743,7 @@ static BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, PADDED)
 static BASE64_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, PADDED);
 
 /// What decodes `text`, which is in either of the alphabets of base64.
-pub(super) fn base64_engine(text: &[u8]) -> &'static GeneralPurpose {
+pub(in crate::trace) fn base64_engine(text: &[u8]) -> &'static GeneralPurpose {
     match memchr::memchr2(b'-', b'_', text) {
         Some(_) => &BASE64_URL,
         None => &BASE64,
@@ -810,7 +810,7 @@ fn rfc3339(text: &[u8]) -> Option<(i64, i32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Event;
+    use crate::model::event::Event;
     use crate::trace::{Parts, Reader, Source};
 
     /// A trace of events that read 3,000 bytes each: the first 0x00, the next 0x01, and so on.

@@ -8,18 +8,18 @@
 
 use crate::input::Input;
 
-use super::detect::Generation;
-use super::error::Damage;
-use super::scan::{Nesting, Stop, Stretch, View, syntax, unicode};
-use super::seek::{Beginning, Found, Grammar, Seeker};
-use super::token::{Foreign, Lexer, Passed, Step, Token};
+use crate::trace::detect::Generation;
+use crate::trace::error::Damage;
+use crate::trace::readable::lexer::{Foreign, Lexer, Passed, Step, Token};
+use crate::trace::readable::scan::{Nesting, Stop, Stretch, View, syntax, unicode};
+use crate::trace::readable::seek::{Beginning, Found, Grammar, Seeker};
 
 /// The mark that some programs put at the beginning of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The lexer of JSON.
 #[derive(Clone, Debug)]
-pub(super) struct Json {
+pub(in crate::trace) struct Json {
     generation: Generation,
     state: State,
     nesting: Nesting,
@@ -142,7 +142,7 @@ impl Default for Json {
 }
 
 impl Json {
-    pub(super) fn new(generation: Generation) -> Self {
+    pub(in crate::trace) fn new(generation: Generation) -> Self {
         Self {
             generation,
             state: State::Outside,
@@ -461,9 +461,9 @@ fn escape(rest: &[u8], text: &mut Vec<u8>) -> Result<usize, Stop> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scan::MAX_DEPTH;
-    use super::super::scan::tests::{Pieces, check, line};
     use super::*;
+    use crate::trace::readable::scan::MAX_DEPTH;
+    use crate::trace::readable::scan::tests::{Pieces, check, line};
 
     #[test]
     fn objects_and_lists() {

@@ -7,17 +7,17 @@ use memchr::{memchr2, memchr3};
 
 use crate::input::Input;
 
-use super::error::{Damage, Fault};
-use super::token::{Step, Token};
+use crate::trace::error::{Damage, Fault};
+use crate::trace::readable::lexer::{Step, Token};
 
 /// How deep messages and lists may nest. Traces need about ten levels.
-pub(super) const MAX_DEPTH: usize = 64;
+pub(in crate::trace) const MAX_DEPTH: usize = 64;
 
 /// How much of a name is kept, in bytes: more than any that is known has.
 const MAX_REPEATED: usize = 256;
 
 /// Why an escape cannot be read.
-pub(super) enum Stop {
+pub(in crate::trace) enum Stop {
     /// It may go on behind the window.
     Short,
     /// It is none.
@@ -26,7 +26,7 @@ pub(super) enum Stop {
 
 /// Adds the character of the `\uXXXX` at the front of `rest`, or of the surrogate pair of two of
 /// them, and gives its length. A lone surrogate becomes U+FFFD.
-pub(super) fn unicode(rest: &[u8], text: &mut Vec<u8>) -> Result<usize, Stop> {
+pub(in crate::trace) fn unicode(rest: &[u8], text: &mut Vec<u8>) -> Result<usize, Stop> {
     let unit = hex(&rest[2..], 4)?;
     let low = match &rest[6..] {
         _ if !(0xd800..0xdc00).contains(&unit) => None,
@@ -51,7 +51,7 @@ pub(super) fn unicode(rest: &[u8], text: &mut Vec<u8>) -> Result<usize, Stop> {
 }
 
 /// The value of the `count` hexadecimal digits at the front of `rest`; at most eight.
-pub(super) fn hex(rest: &[u8], count: usize) -> Result<u32, Stop> {
+pub(in crate::trace) fn hex(rest: &[u8], count: usize) -> Result<u32, Stop> {
     let mut value = 0;
     for byte in rest.iter().take(count) {
         value = value << 4 | char::from(*byte).to_digit(16).ok_or(Stop::Wrong)?;
@@ -64,13 +64,13 @@ pub(super) fn hex(rest: &[u8], count: usize) -> Result<u32, Stop> {
 }
 
 /// Adds `char` in UTF-8.
-pub(super) fn push(char: char, text: &mut Vec<u8>) {
+pub(in crate::trace) fn push(char: char, text: &mut Vec<u8>) {
     text.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
 /// How much of a string has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stretch {
+pub(in crate::trace) enum Stretch {
     /// All of it.
     Whole,
     /// All up to the end of a line.
@@ -80,16 +80,19 @@ pub(super) enum Stretch {
 }
 
 /// The window of an [`Input`], and how much of it has been read.
-pub(super) struct View<'a> {
+pub(in crate::trace) struct View<'a> {
     window: &'a [u8],
-    pub(super) at: usize,
+    pub(in crate::trace) at: usize,
     offset: u64,
-    pub(super) ended: bool,
+    pub(in crate::trace) ended: bool,
 }
 
 impl<'a> View<'a> {
     /// Lets `step` read in the window of `input`, and takes what it has read.
-    pub(super) fn advance<T>(input: &mut Input, step: impl FnOnce(&mut View<'_>) -> T) -> T {
+    pub(in crate::trace) fn advance<T>(
+        input: &mut Input,
+        step: impl FnOnce(&mut View<'_>) -> T,
+    ) -> T {
         let (window, offset, ended) = (input.window(), input.offset(), input.ended());
         let mut view = View {
             window,
@@ -106,26 +109,26 @@ impl<'a> View<'a> {
         result
     }
 
-    pub(super) fn rest(&self) -> &'a [u8] {
+    pub(in crate::trace) fn rest(&self) -> &'a [u8] {
         &self.window[self.at..]
     }
 
-    pub(super) fn peek(&self) -> Option<u8> {
+    pub(in crate::trace) fn peek(&self) -> Option<u8> {
         self.window.get(self.at).copied()
     }
 
     /// Where in the input it reads.
-    pub(super) fn position(&self) -> u64 {
+    pub(in crate::trace) fn position(&self) -> u64 {
         self.offset + self.at as u64
     }
 
     /// Reads all of the window.
-    pub(super) fn exhaust(&mut self) {
+    pub(in crate::trace) fn exhaust(&mut self) {
         self.at = self.window.len();
     }
 
     /// Reads on to the first byte that is not `passable`.
-    pub(super) fn pass(&mut self, passable: impl Fn(u8) -> bool) {
+    pub(in crate::trace) fn pass(&mut self, passable: impl Fn(u8) -> bool) {
         let rest = self.rest();
         self.at += rest
             .iter()
@@ -134,7 +137,7 @@ impl<'a> View<'a> {
     }
 
     /// Adds the bytes up to the first that is not `part` of a word. False when the window has none.
-    pub(super) fn word(&mut self, text: &mut Vec<u8>, part: impl Fn(u8) -> bool) -> bool {
+    pub(in crate::trace) fn word(&mut self, text: &mut Vec<u8>, part: impl Fn(u8) -> bool) -> bool {
         let rest = self.rest();
         self.pass(part);
         text.extend_from_slice(&rest[..rest.len() - self.rest().len()]);
@@ -142,7 +145,7 @@ impl<'a> View<'a> {
     }
 
     /// Adds what a string in `quote`s holds up to its end, or with `LINES` up to the end of a line.
-    pub(super) fn string<const LINES: bool>(
+    pub(in crate::trace) fn string<const LINES: bool>(
         &mut self,
         quote: u8,
         text: &mut Vec<u8>,
@@ -182,7 +185,7 @@ impl<'a> View<'a> {
     }
 
     /// Whether `mark` comes next; none where the window is too short to show it.
-    pub(super) fn mark(&self, mark: &[u8]) -> Option<bool> {
+    pub(in crate::trace) fn mark(&self, mark: &[u8]) -> Option<bool> {
         let rest = self.rest();
         match mark.strip_prefix(&rest[..rest.len().min(mark.len())]) {
             Some([]) => Some(true),
@@ -192,7 +195,7 @@ impl<'a> View<'a> {
     }
 
     /// Asks for more input to finish `what`.
-    pub(super) fn more(&self, what: &'static str) -> Result<Step<Token>, Damage> {
+    pub(in crate::trace) fn more(&self, what: &'static str) -> Result<Step<Token>, Damage> {
         if !self.ended {
             return Ok(Step::More);
         }
@@ -202,19 +205,19 @@ impl<'a> View<'a> {
     }
 
     /// The damage that what is next is not `expected`.
-    pub(super) fn expected(&self, expected: &'static str) -> Damage {
+    pub(in crate::trace) fn expected(&self, expected: &'static str) -> Damage {
         syntax(self.position(), expected)
     }
 }
 
 /// The damage that what is at `offset` is not `expected`.
-pub(super) fn syntax(offset: u64, expected: &'static str) -> Damage {
+pub(in crate::trace) fn syntax(offset: u64, expected: &'static str) -> Damage {
     Damage::new(offset, Fault::Syntax { expected })
 }
 
 /// The messages and lists that are open, and the names that repeat in the lists.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Nesting {
+pub(in crate::trace) struct Nesting {
     open: Vec<Open>,
     /// The names of the open lists, outermost first, and behind them that of the last field.
     names: Vec<u8>,
@@ -231,29 +234,29 @@ enum Open {
 }
 
 impl Nesting {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::trace) fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 
     /// Begins anew inside a message that `closing` ends.
-    pub(super) fn restart(&mut self, closing: u8) {
+    pub(in crate::trace) fn restart(&mut self, closing: u8) {
         self.clear();
         self.open.push(Open::Message(closing));
     }
 
     /// Begins anew between messages of the outermost level.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::trace) fn clear(&mut self) {
         self.open.clear();
         self.names.clear();
         self.last = 0;
     }
 
-    pub(super) fn in_list(&self) -> bool {
+    pub(in crate::trace) fn in_list(&self) -> bool {
         matches!(self.open.last(), Some(Open::List(_)))
     }
 
     /// What closes the innermost message, if nothing is open inside it.
-    pub(super) fn closing(&self) -> Option<u8> {
+    pub(in crate::trace) fn closing(&self) -> Option<u8> {
         match self.open.last() {
             Some(&Open::Message(closing)) => Some(closing),
             _ => None,
@@ -261,7 +264,7 @@ impl Nesting {
     }
 
     /// A field of this name begins.
-    pub(super) fn name(&mut self, name: &[u8]) {
+    pub(in crate::trace) fn name(&mut self, name: &[u8]) {
         self.names.truncate(self.last);
         // A list repeats it for each of its values, and one that is longer than all that are known is as
         // unknown when it is cut.
@@ -270,19 +273,23 @@ impl Nesting {
     }
 
     /// Gives the name of the innermost list, for one more field.
-    pub(super) fn repeat(&self, name: &mut Vec<u8>) {
+    pub(in crate::trace) fn repeat(&self, name: &mut Vec<u8>) {
         name.clear();
         if let Some(&Open::List(start)) = self.open.last() {
             name.extend_from_slice(&self.names[start..self.last]);
         }
     }
 
-    pub(super) fn enter_message(&mut self, closing: u8, view: &View<'_>) -> Result<(), Damage> {
+    pub(in crate::trace) fn enter_message(
+        &mut self,
+        closing: u8,
+        view: &View<'_>,
+    ) -> Result<(), Damage> {
         self.enter(Open::Message(closing), view)
     }
 
     /// The last field has a list of values.
-    pub(super) fn enter_list(&mut self, view: &View<'_>) -> Result<(), Damage> {
+    pub(in crate::trace) fn enter_list(&mut self, view: &View<'_>) -> Result<(), Damage> {
         self.enter(Open::List(self.last), view)?;
         self.last = self.names.len();
         Ok(())
@@ -297,7 +304,7 @@ impl Nesting {
     }
 
     /// The innermost message or list ends.
-    pub(super) fn leave(&mut self) {
+    pub(in crate::trace) fn leave(&mut self) {
         if let Some(Open::List(start)) = self.open.pop() {
             self.last = start;
         }
@@ -305,12 +312,12 @@ impl Nesting {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::trace) mod tests {
     use std::fmt::Write;
     use std::io::{self, Read};
 
-    use super::super::token::{Foreign, Lexer, Passed};
     use super::*;
+    use crate::trace::readable::lexer::{Foreign, Lexer, Passed};
 
     /// Gives `bytes` in pieces of `size`.
     pub(in crate::trace) struct Pieces(pub(in crate::trace) Vec<u8>, pub(in crate::trace) usize);

@@ -8,17 +8,17 @@ use arrayvec::ArrayVec;
 
 use crate::input::Input;
 
-use super::ahead;
-use super::decode::{Decoder, Place};
-use super::element::{Action, Level, Part};
-use super::error::{Damage, Fault};
-use super::hold::Taken;
-use super::token::Step;
-use super::wire::{self, Header, MAX_MESSAGE, NoHeader, WireValue};
+use crate::trace::binary::look_ahead;
+use crate::trace::binary::wire::{self, Header, MAX_MESSAGE, NoHeader, WireValue};
+use crate::trace::decode::{Decoder, Place};
+use crate::trace::element::{Action, Level, Part};
+use crate::trace::error::{Damage, Fault};
+use crate::trace::hold::Taken;
+use crate::trace::readable::lexer::Step;
 
 /// Walks over a binary trace.
 #[derive(Clone, Debug)]
-pub(super) struct Binary {
+pub(in crate::trace) struct Binary {
     /// The open levels, the innermost last; never empty unless something stands before each message.
     open: ArrayVec<Open, MAX_DEPTH>,
     /// What stands before each outermost message.
@@ -38,11 +38,11 @@ const SMALL: u64 = 64 << 10;
 
 /// The most levels that lie in each other: a tap service's message, a wrapper, a streamed segment, a batch of
 /// events.
-pub(super) const MAX_DEPTH: usize = 4;
+pub(in crate::trace) const MAX_DEPTH: usize = 4;
 
 /// What stands before each message of the outermost level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(in crate::trace) enum Framing {
     /// Nothing.
     None,
     /// A varint with its length.
@@ -52,10 +52,10 @@ pub(super) enum Framing {
 }
 
 /// The length of what gRPC puts before a message, in bytes.
-pub(super) const GRPC_HEADER: usize = 5;
+pub(in crate::trace) const GRPC_HEADER: usize = 5;
 
 /// Reads the length of the message from the five bytes of gRPC at the front of `bytes`.
-pub(super) fn grpc_length(bytes: &[u8]) -> Result<u64, NoHeader> {
+pub(in crate::trace) fn grpc_length(bytes: &[u8]) -> Result<u64, NoHeader> {
     match *bytes {
         [0, a, b, c, d, ..] => Ok(u32::from_be_bytes([a, b, c, d]).into()),
         [] | [0, ..] => Err(NoHeader::Short),
@@ -64,10 +64,10 @@ pub(super) fn grpc_length(bytes: &[u8]) -> Result<u64, NoHeader> {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Open {
-    pub(super) level: Level,
+pub(in crate::trace) struct Open {
+    pub(in crate::trace) level: Level,
     /// The position after its last byte; none where the input's end ends it.
-    pub(super) end: Option<u64>,
+    pub(in crate::trace) end: Option<u64>,
 }
 
 /// The header of a field that is taken, and where it stands.
@@ -82,7 +82,7 @@ struct Found {
 
 impl Binary {
     /// A trace whose messages of the outermost level are `root`, and have `framing` before them.
-    pub(super) fn new(root: Level, framing: Framing) -> Self {
+    pub(in crate::trace) fn new(root: Level, framing: Framing) -> Self {
         let whole = Open {
             level: root,
             end: None,
@@ -102,7 +102,7 @@ impl Binary {
     }
 
     /// A single wrapper of `len` bytes from `start` on.
-    pub(super) fn wrapper(start: u64, len: u64) -> Self {
+    pub(in crate::trace) fn wrapper(start: u64, len: u64) -> Self {
         let end = start.saturating_add(len);
         let open = Open {
             level: Level::Wrapper,
@@ -120,7 +120,7 @@ impl Binary {
 
     /// The next event that `decoder` makes of the parts on the way.
     #[inline]
-    pub(super) fn next(
+    pub(in crate::trace) fn next(
         &mut self,
         input: &mut Input,
         decoder: &mut Decoder,
@@ -337,7 +337,7 @@ impl Binary {
         if (self.end - self.start > SMALL || is_to_come) && decoder.is_complete() {
             match level_end {
                 Some(level_end) if level_end != self.end => from = level_end,
-                _ => return decoder.settle(ahead::Found::default(), next),
+                _ => return decoder.settle(look_ahead::Found::default(), next),
             }
         }
         match self.ahead(decoder).look(&mut input.ahead(), from) {
@@ -347,8 +347,8 @@ impl Binary {
     }
 
     /// Where the walk is in a message that is looked ahead in.
-    fn ahead(&self, decoder: &Decoder) -> ahead::Place<'_> {
-        ahead::Place {
+    fn ahead(&self, decoder: &Decoder) -> look_ahead::Place<'_> {
+        look_ahead::Place {
             open: &self.open,
             end: self.end,
             member: decoder.message.member(),

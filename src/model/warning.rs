@@ -1,18 +1,18 @@
 //! What a trace lacks or gets wrong without being damaged: counted once a kind, told once a file.
 //!
-//! Every room reports here, so no loss stays silent. It knows nothing of how a notice is shown.
+//! Every room reports here, so no loss stays silent. It knows nothing of how a warning is shown.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::event::{Direction, Event, Skip, SkipKind, TraceId};
 use crate::grouped;
+use crate::model::event::{Direction, Event, Skip, SkipKind, TraceId};
 
 /// Something that the user of a capture has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
+pub struct Warning {
     /// Which kind of thing.
-    pub kind: Kind,
+    pub kind: WarningKind,
     /// Where in the (decoded) input the event begins that gave rise to it, in bytes.
     pub offset: u64,
     /// The connection it is about, if it is one.
@@ -23,7 +23,7 @@ pub struct Notice {
     pub detail: String,
 }
 
-impl Notice {
+impl Warning {
     /// That an input has no bytes: a pipe, or else a file.
     pub(crate) fn empty(is_pipe: bool) -> Self {
         let detail = match is_pipe {
@@ -33,7 +33,7 @@ impl Notice {
             }
         };
         Self {
-            kind: Kind::Empty,
+            kind: WarningKind::Empty,
             offset: 0,
             trace: None,
             bytes: 0,
@@ -42,9 +42,9 @@ impl Notice {
     }
 }
 
-/// The kinds of [`Notice`], in the order in which a summary tells them.
+/// The kinds of [`Warning`], in the order in which a summary tells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum WarningKind {
     /// The input has no bytes.
     Empty,
     /// The trace names connections, but no event of them.
@@ -108,7 +108,7 @@ pub enum Kind {
 pub(crate) const THROUGH_TERMINAL: &str =
     "kubectl exec and docker exec leave binary as it is without -t";
 
-impl Kind {
+impl WarningKind {
     /// What happened `count` times, as a sentence without its end.
     fn describe(self, f: &mut fmt::Formatter<'_>, count: u64, bytes: u64) -> fmt::Result {
         let s = if count == 1 { "" } else { "s" };
@@ -337,9 +337,9 @@ impl Kind {
     }
 }
 
-impl Notice {
-    /// A notice about an event.
-    pub(crate) fn of_event(kind: Kind, event: &Event) -> Self {
+impl Warning {
+    /// A warning about an event.
+    pub(crate) fn of_event(kind: WarningKind, event: &Event) -> Self {
         Self {
             kind,
             offset: event.offset,
@@ -349,8 +349,8 @@ impl Notice {
         }
     }
 
-    /// A notice about a whole trace.
-    pub(crate) fn of_trace(kind: Kind) -> Self {
+    /// A warning about a whole trace.
+    pub(crate) fn of_trace(kind: WarningKind) -> Self {
         Self {
             kind,
             offset: 0,
@@ -368,7 +368,7 @@ impl Notice {
         };
         Self {
             detail: detail.into(),
-            ..Self::of_event(Kind::DirectionTruncated, event)
+            ..Self::of_event(WarningKind::DirectionTruncated, event)
         }
     }
 
@@ -376,17 +376,17 @@ impl Notice {
     pub(crate) fn failed(event: &Event) -> Self {
         Self {
             trace: None,
-            ..Self::of_event(Kind::ConversionFailed, event)
+            ..Self::of_event(WarningKind::ConversionFailed, event)
         }
     }
 
     /// Some of a trace was skipped, from the offset `from` on.
     pub(crate) fn skipped(from: u64, skip: &Skip) -> Self {
         let (kind, detail) = match &skip.kind {
-            SkipKind::Damage(why) => (Kind::Skipped, why.clone()),
-            SkipKind::Text => (Kind::OtherText, String::new()),
-            SkipKind::Note => (Kind::EnvoyLine, String::new()),
-            SkipKind::CarriageReturns => (Kind::ThroughTerminal, String::new()),
+            SkipKind::Damage(why) => (WarningKind::Skipped, why.clone()),
+            SkipKind::Text => (WarningKind::OtherText, String::new()),
+            SkipKind::Note => (WarningKind::EnvoyLine, String::new()),
+            SkipKind::CarriageReturns => (WarningKind::ThroughTerminal, String::new()),
         };
         Self {
             kind,
@@ -409,9 +409,9 @@ impl Notice {
     }
 }
 
-impl fmt::Display for Notice {
+impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.kind == Kind::Skipped {
+        if self.kind == WarningKind::Skipped {
             return self.describe_skipped(f);
         }
         write!(f, "at offset {}", self.offset)?;
@@ -427,7 +427,7 @@ impl fmt::Display for Notice {
     }
 }
 
-/// All notices of one kind.
+/// All warnings of one kind.
 #[derive(Clone, Debug)]
 pub struct Tally {
     /// How many there were.
@@ -435,17 +435,17 @@ pub struct Tally {
     /// The sum of their bytes.
     pub bytes: u64,
     /// The first of them.
-    pub first: Notice,
+    pub first: Warning,
     /// The next ones, at most [`MAX_LISTED`] with the first; of damage that was skipped alone.
-    pub more: Vec<Notice>,
+    pub more: Vec<Warning>,
 }
 
 /// How many places of damage are listed; of more, the number is.
 pub const MAX_LISTED: usize = 8;
 
 impl Tally {
-    /// The notices of this kind that are listed.
-    pub fn listed(&self) -> impl Iterator<Item = &Notice> {
+    /// The warnings of this kind that are listed.
+    pub fn listed(&self) -> impl Iterator<Item = &Warning> {
         std::iter::once(&self.first).chain(&self.more)
     }
 
@@ -458,8 +458,8 @@ impl Tally {
         let more = self.count - 1;
         let s = if more == 1 { "" } else { "s" };
         write!(f, ", and in {more} place{s} more: ")?;
-        for (i, notice) in self.more.iter().enumerate() {
-            let (from, to) = notice.range();
+        for (i, warning) in self.more.iter().enumerate() {
+            let (from, to) = warning.range();
             let comma = if i == 0 { "" } else { ", " };
             write!(f, "{comma}{from} to {to}")?;
         }
@@ -480,7 +480,7 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.first.kind == Kind::Skipped {
+        if self.first.kind == WarningKind::Skipped {
             return self.describe_skipped(f);
         }
         self.first.kind.describe(f, self.count, self.bytes)?;
@@ -492,7 +492,10 @@ impl fmt::Display for Tally {
         } else {
             "the first at"
         };
-        if matches!(self.first.kind, Kind::EnvoyLine | Kind::OtherText) {
+        if matches!(
+            self.first.kind,
+            WarningKind::EnvoyLine | WarningKind::OtherText
+        ) {
             write!(f, " ({first} offset {})", self.first.offset)?;
         }
         if let Some(trace) = self.first.trace {
@@ -506,51 +509,51 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Who is called for each notice.
-type Listener = Box<dyn FnMut(&Notice) + Send>;
+/// Who is called for each warning.
+type Listener = Box<dyn FnMut(&Warning) + Send>;
 
-/// Counts notices by kind, and passes each on where somebody listens.
+/// Counts warnings by kind, and passes each on where somebody listens.
 #[derive(Default)]
-pub struct Notices {
-    tallies: BTreeMap<Kind, Tally>,
+pub struct Warnings {
+    tallies: BTreeMap<WarningKind, Tally>,
     listener: Option<Listener>,
 }
 
-impl fmt::Debug for Notices {
+impl fmt::Debug for Warnings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Notices")
+        f.debug_struct("Warnings")
             .field("tallies", &self.tallies)
             .finish_non_exhaustive()
     }
 }
 
-impl Notices {
-    /// Counts notices, and calls `listener` for each.
-    pub fn with_listener(listener: impl FnMut(&Notice) + Send + 'static) -> Self {
+impl Warnings {
+    /// Counts warnings, and calls `listener` for each.
+    pub fn with_listener(listener: impl FnMut(&Warning) + Send + 'static) -> Self {
         Self {
             tallies: BTreeMap::new(),
             listener: Some(Box::new(listener)),
         }
     }
 
-    /// Takes one notice.
-    pub fn add(&mut self, notice: Notice) {
+    /// Takes one warning.
+    pub fn add(&mut self, warning: Warning) {
         if let Some(listener) = &mut self.listener {
-            listener(&notice);
+            listener(&warning);
         }
-        match self.tallies.get_mut(&notice.kind) {
+        match self.tallies.get_mut(&warning.kind) {
             Some(tally) => {
                 tally.count += 1;
-                tally.bytes = tally.bytes.saturating_add(notice.bytes);
-                if notice.kind == Kind::Skipped && tally.more.len() + 1 < MAX_LISTED {
-                    tally.more.push(notice);
+                tally.bytes = tally.bytes.saturating_add(warning.bytes);
+                if warning.kind == WarningKind::Skipped && tally.more.len() + 1 < MAX_LISTED {
+                    tally.more.push(warning);
                 }
             }
             None => {
                 let tally = Tally {
                     count: 1,
-                    bytes: notice.bytes,
-                    first: notice,
+                    bytes: warning.bytes,
+                    first: warning,
                     more: Vec::new(),
                 };
                 self.tallies.insert(tally.first.kind, tally);
@@ -558,13 +561,13 @@ impl Notices {
         }
     }
 
-    /// The tallies, in the order of [`Kind`].
+    /// The tallies, in the order of [`WarningKind`].
     pub fn tallies(&self) -> impl Iterator<Item = &Tally> {
         self.tallies.values()
     }
 
-    /// How many notices of this kind there were.
-    pub fn count(&self, kind: Kind) -> u64 {
+    /// How many warnings of this kind there were.
+    pub fn count(&self, kind: WarningKind) -> u64 {
         self.tallies.get(&kind).map_or(0, |tally| tally.count)
     }
 }

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use capture2pcap::batch::PlanError;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::report;
+use crate::cli::report;
 
 /// The command line asks for what makes no sense.
 pub(crate) const USAGE: u8 = 2;
@@ -86,7 +86,7 @@ pub(crate) fn misparsed(error: &clap::Error) -> u8 {
         return match error.print() {
             Ok(()) => 0,
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
-            Err(_) => crate::FAILURE,
+            Err(_) => crate::cli::run::FAILURE,
         };
     }
     of_clap(error).report()
@@ -173,7 +173,7 @@ fn escaped(text: &str) -> String {
 
 /// What is wrong, by the account of planning.
 pub(crate) fn of_plan(error: &PlanError) -> Misuse {
-    let shown = |path| capture2pcap::shown(path).to_string();
+    let shown = |path| capture2pcap::display_path(path).to_string();
     match error {
         PlanError::Stream(why) => Misuse::new(*why),
         PlanError::NoFolder(path) => Misuse::new(format!(

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::JoinHandle;
 
-use crate::page::{PAGE, start_in};
+use crate::align::{PAGE, start_in};
 
 /// How much is gathered before it is handed over, in bytes. Each hand-over wakes a thread.
 const BUFFER: usize = 1 << 20;

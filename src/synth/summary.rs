@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::event::{Connection, Direction, Timestamp, TraceId};
-use crate::notice::Kind;
-use crate::protocol::{self, Protocol, Role};
+use crate::model::event::{Connection, Direction, Timestamp, TraceId};
+use crate::model::protocol::{self, Protocol, Role};
+use crate::model::warning::WarningKind;
 
 /// What there was to tell about a connection, once it is over.
 #[derive(Clone, Debug, Default)]
-pub struct Story {
+pub struct ConnectionSummary {
     /// Its endpoints, as recorded.
     pub connection: Connection,
     /// The number that Envoy gives it.
@@ -41,8 +41,8 @@ pub struct Story {
     pub sample_rate: Option<u32>,
 }
 
-impl Story {
-    /// What orders the stories of a capture: the times of their first events.
+impl ConnectionSummary {
+    /// What orders the summaries of a capture: the times of their first events.
     pub fn order(&self) -> (Option<Timestamp>, TraceId) {
         (self.span.map(|(first, _)| first), self.id)
     }
@@ -62,18 +62,18 @@ impl Story {
         }
     }
 
-    /// Takes note of a notice.
-    pub(super) const fn note(&mut self, kind: Kind, bytes: u64) {
+    /// Takes note of a warning.
+    pub(super) const fn note(&mut self, kind: WarningKind, bytes: u64) {
         match kind {
-            Kind::Truncated => {
+            WarningKind::Truncated => {
                 self.truncated_events += 1;
                 self.truncated_bytes += bytes;
             }
-            Kind::TruncatedUnknown => {
+            WarningKind::TruncatedUnknown => {
                 self.truncated_events += 1;
                 self.estimated_bytes += bytes;
             }
-            Kind::LostEvents | Kind::LostEventsUnplaced => self.lost_bytes += bytes,
+            WarningKind::LostEvents | WarningKind::LostEventsUnplaced => self.lost_bytes += bytes,
             _ => {}
         }
     }

@@ -6,16 +6,17 @@
 
 use arrayvec::ArrayVec;
 
-use super::detect::Generation;
-use super::schema::{self, Field, Kind};
+use crate::trace::detect::Generation;
+use crate::trace::schema::{self, Field, Kind};
 
 /// What Envoy writes in the place of a message that it could not turn into JSON; a reason follows.
-pub(super) const FAILURE: &[u8] = b"Failed to convert protobuf message to JSON string:";
+pub(in crate::trace) const FAILURE: &[u8] = b"Failed to convert protobuf message to JSON string:";
 /// What Envoy answers to a second client of `/tap`, which may go to the file of the first.
-pub(super) const ATTACHED: &[u8] = b"An attached /tap admin stream already exists. Detach it.";
+pub(in crate::trace) const ATTACHED: &[u8] =
+    b"An attached /tap admin stream already exists. Detach it.";
 
 /// Longer than every name in the schema, in bytes.
-pub(super) const MAX_NAME: usize = 64;
+pub(in crate::trace) const MAX_NAME: usize = 64;
 
 /// Names that are seldom seen elsewhere: where they stand between messages, they are what is left of one.
 const TELLTALES: [&[u8]; 14] = [
@@ -37,7 +38,7 @@ const TELLTALES: [&[u8]; 14] = [
 
 /// A name that a message of the outermost level begins with, as far as it may be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Beginning {
+pub(in crate::trace) enum Beginning {
     /// No other message begins with it.
     Sure,
     /// Messages inside others begin with it, too.
@@ -46,7 +47,7 @@ pub(super) enum Beginning {
 
 impl Generation {
     /// Whether a message of the outermost level begins with the field `name`.
-    pub(super) fn beginning(self, name: &[u8]) -> Option<Beginning> {
+    pub(in crate::trace) fn beginning(self, name: &[u8]) -> Option<Beginning> {
         let likely = |known: bool| known.then_some(Beginning::Likely);
         match self {
             Self::Tap => match schema::TAP_TRACEWRAPPER.named(name) {
@@ -60,7 +61,7 @@ impl Generation {
     }
 
     /// The name of a message of the outermost level that stands at the end of `word`.
-    pub(super) fn ending(self, word: &[u8]) -> Option<&'static [u8]> {
+    pub(in crate::trace) fn ending(self, word: &[u8]) -> Option<&'static [u8]> {
         let fields = match self {
             Self::Tap => schema::TAP_TRACEWRAPPER.fields,
             // Its names are those of other fields, too.
@@ -76,13 +77,13 @@ impl Generation {
 }
 
 /// Whether a field of `TraceWrapper` holds a trace: no other field has such a name.
-pub(super) fn is_trace(field: &Field) -> bool {
+pub(in crate::trace) fn is_trace(field: &Field) -> bool {
     matches!(field.kind, Kind::Message(_)) && field.name.contains("_trace")
 }
 
 /// What has been found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(in crate::trace) enum Found {
     /// A message begins, and all up to its first field's name has been taken; `last` has the name. Of a text
     /// message, what opens the field's value has been taken as well.
     Message,
@@ -94,11 +95,11 @@ pub(super) enum Found {
 
 /// What stands before the place that has been found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Passage {
+pub(in crate::trace) struct Passage {
     /// Whether there was anything but blanks.
-    pub(super) is_text: bool,
+    pub(in crate::trace) is_text: bool,
     /// Whether some of it was a part of a message.
-    pub(super) is_fragment: bool,
+    pub(in crate::trace) is_fragment: bool,
     /// How many messages have begun in it and not ended.
     depth: u64,
 }
@@ -116,7 +117,7 @@ impl Passage {
 
 /// Looks for the next message in a readable encoding.
 #[derive(Clone, Debug)]
-pub(super) struct Seeker {
+pub(in crate::trace) struct Seeker {
     generation: Generation,
     grammar: Grammar,
     state: State,
@@ -129,21 +130,21 @@ pub(super) struct Seeker {
     /// Whether the word began its line.
     begins_line: bool,
     /// Where the last message began that may be what is looked for.
-    pub(super) at: u64,
+    pub(in crate::trace) at: u64,
     /// What closes it, in the text format.
-    pub(super) closing: u8,
+    pub(in crate::trace) closing: u8,
     /// The line of Envoy's own that may be under way, and how much of it has been seen.
     note: Option<(&'static [u8], usize)>,
     /// Where that began, and what stood before it.
     note_begins: (u64, Passage),
-    pub(super) passage: Passage,
+    pub(in crate::trace) passage: Passage,
     /// What stood before the message that may have begun.
     before: Passage,
 }
 
 /// The encoding, as far as it matters where messages begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Grammar {
+pub(in crate::trace) enum Grammar {
     Json,
     Text,
 }
@@ -176,7 +177,7 @@ enum State {
 }
 
 impl Seeker {
-    pub(super) fn new(grammar: Grammar, generation: Generation) -> Self {
+    pub(in crate::trace) fn new(grammar: Grammar, generation: Generation) -> Self {
         Self {
             generation,
             grammar,
@@ -195,7 +196,7 @@ impl Seeker {
     }
 
     /// Begins anew; `in_line` after something else in the same line.
-    pub(super) fn restart(&mut self, in_line: bool) {
+    pub(in crate::trace) fn restart(&mut self, in_line: bool) {
         *self = Self {
             line_is_blank: !in_line,
             ..Self::new(self.grammar, self.generation)
@@ -203,7 +204,7 @@ impl Seeker {
     }
 
     /// Begins anew inside a name, in JSON, of the message that began at `at`.
-    pub(super) fn restart_in_name(&mut self, at: u64) {
+    pub(in crate::trace) fn restart_in_name(&mut self, at: u64) {
         self.restart(true);
         self.at = at;
         self.state = State::Name {
@@ -213,12 +214,12 @@ impl Seeker {
     }
 
     /// The name that has been found.
-    pub(super) fn name(&self) -> &[u8] {
+    pub(in crate::trace) fn name(&self) -> &[u8] {
         &self.word
     }
 
     /// Goes over `bytes`, which begin at the offset `from`, and gives how many it has taken and what comes next.
-    pub(super) fn feed(&mut self, bytes: &[u8], from: u64) -> (usize, Option<Found>) {
+    pub(in crate::trace) fn feed(&mut self, bytes: &[u8], from: u64) -> (usize, Option<Found>) {
         for (i, &byte) in bytes.iter().enumerate() {
             let found = match self.grammar {
                 Grammar::Json => self.json(byte, from + i as u64),
@@ -232,7 +233,7 @@ impl Seeker {
     }
 
     /// No more comes.
-    pub(super) fn end(&mut self) {
+    pub(in crate::trace) fn end(&mut self) {
         if let State::Closer { .. } = self.state {
             self.passage.close();
             self.state = State::Between;
@@ -438,7 +439,7 @@ impl Seeker {
 }
 
 /// What closes a message that `byte` opens.
-pub(super) const fn closing(byte: u8) -> u8 {
+pub(in crate::trace) const fn closing(byte: u8) -> u8 {
     match byte {
         b'<' => b'>',
         _ => b'}',

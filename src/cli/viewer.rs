@@ -5,12 +5,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use capture2pcap::protocol::DecodeAs;
+use capture2pcap::model::protocol::DecodeAs;
 use capture2pcap::wireshark;
 use clap::{Args, ValueEnum};
 
-use crate::FAILURE;
-use crate::report;
+use crate::cli::report;
+use crate::cli::run::FAILURE;
 
 /// What is typed about viewers.
 #[derive(Args, Clone, Debug)]

@@ -8,7 +8,7 @@ use capture2pcap::input::admin::{self, DEFAULT_MAX_BYTES, Request, Tap, Url};
 use capture2pcap::interrupt::Interrupt;
 use clap::Args;
 
-use crate::report;
+use crate::cli::report;
 
 /// What is typed about a live tap.
 #[derive(Args, Clone, Debug)]
@@ -67,7 +67,7 @@ impl LiveTap {
             Some(path) => match fs::read_to_string(&path) {
                 Ok(body) => Request::Body(body),
                 Err(error) => {
-                    let path = capture2pcap::shown(&path);
+                    let path = capture2pcap::display_path(&path);
                     let why = report::reason(&error);
                     return Err((format!("{path}: cannot read: {why}"), None));
                 }

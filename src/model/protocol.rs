@@ -6,7 +6,7 @@ use std::fmt;
 
 use memchr::memmem;
 
-use crate::event::{Connection, Direction, Endpoint};
+use crate::model::event::{Connection, Direction, Endpoint};
 
 /// What a connection speaks, as far as its first bytes show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

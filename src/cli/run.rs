@@ -1,0 +1,450 @@
+//! Runs the command: reads the arguments, calls the library and chooses the exit status.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::anyhow;
+use capture2pcap::batch::{self, Job, Obstacle, Plan};
+use capture2pcap::capture::{Format, Output, Target};
+use capture2pcap::convert::{Failure, Options, Source, convert};
+use capture2pcap::info::inspect;
+use capture2pcap::input::Wait;
+use capture2pcap::interrupt::Interrupt;
+use capture2pcap::{merge, wireshark};
+use clap::Parser as _;
+
+use super::args::{Args, Command, List, Request};
+use super::json::Lines;
+use super::live::LiveTap;
+use super::progress_bar::Long;
+use super::report::{self, Reporter};
+use super::usage::{self, Misuse};
+use super::viewer::{self, Viewer};
+use super::{extcap, generate, table};
+
+/// Something failed, or a damaged trace was converted in part.
+pub(super) const FAILURE: u8 = 1;
+/// What a shell adds to the number of the signal that ended a process.
+const SIGNAL_BASE: u8 = 128;
+
+/// Runs the command that the arguments ask for.
+pub(crate) fn main() -> ExitCode {
+    // Wireshark's arguments are another language.
+    if extcap::is_asked(std::env::args_os().skip(1)) {
+        return ExitCode::from(extcap::run(std::env::args_os().skip(1)));
+    }
+    let code = match Args::try_parse_from(usage::joined(std::env::args_os())) {
+        Ok(args) => match args.resolve() {
+            Ok(Command::Generate(what)) => generated(generate::generate(what)),
+            Ok(Command::InstallWireshark) => viewer::install(wireshark::install()),
+            Ok(Command::UninstallWireshark) => viewer::install(wireshark::uninstall()),
+            Ok(Command::Convert(request)) => run(*request, false),
+            Ok(Command::Info(request)) => run(*request, true),
+            Err(misuse) => misuse.report(),
+        },
+        Err(error) => usage::misparsed(&error),
+    };
+    ExitCode::from(code)
+}
+
+/// The exit status of what was printed to standard output.
+fn generated(printed: io::Result<()>) -> u8 {
+    match printed {
+        Ok(()) => 0,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+        Err(error) => {
+            report::say(&format!(
+                "standard output: cannot write: {}",
+                report::reason(&error)
+            ));
+            FAILURE
+        }
+    }
+}
+
+/// Converts what the request names, or looks into it.
+fn run(request: Request, info: bool) -> u8 {
+    let Request {
+        mut inputs,
+        merge,
+        output,
+        list,
+        mut options,
+        jobs,
+        verbosity,
+        json,
+        live,
+        open,
+        proto_path,
+    } = request;
+    if let Some(list) = list {
+        match read_list(&list) {
+            Ok(listed) => inputs.extend(listed),
+            Err(error) => {
+                let path = capture2pcap::display_path(&list.path);
+                report::say(&format!("{path}: cannot read: {}", report::reason(&error)));
+                return FAILURE;
+            }
+        }
+    }
+    // One of many shards of a list may get nothing to do, and that is no failure.
+    if inputs.is_empty() && live.is_none() {
+        report::say("the list of traces is empty");
+        return 0;
+    }
+    let interrupt = match Interrupt::install() {
+        Ok(interrupt) => interrupt,
+        Err(error) => {
+            report::say(&format!("cannot catch signals: {}", report::reason(&error)));
+            return FAILURE;
+        }
+    };
+    if let Some(Err(code)) = open.map(viewer::find) {
+        return code;
+    }
+    let lines = match json.then(|| Lines::new(&interrupt)).transpose() {
+        Ok(lines) => lines,
+        Err(error) => return generated(Err(error)),
+    };
+    options.summaries = json;
+    let mut work = Run {
+        threads: jobs.unwrap_or(0),
+        options,
+        interrupt: &interrupt,
+        reporter: Reporter::new(verbosity, lines, proto_path),
+    };
+    let done = match (live, open) {
+        (Some(tap), _) => work.live(tap, &output),
+        (None, Some(viewer)) => work.open(viewer, &inputs),
+        (None, None) if info => work.inspect(&inputs, json),
+        (None, None) if merge => work.merge(&inputs, &output),
+        (None, None) => work.convert(&inputs, &output),
+    };
+    match (done, interrupt.signal()) {
+        (Err(misuse), _) => misuse.report(),
+        (Ok(()), Some(signal)) => SIGNAL_BASE + signal,
+        (Ok(()), None) => work.reporter.code(),
+    }
+}
+
+/// Refuses a capture on a terminal.
+fn check_terminal(target: &Target) -> Result<(), Misuse> {
+    if *target == Target::Stdout && io::stdout().is_terminal() {
+        return Err(
+            Misuse::new("standard output is a terminal, and a capture is no text").hint(
+                "give OUTPUT the name of a file, or a reader: capture2pcap INPUT - | tshark -r -",
+            ),
+        );
+    }
+    Ok(())
+}
+
+/// What is to be done, with what, and who reports it.
+struct Run<'a> {
+    /// How many threads there are for many traces; 0: one a core.
+    threads: usize,
+    options: Options,
+    interrupt: &'a Interrupt,
+    reporter: Reporter,
+}
+
+impl Run<'_> {
+    /// Prints what each trace holds.
+    fn inspect(&mut self, inputs: &[OsString], json: bool) -> Result<(), Misuse> {
+        let extension = self.options.capture.format.extension();
+        let (sources, unread) = batch::sources(inputs, extension);
+        for (path, error) in unread {
+            self.reporter.unread(&path, &error);
+        }
+        if sources.is_empty() {
+            self.reporter.none_found(inputs);
+        }
+        let mut table = match Output::create(&Target::Stdout, None, self.interrupt.wake()) {
+            Ok(output) => output,
+            Err(error) => {
+                self.reporter.unwritten(&error);
+                return Ok(());
+            }
+        };
+        for (source, capture) in sources {
+            let shown = self.inspect_one(&source, capture.as_deref(), json);
+            let shown = shown.and_then(|text| table.write_all(text.as_bytes()));
+            match shown {
+                Ok(()) if self.reporter.reader_gone() => break,
+                Ok(()) if self.interrupt.signal().is_none() => {}
+                Ok(()) => break,
+                // The reader of the list has seen enough, or takes nothing more after a signal.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => break,
+                Err(error) => {
+                    self.reporter.unwritten(&error);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks into a trace; returns what is to be printed of it, unless that is an object.
+    fn inspect_one(
+        &mut self,
+        source: &Source,
+        capture: Option<&Path>,
+        json: bool,
+    ) -> io::Result<String> {
+        let mut warnings = self.reporter.warnings(source);
+        self.options.progress = self.reporter.progress(long(source));
+        let wait = Wait {
+            wake: self.interrupt.wake(),
+            hangup: Target::Stdout.stream(),
+            deadline: None,
+        };
+        let result = inspect(source, &self.options, &wait, self.interrupt, &mut warnings);
+        let reported = self
+            .reporter
+            .inspected(source, capture, &warnings, result.as_ref());
+        reported?;
+        let info = match &result {
+            Ok(info) if !json => info,
+            _ => return Ok(String::new()),
+        };
+        let text = table::table(source, capture, info, &warnings, table::terminal_width());
+        Ok(match anstream::AutoStream::choice(&io::stdout()) {
+            anstream::ColorChoice::Never => anstream::adapter::strip_str(&text).to_string(),
+            _ => text,
+        })
+    }
+
+    /// Converts each trace into a capture of its own.
+    fn convert(&mut self, inputs: &[OsString], output: &OsStr) -> Result<(), Misuse> {
+        let extension = self.options.capture.format.extension();
+        let plan =
+            batch::plan(inputs, output, extension).map_err(|error| usage::of_plan(&error))?;
+        match plan {
+            Plan::One(source, target) => {
+                check_terminal(&target)?;
+                self.check_name(&target);
+                self.one(&source, &target);
+            }
+            Plan::Many { jobs, unread } => {
+                for (path, error) in unread {
+                    self.reporter.unread(&path, &error);
+                }
+                if jobs.is_empty() {
+                    self.reporter.none_found(inputs);
+                } else {
+                    self.many(&jobs);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Warns of a capture whose name is that of the other format, or of a trace.
+    fn check_name(&self, target: &Target) {
+        let Target::File(path) = target else { return };
+        if batch::is_named_as_trace(path) {
+            let path = capture2pcap::display_path(path);
+            self.reporter.warn(&format!(
+                "{path}: a capture is written to this file, though its name is that of a trace"
+            ));
+        }
+        let format = self.options.capture.format.extension();
+        if let Some(named) = Format::of(path).map(Format::extension)
+            && named != format
+        {
+            let path = capture2pcap::display_path(path);
+            self.reporter.warn(&format!(
+                "{path}: the format is {format}, as --format says, though the name ends in .{named}"
+            ));
+        }
+    }
+
+    fn one(&mut self, source: &Source, target: &Target) {
+        // What comes out on standard output may be shown on the same terminal; a live tap shows its own counts.
+        if is_elsewhere(target) && !matches!(source, Source::Live(_)) {
+            self.options.progress = self.reporter.progress(long(source));
+        }
+        let mut warnings = self.reporter.warnings(source);
+        let result = convert(source, target, &self.options, self.interrupt, &mut warnings);
+        self.reporter.finished(0, source, target, &warnings, result);
+        self.reporter.end_one(target, self.interrupt.signal());
+    }
+
+    /// Converts all traces into one capture.
+    fn merge(&mut self, inputs: &[OsString], output: &OsStr) -> Result<(), Misuse> {
+        let target = Target::of(output);
+        let found = batch::search(inputs, output);
+        let (paths, unread) = found.map_err(|error| usage::of_plan(&error))?;
+        check_terminal(&target)?;
+        self.check_name(&target);
+        for (path, error) in unread {
+            self.reporter.unread(&path, &error);
+        }
+        if paths.is_empty() {
+            self.reporter.none_found(inputs);
+            return Ok(());
+        }
+        if is_elsewhere(&target) {
+            let sizes = paths.iter().filter_map(|path| path.metadata().ok());
+            let bytes = sizes.map(|metadata| metadata.len()).sum();
+            self.options.progress = self.reporter.progress(Long::Merge(bytes));
+        }
+        let Self {
+            threads,
+            options,
+            interrupt,
+            reporter,
+        } = self;
+        match merge::merge(&paths, &target, options, *threads, interrupt, |source| {
+            reporter.warnings(source)
+        }) {
+            Ok(merged) => {
+                reporter.merged(&target, merged, interrupt.signal().is_some());
+                reporter.end_merge(&target, paths.len() as u64, interrupt.signal());
+            }
+            Err(failure) => reporter.failed_all(&target, &failure),
+        }
+        Ok(())
+    }
+
+    /// Converts what Envoy streams until either side ends.
+    fn live(&mut self, tap: LiveTap, output: &OsStr) -> Result<(), Misuse> {
+        let target = Target::of(output);
+        check_terminal(&target)?;
+        self.check_name(&target);
+        let tap = match tap.attach(self.interrupt) {
+            Ok(Some(tap)) => tap,
+            // A signal came first.
+            Ok(None) => return Ok(()),
+            Err((message, hint)) => {
+                self.reporter.failed_live(&message, hint);
+                return Ok(());
+            }
+        };
+        if is_elsewhere(&target) {
+            self.reporter.follow(&tap);
+        }
+        self.one(&Source::Live(tap), &target);
+        Ok(())
+    }
+
+    /// Converts all traces into a temporary capture, and shows it until the viewer ends.
+    fn open(&mut self, viewer: Viewer, inputs: &[OsString]) -> Result<(), Misuse> {
+        let folder = match viewer::temporary() {
+            Ok(folder) => folder,
+            Err(error) => {
+                self.reporter.unopened(&error);
+                return Ok(());
+            }
+        };
+        let path = folder.path().join(viewer::capture_name(inputs));
+        self.reporter.hide_name();
+        let is_one = matches!(inputs, [input] if !Path::new(input).is_dir());
+        match is_one {
+            true => self.convert(inputs, path.as_os_str())?,
+            false => self.merge(inputs, path.as_os_str())?,
+        }
+        if self.interrupt.signal().is_none() && path.exists() {
+            self.reporter.show(viewer, &path);
+        }
+        Ok(())
+    }
+
+    /// Converts many traces, each into a capture of its own.
+    fn many(&mut self, jobs: &[Job]) {
+        let bytes = jobs.iter().map(|job| job.size).sum();
+        let traces = jobs.len() as u64;
+        self.options.progress = self.reporter.progress(Long::Many(bytes, traces));
+        let Self {
+            threads,
+            options,
+            interrupt,
+            reporter,
+        } = self;
+        if jobs.len() > 1 {
+            reporter.expect_many();
+        }
+        let places = batch::prepare(jobs);
+        let shared = Mutex::new(&mut *reporter);
+        let lock = || shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = batch::run(jobs, *threads, |number, job| {
+            let (source, target) = (
+                Source::File(job.trace.clone()),
+                Target::File(job.capture.clone()),
+            );
+            let mut warnings = {
+                let reporter = lock();
+                if interrupt.signal().is_some() || reporter.reader_gone() {
+                    return;
+                }
+                reporter.warnings(&source)
+            };
+            let result = match places.get(number).and_then(obstacle) {
+                Some(obstacle) => Err(Failure::Capture(anyhow!(obstacle))),
+                None => convert(&source, &target, options, interrupt, &mut warnings),
+            };
+            lock().finished(number, &source, &target, &warnings, result);
+        });
+        if let Err(error) = done {
+            reporter.unstarted(&error);
+        }
+        match jobs {
+            [job] => {
+                let target = Target::File(job.capture.clone());
+                reporter.end_one(&target, interrupt.signal());
+            }
+            _ => reporter.end_many(traces, interrupt.signal()),
+        }
+    }
+}
+
+/// Why a capture cannot be written to its place, if so.
+fn obstacle(place: &Result<PathBuf, Obstacle>) -> Option<Obstacle> {
+    match place {
+        Ok(place) => batch::holds_trace(place).then(|| batch::TRACE.to_owned()),
+        Err(obstacle) => Some(obstacle.clone()),
+    }
+}
+
+/// Whether a capture goes elsewhere than through standard output, which another program may show on the terminal.
+fn is_elsewhere(target: &Target) -> bool {
+    match target {
+        Target::Stdout => target.metadata().is_ok_and(|metadata| metadata.is_file()),
+        Target::File(_) => true,
+    }
+}
+
+/// How long the work on a trace may take.
+fn long(source: &Source) -> Long {
+    let metadata = match source {
+        Source::Stdin => capture2pcap::input::Input::stdin().map(|(_, metadata)| metadata),
+        Source::File(path) => path.metadata(),
+        Source::Live(_) => return Long::Pipe,
+    };
+    match metadata {
+        Ok(metadata) if metadata.is_file() => Long::File(metadata.len()),
+        _ => Long::Pipe,
+    }
+}
+
+/// The inputs that a list names.
+fn read_list(list: &List) -> io::Result<Vec<OsString>> {
+    let mut bytes = Vec::new();
+    if list.path == Path::new("-") {
+        io::stdin().read_to_end(&mut bytes)?;
+    } else {
+        bytes = fs::read(&list.path)?;
+    }
+    let names = bytes
+        .split(|&byte| byte == list.separator)
+        .filter(|name| !name.is_empty());
+    Ok(names
+        .map(|name| OsString::from_vec(name.to_vec()))
+        .collect())
+}

@@ -1,0 +1,6 @@
+//! The binary encodings: protobuf's wire format, one message or many, with and without lengths before them.
+
+pub(super) mod look_ahead;
+pub(super) mod socket;
+pub(super) mod walk;
+pub(super) mod wire;
