@@ -29,10 +29,16 @@ struct Fit {
     is_bad: bool,
     /// The fields that the schema does not know.
     unknown: u32,
+    /// Those among them that no release of Envoy is likely to add: of a fixed size, or with a high number.
+    strange: u32,
     /// What only a trace holds at its place: addresses, events with a time and bytes, pseudo-headers.
     anchors: u32,
     /// The events among them.
     events: u32,
+    /// The events that have a time, whichever it is: clocks are wrong now and then.
+    timed_events: u32,
+    /// The payloads of events: five messages, one in the other, at the places that a tap has them.
+    payloads: u32,
     /// The pseudo-headers among them.
     pseudo_headers: u32,
     /// Whether there is an event of a socket tap in it that says what happened.
@@ -46,8 +52,11 @@ impl Fit {
         fields: 0,
         is_bad: true,
         unknown: 0,
+        strange: 0,
         anchors: 0,
         events: 0,
+        timed_events: 0,
+        payloads: 0,
         pseudo_headers: 0,
         is_event: false,
         has_odd_headers: false,
@@ -58,8 +67,11 @@ impl Fit {
         self.fields += inner.fields;
         self.is_bad |= inner.is_bad;
         self.unknown += inner.unknown;
+        self.strange += inner.strange;
         self.anchors += inner.anchors;
         self.events += inner.events;
+        self.timed_events += inner.timed_events;
+        self.payloads += inner.payloads;
         self.pseudo_headers += inner.pseudo_headers;
         self.is_event |= inner.is_event;
         self.has_odd_headers |= inner.has_odd_headers;
@@ -71,18 +83,20 @@ impl Fit {
 
     /// Whether it is a trace whatever follows. `proof` is how many events it takes.
     const fn is_certain(&self, proof: u32) -> bool {
-        self.fields >= ENOUGH && self.anchors > 0 && self.events >= proof && !self.is_odd()
+        self.fields >= ENOUGH && self.anchors > 0 && self.events >= proof && !self.is_foreign()
     }
 
     /// Whether it is a trace where nothing follows.
     const fn is_likely(&self, proof: u32) -> bool {
-        let is_known = self.is_event && self.unknown == 0 && proof == 0;
-        !self.is_bad && (self.anchors > 0 || is_known) && !self.is_odd()
+        let is_known = self.is_event && (self.unknown == 0 || self.payloads > 0) && proof == 0;
+        !self.is_bad && (self.anchors > 0 || is_known) && !self.is_foreign()
     }
 
-    /// Whether it is a message of another kind with strings where a trace has header fields.
-    const fn is_odd(&self) -> bool {
-        self.has_odd_headers && self.pseudo_headers == 0
+    /// Whether it is a message of another kind: it has strings where a trace has header fields, or fields that no
+    /// tap has, such as the times of an access log. Addresses prove nothing against these, as logs have them, too.
+    const fn is_foreign(&self) -> bool {
+        let is_proved = self.timed_events > 0 || self.payloads > 0 || self.pseudo_headers > 0;
+        self.has_odd_headers && self.pseudo_headers == 0 || self.strange > 0 && !is_proved
     }
 }
 
@@ -193,6 +207,7 @@ pub(super) fn binary(
         .max_by_key(|(candidate, fit)| {
             (
                 fit.is_certain(candidate.proof),
+                fit.is_likely(candidate.proof),
                 !fit.is_bad,
                 fit.fields,
                 named == Some(candidate.encoding),
@@ -275,8 +290,9 @@ fn unknown(message: &Message, header: Header) -> Fit {
     // Of these, the schema has only what a capture is made of.
     let is_reduced = matches!(message.name, "SocketAddress" | "Node");
     Fit {
-        is_bad: is_frozen || is_fixed || header.number >= MAX_NEW_FIELD,
+        is_bad: is_frozen,
         unknown: u32::from(!is_reduced),
+        strange: u32::from(is_fixed || header.number >= MAX_NEW_FIELD),
         ..Fit::default()
     }
 }
@@ -300,6 +316,7 @@ fn value_fit(message: &Message, number: u32, value: &[u8], cut: bool) -> Fit {
                 fit.anchor();
             }
         }
+        ("Body", 1 | 2) if !value.is_empty() => fit.payloads = 1,
         ("Pipe", 1) if matches!(value.first(), Some(b'/' | b'@' | 0)) => fit.anchor(),
         _ => {}
     }
@@ -315,9 +332,16 @@ fn whole(message: &Message, bytes: &[u8], open: bool, mut fit: Fit) -> Fit {
         "SocketEvent" | "Event" => {
             let happened = numbers(2..=4);
             fit.is_event |= happened;
+            fit.payloads *= u32::from(message.name == "SocketEvent");
             // With what happened at a time that taps were recorded at, it is one.
-            let time = Fields::new(bytes).find(|(header, _)| header.number == 1);
-            if happened && time.is_some_and(|(_, time)| is_usual_time(time)) {
+            let time = Fields::new(bytes)
+                .filter(|(header, _)| header.number == 1)
+                .last();
+            let (Some((_, time)), true) = (time, happened) else {
+                return fit;
+            };
+            fit.timed_events += u32::from(seconds(time).is_some());
+            if is_usual_time(time) {
                 fit.anchor();
                 fit.events += 1;
             }
@@ -330,7 +354,10 @@ fn whole(message: &Message, bytes: &[u8], open: bool, mut fit: Fit) -> Fit {
                 b":scheme",
                 b":status",
             ];
-            let key = Fields::new(bytes).find(|(header, _)| header.number == 1);
+            // Of a field that comes twice, the last one counts.
+            let key = Fields::new(bytes)
+                .filter(|(header, _)| header.number == 1)
+                .last();
             let has_value = Fields::new(bytes)
                 .any(|(header, value)| matches!(header.number, 2 | 3) && !value.is_empty());
             if has_value && key.is_some_and(|(_, key)| known.contains(&key)) {
@@ -339,22 +366,35 @@ fn whole(message: &Message, bytes: &[u8], open: bool, mut fit: Fit) -> Fit {
             }
         }
         // A request has a method, a response a status.
-        "Message" if !open && fit.pseudo_headers == 0 => fit.has_odd_headers |= numbers(1..=1),
+        "Message" => {
+            fit.has_odd_headers |= !open && fit.pseudo_headers == 0 && numbers(1..=1);
+            fit.payloads = 0;
+        }
+        // The payloads of HTTP taps are not as deep in other messages.
+        "HttpStreamedTraceSegment" => fit.payloads = 0,
         _ => {}
     }
     fit
 }
 
+/// The number that a Timestamp has in one of its fields, if it has it.
+fn number(time: &[u8], wanted: u32) -> Option<u64> {
+    Fields::new(time).find_map(|(header, _)| match header.value {
+        WireValue::Varint(value) if header.number == wanted => Some(value),
+        _ => None,
+    })
+}
+
+/// The seconds of a Timestamp.
+fn seconds(time: &[u8]) -> Option<u64> {
+    number(time, 1)
+}
+
 /// Whether a Timestamp is one at which a tap may have recorded: from 2015 to 2100.
 fn is_usual_time(time: &[u8]) -> bool {
-    let number = |wanted| {
-        Fields::new(time).find_map(|(header, _)| match header.value {
-            WireValue::Varint(value) if header.number == wanted => Some(value),
-            _ => None,
-        })
-    };
-    let seconds = number(1).unwrap_or_default();
-    (1_420_070_400..4_102_444_800).contains(&seconds) && number(2).unwrap_or(0) < 1_000_000_000
+    let nanos = number(time, 2).unwrap_or_default();
+    seconds(time).is_some_and(|seconds| (1_420_070_400..4_102_444_800).contains(&seconds))
+        && nanos < 1_000_000_000
 }
 
 /// What may stand in the name of a header field (RFC 9110, section 5.6.2).

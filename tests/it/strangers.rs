@@ -145,6 +145,35 @@ fn other_protobufs_are_no_traces() {
     );
 }
 
+/// Whatever a later Envoy adds, and wherever it writes it.
+#[test]
+fn unknown_fields_of_any_number_and_size_do_not_hide_a_trace() {
+    let key = |number: u32, wire_type: u32| varint(u64::from(number << 3 | wire_type));
+    let unknown = [
+        [key(99, 1), 0x4b7e_b554_u64.to_le_bytes().to_vec()].concat(),
+        [key(57, 5), 7_u32.to_le_bytes().to_vec()].concat(),
+        [key(70_000, 2), varint(3), b"new".to_vec()].concat(),
+        [key(536_870_911, 0), varint(1)].concat(),
+    ];
+    let scratch = Scratch::new();
+    let trace = made().encode(Form::Binary).bytes;
+    let (_, plain) = convert(&scratch, &trace, &[]);
+    assert!(plain.is_some());
+    each(
+        &unknown,
+        |field| format!("{field:x?}"),
+        |field| {
+            // The fields of a message may stand in any order, so this is one message.
+            for bytes in [[&field[..], &trace].concat(), [&trace[..], field].concat()] {
+                let scratch = Scratch::new();
+                let (outcome, records) = convert(&scratch, &bytes, &[]);
+                outcome.exits(0);
+                assert_eq!(records, plain);
+            }
+        },
+    );
+}
+
 /// Recorded in the field.
 #[test]
 fn the_fields_other_protobufs_are_no_traces() {
