@@ -16,6 +16,18 @@ pub struct Slice {
 }
 
 impl Slice {
+    /// How many bytes there are.
+    #[inline]
+    pub const fn len(&self) -> usize {
+        self.range.end - self.range.start
+    }
+
+    /// Whether there are none.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// A copy of `bytes`, which holds on to nothing else.
     pub fn copy_of(bytes: &[u8]) -> Self {
         Self::from(bytes.to_vec())
@@ -54,7 +66,7 @@ impl<'a> Piece<'a> {
     ///
     /// # Panics
     /// When `part` lies elsewhere.
-    #[inline]
+    #[inline(always)]
     pub fn hold(self, part: &[u8], slice: &mut Slice) {
         if part.is_empty() {
             *slice = Slice::default();

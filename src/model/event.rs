@@ -27,12 +27,27 @@ impl Timestamp {
     ///
     /// Nanoseconds outside 0..10^9 are carried into the seconds; a result outside the years that
     /// a `Timestamp` holds is clamped. The flag tells that either happened.
-    pub fn from_parts(seconds: i64, nanos: i32) -> (Self, bool) {
-        let total = i128::from(seconds) * i128::from(NANOS_PER_SECOND) + i128::from(nanos);
-        let clamped = total.clamp(0, i128::from(u64::MAX));
-        let in_range = 0..NANOS_PER_SECOND as i32;
-        let adjusted = clamped != total || !in_range.contains(&nanos);
-        (Self(clamped as u64), adjusted)
+    #[inline]
+    pub const fn from_parts(seconds: i64, nanos: i32) -> (Self, bool) {
+        // As nearly all are: the product and the sum have room.
+        const LAST_WHOLE: u64 = u64::MAX / NANOS_PER_SECOND;
+        if (seconds as u64) < LAST_WHOLE && (nanos as u32 as u64) < NANOS_PER_SECOND {
+            let total = seconds as u64 * NANOS_PER_SECOND + nanos as u64;
+            return (Self(total), false);
+        }
+        Self::from_odd_parts(seconds, nanos)
+    }
+
+    #[cold]
+    const fn from_odd_parts(seconds: i64, nanos: i32) -> (Self, bool) {
+        let total = seconds as i128 * NANOS_PER_SECOND as i128 + nanos as i128;
+        let clamped = match total {
+            ..0 => 0,
+            total if total > u64::MAX as i128 => u64::MAX,
+            total => total as u64,
+        };
+        let in_range = 0 <= nanos && (nanos as u64) < NANOS_PER_SECOND;
+        (Self(clamped), clamped as i128 != total || !in_range)
     }
 
     /// Nanoseconds since the Unix epoch.

@@ -113,9 +113,20 @@ impl Decoder {
         self.exchanges = 0;
     }
 
+    /// Whether the next event is still to be decoded, in a message that has begun.
+    #[inline]
+    pub(super) fn has_nothing_ready(&self) -> bool {
+        self.ready.is_empty() && self.begun && self.generation == Generation::Tap
+    }
+
     /// Goes on to the next event that is decoded already; false where there is none.
     #[inline]
     pub(super) fn advance(&mut self) -> bool {
+        !self.ready.is_empty() && self.advance_ready()
+    }
+
+    #[cold]
+    fn advance_ready(&mut self) -> bool {
         let next = self.ready.pop_front();
         let is_some = next.is_some();
         if let Some((event, location)) = next {
@@ -161,6 +172,12 @@ impl Decoder {
     #[inline]
     pub(super) fn is_straight(&self, is_last: bool) -> bool {
         self.hold == Hold::Direct || is_last && self.hold == Hold::Clean
+    }
+
+    /// Whether nothing is held.
+    #[inline]
+    pub(super) fn is_clean(&self) -> bool {
+        self.hold == Hold::Clean
     }
 
     /// Tells that a message has begun, unless that was told.
@@ -216,6 +233,13 @@ impl Decoder {
             self.queue();
         }
         Ok(true)
+    }
+
+    /// Takes an event of which nothing has to be asked: it may be given as it comes, and so did its message.
+    #[inline(always)]
+    pub(super) fn plain_event(&mut self, event: &SocketEvent<'_>, window: Piece<'_>, place: Place) {
+        let location = Location::of(place, Located::Event(self.form));
+        self.set_current(event, window, place.offset, location);
     }
 
     /// Takes an event that was held, in pieces where it `is_joined`, and puts it after those that are ready.
@@ -290,6 +314,19 @@ impl Decoder {
             let told = Box::new(told);
             self.push(offset, Time::default(), None, What::Connection(told));
         }
+        self.set_current(&event, message, offset, location);
+        Ok(())
+    }
+
+    /// Makes an event the current one.
+    #[inline(always)]
+    fn set_current(
+        &mut self,
+        event: &SocketEvent<'_>,
+        message: Piece<'_>,
+        offset: u64,
+        location: Location,
+    ) {
         let Time { time, adjusted } = event.time.map_or_else(Time::default, Time::of);
         let current = &mut self.current;
         current.trace = self.trace;
@@ -321,7 +358,6 @@ impl Decoder {
                 }
             }
         }
-        Ok(())
     }
 
     /// Lets what has to be told before it go before the current event.

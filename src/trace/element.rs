@@ -77,6 +77,16 @@ impl Level {
         }
     }
 
+    /// The key of its field that is an event, where it has one.
+    #[inline]
+    pub(super) const fn event_key(self) -> Option<u8> {
+        match self {
+            Self::Buffered | Self::Streamed => Some(0x1a),
+            Self::Batch => Some(0x0a),
+            Self::Wrapper | Self::Bare | Self::Taps => None,
+        }
+    }
+
     /// The names and numbers of its fields.
     pub(super) fn schema(self) -> &'static Message {
         match self {

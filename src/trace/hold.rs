@@ -157,6 +157,21 @@ impl Decoder {
         }
     }
 
+    /// A message begins that is a segment of a stream, of the connection `id`.
+    ///
+    /// The same as [`open_message`](Self::open_message), [`member`](Self::member) and [`take_id`](Self::take_id)
+    /// where nothing is held.
+    #[inline]
+    pub(super) fn open_segment(&mut self, id: u64) {
+        debug_assert!(self.hold == Hold::Clean);
+        self.recognised = true;
+        self.message.member = Some(4);
+        self.message.has_id = true;
+        self.form = Form::Streamed;
+        self.begun = true;
+        self.trace.number = id;
+    }
+
     #[inline]
     fn begin_member(&mut self, number: u32, form: Option<Form>) {
         if self.message.member.is_some() {

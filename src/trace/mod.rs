@@ -198,6 +198,17 @@ impl Reader {
     /// The damage after which no event follows.
     #[inline]
     pub fn advance(&mut self) -> Result<Step<()>, Damage> {
+        if let Some(source) = &mut self.source
+            && let Parts::Binary(binary) = &mut source.parts
+            && binary.next_plain(&mut self.input, &mut source.decoder)
+        {
+            return Ok(Step::Item(()));
+        }
+        self.advance_any()
+    }
+
+    /// Goes on to the next event, of any kind: the same as [`advance`](Self::advance), without its short way.
+    fn advance_any(&mut self) -> Result<Step<()>, Damage> {
         let source = match &mut self.source {
             Some(source) => source,
             None => match self.detect()? {

@@ -4,3 +4,6 @@ pub(super) mod look_ahead;
 pub(super) mod socket;
 pub(super) mod walk;
 pub(super) mod wire;
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,8 @@
 use crate::model::event::Direction;
 
 use crate::trace::binary::wire::{
-    Broken, NoHeader, Rest, WireValue, each_field, header, len_key, varint_key,
+    Broken, NoHeader, Rest, WireValue, each_field, header, len_key, short_varint, split_varint,
+    varint_key, word_varint,
 };
 use crate::trace::detect::Generation;
 use crate::trace::element::Part;
@@ -55,6 +56,61 @@ pub(in crate::trace) struct SocketEvent<'a> {
 }
 
 impl<'a> SocketEvent<'a> {
+    /// Decodes an event of a time and bytes, perhaps a count, and nothing else, as nearly all are.
+    ///
+    /// None for any other, and for one that is broken: [`decode`](Self::decode) has what that is. What this one
+    /// decodes comes out the same there.
+    #[inline(always)]
+    pub(in crate::trace) fn decode_plain(message: &'a [u8]) -> Option<Self> {
+        let [0x0a, len @ ..0x80, time @ ..] = message else {
+            return None;
+        };
+        let [0x08, rest @ ..] = time else { return None };
+        let (seconds, rest) = word_varint(rest)?;
+        let [0x10, rest @ ..] = rest else { return None };
+        let (nanos, rest) = word_varint(rest)?;
+        // The varints may have gone on after the time's end, as far as is known up to here.
+        if time.len() - rest.len() != usize::from(*len) {
+            return None;
+        }
+        let (key, payload, rest) = match *rest {
+            // The lengths of a small event are a byte each.
+            [key, a @ ..0x80, 0x0a, b, 0x0a, c, ref rest @ ..] => {
+                let (payload, rest) = rest.split_at_checked(usize::from(c))?;
+                if b != c + 2 || a != b + 2 {
+                    return None;
+                }
+                (key, payload, rest)
+            }
+            [key, ref rest @ ..] => {
+                let (len, rest) = word_varint(rest)?;
+                let (data, rest) = rest.split_at_checked(usize::try_from(len).ok()?)?;
+                (key, only_field(0x0a, only_field(0x0a, data)?)?, rest)
+            }
+            [] => return None,
+        };
+        let direction = match key {
+            0x12 => Direction::Read,
+            0x1a => Direction::Write,
+            _ => return None,
+        };
+        let seq_num = match rest {
+            [] => 0,
+            [0x30, rest @ ..] => match split_varint(rest) {
+                Ok((seq_num, [])) => seq_num,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some(Self {
+            time: Some((seconds as i64, nanos as i32)),
+            selector: Some(Selector::Data(direction)),
+            payload,
+            seq_num,
+            ..Self::default()
+        })
+    }
+
     /// Decodes `message` into an event without fields, which is not moved then.
     #[inline]
     pub(in crate::trace) fn decode(
@@ -273,6 +329,14 @@ impl<'a> Cut<'a> {
             at += header.len + size as usize;
         }
     }
+}
+
+/// The value of the field with a length that is all of a message.
+#[inline(always)]
+fn only_field(key: u8, message: &[u8]) -> Option<&[u8]> {
+    let (first, rest) = message.split_first()?;
+    let (len, value) = short_varint(rest)?;
+    (*first == key && value.len() as u64 == len).then_some(value)
 }
 
 /// The seconds and nanoseconds of a `Timestamp`; what it lacks is as `before`.

@@ -74,7 +74,7 @@ pub(in crate::trace) fn varint(bytes: &[u8]) -> Result<(u64, usize), NoHeader> {
 
 /// Splits the varint from the front of `bytes`.
 #[inline(always)]
-fn split_varint(bytes: &[u8]) -> Result<(u64, &[u8]), NoHeader> {
+pub(in crate::trace) fn split_varint(bytes: &[u8]) -> Result<(u64, &[u8]), NoHeader> {
     let seven = |byte: u8| u64::from(byte & 0x7f);
     Ok(match *bytes {
         // Most are keys and lengths of one byte, and parts of times, which have four or five.
@@ -94,6 +94,35 @@ fn split_varint(bytes: &[u8]) -> Result<(u64, &[u8]), NoHeader> {
             (value, &bytes[len..])
         }
     })
+}
+
+/// Splits a varint of up to eight bytes from the front of `bytes`, with one load where it has more than one.
+///
+/// None for any other, and near the end of `bytes`: what it is, [`varint`] finds out.
+#[inline(always)]
+pub(in crate::trace) fn short_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    match bytes {
+        [byte @ ..0x80, rest @ ..] => Some((u64::from(*byte), rest)),
+        _ => word_varint(bytes),
+    }
+}
+
+/// The same for one that mostly has more than one byte.
+#[inline(always)]
+pub(in crate::trace) fn word_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let word = u64::from_le_bytes(*bytes.first_chunk()?);
+    // The lowest byte without its highest bit is the last one.
+    let ends = !word & 0x8080_8080_8080_8080;
+    if ends == 0 {
+        return None;
+    }
+    let rest = &bytes[(ends.trailing_zeros() / 8 + 1) as usize..];
+    let word = word & (ends ^ (ends - 1));
+    // Seven bits of each byte move together: in pairs, in fours, in eights.
+    let word = (word & 0x7f00_7f00_7f00_7f00) >> 1 | word & 0x007f_007f_007f_007f;
+    let word = (word & 0x3fff_0000_3fff_0000) >> 2 | word & 0x0000_3fff_0000_3fff;
+    let word = (word & 0x0fff_ffff_0000_0000) >> 4 | word & 0x0000_0000_0fff_ffff;
+    Some((word, rest))
 }
 
 /// Reads the header of the field at the front of `bytes`.

@@ -1,0 +1,256 @@
+//! The short ways are judged by the long ones: whatever the bytes, the same comes of them.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::input::Input;
+use crate::trace::binary::socket::SocketEvent;
+use crate::trace::detect::{Encoding, Generation};
+use crate::trace::readable::lexer::Step;
+use crate::trace::{Location, Reader};
+
+/// A varint, of more bytes than it needs perhaps.
+fn varint(value: u64, padding: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    prost::encoding::encode_varint(value, &mut bytes);
+    for _ in 0..padding {
+        if let Some(last) = bytes.last_mut() {
+            *last |= 0x80;
+        }
+        bytes.push(0);
+    }
+    bytes
+}
+
+fn number(number: u64, value: u64, padding: usize) -> Vec<u8> {
+    [varint(number << 3, 0), varint(value, padding)].concat()
+}
+
+fn field(number: u64, padding: usize, bytes: &[u8]) -> Vec<u8> {
+    let len = varint(bytes.len() as u64, padding);
+    [&varint(number << 3 | 2, 0)[..], &len, bytes].concat()
+}
+
+/// Numbers as they are in traces, and at their limits.
+fn any_number() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        4 => Just(1_795_327_726),
+        4 => 0_u64..1_000_000_000,
+        1 => any::<u64>(),
+        1 => (0_u32..64).prop_map(|bits| u64::MAX >> bits),
+    ]
+}
+
+/// Mostly nothing, sometimes zeros at a varint's end.
+fn padding() -> impl Strategy<Value = usize> {
+    prop_oneof![15 => Just(0), 1 => 1_usize..9]
+}
+
+fn time() -> impl Strategy<Value = Vec<u8>> {
+    (any_number(), any_number(), padding(), 0..10).prop_map(|(seconds, nanos, padding, odd)| {
+        let (a, b) = (number(1, seconds, padding), number(2, nanos, padding));
+        match odd {
+            0 => b,
+            1 => [b, a].concat(),
+            2 => [a.clone(), b, a].concat(),
+            _ => [a, b].concat(),
+        }
+    })
+}
+
+fn payload() -> impl Strategy<Value = Vec<u8>> {
+    let len = prop_oneof![8 => 0_usize..140, 1 => 250_usize..260, 1 => 16_370_usize..16_390];
+    (len, any::<u8>()).prop_map(|(len, byte)| vec![byte; len])
+}
+
+/// A `Read` or `Write`.
+fn data() -> impl Strategy<Value = Vec<u8>> {
+    (payload(), padding(), 0..16).prop_map(|(bytes, padding, odd)| {
+        let body = field(1, padding, &bytes);
+        match odd {
+            0 => field(1, 0, &[body, number(3, 1, 0)].concat()),
+            1 => field(1, 0, &field(2, 0, &bytes)),
+            2 => [field(1, 0, &body), number(2, 1, 0)].concat(),
+            3 => [field(1, 0, &body), field(1, 0, &body)].concat(),
+            _ => field(1, padding, &body),
+        }
+    })
+}
+
+/// An event, mostly of a time and bytes and nothing else.
+fn event() -> impl Strategy<Value = Vec<u8>> {
+    let more = (any_number(), 0..12);
+    (time(), data(), data(), any::<bool>(), more).prop_map(
+        |(time, one, other, way, (count, odd))| {
+            let (time, way) = (field(1, 0, &time), 2 + u64::from(way));
+            let plain = [time.clone(), field(way, 0, &one)].concat();
+            match odd {
+                0 => field(way, 0, &one),
+                1 => [time, field(4, 0, &[])].concat(),
+                2 => [plain, field(5 - way, 0, &other)].concat(),
+                3 => [plain, field(way, 0, &other)].concat(),
+                4 => [plain, field(99, 0, b"unknown")].concat(),
+                5..8 => [plain, number(6, count, 0)].concat(),
+                _ => plain,
+            }
+        },
+    )
+}
+
+/// Bytes with some of them changed, or missing, or more.
+fn damaged(bytes: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+    let change = (0_u8..8, any::<prop::sample::Index>(), any::<u8>());
+    (bytes, change).prop_map(|(mut bytes, (kind, at, byte))| {
+        let at = at.index(bytes.len() + 1);
+        match kind {
+            0 => bytes.truncate(at),
+            1 => bytes.insert(at, byte),
+            2 if at < bytes.len() => drop(bytes.remove(at)),
+            // Near the front, where the headers are.
+            3 if at % 40 < bytes.len() => bytes[at % 40] = byte,
+            4 if at < bytes.len() => bytes[at] ^= 1 << (byte % 8),
+            _ => {}
+        }
+        bytes
+    })
+}
+
+fn segment(id: u64, content: &[u8]) -> Vec<u8> {
+    field(4, 0, &[&number(1, id, 0)[..], content].concat())
+}
+
+/// A message of a trace.
+fn message() -> impl Strategy<Value = Vec<u8>> {
+    let connection = field(2, 0, &field(1, 0, &field(1, 0, &field(2, 0, b"10.0.0.1"))));
+    (vec(event(), 1..5), 0_u64..300, 0..12).prop_map(move |(events, id, kind)| {
+        let all = |number| -> Vec<u8> {
+            let events = events.iter().map(|event| field(number, 0, event));
+            events.flatten().collect()
+        };
+        match kind {
+            0..3 => field(
+                3,
+                0,
+                &[number(1, id, 0), connection.clone(), all(3)].concat(),
+            ),
+            3 => field(3, 0, &[all(3), number(1, id, 0), number(4, 1, 0)].concat()),
+            4 => segment(id, &field(4, 0, &all(1))),
+            5 => segment(id, &connection),
+            6 => segment(id, &all(3)),
+            7 => field(4, 0, &[all(3), number(1, id, 0)].concat()),
+            _ => segment(id, &field(3, 0, &events[0])),
+        }
+    })
+}
+
+/// What a reader makes of a trace, by the short ways or without them.
+fn all_of(bytes: &[u8], encoding: Encoding, is_short: bool) -> Vec<String> {
+    let mut reader = Reader::new(Input::from_bytes(bytes), Some(encoding), None);
+    let mut seen = Vec::new();
+    loop {
+        let step = match is_short {
+            true => reader.advance(),
+            false => reader.advance_any(),
+        };
+        let location: Location = reader.location();
+        seen.push(match &step {
+            Ok(Step::Item(())) => format!("{:?} {location:?}", reader.current()),
+            other => format!("{other:?} {} {}", reader.offset(), reader.recognised()),
+        });
+        if !matches!(step, Ok(Step::Item(()))) {
+            return seen;
+        }
+    }
+}
+
+/// How a property is tried. What fails is printed, and becomes a test with a name.
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(config(4_000))]
+
+    #[test]
+    fn a_plain_event_is_what_the_general_decoder_makes_of_it(bytes in damaged(event())) {
+        let mut general = SocketEvent::default();
+        let result = general.decode(&bytes, Generation::Tap);
+        if let Some(plain) = SocketEvent::decode_plain(&bytes) {
+            prop_assert_eq!(result, Ok(()));
+            prop_assert_eq!(plain, general);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_what_the_general_decoder_makes_of_them(bytes in vec(any::<u8>(), 0..60)) {
+        let mut general = SocketEvent::default();
+        let result = general.decode(&bytes, Generation::Tap);
+        if let Some(plain) = SocketEvent::decode_plain(&bytes) {
+            prop_assert_eq!(result, Ok(()));
+            prop_assert_eq!(plain, general);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(config(1_000))]
+
+    #[test]
+    fn a_trace_is_what_the_general_walk_makes_of_it(
+        bytes in damaged(vec(message(), 1..6).prop_map(|all| all.concat()))
+    ) {
+        let (short, long) = (true, false);
+        let encoding = Encoding::Binary;
+        prop_assert_eq!(all_of(&bytes, encoding, short), all_of(&bytes, encoding, long));
+    }
+
+    #[test]
+    fn a_delimited_trace_is_what_the_general_walk_makes_of_it(
+        bytes in damaged(vec(message(), 1..6).prop_map(|all| {
+            all.iter().flat_map(|one| [varint(one.len() as u64, 0), one.clone()].concat()).collect()
+        }))
+    ) {
+        let (short, long) = (true, false);
+        let encoding = Encoding::Delimited;
+        prop_assert_eq!(all_of(&bytes, encoding, short), all_of(&bytes, encoding, long));
+    }
+}
+
+/// Events are plain where they should be: a way that nothing takes is equal to any other.
+#[test]
+fn what_a_tap_mostly_records_is_plain() {
+    let time = field(
+        1,
+        0,
+        &[number(1, 1_795_327_726, 0), number(2, 300_000_000, 0)].concat(),
+    );
+    for len in [0, 1, 100, 121, 122, 125, 126, 127, 128, 300, 16_380, 70_000] {
+        for way in [2, 3] {
+            let body = field(1, 0, &field(1, 0, &vec![7; len]));
+            let event = [time.clone(), field(way, 0, &body)].concat();
+            assert!(SocketEvent::decode_plain(&event).is_some(), "{len}");
+            let counted = [event, number(6, 123_456, 0)].concat();
+            assert!(SocketEvent::decode_plain(&counted).is_some(), "{len}");
+        }
+    }
+}
+
+/// A message that says it is shorter than what is in it.
+#[test]
+fn an_event_that_is_longer_than_its_message_is_none() {
+    let body = field(1, 0, &field(1, 0, &[7; 30]));
+    let time = [number(1, 1_795_327_726, 0), number(2, 300_000_000, 0)].concat();
+    let event = [field(1, 0, &time), field(2, 0, &body)].concat();
+    let events = [field(3, 0, &event), field(3, 0, &event)].concat();
+    let content = [number(1, 5, 0), events].concat();
+    for len in 0..content.len() {
+        let trace = [&varint(3 << 3 | 2, 0), &varint(len as u64, 0), &content[..]].concat();
+        let (short, long) = (true, false);
+        let seen = all_of(&trace, Encoding::Binary, short);
+        assert_eq!(seen, all_of(&trace, Encoding::Binary, long), "{len}");
+    }
+}
