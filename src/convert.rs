@@ -14,7 +14,7 @@ use crate::capture::{self, Capture, Format, Output, Target};
 use crate::input::admin::Tap;
 use crate::input::{Input, Wait};
 use crate::interrupt::{self, Interrupt};
-use crate::model::event::{Direction, Event, Timestamp};
+use crate::model::event::{Direction, Event, Timestamp, What};
 use crate::model::protocol::DecodeAs;
 use crate::model::warning::{Warning, WarningKind, Warnings};
 use crate::progress::Progress;
@@ -96,6 +96,17 @@ impl Summary {
     /// Counts an event of the trace.
     #[inline]
     pub(crate) fn count(&mut self, event: &Event) {
+        if let What::Data {
+            direction, payload, ..
+        } = &event.what
+        {
+            self.events += 1;
+            match direction {
+                Direction::Read => self.bytes_read += payload.len() as u64,
+                Direction::Write => self.bytes_written += payload.len() as u64,
+            }
+            return;
+        }
         self.events += u64::from(event.is_timed());
         if let Some((direction, payload)) = event.payload() {
             match direction {

@@ -1,10 +1,8 @@
 //! The classic libpcap format, little-endian on every host, Ethernet.
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 
-use byteorder_slice::LittleEndian;
-use pcap_file::pcap::{PcapHeader, PcapTsResolution, PcapWriteError, RawPcapPacket};
+use pcap_file::pcap::{PcapHeader, PcapTsResolution, PcapWriteError};
 use pcap_file::{DataLink, Endianness};
 
 use crate::model::event::{NANOS_PER_SECOND, Timestamp};
@@ -18,6 +16,9 @@ const VERSION: (u16, u16) = (2, 4);
 
 /// What stands before each frame, in bytes.
 const RECORD_HEADER_LEN: usize = 16;
+
+/// The length of the headers of nearly all frames, in bytes: Ethernet, IPv4 and TCP without options.
+const USUAL_HEADERS: usize = 54;
 
 /// Writes frames to a classic libpcap file.
 #[derive(Debug)]
@@ -56,26 +57,39 @@ impl<W: Write + Send + 'static> Pcap<W> {
     }
 
     /// Writes one frame as a record.
+    #[inline]
     pub(super) fn frame(&mut self, frame: &Frame<'_>) -> io::Result<()> {
         let snaplen = self.snaplen as usize;
         let headers = &frame.headers[..frame.headers.len().min(snaplen)];
         let payload = &frame.payload[..frame.payload.len().min(snaplen - headers.len())];
         let (ts_sec, ts_frac) = pcap_time(frame.time, self.precision);
-        let record = RawPcapPacket {
-            ts_sec,
-            ts_frac,
-            // Both fit: a frame holds one IP packet.
-            incl_len: (headers.len() + payload.len()) as u32,
-            orig_len: frame.original_len,
-            data: Cow::Borrowed(&[]),
-        };
-        // The library wants a frame's bytes in one piece. Ours lie in two, so it writes the record's
-        // header and they follow.
-        let mut header = [0; RECORD_HEADER_LEN];
-        record
-            .write_to::<_, LittleEndian>(&mut &mut header[..])
-            .map_err(io_error)?;
-        self.writer.write_three(&header, headers, payload)
+        let mut record = [0; RECORD_HEADER_LEN];
+        // Both lengths fit: a frame holds one IP packet.
+        let len = (headers.len() + payload.len()) as u32;
+        let numbers = [ts_sec, ts_frac, len, frame.original_len];
+        for (place, number) in record.as_chunks_mut().0.iter_mut().zip(numbers) {
+            *place = number.to_le_bytes();
+        }
+        // Nearly always there is room, and the headers are of one length.
+        if let Ok(headers) = <&[u8; USUAL_HEADERS]>::try_from(headers)
+            && let Some(room) = self
+                .writer
+                .claim(RECORD_HEADER_LEN + USUAL_HEADERS + payload.len())
+            && let Some((front, room)) = room.split_first_chunk_mut::<RECORD_HEADER_LEN>()
+            && let Some((middle, room)) = room.split_first_chunk_mut()
+        {
+            (*front, *middle) = (record, *headers);
+            room.copy_from_slice(payload);
+            return Ok(());
+        }
+        self.write_parts(&record, headers, payload)
+    }
+
+    #[cold]
+    fn write_parts(&mut self, record: &[u8], headers: &[u8], payload: &[u8]) -> io::Result<()> {
+        self.writer.write_all(record)?;
+        self.writer.write_all(headers)?;
+        self.writer.write_all(payload)
     }
 
     /// Hands on what is gathered.

@@ -23,43 +23,55 @@ const BUFFERS: usize = 3;
 /// Up to [`BUFFER`] bytes, of which the first lies at the beginning of a page.
 #[derive(Debug)]
 struct Buffer {
-    /// Never more than its first capacity, so that it stays where it is.
-    memory: Vec<u8>,
-    /// Where in the memory the bytes begin.
+    memory: Box<[u8]>,
+    /// Where in the memory the bytes begin, and where they end.
     start: usize,
+    end: usize,
 }
 
 impl Buffer {
     fn new() -> Self {
-        let mut memory = Vec::<u8>::with_capacity(PAGE + BUFFER);
+        let memory = vec![0; PAGE + BUFFER].into_boxed_slice();
         let start = start_in(&memory, 0);
-        memory.resize(start, 0);
-        Self { memory, start }
+        Self {
+            memory,
+            start,
+            end: start,
+        }
     }
 
     #[inline]
     fn bytes(&self) -> &[u8] {
-        &self.memory[self.start..]
+        &self.memory[self.start..self.end]
     }
 
     /// How many bytes there is room for.
     #[inline]
     fn room(&self) -> usize {
-        self.start + BUFFER - self.memory.len()
+        self.start + BUFFER - self.end
+    }
+
+    /// Makes room for `len` bytes that are part of it from now on, and to be written by the caller. There has to
+    /// be room for them.
+    #[inline]
+    fn claim(&mut self, len: usize) -> &mut [u8] {
+        let start = self.end;
+        self.end += len;
+        &mut self.memory[start..self.end]
     }
 
     /// Adds bytes, for which there has to be room.
     #[inline]
     fn push(&mut self, bytes: &[u8]) {
         debug_assert!(bytes.len() <= self.room());
-        self.memory.extend_from_slice(bytes);
+        self.claim(bytes.len()).copy_from_slice(bytes);
     }
 
     /// Writes the bytes, and is empty then.
     fn write_to(&mut self, writer: &mut impl Write) -> io::Result<()> {
         let mut pieces = self.bytes().chunks(WRITE);
         pieces.try_for_each(|piece| writer.write_all(piece))?;
-        self.memory.truncate(self.start);
+        self.end = self.start;
         Ok(())
     }
 }
@@ -87,19 +99,11 @@ enum Worker<W> {
 }
 
 impl<W: Write + Send + 'static> WriteBehind<W> {
-    /// Writes what lies in three places, as a record does.
+    /// Room for `len` bytes that come next, which the caller has to write there; none where they do not fit, and
+    /// have to be written as any others.
     #[inline]
-    pub(super) fn write_three(&mut self, a: &[u8], b: &[u8], c: &[u8]) -> io::Result<()> {
-        // Nearly always it fits, and there is one question to ask.
-        if a.len() + b.len() + c.len() < self.buffer.room() {
-            self.buffer.push(a);
-            self.buffer.push(b);
-            self.buffer.push(c);
-            return Ok(());
-        }
-        self.write_all(a)?;
-        self.write_all(b)?;
-        self.write_all(c)
+    pub(super) fn claim(&mut self, len: usize) -> Option<&mut [u8]> {
+        (len < self.buffer.room()).then(|| self.buffer.claim(len))
     }
 
     pub(super) fn new(writer: W) -> Self {

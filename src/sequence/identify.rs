@@ -119,6 +119,13 @@ impl Directory {
         self.tracks[slot as usize].as_mut().expect("an open slot")
     }
 
+    /// The connection in a slot, where an event of it without a count comes next whatever it is.
+    #[inline]
+    pub(super) fn straight_track(&mut self, slot: Slot) -> Option<&mut Track> {
+        let track = self.tracks.get_mut(slot as usize)?.as_mut()?;
+        track.order.is_straight().then_some(track)
+    }
+
     /// A way back to a connection that may have ended by then.
     pub(super) fn handle(&mut self, slot: Slot) -> Handle {
         Handle(slot, self.track(slot).serial)

@@ -93,8 +93,23 @@ impl Sequencer {
     /// Takes the next event of the trace.
     ///
     /// Whatever it returns, [`pop`](Self::pop) has to be called afterwards until it gives none.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, event: &mut Event, warnings: &mut Warnings) -> Next {
+        // One more of the last connection, for which nothing waits and nothing is counted.
+        if let (What::Data { .. }, None) = (&event.what, event.seq_num)
+            && self.ready.is_empty()
+            && let Some(slot) = self.directory.current(event)
+            && let Some(track) = self.directory.straight_track(slot)
+        {
+            event.trace.instance = track.id.instance;
+            track.last = event.time.or(track.last);
+            track.order.uncounted();
+            return Next::Deliver;
+        }
+        self.push_any(event, warnings)
+    }
+
+    fn push_any(&mut self, event: &mut Event, warnings: &mut Warnings) -> Next {
         if !matches!(event.what, What::Data { .. } | What::Closed) {
             return self.rare(event);
         }

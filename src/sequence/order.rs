@@ -77,6 +77,12 @@ impl Order {
         }
     }
 
+    /// Whether the connection is open, and nothing ever waited.
+    #[inline]
+    pub(super) const fn is_straight(&self) -> bool {
+        self.rare.is_none() && !self.closed
+    }
+
     /// Which wait is under way, if one is.
     pub(super) fn turn(&self) -> Option<u32> {
         let rare = self.rare.as_ref().filter(|_| !self.is_idle())?;

@@ -1,10 +1,13 @@
 //! The Internet checksum (RFC 1071), fast enough that it does not show.
 //!
 //! A sum of 16-bit words modulo 2^16 − 1 comes out the same over wider words and in either byte order,
-//! so bytes are added as they lie in memory and nothing is swapped.
+//! so bytes are added as little-endian words, as most processors load them, and nothing is swapped.
 
 /// How many sums run side by side, for the compiler to put them into vector registers.
 const LANES: usize = 8;
+
+/// Up to how many bytes are added one word of 64 bits after the other, without lanes to set up and to add.
+const SHORT: usize = 256;
 
 /// A checksum under way.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,44 +16,66 @@ pub struct Sum(u64);
 impl Sum {
     /// Adds `bytes`, padded with zeros to whole words: only what comes last may need that.
     #[must_use]
+    #[inline]
     pub fn bytes(self, bytes: &[u8]) -> Self {
+        if bytes.len() <= SHORT {
+            return Self(self.0 + short(bytes));
+        }
         // What an IP packet holds, in words of 32 bits, cannot overflow 64 bits.
         let mut lanes = [0_u64; LANES];
         let (blocks, rest) = bytes.as_chunks::<{ 4 * LANES }>();
         for block in blocks {
             let (words, _) = block.as_chunks();
             for (lane, word) in lanes.iter_mut().zip(words) {
-                *lane += u64::from(u32::from_ne_bytes(*word));
+                *lane += u64::from(u32::from_le_bytes(*word));
             }
         }
-        let (words, rest) = rest.as_chunks();
-        let mut sum = self.0 + lanes.iter().sum::<u64>();
-        for word in words {
-            sum += u64::from(u32::from_ne_bytes(*word));
-        }
-        let last = match *rest {
-            [] => [0; 4],
-            [a] => [a, 0, 0, 0],
-            [a, b] => [a, b, 0, 0],
-            [a, b, c, ..] => [a, b, c, 0],
-        };
-        Self(sum + u64::from(u32::from_ne_bytes(last)))
+        Self(self.0 + lanes.iter().sum::<u64>() + short(rest))
     }
 
     /// Adds a number as it stands in a header.
     #[must_use]
+    #[inline]
     pub const fn number(self, number: u32) -> Self {
-        Self(self.0 + number.to_be() as u64)
+        Self(self.0 + number.swap_bytes() as u64)
     }
 
     /// The checksum, as it stands in a header.
+    #[inline]
     pub const fn finish(self) -> [u8; 2] {
-        let mut sum = self.0;
-        while sum > 0xffff {
-            sum = (sum >> 16) + (sum & 0xffff);
-        }
-        (!(sum as u16)).to_ne_bytes()
+        // Below 2^48, as an IP packet has fewer than 2^16 words of 32 bits.
+        let sum = (self.0 >> 32) + (self.0 >> 16 & 0xffff) + (self.0 & 0xffff);
+        let sum = (sum >> 16) + (sum & 0xffff);
+        let sum = (sum >> 16) + (sum & 0xffff);
+        (!(sum as u16)).to_le_bytes()
     }
+}
+
+/// The sum of few bytes, as one of words of 32 bits.
+#[inline]
+fn short(bytes: &[u8]) -> u64 {
+    let mut sum = 0_u128;
+    let mut add = |word: &[u8; 8]| sum += u128::from(u64::from_le_bytes(*word));
+    let (fours, rest) = bytes.as_chunks::<32>();
+    for four in fours {
+        let (words, _) = four.as_chunks();
+        words.iter().for_each(&mut add);
+    }
+    let (words, rest) = rest.as_chunks();
+    words.iter().for_each(&mut add);
+    if !rest.is_empty() {
+        // The last word again, without what of it was added.
+        let last = match bytes.last_chunk() {
+            Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
+            None => rest
+                .iter()
+                .rev()
+                .fold(0, |word, &byte| word << 8 | u64::from(byte)),
+        };
+        sum += u128::from(last);
+    }
+    let low = sum as u64;
+    (sum >> 64) as u64 + (low >> 32) + (low & 0xffff_ffff)
 }
 
 #[cfg(test)]

@@ -10,10 +10,10 @@ use crate::model::warning::{Warning, WarningKind};
 use crate::sequence::MAX_EVENT_LOSS;
 
 use super::comments::Comments;
-use super::flow::{Flow, Sink};
+use super::flow::{Flow, Outlet};
 use super::framing::Framing;
 use super::summary::ConnectionSummary;
-use super::{Context, STAND_IN_INTERVAL};
+use super::{Context, STAND_IN_INTERVAL, Sink};
 
 /// Whether a connection goes on behind an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,12 +115,45 @@ impl ConnectionState {
         self.last
     }
 
-    /// Takes an event of this connection.
-    pub(super) fn event<E>(
+    /// Takes an event of bytes about which there is nothing to say but the bytes; none where there is more, and
+    /// [`event`](Self::event) has to be asked, which would do the same.
+    #[inline(always)]
+    pub(super) fn plain_event<S: Sink>(
         &mut self,
         event: &Event,
-        cx: &mut Context<'_, E>,
-    ) -> Result<Lifetime, E> {
+        latest: Timestamp,
+        out: &mut S,
+    ) -> Option<Result<(), S::Error>> {
+        let What::Data {
+            direction,
+            payload,
+            truncated: false,
+            as_string: false,
+            end_stream: false,
+        } = &event.what
+        else {
+            return None;
+        };
+        let time = event.time.filter(|time| *time <= latest)?;
+        if event.time_adjusted || event.gap.is_some() || self.summary.is_some() {
+            return None;
+        }
+        let stream = self.wire.as_mut()?.plain_stream()?;
+        self.recorded = Some(time);
+        self.last = Some(time);
+        self.is_counted |= event.seq_num.is_some();
+        if !self.is_counted {
+            self.framing.follow(*direction, payload, 0);
+        }
+        Some(stream.data(time, *direction, payload, out))
+    }
+
+    /// Takes an event of this connection.
+    pub(super) fn event<S: Sink>(
+        &mut self,
+        event: &Event,
+        cx: &mut Context<'_, S>,
+    ) -> Result<Lifetime, S::Error> {
         let &Event {
             offset,
             time,
@@ -214,7 +247,7 @@ impl ConnectionState {
     }
 
     /// Ends a connection whose end is not recorded.
-    pub(super) fn finish<E>(&mut self, cx: &mut Context<'_, E>) -> Result<(), E> {
+    pub(super) fn finish<S: Sink>(&mut self, cx: &mut Context<'_, S>) -> Result<(), S::Error> {
         if let Some(last) = self.last {
             self.close(last, false, cx)?;
         }
@@ -223,7 +256,7 @@ impl ConnectionState {
     }
 
     /// Tells the connection's summary, where somebody listens.
-    fn tell<E>(&mut self, cx: &mut Context<'_, E>) {
+    fn tell<S: Sink>(&mut self, cx: &mut Context<'_, S>) {
         self.tell_stand_ins(false, cx);
         if let (Some(summary), Some(summaries)) = (self.summary.take(), &mut cx.shared.summaries) {
             summaries.push(ConnectionSummary {
@@ -235,7 +268,7 @@ impl ConnectionState {
     }
 
     /// Reports the stand-ins that it has, unless that was done.
-    fn tell_stand_ins<E>(&mut self, is_late: bool, cx: &mut Context<'_, E>) {
+    fn tell_stand_ins<S: Sink>(&mut self, is_late: bool, cx: &mut Context<'_, S>) {
         if let Some((kind, offset, stand_ins)) = self.stood_in.take() {
             let kind = if is_late {
                 WarningKind::LateAddress
@@ -252,14 +285,14 @@ impl ConnectionState {
     }
 
     /// Puts bytes on the wire that no event of this connection holds.
-    pub(super) fn send<E>(
+    pub(super) fn send<S: Sink>(
         &mut self,
         offset: u64,
         time: Timestamp,
         direction: Direction,
         payload: &[u8],
-        cx: &mut Context<'_, E>,
-    ) -> Result<(), E> {
+        cx: &mut Context<'_, S>,
+    ) -> Result<(), S::Error> {
         let data = Data {
             offset,
             time,
@@ -274,7 +307,7 @@ impl ConnectionState {
     ///
     /// Packets that are written keep their addresses, and so do those that follow them: the connection is
     /// the same one, and with other addresses it would be two to a reader.
-    pub(super) fn connection<E>(&mut self, told: &Connection, cx: &mut Context<'_, E>) {
+    pub(super) fn connection<S: Sink>(&mut self, told: &Connection, cx: &mut Context<'_, S>) {
         let known = &self.connection;
         let is_late = known.local.is_none() && told.local.is_some()
             || known.remote.is_none() && told.remote.is_some();
@@ -285,7 +318,11 @@ impl ConnectionState {
 
     /// The time of an event, or the one that stands for it.
     #[inline(always)]
-    pub(super) fn stamp<E>(&mut self, when: RecordedTime, cx: &mut Context<'_, E>) -> Timestamp {
+    pub(super) fn stamp<S: Sink>(
+        &mut self,
+        when: RecordedTime,
+        cx: &mut Context<'_, S>,
+    ) -> Timestamp {
         let RecordedTime {
             offset,
             time,
@@ -323,12 +360,12 @@ impl ConnectionState {
     }
 
     /// Puts bytes on the wire, the first of `original_len`.
-    fn data<E>(
+    fn data<S: Sink>(
         &mut self,
         data: Data<'_>,
         original_len: usize,
-        cx: &mut Context<'_, E>,
-    ) -> Result<(), E> {
+        cx: &mut Context<'_, S>,
+    ) -> Result<(), S::Error> {
         let Data {
             offset,
             time,
@@ -352,7 +389,7 @@ impl ConnectionState {
             let missing = original_len.saturating_sub(payload.len());
             self.framing.follow(direction, payload, missing);
         }
-        let sink = Sink {
+        let sink = Outlet {
             out: cx.out,
             comments: &mut self.comments,
         };
@@ -364,17 +401,17 @@ impl ConnectionState {
         Ok(())
     }
 
-    fn close<E>(
+    fn close<S: Sink>(
         &mut self,
         time: Timestamp,
         recorded: bool,
-        cx: &mut Context<'_, E>,
-    ) -> Result<(), E> {
+        cx: &mut Context<'_, S>,
+    ) -> Result<(), S::Error> {
         let Some(flow) = &mut self.wire else {
             return Ok(());
         };
         cx.shared.occupancy.release(flow.endpoints(), self.id);
-        let sink = Sink {
+        let sink = Outlet {
             out: cx.out,
             comments: &mut self.comments,
         };
@@ -382,19 +419,19 @@ impl ConnectionState {
     }
 
     /// Has the next frame say something, where labels are asked for.
-    pub(super) fn comment<E>(&mut self, cx: &Context<'_, E>, say: impl FnOnce() -> String) {
+    pub(super) fn comment<S: Sink>(&mut self, cx: &Context<'_, S>, say: impl FnOnce() -> String) {
         if cx.shared.options.labels.is_some() {
             self.comments.push(say);
         }
     }
 
-    fn note<E>(
+    fn note<S: Sink>(
         &mut self,
         kind: WarningKind,
         offset: u64,
         bytes: u64,
         detail: String,
-        cx: &mut Context<'_, E>,
+        cx: &mut Context<'_, S>,
     ) {
         if let Some(summary) = &mut self.summary {
             summary.note(kind, bytes);

@@ -2,6 +2,7 @@
 
 use crate::model::event::{Direction, Timestamp};
 
+use super::Sink;
 use super::comments::Comments;
 use super::frame::{self, Endpoints, Frame, Label, TcpHeaders};
 use super::tcp::{Conversation, Segment};
@@ -23,9 +24,29 @@ enum Carrier {
 
 /// A TCP connection and its headers.
 #[derive(Debug)]
-struct Stream {
+pub(super) struct Stream {
     conversation: Conversation,
     headers: Headers,
+}
+
+impl Stream {
+    /// Puts bytes on the wire that are all known.
+    #[inline(always)]
+    pub(super) fn data<S: Sink>(
+        &mut self,
+        time: Timestamp,
+        direction: Direction,
+        payload: &[u8],
+        out: &mut S,
+    ) -> Result<(), S::Error> {
+        let Self {
+            conversation,
+            headers,
+        } = self;
+        conversation.whole(time, direction, payload, |segment| {
+            out.frame(&headers.frame(&segment))
+        })
+    }
 }
 
 /// The headers of both directions.
@@ -36,6 +57,7 @@ struct Headers {
 }
 
 impl Headers {
+    #[inline(always)]
     fn frame<'a>(&'a mut self, segment: &Segment<'a>) -> Frame<'a> {
         match segment.direction {
             Direction::Read => self.read.frame(segment),
@@ -45,18 +67,18 @@ impl Headers {
 }
 
 /// Where frames go, and what there is to say about the next of them.
-pub(super) struct Sink<'a, E> {
-    pub(super) out: &'a mut dyn FnMut(&Frame<'_>) -> Result<(), E>,
+pub(super) struct Outlet<'a, S> {
+    pub(super) out: &'a mut S,
     pub(super) comments: &'a mut Comments,
 }
 
-impl<E> Sink<'_, E> {
-    fn put(&mut self, label: Option<&Label>, frame: &Frame<'_>) -> Result<(), E> {
+impl<S: Sink> Outlet<'_, S> {
+    fn put(&mut self, label: Option<&Label>, frame: &Frame<'_>) -> Result<(), S::Error> {
         if label.is_none() {
-            return (self.out)(frame);
+            return self.out.frame(frame);
         }
         let comments = &self.comments.take();
-        (self.out)(&Frame {
+        self.out.frame(&Frame {
             label,
             comments,
             ..*frame
@@ -110,8 +132,21 @@ impl Flow {
         }
     }
 
+    /// The TCP connection, where there is nothing to say about its frames.
+    #[inline(always)]
+    pub(super) fn plain_stream(&mut self) -> Option<&mut Stream> {
+        match (&mut self.carrier, &self.label) {
+            (Carrier::Tcp(stream), None) => Some(stream),
+            _ => None,
+        }
+    }
+
     /// Opens the connection, as far as that is to be shown.
-    pub(super) fn open<E>(&mut self, time: Timestamp, mut sink: Sink<'_, E>) -> Result<(), E> {
+    pub(super) fn open<S: Sink>(
+        &mut self,
+        time: Timestamp,
+        mut sink: Outlet<'_, S>,
+    ) -> Result<(), S::Error> {
         let Self {
             endpoints,
             carrier,
@@ -136,14 +171,14 @@ impl Flow {
     }
 
     /// Puts bytes on the wire, the first of `original_len`.
-    pub(super) fn data<E>(
+    pub(super) fn data<S: Sink>(
         &mut self,
         (time, direction): (Timestamp, Direction),
         payload: &[u8],
         original_len: usize,
         end_stream: bool,
-        mut sink: Sink<'_, E>,
-    ) -> Result<(), E> {
+        mut sink: Outlet<'_, S>,
+    ) -> Result<(), S::Error> {
         let Self {
             endpoints,
             carrier,
@@ -192,12 +227,12 @@ impl Flow {
     }
 
     /// Closes the connection, as far as that is recorded or to be shown.
-    pub(super) fn close<E>(
+    pub(super) fn close<S: Sink>(
         &mut self,
         time: Timestamp,
         recorded: bool,
-        mut sink: Sink<'_, E>,
-    ) -> Result<(), E> {
+        mut sink: Outlet<'_, S>,
+    ) -> Result<(), S::Error> {
         let Self { carrier, label, .. } = self;
         match carrier {
             Carrier::Tcp(stream) => {

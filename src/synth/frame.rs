@@ -35,6 +35,9 @@ const IPV4_CHECKSUM_AT: usize = Ethernet2Header::LEN + 10;
 const IPV4_ADDRESSES_AT: usize = Ethernet2Header::LEN + 12;
 const IPV6_LENGTH_AT: usize = Ethernet2Header::LEN + 4;
 const IPV6_ADDRESSES_AT: usize = Ethernet2Header::LEN + 8;
+/// Where the TCP header begins after an IPv4 header, and after an IPv6 header.
+const IPV4_TCP_AT: usize = Ethernet2Header::LEN + IPV4_HEADER_LEN;
+const IPV6_TCP_AT: usize = Ethernet2Header::LEN + Ipv6Header::LEN;
 /// Where they stand in a TCP header, and its flags (RFC 9293, section 3.1).
 const SEQ_AT: usize = 4;
 const ACK_AT: usize = 8;
@@ -235,43 +238,59 @@ impl TcpHeaders {
         Frame::new(time, direction, &self.headers, payload, original_len)
     }
 
+    #[inline(always)]
     fn patch(
         &mut self,
-        (seq, ack): (SeqNumber, SeqNumber),
+        numbers: (SeqNumber, SeqNumber),
         flags: Flags,
         payload: &[u8],
         original_len: usize,
     ) {
         let len = TCP_HEADER_LEN + original_len;
-        let is_ipv4 = self.tcp_at == Ethernet2Header::LEN + IPV4_HEADER_LEN;
-        let (ip, tcp) = self.headers.split_at_mut(self.tcp_at);
         // Of a length that the compiler knows, they need no check of each place.
-        let (Some(ip), Some(tcp)) = (
-            ip.first_chunk_mut::<{ Ethernet2Header::LEN + IPV4_HEADER_LEN }>(),
-            tcp.first_chunk_mut::<TCP_HEADER_LEN>(),
-        ) else {
-            return;
-        };
-        if is_ipv4 {
+        if self.tcp_at == IPV4_TCP_AT
+            && let Some(headers) = self
+                .headers
+                .first_chunk_mut::<{ IPV4_TCP_AT + TCP_HEADER_LEN }>()
+        {
             let total = clamp_u16(IPV4_HEADER_LEN + len);
-            ip[IPV4_LENGTH_AT..][..2].copy_from_slice(&total.to_be_bytes());
+            headers[IPV4_LENGTH_AT..][..2].copy_from_slice(&total.to_be_bytes());
             let checksum = self.ip_sum.number(total.into()).finish();
-            ip[IPV4_CHECKSUM_AT..][..2].copy_from_slice(&checksum);
-        } else {
-            ip[IPV6_LENGTH_AT..][..2].copy_from_slice(&clamp_u16(len).to_be_bytes());
+            headers[IPV4_CHECKSUM_AT..][..2].copy_from_slice(&checksum);
+            let tcp = &mut headers[IPV4_TCP_AT..];
+            patch_tcp(tcp, self.tcp_sum, numbers, flags, payload, original_len);
+        } else if let Some(headers) = self
+            .headers
+            .first_chunk_mut::<{ IPV6_TCP_AT + TCP_HEADER_LEN }>()
+        {
+            headers[IPV6_LENGTH_AT..][..2].copy_from_slice(&clamp_u16(len).to_be_bytes());
+            let tcp = &mut headers[IPV6_TCP_AT..];
+            patch_tcp(tcp, self.tcp_sum, numbers, flags, payload, original_len);
         }
-        tcp[SEQ_AT..][..4].copy_from_slice(&seq.0.to_be_bytes());
-        tcp[ACK_AT..][..4].copy_from_slice(&ack.0.to_be_bytes());
-        tcp[FLAGS_AT] = flags.0;
-        // There is none over unknown bytes.
-        let mut checksum = [0; 2];
-        if payload.len() == original_len {
-            let sum = self.tcp_sum.number(len as u32).number(seq.0);
-            let sum = sum.number(ack.0).number(flags.0.into());
-            checksum = sum.bytes(payload).finish();
-        }
-        tcp[TCP_CHECKSUM_AT..][..2].copy_from_slice(&checksum);
     }
+}
+
+/// Patches a TCP header, of whose checksum the part that stays the same is `sum`.
+#[inline(always)]
+fn patch_tcp(
+    tcp: &mut [u8],
+    sum: Sum,
+    (seq, ack): (SeqNumber, SeqNumber),
+    flags: Flags,
+    payload: &[u8],
+    original_len: usize,
+) {
+    tcp[SEQ_AT..][..4].copy_from_slice(&seq.0.to_be_bytes());
+    tcp[ACK_AT..][..4].copy_from_slice(&ack.0.to_be_bytes());
+    tcp[FLAGS_AT] = flags.0;
+    // There is none over unknown bytes.
+    let mut checksum = [0; 2];
+    if payload.len() == original_len {
+        let len = (TCP_HEADER_LEN + original_len) as u32;
+        let sum = sum.number(len).number(seq.0).number(ack.0);
+        checksum = sum.number(flags.0.into()).bytes(payload).finish();
+    }
+    tcp[TCP_CHECKSUM_AT..][..2].copy_from_slice(&checksum);
 }
 
 /// The headers of a segment.

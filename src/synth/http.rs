@@ -12,10 +12,10 @@ use crate::model::event::{Connection, Direction, Field, Http, Part, Side, Timest
 use crate::model::protocol::{self, Protocol, Role};
 use crate::model::warning::{Warning, WarningKind};
 
-use super::Context;
 use super::connection::{ConnectionState, RecordedTime, cannot_be_a_string};
 use super::conversation::{ConversationId, shown_connection};
 use super::http2::{Http2, Stream};
+use super::{Context, Sink};
 
 /// How long a connection may be silent between two exchanges and still be the same, in nanoseconds.
 /// A 4-tuple that comes back later was most likely given to another connection.
@@ -92,13 +92,13 @@ impl Exchange {
 
 impl Exchanges {
     /// Takes an event of an exchange.
-    pub(super) fn event<E>(
+    pub(super) fn event<S: Sink>(
         &mut self,
         id: TraceId,
         when: RecordedTime,
         http: &Http,
-        cx: &mut Context<'_, E>,
-    ) -> Result<(), E> {
+        cx: &mut Context<'_, S>,
+    ) -> Result<(), S::Error> {
         match http {
             Http::Begin {
                 downstream,
@@ -163,7 +163,7 @@ impl Exchanges {
     }
 
     /// Ends all connections.
-    pub(super) fn finish<E>(&mut self, cx: &mut Context<'_, E>) -> Result<(), E> {
+    pub(super) fn finish<S: Sink>(&mut self, cx: &mut Context<'_, S>) -> Result<(), S::Error> {
         let mut sessions: Vec<_> = self.sessions.iter().collect();
         sessions.sort_by_key(|(_, session)| (session.tracked.last(), session.tracked.id()));
         let keys: Vec<_> = sessions.into_iter().map(|(key, _)| key.clone()).collect();
@@ -177,11 +177,11 @@ impl Exchanges {
     ///
     /// How those end is not recorded: a streamed trace has no event for the end of a message without
     /// trailers, and a message may go on when its trace does not.
-    pub(super) fn end<E>(
+    pub(super) fn end<S: Sink>(
         &mut self,
         key: &ConversationId,
-        cx: &mut Context<'_, E>,
-    ) -> Result<(), E> {
+        cx: &mut Context<'_, S>,
+    ) -> Result<(), S::Error> {
         let Some(mut session) = self.sessions.remove(key) else {
             return Ok(());
         };
@@ -222,7 +222,13 @@ fn is_binary(fields: &[Field]) -> bool {
 ///
 /// In a string, Envoy puts a space for most bytes that are not UTF-8, which shows only where a body is
 /// `binary`: each of its spaces may have been something else.
-fn note_losses<E>(id: TraceId, offset: u64, part: &Part, binary: bool, cx: &mut Context<'_, E>) {
+fn note_losses<S: Sink>(
+    id: TraceId,
+    offset: u64,
+    part: &Part,
+    binary: bool,
+    cx: &mut Context<'_, S>,
+) {
     let Part::Body {
         payload,
         truncated,
@@ -250,13 +256,13 @@ fn note_losses<E>(id: TraceId, offset: u64, part: &Part, binary: bool, cx: &mut 
 }
 
 /// The connection of `exchange`, which begins here if there is none or it was silent too long.
-fn session<'a, E>(
+fn session<'a, S: Sink>(
     sessions: &'a mut HashMap<ConversationId, Session>,
     exchange: &Exchange,
     id: TraceId,
     time: Option<Timestamp>,
-    cx: &mut Context<'_, E>,
-) -> Result<&'a mut Session, E> {
+    cx: &mut Context<'_, S>,
+) -> Result<&'a mut Session, S::Error> {
     let has_summary = cx.shared.summaries.is_some();
     match sessions.entry(exchange.key.clone()) {
         Entry::Vacant(entry) => Ok(entry.insert(Session::new(id, has_summary))),
@@ -294,13 +300,13 @@ impl Session {
     }
 
     /// Puts a part of `exchange` on the wire.
-    fn part<E>(
+    fn part<S: Sink>(
         &mut self,
         exchange: &mut Exchange,
         when: RecordedTime,
         (side, part, last): (Side, &Part, bool),
-        cx: &mut Context<'_, E>,
-    ) -> Result<(), E> {
+        cx: &mut Context<'_, S>,
+    ) -> Result<(), S::Error> {
         let time = self.tracked.stamp(when, cx);
         if let Some(summary) = self.tracked.summary() {
             match part {
@@ -343,7 +349,7 @@ impl Session {
     }
 
     /// Says which server the exchange went to, once.
-    fn upstream<E>(&mut self, exchange: &mut Exchange, cx: &Context<'_, E>) {
+    fn upstream<S: Sink>(&mut self, exchange: &mut Exchange, cx: &Context<'_, S>) {
         let Some(upstream) = exchange.upstream.take() else {
             return;
         };

@@ -135,14 +135,32 @@ impl Shared {
     }
 }
 
-/// What an event meets on its way, beside its own connection.
-struct Context<'a, E> {
-    shared: &'a mut Shared,
-    warnings: &'a mut Warnings,
-    out: &'a mut dyn FnMut(&Frame<'_>) -> Result<(), E>,
+/// What takes the frames of a capture.
+pub(crate) trait Sink {
+    /// What ends the work early.
+    type Error;
+
+    /// Takes the next frame.
+    fn frame(&mut self, frame: &Frame<'_>) -> Result<(), Self::Error>;
 }
 
-impl<E> Context<'_, E> {
+impl<E, F: FnMut(&Frame<'_>) -> Result<(), E>> Sink for F {
+    type Error = E;
+
+    #[inline]
+    fn frame(&mut self, frame: &Frame<'_>) -> Result<(), E> {
+        self(frame)
+    }
+}
+
+/// What an event meets on its way, beside its own connection.
+struct Context<'a, S> {
+    shared: &'a mut Shared,
+    warnings: &'a mut Warnings,
+    out: &'a mut S,
+}
+
+impl<S: Sink> Context<'_, S> {
     /// Takes an event that is of no connection.
     #[cold]
     fn of_no_connection(&mut self, event: &Event) {
@@ -207,11 +225,29 @@ impl Synthesizer {
     ///
     /// # Errors
     /// Those of `out`.
+    #[inline]
     pub fn event<E>(
         &mut self,
         event: &Event,
         warnings: &mut Warnings,
-        out: &mut dyn FnMut(&Frame<'_>) -> Result<(), E>,
+        out: &mut impl FnMut(&Frame<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let id = event.trace;
+        if let Some((last, state)) = self.tracked.get_index_mut(self.last)
+            && *last == id
+            && let Some(done) = state.plain_event(event, self.shared.options.latest, out)
+        {
+            return done;
+        }
+        self.any_event(event, warnings, out)
+    }
+
+    /// Takes an event of any kind.
+    fn any_event<E>(
+        &mut self,
+        event: &Event,
+        warnings: &mut Warnings,
+        out: &mut impl FnMut(&Frame<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let shared = &mut self.shared;
         let cx = &mut Context {
@@ -263,7 +299,7 @@ impl Synthesizer {
         &mut self,
         conversation: &ConversationId,
         warnings: &mut Warnings,
-        out: &mut dyn FnMut(&Frame<'_>) -> Result<(), E>,
+        out: &mut impl FnMut(&Frame<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let cx = &mut Context {
             shared: &mut self.shared,
@@ -286,7 +322,7 @@ impl Synthesizer {
     pub fn finish<E>(
         &mut self,
         warnings: &mut Warnings,
-        out: &mut dyn FnMut(&Frame<'_>) -> Result<(), E>,
+        out: &mut impl FnMut(&Frame<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let shared = &mut self.shared;
         let cx = &mut Context {
@@ -312,5 +348,7 @@ const fn mix(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
+#[cfg(test)]
+mod plain_tests;
 #[cfg(test)]
 mod tests;

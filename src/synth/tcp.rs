@@ -87,6 +87,7 @@ impl Conversation {
         }
     }
 
+    #[inline(always)]
     fn next(&mut self, direction: Direction) -> &mut SeqNumber {
         match direction {
             Direction::Read => &mut self.read,
@@ -144,6 +145,25 @@ impl Conversation {
         Ok(())
     }
 
+    /// All of `payload`, which is what went one way: the same as [`data`](Self::data) with its own length.
+    #[inline(always)]
+    pub(super) fn whole<'a, E>(
+        &mut self,
+        time: Timestamp,
+        direction: Direction,
+        mut payload: &'a [u8],
+        mut out: impl FnMut(Segment<'a>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        while !payload.is_empty() {
+            let mut segment = self.segment(time, direction, PSH.and(ACK));
+            (segment.payload, payload) = payload.split_at(payload.len().min(self.mss));
+            segment.original_len = segment.payload.len();
+            *self.next(direction) = segment.seq.advance(segment.original_len);
+            out(segment)?;
+        }
+        Ok(())
+    }
+
     /// Takes note that Envoy ended its side of the stream.
     pub(super) const fn end_local(&mut self) {
         self.local_ended = true;
@@ -180,6 +200,7 @@ impl Conversation {
         segment
     }
 
+    #[inline(always)]
     fn segment(&mut self, time: Timestamp, direction: Direction, flags: Flags) -> Segment<'static> {
         Segment {
             time,

@@ -3,17 +3,17 @@
 use crate::model::event::{Direction, Gap, GapKind, Timestamp, Transport};
 use crate::model::warning::WarningKind;
 
-use super::super::Context;
+use super::super::{Context, Sink};
 use super::{ConnectionState, Data};
 
 impl ConnectionState {
     /// An event of which Envoy kept only the first bytes, and so many are missing.
-    pub(super) fn snapped<E>(
+    pub(super) fn snapped<S: Sink>(
         &mut self,
         data: Data<'_>,
         missing: u64,
-        cx: &mut Context<'_, E>,
-    ) -> Result<(), E> {
+        cx: &mut Context<'_, S>,
+    ) -> Result<(), S::Error> {
         let known = data.payload.len();
         let missing = usize::try_from(missing).unwrap_or(0);
         if missing > 0 {
@@ -34,7 +34,11 @@ impl ConnectionState {
 
     /// Puts truncated bytes on the wire whose original length is unknown, with room for what is missing at
     /// least, so that the next message does not pass for the rest of this one.
-    pub(super) fn cut<E>(&mut self, data: Data<'_>, cx: &mut Context<'_, E>) -> Result<(), E> {
+    pub(super) fn cut<S: Sink>(
+        &mut self,
+        data: Data<'_>,
+        cx: &mut Context<'_, S>,
+    ) -> Result<(), S::Error> {
         let known = data.payload.len();
         let missing = match self.connection.transport {
             Transport::Tcp => self.framing.missing_after(data.direction, data.payload),
@@ -50,13 +54,13 @@ impl ConnectionState {
     }
 
     /// Bytes that went over the connection before the event at `time`.
-    pub(super) fn gap<E>(
+    pub(super) fn gap<S: Sink>(
         &mut self,
         gap: &Gap,
         offset: u64,
         time: Timestamp,
-        cx: &mut Context<'_, E>,
-    ) -> Result<(), E> {
+        cx: &mut Context<'_, S>,
+    ) -> Result<(), S::Error> {
         let Gap {
             bytes,
             direction,
@@ -91,14 +95,14 @@ impl ConnectionState {
     }
 
     /// Leaves room for bytes that went one way, where it is known which.
-    fn hole<E>(
+    fn hole<S: Sink>(
         &mut self,
         bytes: u64,
         direction: Option<Direction>,
         offset: u64,
         time: Timestamp,
-        cx: &mut Context<'_, E>,
-    ) -> Result<(), E> {
+        cx: &mut Context<'_, S>,
+    ) -> Result<(), S::Error> {
         let (Some(direction), Ok(bytes)) = (direction, usize::try_from(bytes)) else {
             return Ok(());
         };

@@ -5,12 +5,12 @@ use crate::model::protocol::{self, Opening, Role};
 use crate::model::warning::WarningKind;
 
 use super::super::address::{Placed, StandIn};
-use super::super::flow::{Flow, Sink};
+use super::super::flow::{Flow, Outlet};
 use super::super::frame::{self, Endpoints, Label};
 use super::super::occupancy::{Lease, Tenant};
 use super::super::summary::percent;
 use super::super::tcp::Conversation;
-use super::super::{Context, Handshake, Shared, mix};
+use super::super::{Context, Handshake, Shared, Sink, mix};
 use super::ConnectionState;
 
 /// Where a connection is placed in the capture.
@@ -24,13 +24,13 @@ struct Place {
 impl ConnectionState {
     /// Gives the connection its addresses and its side on the wire, unless it has them. What there is
     /// to say about that goes to the first frame.
-    pub(super) fn open<E>(
+    pub(super) fn open<S: Sink>(
         &mut self,
         time: Timestamp,
         first: Option<(Direction, &[u8])>,
         offset: u64,
-        cx: &mut Context<'_, E>,
-    ) -> Result<(), E> {
+        cx: &mut Context<'_, S>,
+    ) -> Result<(), S::Error> {
         if self.wire.is_some() {
             return Ok(());
         }
@@ -87,7 +87,7 @@ impl ConnectionState {
             }
         };
         if handshake {
-            let sink = Sink {
+            let sink = Outlet {
                 out: cx.out,
                 comments: &mut self.comments,
             };
@@ -103,7 +103,7 @@ impl ConnectionState {
     }
 
     /// Finds endpoints for the connection's packets, and tells which of them are not the recorded ones.
-    fn place<E>(&mut self, role: Role, offset: u64, cx: &mut Context<'_, E>) -> Place {
+    fn place<S: Sink>(&mut self, role: Role, offset: u64, cx: &mut Context<'_, S>) -> Place {
         let Shared {
             addresses,
             occupancy,
