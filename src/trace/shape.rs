@@ -17,6 +17,8 @@ use crate::trace::binary::wire::{Fields, Header, NoHeader, WireValue, varint};
 
 /// So many fields that fit make a trace even where something does not fit later.
 const ENOUGH: u32 = 4;
+/// A value of a header field that is so long, and one line of text, is found in no other kind of message.
+const LONG_VALUE: usize = 4096;
 /// The numbers of fields that later releases of Envoy may add are lower.
 const MAX_NEW_FIELD: u32 = 100;
 
@@ -41,6 +43,8 @@ struct Fit {
     payloads: u32,
     /// The pseudo-headers among them.
     pseudo_headers: u32,
+    /// The header fields whose values are long lines of text.
+    long_values: u32,
     /// Whether there is an event of a socket tap in it that says what happened.
     is_event: bool,
     /// Whether header fields are such as no HTTP message has.
@@ -58,6 +62,7 @@ impl Fit {
         timed_events: 0,
         payloads: 0,
         pseudo_headers: 0,
+        long_values: 0,
         is_event: false,
         has_odd_headers: false,
     };
@@ -73,6 +78,7 @@ impl Fit {
         self.timed_events += inner.timed_events;
         self.payloads += inner.payloads;
         self.pseudo_headers += inner.pseudo_headers;
+        self.long_values += inner.long_values;
         self.is_event |= inner.is_event;
         self.has_odd_headers |= inner.has_odd_headers;
     }
@@ -93,9 +99,11 @@ impl Fit {
     }
 
     /// Whether it is a message of another kind: it has strings where a trace has header fields, or fields that no
-    /// tap has, such as the times of an access log. Addresses prove nothing against these, as logs have them, too.
+    /// tap has, such as the times of an access log. One address proves nothing against these, as logs have it, too.
     const fn is_foreign(&self) -> bool {
-        let is_proved = self.timed_events > 0 || self.payloads > 0 || self.pseudo_headers > 0;
+        let has_events = self.timed_events > 0 || self.payloads > 0;
+        let has_headers = self.pseudo_headers > 0 || self.long_values > 0;
+        let is_proved = has_events || has_headers || self.anchors >= 2;
         self.has_odd_headers && self.pseudo_headers == 0 || self.strange > 0 && !is_proved
     }
 }
@@ -308,6 +316,11 @@ fn value_fit(message: &Message, number: u32, value: &[u8], cut: bool) -> Fit {
         // A value that is not text stands in another field.
         ("HeaderValue", 2) => {
             fit.has_odd_headers = value.iter().any(|&byte| byte < b' ' && byte != b'\t');
+            // Other messages have no such long lines there, and pseudo-headers may come after them.
+            if value.len() >= LONG_VALUE && !fit.has_odd_headers {
+                fit.anchor();
+                fit.long_values = 1;
+            }
         }
         ("SocketAddress", 2) if !cut => {
             let text = std::str::from_utf8(value).unwrap_or_default();
