@@ -6,6 +6,7 @@ use capture2pcap::model::event::{Connection, Endpoint, Event, Http, What as Said
 use capture2pcap::trace::{Encoding, Reader, Step};
 
 use crate::fixtures;
+use crate::harness::{Scratch, tshark};
 use crate::make::parts::{self, Half, connection, exchange, request, socket};
 use crate::make::{Ev, What, field, number, varint};
 
@@ -27,6 +28,29 @@ fn recorded(name: &str) -> Vec<Event> {
     let path = fixtures::testdata().join("field").join(name);
     let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{name}: {e}"));
     read(&bytes, Encoding::Json)
+}
+
+/// Envoy filled in the connection to the upstream, and none to the downstream.
+#[test]
+fn an_exchange_of_an_upstream_connection_alone_has_its_addresses() {
+    let trace = fixtures::testdata().join("field/upstream-connection/conn_up_only.pb");
+    let scratch = Scratch::new();
+    let capture = scratch.path("x.pcapng");
+    let convert = scratch.capture2pcap().arg(&trace).arg(&capture).run();
+    convert.exits(0).says_nothing();
+    let fields = ["-e", "ip.dst", "-e", "tcp.dstport", "-e", "frame.comment"];
+    let capture = capture.to_str().expect("a path in UTF-8");
+    let request = ["-r", capture, "-Y", "frame.number==4", "-T", "fields"];
+    assert_eq!(
+        tshark(request.iter().chain(&fields)).trim_end(),
+        "10.2.0.7\t9000\tGET /x,upstream: 10.2.0.7:9000"
+    );
+    let info = scratch.capture2pcap().args(["--info", "--json"]).arg(trace);
+    let printed = String::from_utf8(info.run().exits(0).stdout).expect("UTF-8");
+    assert!(
+        printed.contains(r#""upstreams":["10.2.0.7:9000"]"#),
+        "{printed}"
+    );
 }
 
 fn rates(events: &[Event]) -> Vec<u32> {
