@@ -29,7 +29,6 @@ pub mod input;
 pub mod interrupt;
 pub mod merge;
 pub mod model;
-mod ports;
 pub mod progress;
 mod pump;
 pub mod sequence;

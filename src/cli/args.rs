@@ -191,7 +191,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     viewer: ViewerArgs,
 
-    /// Print the man page, a completion script, or the Lua plugin that shows HTTP/2 on any port
+    /// Print the man page, a completion script, or the Lua plugin that shows HTTP on any port
     #[arg(
         long,
         value_name = "man|bash|zsh|fish|powershell|wireshark",
@@ -248,7 +248,7 @@ pub(crate) enum Generate {
     Fish,
     /// A completion script for PowerShell
     Powershell,
-    /// The Lua plugin that shows HTTP/2 on any port
+    /// The Lua plugin that shows HTTP on any port
     Wireshark,
 }
 

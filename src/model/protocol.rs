@@ -42,6 +42,8 @@ pub struct DecodeAs {
     pub port: u16,
     /// The dissector's name.
     pub dissector: &'static str,
+    /// Whether HTTP/2 without its preface is on the port: what a reader's owner of the port may take for its own.
+    pub is_headless: bool,
 }
 
 /// The dissector of HTTP/1. It hands over to that of HTTP/2 where it sees a preface.

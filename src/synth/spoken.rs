@@ -45,7 +45,11 @@ impl Spoken {
     pub(super) fn decode_as(&self) -> Vec<DecodeAs> {
         let needed = self.0.iter().filter_map(|(&port, spoken)| {
             let dissector = spoken.dissector(port)?;
-            Some(DecodeAs { port, dissector })
+            Some(DecodeAs {
+                port,
+                dissector,
+                is_headless: spoken.headless,
+            })
         });
         needed.collect()
     }

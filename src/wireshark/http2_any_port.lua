@@ -1,18 +1,19 @@
--- capture2pcap: HTTP/2, and gRPC with it, on any TCP port. For Wireshark and tshark, 4.0 or later.
+-- capture2pcap: HTTP, and gRPC with it, on any TCP port. For Wireshark and tshark, 4.0 or later.
 --
 -- Wireshark looks for HTTP/2 only on ports that are mapped to it. This plugin recognises a connection by the
 -- client's preface, or by the shape of whole frames where the preface was not recorded, and hands it to
--- Wireshark's own dissector. On a port that belongs to a protocol whose dissector accepts any bytes, that
--- dissector comes first; `-d tcp.port==N,http2` is still needed there.
+-- Wireshark's own dissector. Some ports belong to a protocol whose dissector accepts any bytes, so that no other is
+-- asked. There, this plugin looks first, for HTTP/1 as well, and hands all else to the port's owner.
 --
 -- It uses no bit library: Lua 5.2 has another one than 5.3 and 5.4.
 
-local http2 = Dissector.get("http2")
 -- A second copy, say of `-X lua_script:`, finds the name taken and leaves the work to the first.
-local is_new, proto = pcall(Proto, "http2_any_port", "HTTP/2 on any port")
-if not http2 or not is_new then return end
+local is_new, http2_proto = pcall(Proto, "http2_any_port", "HTTP/2 on any port")
+if not is_new then return end
+local http1_proto = Proto("http1_any_port", "HTTP/1 on any port")
+local owned_proto = Proto("http_owned_port", "HTTP on a port of another protocol")
 if set_plugin_info then
-  set_plugin_info({ version = "1.0", author = "capture2pcap", description = "HTTP/2 on any TCP port" })
+  set_plugin_info({ version = "1.1", author = "capture2pcap", description = "HTTP on any TCP port" })
 end
 
 -- RFC 9113, section 3.4.
@@ -87,27 +88,94 @@ local function is_http2(tvb)
   return tvb:raw(0, start) == PREFACE:sub(1, start) or is_frames(tvb)
 end
 
--- The packets that were recognised, by their number. Wireshark dissects a packet again when it is looked at, and a
--- connection's dissector is then asked for the packets before the one that was recognised, too.
-local recognised = {}
-function proto.init() recognised = {} end
+local METHODS = {
+  GET = true, HEAD = true, POST = true, PUT = true, DELETE = true, CONNECT = true, OPTIONS = true, TRACE = true,
+  PATCH = true,
+}
+-- As much of a request's line as is looked at. A target that is longer hides the version.
+local MAX_LINE = 128
 
-local function dissect(tvb, pinfo, tree)
-  if pinfo.visited then
-    if not recognised[pinfo.number] then return 0 end
-  else
-    recognised[pinfo.number] = true
-  end
-  -- Wireshark subtracts one for each dissector on the way, and at 0 none may ask for more bytes.
-  if pinfo.can_desegment > 0 then pinfo.can_desegment = 2 end
-  return http2:call(tvb, pinfo, tree)
+-- Whether a segment begins with the first line of an HTTP/1 request or response.
+local function is_http1(tvb)
+  local start = tvb:raw(0, math.min(tvb:len(), MAX_LINE))
+  if start:find("^HTTP/1%.[01] %d%d%d") then return true end
+  local line = start:match("^[^\r\n]*")
+  local method, target = line:match("^(%u+) ([^%s]+)")
+  if not METHODS[method] or not target then return false end
+  return line:find(" HTTP/1%.[01]$") ~= nil or (#line == MAX_LINE and not line:find(" ", #method + 2, true))
 end
 
-function proto.dissector(tvb, pinfo, tree) return dissect(tvb, pinfo, tree) end
+-- What dissects the connections that are `proto`'s: Wireshark's dissector of that name. `known` holds the packets that
+-- were recognised, by their number. Wireshark dissects a packet again when it is looked at, and a connection's
+-- dissector is then asked for the packets before the one that was recognised, too.
+local function carrier(proto, name)
+  local dissector, known = Dissector.get(name), {}
+  local self = { proto = proto }
+  function proto.init() known = {} end
+  function self.knows(pinfo) return known[pinfo.number] end
+  function self.dissect(tvb, pinfo, tree)
+    if pinfo.visited then
+      if not known[pinfo.number] then return 0 end
+    else
+      known[pinfo.number] = true
+    end
+    -- Wireshark subtracts one for each dissector on the way, and at 0 none may ask for more bytes.
+    if pinfo.can_desegment > 0 then pinfo.can_desegment = 2 end
+    return dissector:call(tvb, pinfo, tree)
+  end
+  function proto.dissector(tvb, pinfo, tree) return self.dissect(tvb, pinfo, tree) end
+  return self
+end
 
-proto:register_heuristic("tcp", function(tvb, pinfo, tree)
+local http2, http1 = carrier(http2_proto, "http2"), carrier(http1_proto, "http")
+
+http2_proto:register_heuristic("tcp", function(tvb, pinfo, tree)
   if not is_http2(tvb) then return false end
-  pinfo.conversation = proto
-  dissect(tvb, pinfo, tree)
+  pinfo.conversation = http2.proto
+  http2.dissect(tvb, pinfo, tree)
   return true
 end)
+
+-- The ports whose owners accept any bytes. Measured with tshark 4.0.17: connections that begin with HTTP/2's preface,
+-- one to each port, of which the heuristic was not asked about these. Other versions may differ by some.
+local GREEDY = {
+  7, 13, { 19, 23 }, 25, 37, { 42, 43 }, 49, 53, 70, 79, 88, 102, { 110, 111 }, 119, 123, 139, 143, { 161, 162 },
+  179, 210, 323, 389, 427, 445, 464, 500, { 512, 515 }, 524, { 547, 548 }, 554, 564, 587, 631, 639, 647, 674, 705,
+  854, 862, 873, 925, 988, 1080, 1090, 1099, 1102, 1153, 1194, 1213, 1344, 1433, 1533, 1547, 1723, 1861, 1863,
+  1883, 1935, 2099, 2123, 2126, 2152, 2234, 2240, 2269, { 2321, 2322 }, 2345, 2401, 2404, 2433, { 2501, 2502 },
+  2571, 2575, 2600, 2812, { 2944, 2945 }, 3014, { 3016, 3019 }, { 3245, 3248 }, 3268, 3288, 3306, 3357, 3369,
+  3452, 3478, 3632, 3671, 3724, 3804, 3860, 3863, 3868, 3918, 4002, 4155, 4189, 4223, 4342, 4420, 4551,
+  { 4555, 4556 }, 4712, 4730, 4739, 4788, 4840, 4880, 5010, 5060, 5084, 5222, 5253, 5353, 5432, 5445,
+  { 5500, 5501 }, 5534, 5672, 5683, 5701, { 5900, 5901 }, 5997, { 6000, 6063 }, 6068, 6084, 6121, 6160, 6346,
+  6379, 6417, 6653, { 6667, 6668 }, { 6881, 6889 }, 7000, 7075, { 7171, 7172 }, 7236, { 7275, 7276 }, 7871, 7911,
+  8009, 8023, 8074, 8085, 8554, 8567, 9009, 9092, 9300, 9418, { 9955, 9956 }, 10288, 11211, 13400, 14001, 15740,
+  17500, { 17755, 17756 }, 19006, { 19042, 19043 }, 19506, 19543, 21064, 22222, 24800, 29418, 34980,
+  { 44321, 44322 }, 44818, 48049, 48898, 57000,
+}
+local ports = DissectorTable.get("tcp.port")
+local owners = {}
+
+function owned_proto.dissector(tvb, pinfo, tree)
+  for carrier, is_its in pairs({ [http2] = is_http2, [http1] = is_http1 }) do
+    local found
+    if pinfo.visited then found = carrier.knows(pinfo) else found = is_its(tvb) end
+    if found then
+      pinfo.conversation = carrier.proto
+      return carrier.dissect(tvb, pinfo, tree)
+    end
+  end
+  if pinfo.can_desegment > 0 then pinfo.can_desegment = 2 end
+  return owners[pinfo.match]:call(tvb, pinfo, tree)
+end
+
+for _, range in ipairs(GREEDY) do
+  local first, last = range, range
+  if type(range) == "table" then first, last = range[1], range[2] end
+  for port = first, last do
+    local owner = ports:get_dissector(port)
+    if owner then
+      owners[port] = owner
+      ports:add(port, owned_proto)
+    end
+  end
+end

@@ -1,4 +1,4 @@
-//! What Wireshark is given: a plugin that finds HTTP/2 on any port, and this program as a capture interface.
+//! What Wireshark is given: a plugin that finds HTTP on any port, and this program as a capture interface.
 //!
 //! It owns the plugin's text, the places that it is put into and the options of the viewers. It starts no viewer.
 //! Invariant: nothing in Wireshark's folders is changed that this program did not put there.
@@ -11,9 +11,8 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::model::protocol::DecodeAs;
-use crate::ports;
 
-/// The Lua plugin that shows HTTP/2 on any TCP port, in Wireshark and tshark.
+/// The Lua plugin that shows HTTP on any TCP port, in Wireshark and tshark.
 pub const PLUGIN: &str = include_str!("http2_any_port.lua");
 /// How the plugin begins, in every version of it.
 const MARK: &[u8] = b"-- capture2pcap: ";
@@ -37,10 +36,10 @@ pub fn is_installed() -> bool {
     })
 }
 
-/// The options that a viewer still needs where the plugin is installed: those of ports whose own dissectors are asked
-/// before any plugin, and of protocols that the plugin does not know.
+/// The options that a viewer still needs where the plugin is installed: those of protocols that the plugin does not
+/// know, and of HTTP/2 without its preface, as the owner of a port may take that for its own.
 pub fn beside_plugin(decode_as: &[DecodeAs]) -> Vec<DecodeAs> {
-    let needed = |option: &&DecodeAs| !option.is_http() || ports::is_claimed(option.port);
+    let needed = |option: &&DecodeAs| !option.is_http() || option.is_headless;
     decode_as.iter().filter(needed).copied().collect()
 }
 

@@ -1,4 +1,4 @@
-//! The Lua plugin: HTTP/2 on any port, as `-d` shows it, and nothing else.
+//! The Lua plugin: HTTP on any port, as `-d` shows it, and nothing else.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
@@ -19,6 +19,9 @@ fn plugin(scratch: &Scratch) -> PathBuf {
     scratch.write("plugin.lua", &printed.stdout)
 }
 
+/// The plugin's protocols.
+const OURS: [&str; 3] = ["http2_any_port", "http1_any_port", "http_owned_port"];
+
 /// What tshark shows of a capture, a string a packet.
 fn shown(capture: &Path, options: &[OsString]) -> Vec<String> {
     let mut args: Vec<OsString> = vec!["-V".into(), "-r".into(), capture.into()];
@@ -29,8 +32,10 @@ fn shown(capture: &Path, options: &[OsString]) -> Vec<String> {
         if line.starts_with("Frame ") && line.contains(" on wire ") {
             packets.push(String::new());
         }
-        // The plugin is a layer of its own among a packet's protocols, and of nothing else.
-        let line = line.replace(":http2_any_port", "");
+        // The plugin is a layer of its own among the protocols of a packet, and in no other line.
+        let line = OURS.iter().fold(line.to_owned(), |line, proto| {
+            line.replace(&format!(":{proto}"), "")
+        });
         let packet = packets.last_mut().expect("a packet's first line");
         packet.push_str(&line);
         packet.push('\n');
@@ -149,18 +154,9 @@ fn a_second_look_shows_the_same() {
     );
 }
 
-/// A capture of the README's trace with another port for the server, without its first `skip` packets.
-fn moved(scratch: &Scratch, port: u16, skip: usize) -> PathBuf {
-    let path = scratch.path("moved.pcap");
-    let trace = testdata().join("path_0.pb");
-    scratch
-        .capture2pcap()
-        .arg("--mss=1460")
-        .arg(trace)
-        .arg(&path)
-        .run()
-        .exits(0);
-    let bytes = std::fs::read(&path).unwrap();
+/// A capture with `port` in place of another one, without its first `skip` packets.
+fn moved(scratch: &Scratch, capture: &Path, from: u16, port: u16, skip: usize) -> PathBuf {
+    let bytes = std::fs::read(capture).unwrap();
     let (header, mut rest) = bytes.split_at(24);
     let mut out = header.to_vec();
     let mut index = 0;
@@ -168,9 +164,9 @@ fn moved(scratch: &Scratch, port: u16, skip: usize) -> PathBuf {
         let length = u32::from_le_bytes(rest[8..12].try_into().unwrap()) as usize;
         let (record, after) = rest.split_at(16 + length);
         let mut record = record.to_vec();
-        // Behind the record's header, Ethernet's and IPv4's.
+        // After the record's header, Ethernet's and IPv4's.
         for at in [50, 52] {
-            if record[at..at + 2] == 10_000_u16.to_be_bytes() {
+            if record[at..at + 2] == from.to_be_bytes() {
                 record[at..at + 2].copy_from_slice(&port.to_be_bytes());
             }
         }
@@ -182,38 +178,59 @@ fn moved(scratch: &Scratch, port: u16, skip: usize) -> PathBuf {
     scratch.write("moved.pcap", &out)
 }
 
-#[test]
-fn ports_that_belong_to_others_and_ports_that_do_not() {
-    let first: [&[&str]; 2] = [&[], &["-o", "tcp.try_heuristic_first:TRUE"]];
-    // Port 8085 belongs to World of Warcraft, whose dissector takes any bytes and comes first.
-    let ports = [
-        (10_000, first[0]),
-        (443, first[0]),
-        (50_051, first[0]),
-        (8085, first[1]),
-    ];
-    each(
-        &ports,
-        |(port, _)| port.to_string(),
-        |&(port, options)| {
-            let scratch = Scratch::new();
-            let http2 = compare(&moved(&scratch, port, 0), &plugin(&scratch), options);
-            assert!(http2 > 30, "{http2} packets");
-        },
-    );
+/// The README's trace on another port.
+fn moved_http2(scratch: &Scratch, port: u16, skip: usize) -> PathBuf {
+    let capture = scratch.path("whole.pcap");
+    let convert = scratch.capture2pcap().arg("--mss=1460");
+    let trace = testdata().join("path_0.pb");
+    convert.arg(trace).arg(&capture).run().exits(0);
+    moved(scratch, &capture, 10_000, port, skip)
 }
 
-/// The client's first packets are missing: the frames' shape has to do.
+/// Port 8085 belongs to World of Warcraft, 7000 to Gryphon, 9092 to Kafka, 5432 to PostgreSQL.
+const OWNED: [u16; 4] = [8085, 7000, 9092, 5432];
+
+#[test]
+fn ports_that_belong_to_others_and_ports_that_do_not() {
+    let ports = [&[10_000, 443, 50_051], &OWNED[..]].concat();
+    each(&ports, u16::to_string, |&port| {
+        let scratch = Scratch::new();
+        let capture = moved_http2(&scratch, port, 0);
+        let http2 = compare(&capture, &plugin(&scratch), &[]);
+        assert!(http2 > 30, "{http2} packets");
+    });
+}
+
+#[test]
+fn http1_on_ports_that_belong_to_others() {
+    each(&OWNED, u16::to_string, |&port| {
+        let scratch = Scratch::new();
+        let capture = scratch.path("whole.pcap");
+        let convert = scratch.capture2pcap().args(["--mss=100", "-q"]);
+        let trace = testdata().join("field/http1-ports/h1_7000.pb");
+        convert.arg(trace).arg(&capture).run().exits(0);
+        let capture = moved(&scratch, &capture, 7000, port, 0);
+        let http = OsString::from(format!("tcp.port=={port},http"));
+        let expected = shown(&capture, &["-d".into(), http]);
+        let is_http = |packet: &String| packet.contains("Hypertext Transfer Protocol");
+        assert!(expected.iter().any(is_http));
+        assert!(!shown(&capture, &[]).iter().any(is_http));
+        assert_eq!(shown(&capture, &with(&plugin(&scratch))), expected);
+    });
+}
+
+/// The client's first packets are missing: the shape of the frames has to do.
 #[test]
 fn a_connection_that_was_joined_late_is_recognised() {
     let first: [&[&str]; 2] = [&[], &["-o", "tcp.try_heuristic_first:TRUE"]];
-    let ports = [(50_051, first[0]), (10_000, first[1]), (443, first[1])];
+    let mut ports = vec![(50_051, first[0]), (10_000, first[1]), (443, first[1])];
+    ports.extend(OWNED.map(|port| (port, first[0])));
     each(
         &ports,
         |(port, _)| port.to_string(),
         |&(port, options)| {
             let scratch = Scratch::new();
-            let (capture, plugin) = (moved(&scratch, port, 1), plugin(&scratch));
+            let (capture, plugin) = (moved_http2(&scratch, port, 1), plugin(&scratch));
             assert!(http2_streams(&capture).is_empty(), "no preface");
             let options: Vec<OsString> = options.iter().map(OsString::from).collect();
             let ours = shown(&capture, &[with(&plugin), options].concat());
@@ -267,7 +284,13 @@ fn no_random_segment_is_taken() {
     assert!(records.contains("100000"), "{records}");
     let mut args = with(&plugin(&scratch));
     args.extend(["-r".into(), capture.into()]);
-    args.extend(["-Y", "http2 || http2_any_port"].map(OsString::from));
+    args.extend(
+        [
+            "-Y",
+            "http || http2 || http2_any_port || http1_any_port || http_owned_port",
+        ]
+        .map(OsString::from),
+    );
     assert_eq!(tshark(args), "");
 }
 
@@ -314,19 +337,32 @@ fn near_misses_are_not_taken() {
         "-r".into(),
         capture.into(),
         "-Y".into(),
-        "http2_any_port".into(),
+        "http2_any_port || http1_any_port".into(),
     ]);
     assert_eq!(tshark(args), "", "{count} kinds");
 }
 
 #[test]
 fn real_tls_redis_and_postgresql_are_left_alone() {
-    let names = ["tls", "redis", "pgsql"];
-    each(&names, ToString::to_string, |name| {
-        let scratch = Scratch::new();
-        let capture = testdata().join("wireshark").join(format!("{name}.pcap"));
-        let plain = shown(&capture, &[]);
-        assert!(plain.len() > 30, "{} packets", plain.len());
-        assert_eq!(shown(&capture, &with(&plugin(&scratch))), plain);
-    });
+    // On their own ports, on the port that they were recorded on, and on those of others.
+    let cases = [
+        ("tls", 14_433, &[443, 8085, 10_000][..]),
+        ("redis", 16_379, &[6379, 9092]),
+        ("pgsql", 15_432, &[5432, 443]),
+    ];
+    each(
+        &cases,
+        |(name, ..)| (*name).to_owned(),
+        |(name, recorded, ports)| {
+            let scratch = Scratch::new();
+            let plugin = plugin(&scratch);
+            let capture = testdata().join("wireshark").join(format!("{name}.pcap"));
+            for &port in [&[*recorded], *ports].concat().iter() {
+                let capture = moved(&scratch, &capture, *recorded, port, 0);
+                let plain = shown(&capture, &[]);
+                assert!(plain.len() > 30, "{} packets", plain.len());
+                assert_eq!(shown(&capture, &with(&plugin)), plain, "{port}");
+            }
+        },
+    );
 }

@@ -57,7 +57,7 @@ fn wireshark_is_started_on_a_temporary_pcapng_that_goes_with_it() {
 }
 
 #[test]
-fn with_the_plugin_no_option_is_needed_but_on_ports_that_come_before_it() {
+fn with_the_plugin_no_option_is_needed_but_for_a_missing_preface() {
     let scratch = Scratch::new();
     let folder = viewer(&scratch, "wireshark", "");
     let home = scratch.path("home");
@@ -78,17 +78,24 @@ fn with_the_plugin_no_option_is_needed_but_on_ports_that_come_before_it() {
         noted(&scratch)
     };
     assert_eq!(open(&path_0())[2..], ["-N", "n"]);
-    let text = crate::make::Made::new(
-        ([10, 0, 0, 1], 8085).into(),
-        ([10, 0, 0, 2], 50_000).into(),
-        vec![crate::make::Ev::new(
-            crate::make::What::Read,
-            0,
-            *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
-        )],
-    );
-    let trace = scratch.write("owned.pb", &text.encode(crate::make::Form::Binary).bytes);
-    assert_eq!(open(&trace)[2..], ["-N", "n", "-d", "tcp.port==8085,http2"]);
+    let opened = |port: u16, what, bytes: &[u8]| {
+        let local = ([10, 0, 0, 1], port).into();
+        let remote = ([10, 0, 0, 2], 50_000).into();
+        let events = vec![crate::make::Ev::new(what, 0, bytes)];
+        let made = crate::make::Made::new(local, remote, events);
+        let trace = scratch.write("made.pb", &made.encode(crate::make::Form::Binary).bytes);
+        open(&trace)[2..].to_vec()
+    };
+    let (request, response) = (crate::make::What::Read, crate::make::What::Write);
+    // The dissector of World of Warcraft, whose port this is, accepts any bytes.
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    assert_eq!(opened(8085, request, preface), ["-N", "n"]);
+    let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert_eq!(opened(8085, request, get), ["-N", "n"]);
+    // TLS, whose port this is, takes frames without a preface for its own.
+    let settings = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\xff\xff";
+    let expected = ["-N", "n", "-d", "tcp.port==443,http2"];
+    assert_eq!(opened(443, response, settings), expected);
 }
 
 #[test]
