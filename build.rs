@@ -32,7 +32,7 @@ fn describe_build() {
     let commit = commit().map_or(String::new(), |commit| format!(" ({commit})"));
     let mut features: Vec<_> = env::vars()
         .filter_map(|(name, _)| Some(name.strip_prefix("CARGO_FEATURE_")?.to_lowercase()))
-        .filter(|feature| feature != "default")
+        .filter(|feature| !["default", "cli", "json"].contains(&&**feature))
         .map(|feature| feature.replace('_', "-"))
         .collect();
     features.sort();

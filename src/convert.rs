@@ -1,19 +1,18 @@
 //! One conversion: wires the rooms together. It knows nothing of how many there are.
 
-use std::fs::{File, Metadata};
-use std::io;
+#[cfg(feature = "cli")]
+mod files;
+
+use std::fmt;
+use std::io::{self, Write};
 use std::ops::ControlFlow;
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::path::Path;
 
 use anyhow::anyhow;
 
-use crate::capture::{self, Capture, Format, Output, Target};
-use crate::input::admin::Tap;
+use crate::capture::{self, Capture, Format};
 use crate::input::{Input, Wait};
-use crate::interrupt::{self, Interrupt};
+use crate::interrupt::Interrupt;
 use crate::model::event::{Direction, Event, Timestamp, What};
 use crate::model::protocol::DecodeAs;
 use crate::model::warning::{Warning, WarningKind, Warnings};
@@ -23,16 +22,10 @@ use crate::sequence::{Memory, Sequencer};
 use crate::synth::{self, ConnectionSummary, Synthesizer};
 use crate::trace::{Damage, Encoding, Reader, Step};
 
-/// Where a trace comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// Standard input.
-    Stdin,
-    /// A path.
-    File(PathBuf),
-    /// Envoy's admin interface.
-    Live(Arc<Tap>),
-}
+#[cfg(feature = "cli")]
+pub(crate) use files::open;
+#[cfg(feature = "cli")]
+pub use files::{Source, convert, is_trace};
 
 /// How a trace is converted.
 #[derive(Clone, Debug, Default)]
@@ -93,6 +86,37 @@ impl Summary {
         }
     }
 
+    /// Takes what is known at the end of the conversion.
+    fn settle(&mut self, synth: &mut Synthesizer, trace: &Reader) {
+        self.connections = synth.connections();
+        self.decode_as = synth.decode_as();
+        self.summaries = synth.take_summaries();
+        self.summaries.sort_by_key(ConnectionSummary::order);
+        self.encoding = trace.encoding();
+        self.releases = trace.releases();
+    }
+
+    /// Refuses a damaged trace where the options are strict.
+    fn check_strict(&mut self, options: &Options, warnings: &Warnings) -> Result<(), Failure> {
+        if !options.strict {
+            return Ok(());
+        }
+        if let Some(damage) = self.damage.take() {
+            return Err(Failure::trace(STRICT, damage));
+        }
+        if let Some(error) = self.unread.take() {
+            return Err(Failure::trace(
+                "cannot read on, and --strict allows no capture then",
+                error,
+            ));
+        }
+        let mut tallies = warnings.tallies();
+        match tallies.find(|tally| tally.first.kind.is_damage()) {
+            Some(tally) => Err(Failure::trace(STRICT, anyhow!("{tally}"))),
+            None => Ok(()),
+        }
+    }
+
     /// Counts an event of the trace.
     #[inline]
     pub(crate) fn count(&mut self, event: &Event) {
@@ -146,73 +170,40 @@ impl Failure {
     }
 }
 
-/// Converts one trace into one capture.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.error())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Converts a trace that is at hand into one capture, which `writer` takes. The name of the trace in `path` decides
+/// where its bytes allow more than one encoding, and stands in a pcapng capture.
 ///
 /// # Errors
-/// When there is no capture. Damage behind the first events is told in the [`Summary`] instead.
-pub fn convert(
-    source: &Source,
-    target: &Target,
+/// When there is no capture. Damage after the first events is reported in the [`Summary`] instead.
+pub fn convert_input<W: Write + Send + 'static>(
+    input: Input,
+    path: &Path,
+    writer: W,
     options: &Options,
-    interrupt: &Interrupt,
     warnings: &mut Warnings,
-) -> Result<Summary, Failure> {
-    let (input, metadata) = open(source)?;
+) -> Result<(Summary, W), Failure> {
     let input = input.with_progress(options.progress.clone());
-    let is_pipe = metadata.is_none();
-    let path = match source {
-        Source::Stdin | Source::Live(_) => None,
-        Source::File(path) => Some(path.clone()),
+    let mut trace = Reader::new(input, options.encoding, Some(path.to_owned()));
+    let (wait, interrupt) = (Wait::default(), Interrupt::default());
+    let first = match first_step(&mut trace, &wait, &interrupt)? {
+        ControlFlow::Continue(first) => first,
+        // Nothing interrupts it.
+        ControlFlow::Break(summary) => return Ok((summary, writer)),
     };
-    let tap = match source {
-        Source::Live(tap) => Some(&**tap),
-        Source::Stdin | Source::File(_) => None,
-    };
-    let mut trace = Reader::new(input, options.encoding, path);
-    let wait = Wait {
-        wake: interrupt.wake(),
-        hangup: target.stream(),
-        deadline: None,
-    };
-    let first = match tap {
-        // Events may not come for hours, and until the header does, a reader of the capture waits for it.
-        Some(_) => Ok(Step::More),
-        None => match first_step(&mut trace, &wait, interrupt)? {
-            ControlFlow::Continue(first) => first,
-            // Before the first event: an existing capture stays as it is.
-            ControlFlow::Break(summary) => return Ok(summary),
-        },
-    };
-    let output = match Output::create(target, metadata, interrupt.wake()) {
-        Ok(output) => output,
-        Err(error) => match interrupt.signal() {
-            Some(signal) if error.kind() == io::ErrorKind::Interrupted => {
-                return Ok(Summary::interrupted(signal));
-            }
-            _ => return Err(Failure::capture(error)),
-        },
-    };
-    let live = output.is_stream();
-    let reader = output.stream().map_err(Failure::capture)?;
-    let wait = Wait {
-        hangup: reader.as_ref().map(AsFd::as_fd),
-        ..wait
-    };
-    let sources = labels(options, std::iter::once(source)).unwrap_or_default();
-    let mut synth = Synthesizer::new(synth::Options {
-        latest: options.capture.format.last_time(),
-        labels: labels(options, std::iter::once(source)),
-        ..options.synth.clone()
-    });
-    if options.summaries {
-        synth.keep_summaries();
-    }
+    let labels = labels(options, std::iter::once(label(path)));
+    let sources = labels.clone().unwrap_or_default();
+    let mut synth = synthesizer(options, labels);
     let mut summary = Summary::default();
     let written = (|| {
-        let mut capture = Capture::new(output, options.capture, &sources)?;
-        if tap.is_some() {
-            capture.flush()?;
-        }
+        let mut capture = Capture::new(writer, options.capture, &sources)?;
         let mut work = Conversion {
             synth: &mut synth,
             summary: &mut summary,
@@ -221,147 +212,48 @@ pub fn convert(
         };
         let mut pump = Pump {
             trace: &mut trace,
-            sequencer: Sequencer::new(Memory::Bounded, live),
-            interrupt,
+            sequencer: Sequencer::new(Memory::Bounded, false),
+            interrupt: &interrupt,
             warnings,
         };
-        let end = match tap {
-            Some(tap) => {
-                let work = &mut work;
-                pump.run(Some(first), &wait, &mut Followed { work, tap })?
-            }
-            None => pump.run(Some(first), &wait, &mut work)?,
-        };
-        // A tap during which no connection was opened is no trace that lacks something.
-        let offset = tap.is_none().then_some(trace.offset());
-        work.end(end, offset, warnings)?;
-        if trace.offset() == 0 && tap.is_none() && summary.signal.is_none() {
-            warnings.add(Warning::empty(is_pipe));
+        let end = pump.run(Some(first), &wait, &mut work)?;
+        work.end(end, Some(trace.offset()), warnings)?;
+        if trace.offset() == 0 {
+            warnings.add(Warning::empty(false));
         }
         capture.finish()
     })();
-    summary.connections = synth.connections();
-    summary.decode_as = synth.decode_as();
-    summary.summaries = synth.take_summaries();
-    summary.summaries.sort_by_key(ConnectionSummary::order);
-    summary.encoding = trace.encoding();
-    summary.releases = trace.releases();
-    if let Some(tap) = tap {
-        if let (Some(signal), 0) = (summary.signal, summary.events) {
-            return Ok(Summary::interrupted(signal));
-        }
-        if let Some(error) = tap.failure() {
-            if summary.events == 0 {
-                return Err(Failure::Trace(error.into()));
-            }
-            // What the end of the tap cut in two is no damage of its own.
-            summary.damage = None;
-            summary.unread = Some(io::Error::other(error));
-        }
-        if let Some(damage) = summary.damage.take_if(|_| !trace.recognised()) {
-            return Err(Failure::Trace(damage.into()));
-        }
-    }
-    if options.strict {
-        if let Some(damage) = summary.damage {
-            return Err(Failure::trace(STRICT, damage));
-        }
-        if let Some(error) = summary.unread {
-            return Err(Failure::trace(
-                "cannot read on, and --strict allows no capture then",
-                error,
-            ));
-        }
-        if let Some(tally) = warnings
-            .tallies()
-            .find(|tally| tally.first.kind.is_damage())
-        {
-            return Err(Failure::trace(STRICT, anyhow!("{tally}")));
-        }
-    }
-    match written.and_then(Output::commit) {
-        Ok(()) => {
-            summary.written = true;
-            Ok(summary)
-        }
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe && live => {
-            summary.reader_gone = true;
-            Ok(summary)
-        }
-        // A reader that stands still gets no more after a signal.
-        Err(error) if error.kind() == io::ErrorKind::TimedOut && live => {
-            summary.signal = interrupt.signal();
-            summary.written = true;
-            Ok(summary)
-        }
-        Err(error) => Err(Failure::capture(error)),
-    }
+    summary.settle(&mut synth, &trace);
+    summary.check_strict(options, warnings)?;
+    let writer = written.map_err(Failure::capture)?;
+    summary.written = true;
+    Ok((summary, writer))
 }
 
-/// Whether the file at `path` holds a trace, as far as its first bytes show.
-pub fn is_trace(path: &Path) -> bool {
-    // A FIFO would be waited for.
-    if !path.metadata().is_ok_and(|metadata| metadata.is_file()) {
-        return false;
+/// What makes the packets of a conversion.
+fn synthesizer(options: &Options, labels: Option<Vec<String>>) -> Synthesizer {
+    let mut synth = Synthesizer::new(synth::Options {
+        latest: options.capture.format.last_time(),
+        labels,
+        ..options.synth.clone()
+    });
+    if options.summaries {
+        synth.keep_summaries();
     }
-    let Ok(input) = File::open(path).and_then(Input::from_file) else {
-        return false;
-    };
-    let mut reader = Reader::new(input, None, Some(path.to_owned()));
-    for _ in 0..2 {
-        if !matches!(reader.advance(), Ok(Step::More)) || reader.fill(&Wait::default()).is_err() {
-            break;
-        }
-    }
-    reader.recognised()
+    synth
 }
 
-/// The names of the traces, where the capture's format has a place for them: nothing of the machine.
-pub(crate) fn labels<'a>(
+/// The names of the traces, where the capture's format has a place for them.
+pub(crate) fn labels(
     options: &Options,
-    sources: impl Iterator<Item = &'a Source>,
+    names: impl Iterator<Item = String>,
 ) -> Option<Vec<String>> {
-    let name = |source: &Source| match source {
-        Source::Stdin => "standard input".to_owned(),
-        Source::Live(tap) => crate::display_path(Path::new(&tap.to_string())).to_string(),
-        Source::File(path) => {
-            crate::display_path(Path::new(path.file_name().unwrap_or_default())).to_string()
-        }
-    };
-    (options.capture.format == Format::Pcapng).then(|| sources.map(name).collect())
+    (options.capture.format == Format::Pcapng).then(|| names.collect())
 }
 
-/// Opens a trace, and tells what it is where it is a file.
-pub(crate) fn open(source: &Source) -> Result<(Input, Option<Metadata>), Failure> {
-    let (input, metadata) = match source {
-        Source::Live(tap) => {
-            let input = tap.input();
-            return Ok((
-                input.map_err(|error| Failure::trace("cannot read", error))?,
-                None,
-            ));
-        }
-        Source::Stdin => Input::stdin().map_err(|error| Failure::trace("cannot read", error))?,
-        Source::File(path) => {
-            let open = || {
-                let file = open_file(path)?;
-                let metadata = file.metadata()?;
-                Ok((Input::from_file(file)?, metadata))
-            };
-            open().map_err(|error: io::Error| Failure::trace("cannot open", error))?
-        }
-    };
-    Ok((input, Some(metadata).filter(Metadata::is_file)))
-}
-
-/// Opens a file, without waiting where it is a FIFO that nobody writes to yet: a signal would not end
-/// that. Reading waits instead, and wakes up.
-fn open_file(path: &Path) -> io::Result<File> {
-    // Elsewhere than on Linux, a FIFO without a writer reads as one at its end.
-    if !cfg!(target_os = "linux") {
-        return File::open(path);
-    }
-    interrupt::open_at_once(File::options().read(true), path)
+/// The name of the trace at `path`: nothing of the machine.
+pub(crate) fn label(path: &Path) -> String {
+    crate::display_path(Path::new(path.file_name().unwrap_or_default())).to_string()
 }
 
 /// Goes on to the first event, or whatever else there is first: before it, nothing says that it is a
@@ -395,15 +287,15 @@ fn first_step(
 }
 
 /// A conversion under way.
-struct Conversion<'a> {
+struct Conversion<'a, W: Write + Send + 'static> {
     synth: &'a mut Synthesizer,
     summary: &'a mut Summary,
-    capture: &'a mut Capture<Output>,
+    capture: &'a mut Capture<W>,
     /// The latest time of an event so far.
     latest: Timestamp,
 }
 
-impl Consumer for Conversion<'_> {
+impl<W: Write + Send + 'static> Consumer for Conversion<'_, W> {
     type Error = io::Error;
 
     fn event(&mut self, event: &Event, warnings: &mut Warnings) -> io::Result<()> {
@@ -423,32 +315,7 @@ impl Consumer for Conversion<'_> {
     }
 }
 
-/// A conversion whose progress is noted.
-struct Followed<'a, 'b> {
-    work: &'b mut Conversion<'a>,
-    tap: &'b Tap,
-}
-
-impl Consumer for Followed<'_, '_> {
-    type Error = io::Error;
-
-    fn event(&mut self, event: &Event, warnings: &mut Warnings) -> io::Result<()> {
-        self.work.event(event, warnings)?;
-        let (progress, summary) = (&self.tap.progress, &*self.work.summary);
-        let connections = self.work.synth.connections();
-        let bytes = summary.bytes_read + summary.bytes_written;
-        progress.connections.store(connections, Ordering::Relaxed);
-        progress.events.store(summary.events, Ordering::Relaxed);
-        progress.bytes.store(bytes, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn idle(&mut self) -> io::Result<()> {
-        self.work.idle()
-    }
-}
-
-impl Conversion<'_> {
+impl<W: Write + Send + 'static> Conversion<'_, W> {
     /// Warnings an event that is earlier than one before it: the capture has it where the trace has it.
     #[inline]
     fn follow(&mut self, event: &Event, time: Timestamp, warnings: &mut Warnings) {

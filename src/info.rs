@@ -4,8 +4,10 @@ use std::convert::Infallible;
 use std::io;
 use std::path::Path;
 
-use crate::convert::{Failure, Options, Source, open};
-use crate::input::Wait;
+use crate::convert::{Failure, Options};
+#[cfg(feature = "cli")]
+use crate::convert::{Source, open};
+use crate::input::{Input, Wait};
 use crate::interrupt::Interrupt;
 use crate::model::event::{Event, Timestamp};
 use crate::model::protocol::DecodeAs;
@@ -34,10 +36,11 @@ pub struct Info {
     pub is_impossible: bool,
 }
 
-/// Reads a trace, and returns what it holds. `wait` ends the wait for a stream's bytes early.
+/// Opens a trace and reads it, and returns what it holds. `wait` ends the wait for a stream's bytes early.
 ///
 /// # Errors
 /// When it cannot be opened, or is no trace.
+#[cfg(feature = "cli")]
 pub fn inspect(
     source: &Source,
     options: &Options,
@@ -46,12 +49,27 @@ pub fn inspect(
     warnings: &mut Warnings,
 ) -> Result<Info, Failure> {
     let (input, _) = open(source)?;
-    let input = input.with_progress(options.progress.clone());
     let path = match source {
         Source::Stdin | Source::Live(_) => None,
-        Source::File(path) => Some(path.clone()),
+        Source::File(path) => Some(&**path),
     };
-    let mut reader = Reader::new(input, options.encoding, path);
+    inspect_input(input, path, options, wait, interrupt, warnings)
+}
+
+/// Reads a trace, and returns what it holds. Where its bytes allow more than one encoding, its name in `path` decides.
+///
+/// # Errors
+/// When it is no trace.
+pub fn inspect_input(
+    input: Input,
+    path: Option<&Path>,
+    options: &Options,
+    wait: &Wait<'_>,
+    interrupt: &Interrupt,
+    warnings: &mut Warnings,
+) -> Result<Info, Failure> {
+    let input = input.with_progress(options.progress.clone());
+    let mut reader = Reader::new(input, options.encoding, path.map(Path::to_owned));
     let mut synth = Synthesizer::new(options.synth.clone());
     synth.keep_summaries();
     let mut info = Info::default();

@@ -21,9 +21,11 @@
 //! on without a copy. [`interrupt`] asks for an early end, and [`progress`] reports how much has been read.
 
 mod align;
+#[cfg(feature = "cli")]
 pub mod batch;
 pub mod capture;
 pub mod convert;
+mod descriptor;
 pub mod info;
 pub mod input;
 pub mod interrupt;
@@ -35,10 +37,17 @@ pub mod sequence;
 pub mod slice;
 pub mod synth;
 pub mod trace;
+#[cfg(feature = "cli")]
 pub mod wireshark;
 
 use std::fmt;
 use std::path::Path;
+
+#[cfg(all(feature = "cli", not(unix)))]
+compile_error!(
+    "the feature `cli` needs a Unix: the command waits for descriptors and signals; the library does without, with \
+     default-features = false"
+);
 
 /// A number with a comma between each three digits.
 pub fn grouped(n: u64) -> String {

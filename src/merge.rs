@@ -8,28 +8,33 @@
 //! Invariant: events of one conversation keep their order, and no packet is earlier than the one before it.
 
 mod fetch;
+#[cfg(feature = "cli")]
+mod files;
 mod index;
+mod place;
 mod scan;
 mod sink;
+mod spill;
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::anyhow;
-use rayon::iter::{
-    IndexedParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _,
-};
 
-use crate::capture::{Capture, Output, Target};
-use crate::convert::{Failure, Options, Source, Summary, labels};
+use crate::capture::Capture;
+use crate::convert::{Failure, Options, Summary, label, labels};
+use crate::input::ReadAt;
 use crate::interrupt::Interrupt;
 use crate::model::protocol::DecodeAs;
 use crate::model::warning::Warnings;
 use crate::synth::ConnectionSummary;
 
 use fetch::Fetcher;
+#[cfg(feature = "cli")]
+pub use files::merge;
 use index::Builder;
+use place::Place;
 use scan::{Scan, scan};
 use sink::MergeSink;
 
@@ -63,102 +68,104 @@ pub struct Outcome {
     pub result: Result<Summary, Failure>,
 }
 
-/// Merges `paths` into one capture. `warnings` makes the collector of a trace's warnings.
+/// Merges traces that are at hand into one capture, which `writer` takes. Each has a name, which decides where its bytes
+/// allow more than one encoding.
 ///
 /// # Errors
-/// When there is no capture: none of the traces can be read, or the capture cannot be written. What is
-/// wrong with a single trace stands in the [`Outcome`].
-pub fn merge(
-    paths: &[PathBuf],
-    target: &Target,
+/// When there is no capture: none of the traces can be read, or the capture cannot be written. What is wrong with a
+/// single trace stands in its [`Outcome`].
+pub fn merge_inputs<W: Write + Send + 'static>(
+    traces: Vec<(PathBuf, Arc<dyn ReadAt>)>,
+    writer: W,
     options: &Options,
-    threads: usize,
+) -> Result<(Merged, W), Failure> {
+    let (interrupt, index) = (
+        Interrupt::default(),
+        Mutex::new(Builder::new(PathBuf::new())),
+    );
+    let (mut paths, mut places, mut scans) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, (path, bytes)) in traces.into_iter().enumerate() {
+        let (place, mut warnings) = (Place::Anywhere(bytes), Warnings::default());
+        let trace = (&*path, &place);
+        let found = scan(
+            number as u32,
+            trace,
+            options,
+            &interrupt,
+            &index,
+            &mut warnings,
+        );
+        scans.push((found, warnings));
+        paths.push(path);
+        places.push(place);
+    }
+    let first_pass = FirstPass {
+        scans,
+        index: index.into_inner().unwrap_or_else(PoisonError::into_inner),
+    };
+    let (merged, written) = write(&paths, places, first_pass, options, &interrupt, |sink| {
+        Ok((!sink.is_empty()).then_some(writer))
+    })?;
+    match written {
+        Some(written) => Ok((merged, written.map_err(Failure::capture)?)),
+        None => Err(Failure::Trace(anyhow!("none of the traces can be read"))),
+    }
+}
+
+/// What the first pass found in each trace.
+struct FirstPass {
+    scans: Vec<(Result<Scan, Failure>, Warnings)>,
+    index: Builder,
+}
+
+/// Writes the capture of the traces at `places` to what `open` opens, unless that is nothing.
+fn write<W: Write + Send + 'static>(
+    paths: &[PathBuf],
+    mut places: Vec<Place>,
+    first_pass: FirstPass,
+    options: &Options,
     interrupt: &Interrupt,
-    warnings: impl Fn(&Source) -> Warnings + Sync,
-) -> Result<Merged, Failure> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let pool = pool.map_err(|error| Failure::Trace(anyhow!(error)))?;
-    let index = Mutex::new(Builder::new(folder_for(target)));
-    let scans: Vec<_> = pool.install(|| {
-        let scan = |(source, path): (usize, &PathBuf)| {
-            let mut warnings = warnings(&Source::File(path.clone()));
-            let found = scan(
-                source as u32,
-                path,
-                options,
-                interrupt,
-                &index,
-                &mut warnings,
-            );
-            (found, warnings)
-        };
-        paths.par_iter().enumerate().map(scan).collect()
-    });
-    let sources: Vec<_> = paths.iter().cloned().map(Source::File).collect();
-    let names = labels(options, sources.iter());
+    open: impl FnOnce(&MergeSink) -> Result<Option<W>, Failure>,
+) -> Result<(Merged, Option<io::Result<W>>), Failure> {
+    let names = labels(options, paths.iter().map(|path| label(path)));
     let mut work = MergeSink::new(options, names.clone());
-    // What is read in place of each trace: itself, or a copy.
-    let mut read = paths.to_vec();
-    let mut copies = Vec::new();
+    let FirstPass { scans, index } = first_pass;
     for (number, (path, (mut found, warnings))) in paths.iter().zip(scans).enumerate() {
+        // A copy is read in place of its trace.
         if let Ok(scan) = &mut found
             && let Some(copy) = scan.copy.take()
         {
-            read[number] = copy.to_path_buf();
-            copies.push(copy);
+            places[number] = copy;
         }
         add(&mut work, path, found, warnings)?;
     }
     if options.summaries {
         work.synth.keep_summaries();
     }
-    let mut merged = Merged {
-        summaries: Vec::new(),
-        traces: Vec::new(),
-        connections: 0,
-        frames: 0,
-        decode_as: Vec::new(),
-        reader_gone: false,
-        written: false,
-    };
-    if let Some(output) = output(&work, paths, target, interrupt)? {
-        merged.written = true;
-        let live = output.is_stream();
-        let index = index.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let written = (|| {
-            let mut capture = Capture::new(output, options.capture, &names.unwrap_or_default())?;
-            let index = index.finish()?;
-            work.run(
-                index,
-                Fetcher::new(&read, &options.progress),
-                interrupt,
-                &mut capture,
-            )?;
-            work.finish(&mut capture)?;
-            capture.finish()
-        })();
-        if work.incomplete && options.strict {
-            return Err(Failure::Trace(anyhow!(
-                "a trace changed during the merge, and --strict allows no capture then"
-            )));
-        }
-        match written.and_then(Output::commit) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && live => {
-                merged.reader_gone = true;
-            }
-            // A reader that stands still gets no more after a signal.
-            Err(error) if error.kind() == io::ErrorKind::TimedOut && live => {}
-            Err(error) => return Err(Failure::capture(error)),
-        }
+    let writer = open(&work)?;
+    let written = writer.map(|writer| {
+        let mut capture = Capture::new(writer, options.capture, &names.unwrap_or_default())?;
+        let fetcher = Fetcher::new(&places, &options.progress);
+        work.run(index.finish()?, fetcher, interrupt, &mut capture)?;
+        work.finish(&mut capture)?;
+        capture.finish()
+    });
+    if work.incomplete && options.strict {
+        return Err(Failure::Trace(anyhow!(
+            "a trace changed during the merge, and --strict allows no capture then"
+        )));
     }
-    merged.connections = work.synth.connections();
-    merged.frames = work.frames;
-    merged.decode_as = work.synth.decode_as();
-    merged.summaries = work.synth.take_summaries();
+    let mut merged = Merged {
+        connections: work.synth.connections(),
+        frames: work.frames,
+        decode_as: work.synth.decode_as(),
+        summaries: work.synth.take_summaries(),
+        traces: work.traces,
+        reader_gone: false,
+        written: written.is_some(),
+    };
     merged.summaries.sort_by_key(ConnectionSummary::order);
-    merged.traces = work.traces;
-    Ok(merged)
+    Ok((merged, written))
 }
 
 /// Adds what the first pass found in a trace.
@@ -184,32 +191,4 @@ fn add(
         }
     };
     work.add(outcome, scan).map_err(Failure::capture)
-}
-
-/// Opens the capture's place; none where nothing is to be written, or a signal came first.
-fn output(
-    work: &MergeSink,
-    paths: &[PathBuf],
-    target: &Target,
-    interrupt: &Interrupt,
-) -> Result<Option<Output>, Failure> {
-    if interrupt.signal().is_some() || work.traces.iter().all(|trace| trace.result.is_err()) {
-        return Ok(None);
-    }
-    let metadata = paths.iter().filter_map(|path| path.metadata().ok());
-    match Output::create(target, metadata, interrupt.wake()) {
-        Ok(output) => Ok(Some(output)),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
-        Err(error) => Err(Failure::capture(error)),
-    }
-}
-
-/// Where the index may have a temporary file: beside the capture, where there is room for much.
-fn folder_for(target: &Target) -> PathBuf {
-    match target {
-        Target::File(path) if path.parent().is_some_and(Path::is_dir) => path
-            .parent()
-            .map_or_else(std::env::temp_dir, Path::to_owned),
-        _ => std::env::temp_dir(),
-    }
 }

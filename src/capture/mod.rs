@@ -1,12 +1,16 @@
 //! Frames into a capture file, and the file into its place. It knows nothing of traces.
 
+#[cfg(feature = "cli")]
 mod output;
 mod pcap;
 mod pcapng;
+#[cfg(feature = "cli")]
 mod stream;
 mod write_behind;
 
+#[cfg(feature = "cli")]
 pub(crate) use output::follow;
+#[cfg(feature = "cli")]
 pub use output::{Output, Target, is_same};
 
 use std::io::{self, Write};

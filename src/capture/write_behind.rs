@@ -115,6 +115,12 @@ impl<W: Write + Send + 'static> WriteBehind<W> {
 
     /// Hands the buffer over, and takes an empty one.
     fn hand_over(&mut self) -> io::Result<()> {
+        // Without the command there are no threads.
+        if !cfg!(feature = "cli")
+            && let Worker::Idle(writer) = &mut self.worker
+        {
+            return self.buffer.write_to(writer);
+        }
         if let Worker::Idle(_) = self.worker
             && let Worker::Idle(writer) = std::mem::replace(&mut self.worker, Worker::Gone)
         {

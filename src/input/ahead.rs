@@ -63,7 +63,7 @@ impl<'a> Ahead<'a> {
         let mut len = 0;
         while len < want {
             let room = self.read.get_mut(len..)?;
-            match self.input.read_at(room, at + len as u64) {
+            match self.input.origin.read_at(room, at + len as u64) {
                 Ok(0) => break,
                 Ok(read) => len += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -2,10 +2,7 @@
 //!
 //! It holds few files open, and a bounded number of bytes of them at hand, however many traces there are.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
 
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
@@ -14,12 +11,12 @@ use crate::model::event::Event;
 use crate::progress::Progress;
 use crate::trace::{Damage, EventDecoder, Fault, Format, Location};
 
+use super::place::{Files, Place};
+
 /// How many bytes are read at once around a small event.
 const BLOCK: u64 = 16 << 10;
 /// How many bytes of blocks are kept.
 const MAX_KEPT: usize = 48 << 20;
-/// How many files are kept open.
-const MAX_OPEN: usize = 24;
 
 /// The memory that is kept for an event that no block holds whole, in bytes.
 const USUAL: usize = 1 << 20;
@@ -29,7 +26,7 @@ type Key = (u32, u64);
 
 /// Reads events.
 pub(super) struct Fetcher<'a> {
-    paths: &'a [PathBuf],
+    places: &'a [Place],
     progress: &'a Progress,
     files: Files,
     blocks: IndexMap<Key, Block, RandomState>,
@@ -60,9 +57,9 @@ pub(super) enum Lost {
 }
 
 impl<'a> Fetcher<'a> {
-    pub(super) fn new(paths: &'a [PathBuf], progress: &'a Progress) -> Self {
+    pub(super) fn new(places: &'a [Place], progress: &'a Progress) -> Self {
         Self {
-            paths,
+            places,
             progress,
             files: Files::default(),
             blocks: IndexMap::default(),
@@ -88,8 +85,8 @@ impl<'a> Fetcher<'a> {
         // A large event would fill several blocks, and is read once.
         if start + len > BLOCK as usize {
             let room = room(&mut self.scratch, len);
-            let path = &self.paths[source as usize];
-            let read = self.files.read(source, path, room, offset);
+            let place = &self.places[source as usize];
+            let read = self.files.read(source, place, room, offset);
             let bytes = whole(location, &self.scratch[..read.map_err(Lost::Unread)?])?;
             let decoded = self.decoder.decode(format, location, bytes);
             return decoded.map_err(Lost::Changed);
@@ -119,9 +116,9 @@ impl<'a> Fetcher<'a> {
             self.drop_one();
         }
         let (source, number) = key;
-        let path = &self.paths[source as usize];
+        let place = &self.places[source as usize];
         let room = room(&mut self.scratch, BLOCK as usize);
-        let read = self.files.read(source, path, room, number * BLOCK);
+        let read = self.files.read(source, place, room, number * BLOCK);
         let bytes = self.scratch[..read.map_err(Lost::Unread)?].to_vec();
         self.kept += bytes.len() + size_of::<Block>();
         let (at, _) = self.blocks.insert_full(key, Block { bytes, used: true });
@@ -176,46 +173,4 @@ fn room(scratch: &mut Vec<u8>, len: usize) -> &mut [u8] {
         scratch.resize(len, 0);
     }
     &mut scratch[..len]
-}
-
-/// Files that are open.
-#[derive(Default)]
-struct Files {
-    open: IndexMap<u32, File, RandomState>,
-    /// The next one to be closed.
-    hand: usize,
-}
-
-impl Files {
-    /// Reads at `offset` of a trace until `room` is full or the trace ends, and returns how much it was.
-    fn read(
-        &mut self,
-        source: u32,
-        path: &PathBuf,
-        room: &mut [u8],
-        offset: u64,
-    ) -> io::Result<usize> {
-        let file = match self.open.get_index_of(&source) {
-            Some(at) => &self.open[at],
-            None => {
-                if self.open.len() >= MAX_OPEN {
-                    self.hand = (self.hand + 1) % MAX_OPEN;
-                    self.open.swap_remove_index(self.hand);
-                }
-                let file = File::open(path)?;
-                let (at, _) = self.open.insert_full(source, file);
-                &self.open[at]
-            }
-        };
-        let mut read = 0;
-        while read < room.len() {
-            match file.read_at(&mut room[read..], offset + read as u64) {
-                Ok(0) => break,
-                Ok(n) => read += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(read)
-    }
 }

@@ -7,13 +7,13 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
 use crate::model::event::Timestamp;
 use crate::trace::Location;
+
+use super::spill::Spill;
 
 /// How many entries are sorted in memory, of 64 bytes each.
 const MAX_IN_MEMORY: usize = 1 << 20;
@@ -125,7 +125,7 @@ pub(super) struct Builder {
     max_in_memory: usize,
     /// Where the temporary file is made.
     folder: PathBuf,
-    file: Option<File>,
+    file: Option<Spill>,
     /// The sorted parts in the file: where each begins, and how many entries it has.
     parts: Vec<(u64, u64)>,
     written: u64,
@@ -161,9 +161,9 @@ impl Builder {
         self.entries.sort_unstable();
         let file = match &mut self.file {
             Some(file) => file,
-            None => self.file.insert(tempfile::tempfile_in(&self.folder)?),
+            None => self.file.insert(Spill::new(&self.folder)?),
         };
-        let mut writer = io::BufWriter::with_capacity(1 << 16, &*file);
+        let mut writer = io::BufWriter::with_capacity(1 << 16, file.writer());
         for entry in &self.entries {
             writer.write_all(&entry.to_bytes())?;
         }
@@ -206,7 +206,7 @@ impl Builder {
 #[derive(Debug)]
 pub(super) struct Index {
     memory: std::vec::IntoIter<Entry>,
-    file: Option<File>,
+    file: Option<Spill>,
     parts: Vec<Part>,
     /// The next entry of each part; the last part is what is in memory.
     next: BinaryHeap<Reverse<(Entry, usize)>>,
@@ -253,12 +253,12 @@ impl Index {
 }
 
 impl Part {
-    fn next(&mut self, file: Option<&File>) -> io::Result<Option<Entry>> {
+    fn next(&mut self, file: Option<&Spill>) -> io::Result<Option<Entry>> {
         if self.read.is_empty() && self.left > 0 {
             let count = self.left.min(READ_ENTRIES as u64);
             let mut bytes = vec![0; count as usize * Entry::LEN];
             if let Some(file) = file {
-                file.read_exact_at(&mut bytes, self.next)?;
+                file.read(&mut bytes, self.next)?;
             }
             let entries = bytes.chunks_exact(Entry::LEN).rev();
             self.read.extend(entries.map(Entry::from_bytes));

@@ -1,25 +1,24 @@
 //! The first pass over a trace: when each of its events happened, and which conversation it belongs to.
 
-use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::anyhow;
 use foldhash::HashMap;
-use tempfile::TempPath;
 
 use crate::convert::{Failure, Options, STRICT, Summary};
-use crate::input::{Input, Wait};
+use crate::input::Wait;
 use crate::interrupt::Interrupt;
 use crate::model::event::{Connection, Direction, Event, GapKind, Http, Timestamp, TraceId, What};
 use crate::model::warning::{Warning, WarningKind, Warnings};
 use crate::pump::{Consumer, End, Pump};
 use crate::sequence::{Memory, Sequencer};
 use crate::synth::{ConversationId, Conversations, STAND_IN_INTERVAL};
-use crate::trace::{Format, Location, Reader, plain_copy};
+use crate::trace::{Format, Location, Reader};
 
 use super::index::{Builder, Entry, UNKNOWN};
+use super::place::Place;
 
 /// How many entries are added to the index at once.
 const CHUNK: usize = 1 << 12;
@@ -51,23 +50,25 @@ pub(super) struct Scan {
     pub(super) sample_rate: Option<Event>,
     pub(super) summary: Summary,
     /// The trace as it was before something changed its bytes on their way, to be read in its place.
-    pub(super) copy: Option<TempPath>,
+    pub(super) copy: Option<Place>,
 }
 
 /// Goes over a trace, and adds its events to `index`.
 pub(super) fn scan(
     source: u32,
-    path: &Path,
+    (path, place): (&Path, &Place),
     options: &Options,
     interrupt: &Interrupt,
     index: &Mutex<Builder>,
     warnings: &mut Warnings,
 ) -> Result<Scan, Failure> {
-    let mut input = open(path).map_err(|error| Failure::trace("cannot open", error))?;
-    let copy = plain_copy(path, options.encoding);
+    let opened = place.open();
+    let mut input = opened.map_err(|error| Failure::trace("cannot open", error))?;
+    let copy = place.plain_copy(path, options.encoding);
     let copy = copy.map_err(|error| Failure::trace("cannot copy", error))?;
     if let Some(copy) = &copy {
-        input = open(copy).map_err(|error| Failure::trace("cannot open the copy", error))?;
+        let opened = copy.open();
+        input = opened.map_err(|error| Failure::trace("cannot open the copy", error))?;
     }
     let input = input.with_progress(options.progress.clone());
     let mut trace = Reader::new(input, options.encoding, Some(path.to_owned())).of_source(source);
@@ -118,17 +119,6 @@ pub(super) fn scan(
         warnings.add(Warning::empty(false));
     }
     Ok(scan)
-}
-
-/// Opens a trace.
-fn open(path: &Path) -> io::Result<Input> {
-    // Asked before it is opened, for opening a FIFO waits for a writer.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other(
-            "it is no regular file, and a merge reads each trace twice",
-        ));
-    }
-    Input::from_file(File::open(path)?)
 }
 
 /// Takes the events of a trace.

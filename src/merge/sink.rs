@@ -1,11 +1,11 @@
 //! The second pass: the events of all traces, in the order of their times, into one capture.
 
 use std::collections::hash_map::Entry as MapEntry;
-use std::io;
+use std::io::{self, Write};
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use crate::capture::{Capture, Output};
+use crate::capture::Capture;
 use crate::convert::Options;
 use crate::interrupt::Interrupt;
 use crate::model::event::{
@@ -79,6 +79,11 @@ impl MergeSink {
         }
     }
 
+    /// Whether none of the traces can be read.
+    pub(super) fn is_empty(&self) -> bool {
+        self.traces.iter().all(|trace| trace.result.is_err())
+    }
+
     /// Adds the next trace, of which the first pass found `scan`.
     pub(super) fn add(&mut self, mut outcome: Outcome, scan: Option<Scan>) -> io::Result<()> {
         let mut source = Source::default();
@@ -122,12 +127,12 @@ impl MergeSink {
     }
 
     /// Carries the events of the index into `capture`, unless it is interrupted.
-    pub(super) fn run(
+    pub(super) fn run<W: Write + Send + 'static>(
         &mut self,
         mut index: Index,
         mut fetcher: Fetcher<'_>,
         interrupt: &Interrupt,
-        capture: &mut Capture<Output>,
+        capture: &mut Capture<W>,
     ) -> io::Result<()> {
         while interrupt.signal().is_none() {
             let Some(entry) = index.next()? else {
@@ -138,11 +143,11 @@ impl MergeSink {
         Ok(())
     }
 
-    fn entry(
+    fn entry<W: Write + Send + 'static>(
         &mut self,
         entry: &Entry,
         fetcher: &mut Fetcher<'_>,
-        capture: &mut Capture<Output>,
+        capture: &mut Capture<W>,
     ) -> io::Result<()> {
         let source = &self.sources[entry.source as usize];
         let Some(format) = source.format else {
@@ -190,13 +195,13 @@ impl MergeSink {
     }
 
     /// Reads an event, and makes packets of it.
-    fn fetched(
+    fn fetched<W: Write + Send + 'static>(
         &mut self,
         entry: &Entry,
         (format, location): (Format, Location),
         number: usize,
         fetcher: &mut Fetcher<'_>,
-        capture: &mut Capture<Output>,
+        capture: &mut Capture<W>,
     ) -> io::Result<()> {
         let trace = self.trace(entry, number);
         if std::mem::take(&mut self.conversations[number].is_buffered) {
@@ -232,7 +237,11 @@ impl MergeSink {
         self.event(event, capture)
     }
 
-    fn event(&mut self, event: &Event, capture: &mut Capture<Output>) -> io::Result<()> {
+    fn event<W: Write + Send + 'static>(
+        &mut self,
+        event: &Event,
+        capture: &mut Capture<W>,
+    ) -> io::Result<()> {
         let trace = &mut self.traces[event.trace.source as usize];
         let (now, frames) = (&mut self.now, &mut self.frames);
         self.synth.event(event, &mut trace.warnings, &mut |frame| {
@@ -252,7 +261,10 @@ impl MergeSink {
     }
 
     /// Ends what an interrupt has left open.
-    pub(super) fn finish(&mut self, capture: &mut Capture<Output>) -> io::Result<()> {
+    pub(super) fn finish<W: Write + Send + 'static>(
+        &mut self,
+        capture: &mut Capture<W>,
+    ) -> io::Result<()> {
         let (now, frames) = (&mut self.now, &mut self.frames);
         let mut unheard = Warnings::default();
         self.synth.finish(&mut unheard, &mut |frame| {
@@ -282,11 +294,11 @@ const fn gap(entry: &Entry) -> Gap {
 }
 
 /// Writes a frame, no earlier than the one before it.
-fn write(
+fn write<W: Write + Send + 'static>(
     frame: &Frame<'_>,
     now: &mut Timestamp,
     frames: &mut u64,
-    capture: &mut Capture<Output>,
+    capture: &mut Capture<W>,
 ) -> io::Result<()> {
     *now = frame.time.max(*now);
     *frames += 1;

@@ -20,11 +20,8 @@ mod refuse;
 mod schema;
 mod shape;
 
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-
-use tempfile::{NamedTempFile, TempPath};
 
 use crate::model::event::{Event, Skip, SkipKind, What};
 
@@ -385,16 +382,21 @@ impl Reader {
     }
 }
 
-/// Copies the trace at `path` into a temporary file, as it was before something changed its bytes on their way,
-/// if anything has: UTF-16 as UTF-8, without prefixes of lines, without a terminal's carriage returns.
+/// Copies a trace into `copy`, as it was before something changed its bytes on their way, if anything has: UTF-16 as
+/// UTF-8, without prefixes of lines, without a terminal's carriage returns. Returns the copy then.
 ///
-/// A merge reads single events by their offsets, which are those of the copy.
+/// A merge reads single events by their offsets, which are those of the copy. `open` opens the trace, which is read
+/// twice; `begin` begins the copy.
 ///
 /// # Errors
 /// Those of reading and writing.
-pub fn plain_copy(path: &Path, wanted: Option<Encoding>) -> io::Result<Option<TempPath>> {
-    let input = Input::from_file(File::open(path)?)?;
-    let mut reader = Reader::new(input, wanted, Some(path.to_owned()));
+pub(crate) fn plain_copy<W: Write>(
+    open: impl Fn() -> io::Result<Input>,
+    path: &Path,
+    wanted: Option<Encoding>,
+    begin: impl FnOnce() -> io::Result<W>,
+) -> io::Result<Option<W>> {
+    let mut reader = Reader::new(open()?, wanted, Some(path.to_owned()));
     while reader.source.is_none() && matches!(reader.advance(), Ok(Step::More)) {
         reader.input.fill(&Wait::default())?;
     }
@@ -403,9 +405,9 @@ pub fn plain_copy(path: &Path, wanted: Option<Encoding>) -> io::Result<Option<Te
     }
     // The part of it that has been read is read again.
     let recoding = reader.input.recoding().cloned().unwrap_or_default();
-    let mut input = Input::from_file(File::open(path)?)?;
+    let mut input = open()?;
     input.recode(recoding);
-    let mut copy = NamedTempFile::new()?;
+    let mut copy = begin()?;
     loop {
         copy.write_all(input.window())?;
         input.skip(input.window().len());
@@ -415,7 +417,7 @@ pub fn plain_copy(path: &Path, wanted: Option<Encoding>) -> io::Result<Option<Te
         input.fill(&Wait::default())?;
     }
     copy.flush()?;
-    Ok(Some(copy.into_temp_path()))
+    Ok(Some(copy))
 }
 
 impl Parts {

@@ -1,0 +1,361 @@
+//! Files and descriptors as inputs, and what ends the wait for a stream's bytes.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read as _, Seek as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use arrayvec::ArrayVec;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::origin::{Origin, ReadAt};
+use super::{FIRST_READ, Input, READ_SIZE, Wait};
+use crate::align::PAGE;
+
+impl ReadAt for File {
+    fn read_at(&self, room: &mut [u8], position: u64) -> io::Result<usize> {
+        FileExt::read_at(self, room, position)
+    }
+}
+
+/// A descriptor that can be asked whether it would block.
+#[derive(Debug)]
+struct Stream(File);
+
+/// A regular file, which never does, and where in it the input begins.
+#[derive(Debug)]
+struct Regular(File, u64);
+
+/// The same, read without regard to where others read in it.
+#[derive(Debug)]
+struct Beside(File, u64);
+
+/// A regular file that is open only while it is read from, so that there can be thousands.
+#[derive(Debug)]
+struct Path(PathBuf);
+
+impl Origin for Stream {
+    fn read(&mut self, room: &mut [u8], _: u64) -> io::Result<usize> {
+        self.0.read(room)
+    }
+
+    fn is_ready(&self) -> bool {
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        let at_once = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // Whatever keeps poll from answering shows in the read that follows.
+        poll(&mut fds, Some(&at_once)).map_or(true, |n| n > 0)
+    }
+
+    fn wait(&self, wait: &Wait<'_>) -> io::Result<()> {
+        wait.for_bytes(&self.0)
+    }
+}
+
+/// A second cursor over an open file.
+fn beside(file: &File, start: u64) -> Option<Box<dyn Origin>> {
+    Some(Box::new(Beside(file.try_clone().ok()?, start)))
+}
+
+impl Origin for Regular {
+    fn read(&mut self, room: &mut [u8], _: u64) -> io::Result<usize> {
+        self.0.read(room)
+    }
+
+    fn read_at(&self, room: &mut [u8], position: u64) -> io::Result<usize> {
+        FileExt::read_at(&self.0, room, self.1.saturating_add(position))
+    }
+
+    fn can_look_ahead(&self) -> bool {
+        true
+    }
+
+    fn beside(&self) -> Option<Box<dyn Origin>> {
+        beside(&self.0, self.1)
+    }
+}
+
+impl Origin for Beside {
+    fn read(&mut self, room: &mut [u8], position: u64) -> io::Result<usize> {
+        Origin::read_at(self, room, position)
+    }
+
+    fn read_at(&self, room: &mut [u8], position: u64) -> io::Result<usize> {
+        FileExt::read_at(&self.0, room, self.1.saturating_add(position))
+    }
+
+    fn can_look_ahead(&self) -> bool {
+        true
+    }
+
+    fn beside(&self) -> Option<Box<dyn Origin>> {
+        beside(&self.0, self.1)
+    }
+}
+
+impl Origin for Path {
+    fn read(&mut self, room: &mut [u8], position: u64) -> io::Result<usize> {
+        Origin::read_at(self, room, position)
+    }
+
+    fn read_at(&self, room: &mut [u8], position: u64) -> io::Result<usize> {
+        FileExt::read_at(&File::open(&self.0)?, room, position)
+    }
+
+    fn can_look_ahead(&self) -> bool {
+        true
+    }
+
+    fn beside(&self) -> Option<Box<dyn Origin>> {
+        Some(Box::new(Self(self.0.clone())))
+    }
+
+    fn asks_for_more(&self) -> bool {
+        false
+    }
+}
+
+impl Input {
+    /// Reads `file`.
+    ///
+    /// # Errors
+    /// A directory is refused.
+    pub fn from_file(file: File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(io::Error::from_raw_os_error(Errno::ISDIR.raw_os_error()));
+        }
+        Ok(Self::of(file, &metadata))
+    }
+
+    /// Reads the regular file at `path` from the byte number `offset` on, and keeps it open only while
+    /// it does.
+    pub fn from_path(path: PathBuf, offset: u64) -> Self {
+        Self {
+            offset,
+            ..Self::new(Path(path))
+        }
+    }
+
+    /// Reads standard input, and tells what it is.
+    ///
+    /// # Errors
+    /// When the process has none.
+    pub fn stdin() -> io::Result<(Self, Metadata)> {
+        let fd: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
+        let file = File::from(fd);
+        let metadata = file.metadata()?;
+        Ok((Self::of(file, &metadata), metadata))
+    }
+
+    fn of(file: File, metadata: &Metadata) -> Self {
+        if !metadata.is_file() {
+            return Self::new(Stream(file));
+        }
+        let start = (&file).stream_position().unwrap_or_default();
+        // All of a small file at once, and a byte more: a read that comes full makes the next one larger.
+        let ask = metadata.len().saturating_add(1);
+        let ask = usize::try_from(ask).unwrap_or(READ_SIZE);
+        Self {
+            // In whole pages, lest all that follows is read from within one where the file grows.
+            ask: ask.clamp(FIRST_READ, READ_SIZE).next_multiple_of(PAGE),
+            ..Self::new(Regular(file, start))
+        }
+    }
+}
+
+impl Wait<'_> {
+    /// Returns once `stream` has bytes or has ended.
+    fn for_bytes(&self, stream: &File) -> io::Result<()> {
+        let mut fds: ArrayVec<_, 3> = ArrayVec::new();
+        fds.push(PollFd::new(stream, PollFlags::IN));
+        let wake = self.wake.as_ref();
+        fds.extend(wake.map(|wake| PollFd::new(wake, PollFlags::IN)));
+        let hangup = self.hangup.as_ref();
+        // Errors and hang-ups are reported unasked. Whether it can be written to does not matter here.
+        fds.extend(hangup.map(|output| PollFd::new(output, PollFlags::empty())));
+        // Unlike read(2), poll(2) is never restarted when a signal arrives.
+        poll(&mut fds, self.timeout().as_ref())?;
+        let mut happened = fds.iter().map(PollFd::revents);
+        let input = happened.next();
+        let woken = wake.and_then(|_| happened.next());
+        let output = hangup.and_then(|_| happened.next());
+        if woken.is_some_and(|events| events.contains(PollFlags::IN)) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        if output.is_some_and(|events| events.intersects(PollFlags::ERR | PollFlags::HUP)) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        match input {
+            Some(events) if events.is_empty() => Err(io::ErrorKind::TimedOut.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The time to the deadline, as poll(2) takes it.
+    fn timeout(&self) -> Option<Timespec> {
+        let left = self.deadline?.saturating_duration_since(Instant::now());
+        // A deadline beyond the clock's range is none.
+        Timespec::try_from(left).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slice::Slice;
+    use std::sync::Arc;
+
+    #[test]
+    fn all_ways_of_reading_give_the_same_bytes() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let bytes: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+        std::fs::write(path.path(), &bytes).unwrap();
+
+        let inputs = [
+            Input::from_file(File::open(path.path()).unwrap()).unwrap(),
+            Input::from_path(path.path().to_owned(), 0),
+            Input::from_reader(io::Cursor::new(bytes.clone())),
+            Input::from_anywhere(Arc::new(bytes.clone())),
+            Input::from_bytes(bytes.clone()),
+        ];
+        for mut input in inputs {
+            let mut taken = Vec::new();
+            for step in [1, 7, 70_000, 800_000] {
+                while input.window().len() < step {
+                    input.fill(&Wait::default()).unwrap();
+                }
+                // Held while the window moves on, as an event may be.
+                taken.push(Slice::from(input.take(0..step)));
+                assert_eq!(
+                    input.offset(),
+                    taken.iter().map(|t| t.len() as u64).sum::<u64>()
+                );
+            }
+            while !input.ended() {
+                input.fill(&Wait::default()).unwrap();
+            }
+            taken.push(Slice::copy_of(input.window()));
+            let taken: Vec<_> = taken
+                .iter()
+                .flat_map(|slice| slice.iter().copied())
+                .collect();
+            assert!(taken == bytes, "{:?}", input.origin);
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_from_any_place() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(path.path(), b"0123456789").unwrap();
+        for (offset, rest) in [(0, "0123456789"), (9, "9"), (10, ""), (11, "")] {
+            let mut input = Input::from_path(path.path().to_owned(), offset);
+            while !input.ended() {
+                input.fill(&Wait::default()).unwrap();
+            }
+            assert_eq!(input.window(), rest.as_bytes());
+            assert_eq!(input.offset(), offset);
+        }
+    }
+
+    #[test]
+    fn an_empty_file_is_a_stream_that_ends_at_once() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let mut input = Input::from_file(path.reopen().unwrap()).unwrap();
+        input.fill(&Wait::default()).unwrap();
+        assert!(input.ended());
+        assert!(input.window().is_empty());
+    }
+
+    #[test]
+    fn a_file_is_asked_for_its_size() {
+        let sizes = [
+            (100, FIRST_READ),
+            (100_000, 102_400),
+            (5 * PAGE, 6 * PAGE),
+            (READ_SIZE - 1, READ_SIZE),
+            (READ_SIZE, READ_SIZE),
+            (5 << 20, READ_SIZE),
+        ];
+        for (size, ask) in sizes {
+            let path = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(path.path(), vec![7; size]).unwrap();
+            let mut input = Input::from_file(path.reopen().unwrap()).unwrap();
+            assert_eq!(input.ask, ask, "{size}");
+            input.fill(&Wait::default()).unwrap();
+            assert_eq!(input.window().len(), size.min(READ_SIZE));
+            // What it has grown by since is there, too.
+            let grown = path.reopen().unwrap();
+            grown.set_len(size as u64 + 300_000).unwrap();
+            while !input.ended() {
+                input.fill(&Wait::default()).unwrap();
+            }
+            assert_eq!(input.window().len(), size + 300_000);
+        }
+    }
+
+    /// A file of /proc says that it has no bytes.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_hides_its_size_is_read_in_large_pieces() {
+        let file = File::open("/proc/self/maps").unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 0);
+        let input = Input::from_file(file).unwrap();
+        assert_eq!(input.ask, FIRST_READ);
+    }
+
+    #[test]
+    fn a_directory_is_refused() {
+        let kind = Input::from_file(File::open("/").unwrap())
+            .unwrap_err()
+            .kind();
+        assert_eq!(kind, io::ErrorKind::IsADirectory);
+    }
+
+    /// What each end of a wait looks like, alone and together with bytes that are there.
+    #[test]
+    fn a_wait_ends_with_what_happened() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let mut input = Input::new(Stream(File::from(OwnedFd::from(reader))));
+        let kind = |input: &mut Input, wait: &Wait<'_>| input.fill(wait).unwrap_err().kind();
+
+        let soon = Wait {
+            deadline: Some(Instant::now()),
+            ..Wait::default()
+        };
+        assert_eq!(kind(&mut input, &soon), io::ErrorKind::TimedOut);
+
+        let (read_from, written_to) = io::pipe().unwrap();
+        let hangup = Wait {
+            hangup: Some(written_to.as_fd()),
+            ..soon
+        };
+        assert_eq!(kind(&mut input, &hangup), io::ErrorKind::TimedOut);
+        drop(read_from);
+        let hangup = Wait {
+            deadline: None,
+            ..hangup
+        };
+        assert_eq!(kind(&mut input, &hangup), io::ErrorKind::BrokenPipe);
+
+        let (woken, mut wakes) = io::pipe().unwrap();
+        let wake = Wait {
+            wake: Some(woken.as_fd()),
+            ..hangup
+        };
+        io::Write::write_all(&mut wakes, b"!").unwrap();
+        assert_eq!(kind(&mut input, &wake), io::ErrorKind::Interrupted);
+
+        // Bytes go before a deadline, and after the other two.
+        io::Write::write_all(&mut writer, b"bytes").unwrap();
+        assert_eq!(kind(&mut input, &wake), io::ErrorKind::Interrupted);
+        assert_eq!(kind(&mut input, &hangup), io::ErrorKind::BrokenPipe);
+        input.fill(&soon).unwrap();
+        assert_eq!(input.window(), b"bytes");
+    }
+}

@@ -1,0 +1,104 @@
+//! Where the bytes of an input come from, as far as a cursor has to know.
+//!
+//! The methods have the answers of a stream whose bytes are there at any time; a file and a descriptor give their own.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use super::Wait;
+
+/// Bytes that can be read at any place, by any thread.
+pub trait ReadAt: Send + Sync {
+    /// Reads bytes from the byte number `position` on into `room`, and returns how many; none at the end alone.
+    ///
+    /// # Errors
+    /// Those of reading.
+    fn read_at(&self, room: &mut [u8], position: u64) -> io::Result<usize>;
+}
+
+impl ReadAt for Vec<u8> {
+    fn read_at(&self, room: &mut [u8], position: u64) -> io::Result<usize> {
+        let start = usize::try_from(position).unwrap_or(usize::MAX);
+        let mut rest = self.get(start..).unwrap_or_default();
+        rest.read(room)
+    }
+}
+
+/// What an [`Input`](super::Input) reads.
+pub(super) trait Origin: fmt::Debug + Send {
+    /// Reads the next bytes, which begin at the byte number `position`.
+    fn read(&mut self, room: &mut [u8], position: u64) -> io::Result<usize>;
+
+    /// Reads bytes from the byte number `position` on, wherever the cursor is.
+    fn read_at(&self, _room: &mut [u8], _position: u64) -> io::Result<usize> {
+        Err(io::ErrorKind::NotSeekable.into())
+    }
+
+    /// Whether [`read_at`](Self::read_at) works.
+    fn can_look_ahead(&self) -> bool {
+        false
+    }
+
+    /// The same bytes for a second cursor; none where they cannot be read twice.
+    fn beside(&self) -> Option<Box<dyn Origin>> {
+        None
+    }
+
+    /// Whether [`wait`](Self::wait) would return at once.
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    /// Waits until there are bytes.
+    fn wait(&self, _wait: &Wait<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Whether more is asked for at once where reads come full.
+    fn asks_for_more(&self) -> bool {
+        true
+    }
+}
+
+/// A reader.
+pub(super) struct Once<R>(pub(super) R);
+
+impl<R> fmt::Debug for Once<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Once")
+    }
+}
+
+impl<R: Read + Send> Origin for Once<R> {
+    fn read(&mut self, room: &mut [u8], _: u64) -> io::Result<usize> {
+        self.0.read(room)
+    }
+}
+
+/// Bytes that can be read at any place.
+pub(super) struct Anywhere(pub(super) Arc<dyn ReadAt>);
+
+impl fmt::Debug for Anywhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Anywhere")
+    }
+}
+
+impl Origin for Anywhere {
+    fn read(&mut self, room: &mut [u8], position: u64) -> io::Result<usize> {
+        self.0.read_at(room, position)
+    }
+
+    fn read_at(&self, room: &mut [u8], position: u64) -> io::Result<usize> {
+        self.0.read_at(room, position)
+    }
+
+    fn can_look_ahead(&self) -> bool {
+        true
+    }
+
+    fn beside(&self) -> Option<Box<dyn Origin>> {
+        Some(Box::new(Self(Arc::clone(&self.0))))
+    }
+}
