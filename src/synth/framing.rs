@@ -124,7 +124,7 @@ impl Framing {
                 client: Frames::new(client, PREFACE.len() as u32),
                 server: Frames::new(server, 0),
             },
-            Protocol::Redis | Protocol::Postgres => return None,
+            _ => return None,
         };
         Some(Sides {
             from_client,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::protocol::{DecodeAs, HTTP, HTTP2, Opening, POSTGRES_PORT, Protocol, REDIS_PORT};
+use crate::model::protocol::{DecodeAs, HTTP, HTTP2, Opening, Protocol};
 
 /// The ports on which tshark and Wireshark look for HTTP/1, and for HTTP/2 with its preface, by themselves:
 /// their preference `http.tcp.port` as it is since version 2.0.
@@ -22,8 +22,10 @@ struct Protocols {
     http2: bool,
     /// Whether some of its HTTP/2 does not begin with the client's preface.
     headless: bool,
-    redis: bool,
-    postgres: bool,
+    /// Another protocol.
+    other: Option<Protocol>,
+    /// Whether there are several others.
+    is_mixed: bool,
 }
 
 impl Spoken {
@@ -36,8 +38,10 @@ impl Spoken {
                 spoken.http2 = true;
                 spoken.headless |= matches!(opening, Opening::Server(_));
             }
-            Protocol::Redis => spoken.redis = true,
-            Protocol::Postgres => spoken.postgres = true,
+            other => {
+                spoken.is_mixed |= spoken.other.is_some_and(|before| before != other);
+                spoken.other = Some(other);
+            }
         }
     }
 
@@ -68,24 +72,22 @@ impl Protocols {
                 (false, false) => Some(HTTP2),
             };
         }
-        // Where both are, neither dissector shows the other.
-        match (self.redis, self.postgres) {
-            (true, false) if port != REDIS_PORT => Some("resp"),
-            (false, true) if port != POSTGRES_PORT => Some("pgsql"),
-            _ => None,
-        }
+        // Where several are, no dissector shows the others.
+        let other = self.other.filter(|_| !self.is_mixed)?;
+        let (dissector, own_ports) = other.dissector()?;
+        (!own_ports.contains(&port)).then_some(dissector)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Protocol::{Http1, Http2, Postgres, Redis};
+    use Protocol::{Http1, Http2, Mysql, Postgres, Redis, Smtp, Thrift};
 
     #[test]
     fn what_readers_find_by_themselves_needs_no_option() {
         let (client, server) = (Opening::Client, Opening::Server);
-        let cases: [(u16, &[Opening], &str); 17] = [
+        let cases: [(u16, &[Opening], &str); 21] = [
             (80, &[client(Http1)], ""),
             (80, &[server(Http1)], ""),
             (8080, &[client(Http2)], ""),
@@ -107,6 +109,10 @@ mod tests {
             (7000, &[client(Postgres)], "tcp.port==7000,pgsql"),
             (5432, &[client(Postgres)], ""),
             (7000, &[client(Postgres), client(Redis)], ""),
+            (7000, &[server(Mysql)], "tcp.port==7000,mysql"),
+            (3306, &[server(Mysql)], ""),
+            (587, &[server(Smtp)], ""),
+            (9090, &[client(Thrift)], "tcp.port==9090,thrift"),
         ];
         for (port, openings, expected) in cases {
             let mut spoken = Spoken::default();

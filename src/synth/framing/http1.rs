@@ -267,7 +267,7 @@ fn take(left: &mut u64, payload: &mut &[u8]) -> bool {
 
 /// Whether an event begins like a message.
 fn begins_message(is_client: bool, payload: &[u8]) -> bool {
-    match protocol::opening(payload) {
+    match protocol::http_opening(payload) {
         Some(Opening::Client(Protocol::Http1)) => is_client,
         Some(Opening::Server(Protocol::Http1)) => !is_client,
         _ => false,

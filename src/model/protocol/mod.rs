@@ -2,6 +2,8 @@
 //!
 //! The one rule for both, for whoever asks: the handshake, the names, the hints.
 
+mod proxied;
+
 use std::fmt;
 
 use memchr::memmem;
@@ -21,6 +23,16 @@ pub enum Protocol {
     Redis,
     /// PostgreSQL.
     Postgres,
+    /// MySQL and MariaDB.
+    Mysql,
+    /// MongoDB.
+    Mongo,
+    /// Kafka.
+    Kafka,
+    /// Thrift, its binary protocol, framed or not.
+    Thrift,
+    /// SMTP.
+    Smtp,
 }
 
 impl fmt::Display for Protocol {
@@ -31,6 +43,11 @@ impl fmt::Display for Protocol {
             Self::Grpc => "gRPC",
             Self::Redis => "Redis",
             Self::Postgres => "PostgreSQL",
+            Self::Mysql => "MySQL",
+            Self::Mongo => "MongoDB",
+            Self::Kafka => "Kafka",
+            Self::Thrift => "Thrift",
+            Self::Smtp => "SMTP",
         })
     }
 }
@@ -44,6 +61,22 @@ pub struct DecodeAs {
     pub dissector: &'static str,
     /// Whether HTTP/2 without its preface is on the port: what a reader's owner of the port may take for its own.
     pub is_headless: bool,
+}
+
+impl Protocol {
+    /// Wireshark's dissector of a protocol other than HTTP, and the ports on which it looks for it by itself.
+    pub(crate) const fn dissector(self) -> Option<(&'static str, &'static [u16])> {
+        Some(match self {
+            Self::Http1 | Self::Http2 | Self::Grpc => return None,
+            Self::Redis => ("resp", &[6379]),
+            Self::Postgres => ("pgsql", &[5432]),
+            Self::Mysql => ("mysql", &[3306]),
+            Self::Mongo => ("mongo", &[27_017]),
+            Self::Kafka => ("kafka", &[9092]),
+            Self::Thrift => ("thrift", &[]),
+            Self::Smtp => ("smtp", &[25, 587]),
+        })
+    }
 }
 
 /// The dissector of HTTP/1. It hands over to that of HTTP/2 where it sees a preface.
@@ -114,14 +147,6 @@ pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const MIN_PREFACE: usize = 5;
 /// Where Linux begins to take ephemeral ports from (`ip_local_port_range`); IANA's begin higher.
 const FIRST_EPHEMERAL_PORT: u16 = 32_768;
-/// Where Wireshark expects Redis and PostgreSQL.
-pub(crate) const REDIS_PORT: u16 = 6379;
-pub(crate) const POSTGRES_PORT: u16 = 5432;
-/// The first words of a PostgreSQL client behind its message's length: version 3, and the requests for TLS and GSSAPI.
-const POSTGRES_VERSION: u32 = 3 << 16;
-const POSTGRES_REQUESTS: [u32; 2] = [80_877_103, 80_877_104];
-/// The longest startup message that a PostgreSQL server takes, in bytes.
-const MAX_POSTGRES_STARTUP: u32 = 10_000;
 /// The longest method that is taken for one, in bytes; the longest registered is 17.
 const MAX_METHOD: usize = 24;
 
@@ -141,8 +166,13 @@ impl Opening {
     }
 }
 
-/// The end that sent some bytes, and its protocol, where the bytes begin like HTTP.
+/// The end that sent some bytes, and its protocol, where the bytes begin like those of a protocol that is known.
 pub(crate) fn opening(bytes: &[u8]) -> Option<Opening> {
+    proxied::opening(bytes).or_else(|| http_opening(bytes))
+}
+
+/// The end that sent some bytes, and its protocol, where the bytes begin like HTTP.
+pub(crate) fn http_opening(bytes: &[u8]) -> Option<Opening> {
     // A preface may be cut by the tap's limit or come in pieces.
     if bytes.len() >= MIN_PREFACE && bytes.starts_with(&PREFACE[..bytes.len().min(PREFACE.len())]) {
         return Some(Opening::Client(Protocol::Http2));
@@ -157,12 +187,6 @@ pub(crate) fn opening(bytes: &[u8]) -> Option<Opening> {
     {
         return Some(Opening::Server(Protocol::Http2));
     }
-    if is_redis(bytes) {
-        return Some(Opening::Client(Protocol::Redis));
-    }
-    if is_postgres(bytes) {
-        return Some(Opening::Client(Protocol::Postgres));
-    }
     let line = &bytes[..memchr::memchr(b'\r', bytes).unwrap_or(bytes.len())];
     let space = memchr::memchr(b' ', &line[..line.len().min(MAX_METHOD + 1)])?;
     let (method, rest) = line.split_at(space);
@@ -172,40 +196,6 @@ pub(crate) fn opening(bytes: &[u8]) -> Option<Opening> {
         || line.ends_with(b" HTTP/1.0")
         || (line.len() == bytes.len() && matches!(rest.get(1), Some(b'/' | b'h')));
     (is_method && ends_well).then_some(Opening::Client(Protocol::Http1))
-}
-
-/// Whether a Redis client begins with these bytes: an array of strings (RESP), as every client library sends.
-fn is_redis(bytes: &[u8]) -> bool {
-    let number = |mark: u8, bytes: &mut &[u8]| {
-        let digits = bytes
-            .iter()
-            .skip(1)
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
-        let is_number = bytes.first() == Some(&mark) && (1..=7).contains(&digits);
-        let rest = bytes
-            .get(1 + digits..)
-            .and_then(|rest| rest.strip_prefix(b"\r\n"));
-        *bytes = rest.unwrap_or_default();
-        is_number && rest.is_some()
-    };
-    let mut rest = bytes;
-    number(b'*', &mut rest) && number(b'$', &mut rest) && !rest.is_empty()
-}
-
-/// Whether a PostgreSQL client begins with these bytes.
-fn is_postgres(bytes: &[u8]) -> bool {
-    let Some((&[a, b, c, d, e, f, g, h], rest)) = bytes.split_first_chunk() else {
-        return false;
-    };
-    let (length, word) = (
-        u32::from_be_bytes([a, b, c, d]),
-        u32::from_be_bytes([e, f, g, h]),
-    );
-    match word {
-        POSTGRES_VERSION => (9..=MAX_POSTGRES_STARTUP).contains(&length) && rest.contains(&0),
-        _ => POSTGRES_REQUESTS.contains(&word) && length == 8,
-    }
 }
 
 /// The protocol whose first bytes, from either side, these are.
@@ -292,7 +282,7 @@ mod tests {
 
     #[test]
     fn first_bytes_outweigh_ports() {
-        let cases: [(&[u8], Option<Opening>); 23] = [
+        let cases: [(&[u8], Option<Opening>); 33] = [
             (PREFACE, Some(Opening::Client(Protocol::Http2))),
             (&PREFACE[..16], Some(Opening::Client(Protocol::Http2))),
             (&PREFACE[..5], Some(Opening::Client(Protocol::Http2))),
@@ -315,7 +305,35 @@ mod tests {
             ),
             (b"\0\0\x07\x04\0\0\0\0\0", None),
             (b"\0\0\x06\x04\x01\0\0\0\0", None),
-            (b"EHLO mail.example.com\r\n", None),
+            (
+                b"EHLO mail.example.com\r\n",
+                Some(Opening::Client(Protocol::Smtp)),
+            ),
+            (b"220 (vsFTPd 3.0.3)\r\n", None),
+            (
+                b"220 mail.example.com ESMTP Postfix\r\n",
+                Some(Opening::Server(Protocol::Smtp)),
+            ),
+            (
+                b"\x49\0\0\0\x0a8.0.36\0",
+                Some(Opening::Server(Protocol::Mysql)),
+            ),
+            (b"\x49\0\0\x01\x0a8.0.36\0", None),
+            (
+                b"\0\0\0\x10\0\x12\0\x03\0\0\0\x01\0\x02ab",
+                Some(Opening::Client(Protocol::Kafka)),
+            ),
+            (b"\0\0\0\x10\0\x42\0\x03\0\0\0\x01\0\x02ab", None),
+            (
+                b"\0\0\0\x10\x80\x01\0\x01\0\0\0\x04ping",
+                Some(Opening::Client(Protocol::Thrift)),
+            ),
+            (b"\x80\x01\0\x02\0\0\0\x04ping", None),
+            (
+                b"\x20\0\0\0\x01\0\0\0\0\0\0\0\xdd\x07\0\0\0",
+                Some(Opening::Client(Protocol::Mongo)),
+            ),
+            (b"\x20\0\0\0\x01\0\0\0\x01\0\0\0\xdd\x07\0\0\0", None),
             (b"HELLO THERE", None),
             (b" GET", None),
             (
