@@ -1,4 +1,4 @@
-//! What is typed, and what it means. It opens nothing.
+//! Parses and resolves the command line. Opens no files.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ const LONG_VERSION: &str = concat!(
     long_version = LONG_VERSION,
     about,
     long_about = "Turn the tap traces that Envoy records into captures that Wireshark opens.\n\n\
-        Envoy's tap extension (once capture) records what a connection read and wrote, decrypted. \
+        Envoy's tap extension (once capture) records what it received and sent on a connection, decrypted. \
         capture2pcap reads its traces in every encoding and of every release since 1.7, and writes them \
         as packets: Ethernet, IPv4 or IPv6, TCP, with the original addresses, ports and times.",
     override_usage = "capture2pcap [OPTIONS] INPUT OUTPUT\n       \
@@ -48,18 +48,18 @@ const LONG_VERSION: &str = concat!(
 pub(crate) struct Args {
     /// The traces, then the capture; - is standard input or output
     ///
-    /// The last is a folder for captures, one for each trace, when it is a folder already, ends in /, or when there
-    /// are several traces or a folder of them. A folder is searched recursively for files that end in .pb,
-    /// .pb_length_delimited, .pb_text or .json.
+    /// The last PATH is a folder for captures, one for each trace, if it is an existing folder or ends in /, or
+    /// if there are several traces or a folder of traces. Folders are searched recursively for files that end in
+    /// .pb, .pb_length_delimited, .pb_text or .json.
     ///
-    /// An existing capture is replaced once the new one is whole; a trace is never overwritten. A device, FIFO or
-    /// socket is written in place.
+    /// An existing capture is replaced only when the new one is complete; a trace is never overwritten. A device,
+    /// FIFO or socket is written in place.
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     paths: Vec<OsString>,
 
     /// File format of the captures [default: by OUTPUT's extension, else pcap]
     ///
-    /// pcapng shows an interface a connection, directions, comments on what is missing, and names.
+    /// pcapng adds an interface for each connection, packet directions, comments on missing bytes, and names.
     #[arg(
         short = 'F',
         long,
@@ -68,7 +68,7 @@ pub(crate) struct Args {
     )]
     format: Option<FormatArg>,
 
-    /// Resolution of a pcap's times (pcapng has nanoseconds); micro rounds to the nearest
+    /// Time resolution of a pcap (a pcapng always has nanoseconds); micro rounds to the nearest
     #[arg(
         long,
         value_name = "micro|nano",
@@ -95,9 +95,9 @@ pub(crate) struct Args {
 
     /// Open connections with SYN, SYN-ACK, ACK and close them with FINs
     ///
-    /// auto does so for every connection of a merge. Without --merge it does so for each connection of a capture
-    /// but the first, so that a lone connection shows only what was recorded. Without a value: always. The three
-    /// words are values after = and after a space; an input of such a name is written ./never.
+    /// auto does so for every connection of a merge. Without --merge, it does so for every connection of a
+    /// capture but the first, so that a single connection shows only what was recorded. Without a value: always.
+    /// The value follows = or a space; write ./never for an input of that name.
     #[arg(
         long,
         value_name = "auto|always|never",
@@ -111,7 +111,8 @@ pub(crate) struct Args {
 
     /// Encoding of the traces
     ///
-    /// auto reads it from the content, and from the file's extension where the content leaves a choice.
+    /// auto detects it from the content. The file's extension decides only between encodings that the content
+    /// allows.
     #[arg(
         long,
         value_name = "auto|binary|delimited|text|json",
@@ -120,45 +121,46 @@ pub(crate) struct Args {
     )]
     input_format: InputFormat,
 
-    /// Stand-in for a local address that the trace lacks [default: one for documentation]
+    /// Local address of connections without a recorded one [default: a documentation address]
     #[arg(long, value_name = "ADDR[:PORT]", value_hint = ValueHint::Other)]
     local: Option<AddressOverride>,
 
-    /// Stand-in for a remote address that the trace lacks [default: one for documentation]
+    /// Remote address of connections without a recorded one [default: a documentation address]
     #[arg(long, value_name = "ADDR[:PORT]", value_hint = ValueHint::Other)]
     remote: Option<AddressOverride>,
 
-    /// Which side of the connection the tap sat on [default: as the trace shows]
+    /// Side of Envoy that the tapped connections are on [default: detected]
     #[arg(long, value_name = "downstream|upstream", hide_possible_values = true)]
     role: Option<RoleArg>,
 
-    /// First time of a trace that records none [default: 1970-01-01T00:00:00Z]
+    /// Time of the first event of a trace without times [default: 1970-01-01T00:00:00Z]
     ///
-    /// As editcap takes times: 2024-05-01T12:00:00Z, with a fraction or an offset such as +02:00 if need be, or
-    /// seconds since 1970. Without Z or offset it is UTC. now is the current time.
+    /// The formats are editcap's: 2024-05-01T12:00:00Z, optionally with a fraction or an offset such as +02:00,
+    /// or seconds since 1970. A time without Z or an offset is UTC. now is the current time.
     #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = start)]
     start: Option<Timestamp>,
 
-    /// Make no capture of a trace whose encoding is cut or corrupt
+    /// Write no capture for a trace whose encoding is cut or corrupt
     ///
     /// Bodies that Envoy itself truncated do not count as damage.
     #[arg(long)]
     strict: bool,
 
-    /// Take traces from a list, one a line; - for standard input
+    /// Read names of traces from FILE, one per line; - is standard input
     ///
-    /// Appended to those on the command line, where the last argument is still the output folder.
+    /// Appended to the traces on the command line, whose last argument is still the output.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     files_from: Option<PathBuf>,
 
-    /// The names in the list of --files-from end with NUL, as find -print0 writes them
+    /// Names in FILE end with NUL instead of a newline, as find -print0 writes them
     #[arg(short = '0', requires = "files_from")]
     null: bool,
 
-    /// Make one capture of all traces, in time order
+    /// Merge all traces into one capture, in time order
     ///
-    /// Each connection opens with a handshake and closes with FINs, so that those that use the same endpoints one
-    /// after the other are kept apart. One that uses them at the same time gets another client port.
+    /// Each connection opens with a handshake and closes with FINs, which separates connections that use the same
+    /// endpoints one after the other. A connection that uses them at the same time as another one gets a
+    /// different client port.
     #[arg(short, long)]
     merge: bool,
 
@@ -166,14 +168,14 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "merge")]
     info: bool,
 
-    /// Print a JSON object for each trace, a line each
+    /// Print a JSON object for each trace, one per line
     ///
-    /// With --info in place of the table; otherwise in addition to the captures, with --merge for the one capture.
-    /// The fields are listed under JSON below.
+    /// With --info, the objects replace the table; otherwise they are printed in addition to the captures, with
+    /// --merge one for the capture. The JSON section below lists the fields.
     #[arg(long)]
     json: bool,
 
-    /// Threads for many traces [default: one a core]
+    /// Threads for many traces [default: one per core]
     #[arg(short, long, value_name = "N", value_hint = ValueHint::Other, value_parser = jobs)]
     jobs: Option<u32>,
 
@@ -181,7 +183,7 @@ pub(crate) struct Args {
     #[arg(short, long, conflicts_with = "verbose", overrides_with = "quiet")]
     quiet: bool,
 
-    /// Print each warning with its event, a line for each trace, and what the captures hold
+    /// Print each warning with its event, a line for each trace, and the contents of the captures
     #[arg(short, long, overrides_with = "verbose")]
     verbose: bool,
 
@@ -252,7 +254,7 @@ pub(crate) enum Generate {
     Wireshark,
 }
 
-/// How much is said.
+/// How much is printed to standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verbosity {
     Quiet,
@@ -267,7 +269,7 @@ pub(crate) enum Command {
     InstallWireshark,
     UninstallWireshark,
     Convert(Box<Request>),
-    /// Traces to look into; the request has no output.
+    /// Traces to inspect; the request has no output.
     Info(Box<Request>),
 }
 
@@ -278,16 +280,16 @@ pub(crate) struct Request {
     pub(crate) output: OsString,
     pub(crate) list: Option<List>,
     pub(crate) options: Options,
-    /// One capture of all of them.
+    /// Merge all inputs into one capture.
     pub(crate) merge: bool,
-    /// How many threads convert many traces; none: one a core.
+    /// Number of threads for many traces; `None`: one per core.
     pub(crate) jobs: Option<usize>,
     pub(crate) verbosity: Verbosity,
-    /// Whether an object for each trace goes to standard output.
+    /// Print an object for each trace to standard output.
     pub(crate) json: bool,
-    /// Events to take live instead of inputs.
+    /// A live tap in place of inputs.
     pub(crate) live: Option<LiveTap>,
-    /// The viewer that is started on the capture, which has no other place then.
+    /// The viewer to start on a temporary capture, which replaces the output.
     pub(crate) open: Option<Viewer>,
     /// The folder with the user's .proto files.
     pub(crate) proto_path: Option<PathBuf>,
@@ -297,15 +299,15 @@ pub(crate) struct Request {
 #[derive(Debug)]
 pub(crate) struct List {
     pub(crate) path: PathBuf,
-    /// The byte between two names.
+    /// The byte that ends a name.
     pub(crate) separator: u8,
 }
 
 impl Args {
-    /// Resolves what was typed into what it means.
+    /// Resolves the parsed arguments into a command.
     ///
     /// # Errors
-    /// When something is missing, or two things do not go together.
+    /// When an argument is missing, or two of them conflict.
     pub(crate) fn resolve(mut self) -> Result<Command, Misuse> {
         if let Some(what) = self.generate {
             return Ok(Command::Generate(what));
@@ -330,7 +332,7 @@ impl Args {
             })?,
         };
         if live.is_some() && !self.paths.is_empty() {
-            return Err(Misuse::new("--tap and INPUT exclude each other")
+            return Err(Misuse::new("--tap cannot be used with INPUT")
                 .hint("capture2pcap --tap URL OUTPUT"));
         }
         if self.paths.is_empty() && self.files_from.is_none() && live.is_none() {
@@ -338,7 +340,7 @@ impl Args {
         }
         let empty = |what: &str| {
             let misuse = Misuse::new(format!("{what} is an empty name"));
-            misuse.hint("a variable of the shell may be unset")
+            misuse.hint("a shell variable may be unset")
         };
         if self.paths.iter().any(|path| path.is_empty()) {
             return Err(empty("INPUT"));
@@ -349,7 +351,7 @@ impl Args {
         if self.json && !self.info && Target::of(&output) == Target::Stdout {
             return Err(
                 Misuse::new("--json and the capture cannot share standard output")
-                    .hint("give OUTPUT the name of a file"),
+                    .hint("name a file as OUTPUT"),
             );
         }
         let format = match self.format {
@@ -425,7 +427,7 @@ impl Args {
 
 fn snaplen(text: &str) -> Result<u32, String> {
     match text.parse() {
-        // As tcpdump takes it.
+        // 0 means the default, as in tcpdump.
         Ok(0) => Ok(DEFAULT_SNAPLEN),
         Ok(n) if n <= DEFAULT_SNAPLEN => Ok(n),
         _ => Err(format!("not a number of bytes from 0 to {DEFAULT_SNAPLEN}")),
@@ -446,8 +448,8 @@ fn jobs(text: &str) -> Result<u32, String> {
     }
 }
 
-/// A time as editcap takes it, but for one without a zone: that is UTC here, so that the capture does not depend on
-/// the host.
+/// Parses a time in editcap's formats. A time without a zone is UTC, so that the capture does not depend on the
+/// host.
 fn start(text: &str) -> Result<Timestamp, String> {
     let civil = || {
         let text = Some(text).filter(|text| text.contains(':'))?;
@@ -463,7 +465,7 @@ fn start(text: &str) -> Result<Timestamp, String> {
     Ok(Timestamp::from_nanos(nanos))
 }
 
-/// Seconds since 1970, with up to nine digits of a fraction.
+/// Parses seconds since 1970 with a fraction of up to nine digits.
 fn epoch(text: &str) -> Option<jiff::Timestamp> {
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());

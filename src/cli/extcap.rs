@@ -1,8 +1,8 @@
-//! This program as a capture interface of Wireshark and tshark: "Envoy tap (live)".
+//! The extcap interface of Wireshark and tshark: "Envoy tap (live)".
 //!
-//! It speaks the extcap protocol of Wireshark 4.0 and later. Wireshark asks for interfaces, link types and options
-//! several times whenever it starts, so those answers are constant and need no network. During a capture, standard
-//! error is what Wireshark shows in a dialog: it carries errors alone.
+//! Implements the extcap protocol of Wireshark 4.0 and later. Wireshark asks for interfaces, link types and
+//! options several times at every start, so those answers are constant and need no network. During a capture,
+//! Wireshark shows standard error in a dialog, so it carries only errors.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -25,10 +25,10 @@ use crate::cli::usage::USAGE;
 
 /// The interface's name in Wireshark and tshark.
 const INTERFACE: &str = "envoy-tap";
-/// The selector's entry for the only tap that there is. No answer of Envoy's is taken for it.
+/// The selector's entry for the only tap. It cannot be the name of a tap that Envoy lists.
 const ONLY: &str = "*";
 
-/// The arguments of Wireshark's that have a value, and those of the dialog.
+/// The extcap arguments that take a value, and the options of the dialog.
 const WITH_VALUE: [&str; 11] = [
     "--extcap-interface",
     "--extcap-capture-filter",
@@ -43,12 +43,12 @@ const WITH_VALUE: [&str; 11] = [
     "--tap-config",
 ];
 
-/// Whether these arguments are Wireshark's.
+/// Whether these are extcap arguments.
 pub(crate) fn is_asked(mut args: impl Iterator<Item = OsString>) -> bool {
     args.any(|arg| arg.as_encoded_bytes().starts_with(b"--extcap-") || arg == "--capture")
 }
 
-/// What Wireshark asks for.
+/// The arguments of one extcap call.
 #[derive(Debug, Default)]
 struct Call {
     flags: Vec<String>,
@@ -56,7 +56,8 @@ struct Call {
 }
 
 impl Call {
-    /// Reads `--name value` and `--name=value`; what later versions of Wireshark may add is ignored.
+    /// Parses `--name value` and `--name=value`. Unknown arguments, which later versions of Wireshark may add,
+    /// are ignored.
     fn read(args: impl Iterator<Item = OsString>) -> Self {
         let mut call = Self::default();
         let mut args = args.peekable();
@@ -79,14 +80,14 @@ impl Call {
         self.flags.iter().any(|given| given == flag)
     }
 
-    /// The text of a value, unless it is empty.
+    /// The text of a value; `None` if it is empty.
     fn text(&self, name: &str) -> Option<&str> {
         let value = self.values.get(name)?.to_str()?;
         Some(value).filter(|value| !value.is_empty())
     }
 }
 
-/// Answers Wireshark, and returns the exit status.
+/// Answers Wireshark's request, and returns the exit status.
 pub(crate) fn run(args: impl Iterator<Item = OsString>) -> u8 {
     let call = Call::read(args);
     let answer = if call.has("--extcap-interfaces") {
@@ -101,13 +102,13 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> u8 {
         None
     };
     let done = match answer {
-        // A Wireshark that has gone needs no answer.
+        // An error means that Wireshark has exited.
         Some(answer) => {
             let _ = io::stdout().write_all(answer.as_bytes());
             Ok(())
         }
         None if call.has("--capture") => capture(&call),
-        None => Err(("an unknown request of Wireshark's".to_owned(), USAGE)),
+        None => Err(("unknown request from Wireshark".to_owned(), USAGE)),
     };
     match done {
         Ok(()) => 0,
@@ -125,20 +126,20 @@ fn interfaces() -> String {
     )
 }
 
-/// The dialog. No argument is required: with a default beside that, the button that starts the capture would stay
-/// grey. tshark passes only those that have a default here, so the same ones hold where none is passed.
+/// The dialog. No argument is required: a required argument with a default would keep the start button disabled.
+/// tshark passes only the arguments that have a default here, so the same defaults apply to missing arguments.
 fn config() -> String {
     format!(
         "arg {{number=0}}{{call=--admin}}{{display=Admin interface}}{{type=string}}{{default={DEFAULT_URL}}}\
          {{tooltip=The URL of Envoy's admin interface}}{{placeholder={DEFAULT_URL}}}{{validation=^(http://)?[^ ]+$}}{{group=Envoy}}\n\
          arg {{number=1}}{{call=--config-id}}{{display=config_id}}{{type=selector}}{{reload=true}}\
-         {{placeholder=Ask Envoy}}{{tooltip=Which tap; the button asks Envoy which there are}}{{group=Envoy}}\n\
+         {{placeholder=Ask Envoy}}{{tooltip=Which tap; the button asks Envoy for its taps}}{{group=Envoy}}\n\
          {}\
          arg {{number=2}}{{call=--max-bytes}}{{display=Bytes of each event}}{{type=unsigned}}{{range=1,{}}}\
-         {{default={DEFAULT_MAX_BYTES}}}{{tooltip=How much of each event is recorded, each way}}{{group=Tap}}\n\
+         {{default={DEFAULT_MAX_BYTES}}}{{tooltip=How much of each event is recorded, in each direction}}{{group=Tap}}\n\
          arg {{number=3}}{{call=--tap-config}}{{display=Own request}}{{type=fileselect}}{{mustexist=true}}\
-         {{fileext=YAML or JSON (*.yaml *.yml *.json)}}{{tooltip=A request that is sent to /tap as it is; config_id and bytes are then its own}}{{group=Tap}}\n",
-        choice(ONLY, "the only one there is", true),
+         {{fileext=YAML or JSON (*.yaml *.yml *.json)}}{{tooltip=A request to send to /tap unchanged; it sets config_id and the number of bytes itself}}{{group=Tap}}\n",
+        choice(ONLY, "the only tap", true),
         u32::MAX,
     )
 }
@@ -147,18 +148,18 @@ fn choice(value: &str, display: &str, default: bool) -> String {
     format!("value {{arg=1}}{{value={value}}}{{display={display}}}{{default={default}}}\n")
 }
 
-/// The taps that Envoy knows, for the dialog.
+/// Lists the taps that Envoy knows, for the dialog.
 fn reload(call: &Call) -> String {
     let ids = url(call).and_then(|url| config_ids(&url).map_err(|error| one_line(&error)));
     let ids = ids.unwrap_or_else(|message| {
         report::say(&message);
         Vec::new()
     });
-    // The protocol has no way to write a brace or a newline.
+    // The protocol cannot express a brace or a newline.
     let plain = |id: &&String| !id.contains(['{', '}']) && !id.contains(char::is_control);
     let ids = ids.iter().filter(plain);
     let choices = ids.map(|id| choice(id, id, false));
-    std::iter::once(choice(ONLY, "the only one there is", true))
+    std::iter::once(choice(ONLY, "the only tap", true))
         .chain(choices)
         .collect()
 }
@@ -170,7 +171,7 @@ fn url(call: &Call) -> Result<Url, String> {
 
 /// Streams a tap into Wireshark's FIFO.
 fn capture(call: &Call) -> Result<(), (String, u8)> {
-    // Wireshark validates a filter by a call without a FIFO.
+    // Wireshark validates a capture filter with a call without a FIFO.
     if call.text("--extcap-capture-filter").is_some() {
         let why = "Envoy's taps have no capture filters; use a display filter";
         return Err((why.to_owned(), FAILURE));
@@ -184,7 +185,7 @@ fn capture(call: &Call) -> Result<(), (String, u8)> {
     let failed = |message: String| (message, FAILURE);
     let interrupt = Interrupt::install()
         .map_err(|error| failed(format!("cannot catch signals: {}", report::reason(&error))))?;
-    // A request that cannot be sent still needs a capture, or Wireshark waits for one for ever.
+    // If the request cannot be sent, an empty capture is still needed; Wireshark would wait for one forever.
     let (url, request) = match url(call).and_then(|url| Ok((url, request(call)?))) {
         Ok(asked) => asked,
         Err(message) => {
@@ -203,7 +204,7 @@ fn capture(call: &Call) -> Result<(), (String, u8)> {
         &mut Warnings::default(),
     );
     match result {
-        // A capture that was stopped has done all it should.
+        // Stopping a capture is not an error.
         Ok(summary) if summary.signal.is_some() || summary.reader_gone => Ok(()),
         Ok(summary) => match (summary.damage, summary.unread) {
             (None, None) => Ok(()),
@@ -219,7 +220,7 @@ fn capture(call: &Call) -> Result<(), (String, u8)> {
     }
 }
 
-/// An error with what can be done about it, as one line: the dialog shows no more than that well.
+/// Formats an error and its hint as one line, since the dialog shows longer text badly.
 fn one_line(error: &Error) -> String {
     let message = error.to_string();
     let first = lines(message.lines().next().unwrap_or_default());
@@ -239,7 +240,7 @@ fn options() -> Options {
     }
 }
 
-/// What is asked of Envoy.
+/// The request to send to Envoy.
 fn request(call: &Call) -> Result<Request, String> {
     if let Some(path) = call.text("--tap-config") {
         return match fs::read_to_string(path) {
@@ -270,7 +271,7 @@ fn request(call: &Call) -> Result<Request, String> {
 /// Writes a capture without packets.
 fn write_header(fifo: &OsStr, interrupt: &Interrupt) {
     let target = Target::File(fifo.into());
-    // The error that the caller reports is the one that matters.
+    // The caller reports the error that led here.
     let _ = capture::Output::create(&target, None, interrupt.wake())
         .and_then(|output| capture::Capture::new(output, options().capture, &[])?.finish());
 }

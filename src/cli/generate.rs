@@ -1,6 +1,6 @@
-//! The man page and the completion scripts, made from the clap definitions, and the Lua plugin.
+//! The man page and the completion scripts, generated from the clap definitions, and the Lua plugin.
 //!
-//! It owns what the libraries that make them get wrong.
+//! Owns the corrections to what clap_mangen and clap_complete generate.
 
 use std::io::{self, Write as _};
 
@@ -11,7 +11,7 @@ use clap_mangen::Man;
 
 use crate::cli::args::{Args, Generate};
 
-/// What the man page says after the options.
+/// The sections of the man page after the options.
 const MAN_SECTIONS: &str = include_str!("man.roff");
 
 /// Prints the man page, a completion script or the plugin to standard output.
@@ -38,7 +38,8 @@ pub(crate) fn generate(what: Generate) -> io::Result<()> {
     io::stdout().write_all(text.as_bytes())
 }
 
-/// The script for fish with files, too, after an option whose value may be left out: an input may follow it.
+/// Corrects the fish script: after an option with an optional value, it completes files, too, since an input may
+/// follow.
 fn with_files(script: &str) -> String {
     let is_optional = |line: &str| {
         let command = completed();
@@ -55,9 +56,9 @@ fn with_files(script: &str) -> String {
     script.lines().map(line).collect()
 }
 
-/// Where the script for bash looks at the word before the one that is completed.
+/// The line of the bash script that reads the word before the completed one.
 const BASH_PREVIOUS: &str = "    prev=\"$3\"\n";
-/// What the script lacks.
+/// The correction of the bash script.
 const BASH_EQUALS: &str = r#"    # Bash takes the = of --option=value for a word of its own.
     if [[ "${COMP_WORDS[COMP_CWORD]}" == "=" ]]; then
         cur=""
@@ -67,8 +68,8 @@ const BASH_EQUALS: &str = r#"    # Bash takes the = of --option=value for a word
     fi
 "#;
 
-/// The command with names of values that every shell's script can hold: zsh takes a colon or a bracket in one for its
-/// own, and then completes nothing after that option.
+/// The command with value names that are safe in every shell's script. In zsh, a colon or a bracket in such a
+/// name is syntax, and breaks the completion after that option.
 fn completed() -> Command {
     let simple = |arg: clap::Arg| arg.value_name("ADDR");
     Args::command()
@@ -81,7 +82,7 @@ fn man(text: &mut Vec<u8>) -> io::Result<()> {
     let version = command.get_version().unwrap_or_default().to_owned();
     let usage = command.clone().render_usage().to_string();
     let man = Man::new(command);
-    // The library leaves an empty date without quotes, and lists every option in the synopsis.
+    // clap_mangen leaves an empty date unquoted, and lists every option in the synopsis.
     writeln!(
         text,
         r#".TH CAPTURE2PCAP 1 "" "capture2pcap {version}" "User Commands""#
@@ -112,7 +113,7 @@ mod tests {
         }
     }
 
-    /// Where the library's script changes, what is put into it has to change as well.
+    /// Fails when a new clap_complete changes the line that the correction follows.
     #[test]
     fn the_script_for_bash_knows_an_equals_sign() {
         let mut script = Vec::new();

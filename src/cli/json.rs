@@ -1,6 +1,6 @@
-//! What `--json` prints: an object a line, whose members have a fixed order.
+//! `--json`: an object per line, whose members have a fixed order.
 //!
-//! It owns the names of the members, which scripts rely on; the man page lists them. Standard output is its own.
+//! Owns the names of the members, which scripts rely on and the man page lists, and standard output.
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -20,15 +20,15 @@ use serde_json::{Map, Value, json};
 use crate::cli::report::reason;
 use crate::cli::table::{rfc3339, sample_rate, side};
 
-/// Standard output, and the objects on it.
+/// Standard output, one object per line.
 #[derive(Debug)]
 pub(crate) struct Lines(Output);
 
 impl Lines {
-    /// Takes standard output for objects.
+    /// Opens standard output.
     ///
     /// # Errors
-    /// When the process has none.
+    /// When the process has no standard output.
     pub(crate) fn new(interrupt: &Interrupt) -> io::Result<Self> {
         Output::create(&Target::Stdout, None, interrupt.wake()).map(Self)
     }
@@ -36,9 +36,9 @@ impl Lines {
     /// Prints an object.
     ///
     /// # Errors
-    /// Those of writing.
+    /// When standard output cannot be written.
     pub(crate) fn print(&mut self, object: &Value) -> io::Result<()> {
-        // All there is of such characters stands in strings.
+        // Control characters occur only inside JSON strings, so a JSON escape can replace each.
         let mut line = capture2pcap::escaped(&object.to_string(), |c| {
             let mut units = [0; 2];
             let units = c.encode_utf16(&mut units).iter();
@@ -49,17 +49,17 @@ impl Lines {
     }
 }
 
-/// What an object says of a trace or of a capture.
+/// The contents of a trace or a capture.
 #[derive(Debug, Default)]
 struct Contents<'a> {
     path: Option<Value>,
-    /// The capture's path, and how many packets it has; a capture that there is not is null.
+    /// The path of the capture and its number of packets. The path is null if there is no capture.
     capture: Option<(Option<&'a Path>, u64)>,
     encoding: Option<Encoding>,
     releases: Option<&'a str>,
     summaries: &'a [ConnectionSummary],
     decode_as: &'a [DecodeAs],
-    /// The capture that the command opens.
+    /// The capture for the tshark command.
     opens: Option<&'a Path>,
     damage: Option<&'a Damage>,
     unread: Option<&'a io::Error>,
@@ -67,7 +67,7 @@ struct Contents<'a> {
 }
 
 impl Contents<'_> {
-    /// The object, without the last member.
+    /// Builds the object, without its last member.
     fn object(&self, warnings: Vec<Value>) -> Map<String, Value> {
         let mut object = Map::new();
         let mut add = |name: &str, value: Value| drop(object.insert(name.to_owned(), value));
@@ -125,7 +125,7 @@ impl Contents<'_> {
     }
 }
 
-/// What a trace holds, whose capture would have the name `capture`.
+/// The object of an inspected trace. `capture` is the path that its capture would have.
 pub(crate) fn of_info(
     source: &Source,
     capture: Option<&Path>,
@@ -151,7 +151,7 @@ pub(crate) fn of_info(
         .into()
 }
 
-/// What a trace holds that was converted into the capture at `target`.
+/// The object of a trace that was converted into the capture at `target`.
 pub(crate) fn of_conversion(
     source: &Source,
     target: &Path,
@@ -176,7 +176,7 @@ pub(crate) fn of_conversion(
         .into()
 }
 
-/// What a merged capture holds, and what came of each trace.
+/// The object of a merged capture, with the outcome of each trace.
 pub(crate) fn of_merge(target: &Path, merged: &Merged, interrupted: bool) -> Value {
     let capture = Some(target).filter(|_| merged.written);
     let contents = Contents {
@@ -200,7 +200,7 @@ pub(crate) fn of_merge(target: &Path, merged: &Merged, interrupted: bool) -> Val
     object.into()
 }
 
-/// What came of one trace of a merge.
+/// The object of one trace of a merge.
 fn of_outcome(outcome: &Outcome) -> Value {
     let path = path(&outcome.path);
     match &outcome.result {
@@ -220,12 +220,12 @@ fn of_outcome(outcome: &Outcome) -> Value {
     }
 }
 
-/// An input of which nothing came.
+/// The object of an input that failed.
 pub(crate) fn of_failure(input: &Value, error: &str) -> Value {
     json!({ "path": input, "error": error })
 }
 
-/// The name of a trace in an object.
+/// The `path` member of an input.
 pub(crate) fn source_path(source: &Source) -> Value {
     match source {
         Source::Stdin => "-".into(),
@@ -234,7 +234,7 @@ pub(crate) fn source_path(source: &Source) -> Value {
     }
 }
 
-/// The name of a file in an object.
+/// The `path` member of a file.
 pub(crate) fn path(path: &Path) -> Value {
     path.to_string_lossy().into()
 }
@@ -248,7 +248,7 @@ fn warning_object(tally: &Tally) -> Value {
     })
 }
 
-/// The warnings of several traces, summed by their kinds.
+/// Sums the warnings of several traces by kind.
 fn summed(tallies: &[&Tally]) -> Vec<Value> {
     let mut sums = std::collections::BTreeMap::<_, Tally>::new();
     for tally in tallies {
@@ -276,7 +276,8 @@ fn connection(summary: &ConnectionSummary) -> Value {
     let end = |end: &Option<Endpoint>| end.as_ref().map(ToString::to_string);
     let time = |time: Option<Timestamp>| time.map(rfc3339);
     json!({
-        // A JSON number holds 53 bits for many readers, an id has 64: a string, as Envoy's own JSON has.
+        // Many readers of JSON numbers keep only 53 bits and an id has 64, so it is a string, as in Envoy's own
+        // JSON.
         "id": summary.id.number.to_string(),
         "local": end(&summary.connection.local),
         "remote": end(&summary.connection.remote),

@@ -1,4 +1,4 @@
-//! `--tap`: events live from Envoy's admin interface, into a file or a pipe.
+//! `--tap`: takes events live from Envoy's admin interface.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,25 +10,25 @@ use clap::Args;
 
 use crate::cli::report;
 
-/// What is typed about a live tap.
+/// The options of a live tap.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct LiveArgs {
-    /// Instead of traces, take events live from Envoy's admin interface, e.g. http://localhost:9901
+    /// Take events live from Envoy's admin interface instead of traces, e.g. http://localhost:9901
     ///
-    /// Envoy serves one client at a time, and records connections that open while the client is there. The tap
-    /// ends with Ctrl-C, or when the reader of a pipe goes away.
+    /// Envoy serves one client at a time, and records connections that open while the client is connected. The
+    /// tap ends with Ctrl-C, or when the reader of a pipe closes it.
     #[arg(long, value_name = "URL", conflicts_with_all = ["files_from", "merge", "info", "input_format"])]
     pub(crate) tap: Option<Url>,
 
-    /// With --tap, the tap's config_id [default: the only one that /config_dump lists]
+    /// With --tap: the tap's config_id [default: the only one in /config_dump]
     #[arg(long, value_name = "ID", requires = "tap")]
     config_id: Option<String>,
 
-    /// With --tap, send this request (YAML or JSON) as it is
+    /// With --tap: send this request (YAML or JSON) unchanged
     #[arg(long, value_name = "FILE", requires = "tap", conflicts_with_all = ["config_id", "max_bytes"])]
     tap_config: Option<PathBuf>,
 
-    /// With --tap, how many bytes of each event are recorded, each way [default: 1048576]
+    /// With --tap: record at most N bytes of each event, in each direction [default: 1048576]
     #[arg(long, value_name = "N", requires = "tap", value_parser = clap::value_parser!(u32).range(1..))]
     max_bytes: Option<u32>,
 }
@@ -43,7 +43,7 @@ pub(crate) struct LiveTap {
 }
 
 impl LiveArgs {
-    /// What was asked for, if a live tap was.
+    /// Returns the live tap, if `--tap` was given.
     pub(crate) fn resolve(self) -> Option<LiveTap> {
         Some(LiveTap {
             url: self.tap?,
@@ -55,10 +55,10 @@ impl LiveArgs {
 }
 
 impl LiveTap {
-    /// Sends the request, and waits until Envoy answers; none: a signal came first.
+    /// Sends the request and waits for Envoy's answer; returns `None` if a signal arrives first.
     ///
     /// # Errors
-    /// A message, and what can be done about it.
+    /// A message, and a hint.
     pub(crate) fn attach(
         self,
         interrupt: &Interrupt,
@@ -88,7 +88,7 @@ impl LiveTap {
     }
 }
 
-/// Text from outside, with its lines, and without what a terminal would obey.
+/// Escapes terminal controls in text from outside, keeping its lines.
 pub(crate) fn lines(text: &str) -> String {
     let escape = |line: &str| capture2pcap::escaped(line, |c| c.escape_unicode().to_string());
     let lines: Vec<_> = text.lines().map(escape).collect();

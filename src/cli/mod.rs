@@ -1,6 +1,6 @@
-//! The command: what a person types and reads.
+//! The command: its arguments, messages, tables and exit statuses.
 //!
-//! It owns arguments, messages, tables and exit statuses. It makes no capture itself.
+//! Converts nothing itself.
 
 mod args;
 mod extcap;

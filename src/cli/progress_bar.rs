@@ -1,6 +1,6 @@
-//! The progress bar of long work, on a terminal.
+//! The progress bar, for long work on a terminal.
 //!
-//! It owns what is drawn, and learns by [`Progress`] how much has been read. Work that is done at once shows nothing.
+//! Owns the drawing; [`Progress`] reports the number of bytes read. Short work shows no bar.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,28 +11,28 @@ use capture2pcap::input::admin::Tap;
 use capture2pcap::progress::Progress;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// How long work takes before it counts as long.
+/// Work that takes longer than this shows a bar.
 const DELAY: Duration = Duration::from_millis(500);
-/// How often the bar is drawn while nothing is read, so that the rate sinks.
+/// How often the bar is drawn while nothing is read, so that the rate falls.
 const TICK: Duration = Duration::from_millis(500);
 
-/// How often the counts of a live tap are shown anew.
+/// How often the counts of a live tap are updated.
 const LIVE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What is done, and how many bytes are read for it.
+/// The kind of work, with the number of bytes that it reads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Long {
-    /// One trace of a known size.
+    /// One trace of this size.
     File(u64),
     /// A pipe, FIFO or device.
     Pipe,
-    /// So many bytes in so many traces.
+    /// This number of bytes, in this number of traces.
     Many(u64, u64),
-    /// A merge of so many bytes, which it reads twice.
+    /// A merge of this number of bytes, which it reads twice.
     Merge(u64),
 }
 
-/// A progress bar, which may never be shown.
+/// A progress bar that is hidden until the work takes long.
 #[derive(Clone, Debug)]
 pub(crate) struct Bar {
     bar: ProgressBar,
@@ -40,7 +40,7 @@ pub(crate) struct Bar {
 }
 
 impl Bar {
-    /// One that shows nothing.
+    /// Creates a bar that stays hidden.
     pub(crate) fn hidden() -> Self {
         Self {
             bar: ProgressBar::hidden(),
@@ -48,7 +48,7 @@ impl Bar {
         }
     }
 
-    /// One that appears once the work is found to be long, and what has to be told how far it has come.
+    /// Creates a bar that appears when the work takes long, and the progress callback that advances it.
     pub(crate) fn of(work: Long) -> (Self, Progress) {
         let (length, template) = match work {
             Long::File(bytes) => (
@@ -69,7 +69,7 @@ impl Bar {
             ),
         };
         let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::hidden());
-        // The templates are right, or the test that looks at them fails.
+        // The templates are valid; a test checks them.
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
@@ -90,7 +90,7 @@ impl Bar {
         (bar, progress)
     }
 
-    /// One that shows at once how much has come of a live tap, until it is cleared.
+    /// Creates a bar that shows the counts of a live tap at once, until it is cleared.
     pub(crate) fn of_tap(tap: &Arc<Tap>) -> Self {
         let bar = ProgressBar::new_spinner();
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
@@ -98,12 +98,12 @@ impl Bar {
         }
         bar.enable_steady_tick(LIVE_INTERVAL);
         let (shown, tap) = (bar.clone(), Arc::clone(tap));
-        // It ends with the process at the latest.
+        // The thread ends when the bar is cleared, or with the process.
         thread::spawn(move || {
             while !shown.is_finished() {
                 let counts = &tap.progress;
                 shown.set_message(format!(
-                    "{tap}: {} connections, {} events, {}; Ctrl-C ends it",
+                    "{tap}: {} connections, {} events, {}; Ctrl-C stops it",
                     HumanCount(counts.connections.load(Ordering::Relaxed)),
                     HumanCount(counts.events.load(Ordering::Relaxed)),
                     HumanBytes(counts.bytes.load(Ordering::Relaxed)),
@@ -122,7 +122,7 @@ impl Bar {
         }
     }
 
-    /// Shows how many traces are done.
+    /// Shows the number of finished traces.
     pub(crate) fn count(&self, done: u64) {
         if let Some(Long::Many(_, traces)) = self.work {
             let (done, traces) = (HumanCount(done), HumanCount(traces));
@@ -130,12 +130,12 @@ impl Bar {
         }
     }
 
-    /// Does something that writes to the terminal, without the bar in its way.
+    /// Hides the bar while `work` writes to the terminal.
     pub(crate) fn suspend<T>(&self, work: impl FnOnce() -> T) -> T {
         self.bar.suspend(work)
     }
 
-    /// Takes the bar away for good.
+    /// Removes the bar.
     pub(crate) fn clear(&self) {
         self.bar.finish_and_clear();
     }

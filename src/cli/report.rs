@@ -1,7 +1,7 @@
-//! What is said on standard error, and how the run went: the exit status remembers.
+//! Messages on standard error, and the exit status.
 //!
-//! It owns the words of messages but for those of usage. What `--json` prints passes through here as well, since
-//! both are about the same traces.
+//! Owns the wording of all messages except those on usage. The objects of `--json` pass through here as well,
+//! since both report on the same traces.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -36,7 +36,7 @@ use crate::cli::warning_groups::WarningGroups;
 /// How much of a capture is searched for gRPC, in bytes.
 const MAX_GRPC_LOOK: u64 = 1 << 20;
 
-/// What to do where a pipe was empty: with `-s` alone, curl keeps its errors to itself.
+/// The hint for an empty pipe: with `-s` alone, curl prints no errors.
 const EMPTY_PIPE: &str =
     "the command before the pipe may have failed: curl -sSN shows its errors, curl -sN hides them";
 
@@ -48,25 +48,25 @@ pub(crate) struct Reporter {
     bar: Bar,
     started: Instant,
     groups: WarningGroups,
-    /// The hints to give, each once, in the order of the kinds.
+    /// The hints to print, each once, in the order of the kinds.
     hints: BTreeSet<(WarningKind, &'static str)>,
     counts: Counts,
-    /// The first capture that has packets, by the number of its trace, and what a reader has to be told for it.
+    /// The capture with the lowest trace number that has packets, and the `-d` options for it.
     opens: Option<(usize, PathBuf, Vec<DecodeAs>)>,
     lines: Option<Lines>,
-    /// Whether a line for each trace is worth it where much is to be said.
+    /// Whether `--verbose` prints a line for each trace.
     many: bool,
-    /// Whether the reader of the objects, or of a merge's capture, has gone.
+    /// Whether the reader of the objects or of a merge's capture has closed its end.
     reader_gone: bool,
     /// The folder with the user's .proto files.
     proto_path: Option<PathBuf>,
-    /// Whether the capture is removed once it has been shown: its name would mean nothing.
+    /// Whether the capture is temporary. Its name is then left out of messages.
     is_temporary: bool,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// Traces that were begun.
+    /// Traces that were started.
     traces: u64,
     captures: u64,
     /// Captures that a signal ended early.
@@ -107,7 +107,7 @@ impl Counts {
 }
 
 impl Reporter {
-    /// Starts a run; `lines` takes an object for each trace, if they are asked for.
+    /// Starts a run; `lines` prints an object for each trace, if requested.
     pub(crate) fn new(
         verbosity: Verbosity,
         lines: Option<Lines>,
@@ -135,14 +135,14 @@ impl Reporter {
         self.is_temporary = true;
     }
 
-    /// Shows how much has come of a live tap, on a terminal, until the work ends.
+    /// Shows the counts of a live tap on a terminal until the work ends.
     pub(crate) fn follow(&mut self, tap: &Arc<Tap>) {
         if self.terminal && self.verbosity != Verbosity::Quiet {
             self.bar = Bar::of_tap(tap);
         }
     }
 
-    /// Shows how far the work has come, on a terminal; returns what learns of it.
+    /// Shows the progress of the work on a terminal; returns the callback that advances it.
     pub(crate) fn progress(&mut self, work: Long) -> Progress {
         if !self.terminal || self.verbosity == Verbosity::Quiet {
             return Progress::default();
@@ -158,7 +158,7 @@ impl Reporter {
         self.many = true;
     }
 
-    /// What collects the warnings of a conversion.
+    /// Creates the collector of a conversion's warnings.
     pub(crate) fn warnings(&self, source: &Source) -> Warnings {
         if self.verbosity != Verbosity::Verbose {
             return Warnings::default();
@@ -173,11 +173,11 @@ impl Reporter {
 
     /// Prints a message, above the progress bar where there is one.
     fn say(&self, message: &str) {
-        // To draw the bar again takes longer than to convert a small trace.
+        // Redrawing the bar takes longer than converting a small trace.
         self.bar.suspend(|| say(message));
     }
 
-    /// Prints what a person should know though nothing went wrong.
+    /// Prints a message that is not an error, unless `--quiet` is given.
     pub(crate) fn warn(&self, message: &str) {
         if self.verbosity != Verbosity::Quiet {
             self.say(message);
@@ -187,7 +187,7 @@ impl Reporter {
     /// Prints an object.
     ///
     /// # Errors
-    /// Those of writing; that the reader has gone is none.
+    /// When standard output cannot be written. A closed pipe is not an error.
     fn print(&mut self, object: &Value) -> io::Result<()> {
         let Some(lines) = self.lines.as_mut().filter(|_| !self.reader_gone) else {
             return Ok(());
@@ -197,13 +197,13 @@ impl Reporter {
                 self.reader_gone = true;
                 Ok(())
             }
-            // A reader that stands still gets no more after a signal.
+            // After a signal, a reader that does not read is not waited for.
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(()),
             printed => printed,
         }
     }
 
-    /// Prints an object, and reports an error of that.
+    /// Prints an object, and reports a failure to do so.
     fn object(&mut self, object: impl FnOnce() -> Value) {
         if self.lines.is_some()
             && let Err(error) = self.print(&object())
@@ -219,12 +219,12 @@ impl Reporter {
         self.failed("standard output", &format!("cannot write: {why}"));
     }
 
-    /// Whether the reader of the objects has gone: the work is over.
+    /// Whether the reader of the objects has closed its end, which ends the work.
     pub(crate) const fn reader_gone(&self) -> bool {
         self.reader_gone
     }
 
-    /// Gives the hint that an input's kind calls for, where it is no trace and is known for something else.
+    /// Adds the hint for an input that is recognized as something other than a trace.
     fn hint_about(&mut self, failure: &Failure) {
         let damage = failure.error().downcast_ref::<Damage>();
         if let Some(Fault::Unrecognised { is: Some(is), .. }) = damage.map(|damage| &*damage.fault)
@@ -239,7 +239,7 @@ impl Reporter {
         self.say(&format!("{name}: {why}"));
     }
 
-    /// Reports how a conversion went. `number` is its place among all.
+    /// Reports the outcome of a conversion. `number` is its index among all traces.
     pub(crate) fn finished(
         &mut self,
         number: usize,
@@ -261,7 +261,7 @@ impl Reporter {
         self.bar.count(self.counts.traces);
     }
 
-    /// Reports that a trace gave no capture.
+    /// Reports that a trace could not be converted.
     pub(crate) fn failure(&mut self, source: &Source, target: &Target, failure: &Failure) {
         let why = reason(failure.error());
         self.object(|| json::of_failure(&json::source_path(source), &why));
@@ -282,7 +282,7 @@ impl Reporter {
         warnings: &Warnings,
         summary: Summary,
     ) {
-        // The reader of the capture has seen enough, or a signal came before there was anything.
+        // The reader closed the capture, or a signal arrived before the first event.
         if !summary.written {
             return;
         }
@@ -301,7 +301,7 @@ impl Reporter {
         }
     }
 
-    /// Reports what is wrong with a trace of which there is something in a capture.
+    /// Reports the warnings and the damage of a trace that is in a capture.
     fn trace(&mut self, number: usize, source: &Source, warnings: &Warnings, summary: &Summary) {
         let name = source_name(source);
         for tally in warnings.tallies() {
@@ -313,7 +313,7 @@ impl Reporter {
                 Verbosity::Verbose if kind.is_of_each_event() => {
                     self.say(&format!("{name}: {tally}"));
                 }
-                // Each of them has been printed where it was found.
+                // The listener has printed each of them.
                 Verbosity::Verbose => {}
             }
             let empty_pipe = kind == WarningKind::Empty && *source == Source::Stdin;
@@ -333,14 +333,14 @@ impl Reporter {
         }
         if let Some(error) = &summary.unread {
             let why = reason(error);
-            self.say(&format!("{name}: cannot read on: {why}; {saved}"));
+            self.say(&format!("{name}: cannot read the rest: {why}; {saved}"));
         }
         let impossible = warnings.tallies().any(|tally| tally.first.kind.is_damage());
         let damaged = summary.damage.is_some() || summary.unread.is_some() || impossible;
         self.counts.damaged += u64::from(damaged);
     }
 
-    /// Takes note of a capture, for the command that opens one.
+    /// Remembers a capture for the command that opens one.
     fn opened_by(&mut self, number: usize, capture: &Path, frames: u64, decode_as: Vec<DecodeAs>) {
         let first = self.opens.as_ref().map(|(first, ..)| *first);
         if frames > 0 && first.is_none_or(|first| number < first) {
@@ -348,7 +348,7 @@ impl Reporter {
         }
     }
 
-    /// Reports how a merge went, trace by trace and in all.
+    /// Reports the outcome of a merge: each trace, then the capture.
     pub(crate) fn merged(&mut self, target: &Target, merged: Merged, interrupted: bool) {
         self.bar.clear();
         if merged.reader_gone {
@@ -386,7 +386,7 @@ impl Reporter {
         }
     }
 
-    /// Reports that nothing came of all traces together.
+    /// Reports that a merge failed as a whole.
     pub(crate) fn failed_all(&mut self, target: &Target, failure: &Failure) {
         self.bar.clear();
         let why = reason(failure.error());
@@ -402,10 +402,10 @@ impl Reporter {
         self.failed("threads", &reason(error));
     }
 
-    /// Reports how the reading of a trace for its contents went. `capture` is the name that its capture would have.
+    /// Reports the outcome of inspecting a trace. `capture` is the path that its capture would have.
     ///
     /// # Errors
-    /// Those of printing an object.
+    /// When an object cannot be printed.
     pub(crate) fn inspected(
         &mut self,
         source: &Source,
@@ -441,7 +441,7 @@ impl Reporter {
         let extensions = TRACE_EXTENSIONS
             .map(|extension| format!(".{extension}"))
             .join(", ");
-        let why = format!("no traces: no file there ends in {extensions}");
+        let why = format!("no traces found: no file ends in {extensions}");
         let shown = |input: &OsString| capture2pcap::display_path(Path::new(input)).to_string();
         let names: Vec<_> = inputs.iter().map(shown).collect();
         self.failed(&names.join(", "), &why);
@@ -457,7 +457,7 @@ impl Reporter {
         self.object(|| json::of_failure(&json::path(path), &why));
     }
 
-    /// Ends the work: the warnings of all traces, and what a person can do about them.
+    /// Ends the work: prints the grouped warnings of all traces, then the hints.
     fn end(&mut self) {
         self.bar.clear();
         if self.verbosity == Verbosity::Quiet {
@@ -474,7 +474,7 @@ impl Reporter {
         }
     }
 
-    /// Whether the line of counts and the command are wanted.
+    /// Whether to print the line of counts and the command.
     const fn is_talkative(&self) -> bool {
         match self.verbosity {
             _ if self.is_temporary => false,
@@ -484,7 +484,8 @@ impl Reporter {
         }
     }
 
-    /// Ends the conversion of one trace: the warnings, a line of counts, the command that opens the capture.
+    /// Ends the conversion of one trace: prints the warnings, a line of counts and the command that opens the
+    /// capture.
     pub(crate) fn end_one(&mut self, target: &Target, signal: Option<u8>) {
         self.end();
         self.interrupted(target, signal);
@@ -498,19 +499,19 @@ impl Reporter {
         }
     }
 
-    /// Says what a signal has left of one capture, unless it went to a reader that knows.
+    /// Reports what a signal left of a capture, unless the capture went to a reader of standard output.
     fn interrupted(&self, target: &Target, signal: Option<u8>) {
         if signal.is_none() || self.is_temporary || *target == Target::Stdout {
             return;
         }
         let name = target_name(target);
         self.warn(&match self.counts.captures {
-            0 => format!("interrupted before there was anything for {name}"),
-            _ => format!("interrupted: {name} holds what came before"),
+            0 => format!("interrupted before the first event: {name} not written"),
+            _ => format!("interrupted: {name} holds everything before the signal"),
         });
     }
 
-    /// Ends many conversions: the warnings, a line of counts, the command that opens a capture.
+    /// Ends many conversions: prints the warnings, a line of counts and the command that opens a capture.
     pub(crate) fn end_many(&mut self, traces: u64, signal: Option<u8>) {
         self.end();
         self.summary(traces);
@@ -530,7 +531,7 @@ impl Reporter {
         self.command(open);
     }
 
-    /// The command that opens a capture, where it is wanted.
+    /// Prints the command that opens a capture, if it is to be printed.
     fn command(&self, open: &str) {
         if let Some((_, capture, decode_as)) = self.opens.as_ref().filter(|_| self.is_talkative()) {
             let mut command = tshark_command(capture, &wireshark::needed(decode_as));
@@ -543,27 +544,28 @@ impl Reporter {
         }
     }
 
-    /// Names the option that shows gRPC's fields, where a capture holds gRPC.
+    /// Prints the hint about `--proto-path` if a capture contains gRPC.
     fn hint_at_proto_path(&self, capture: &Path, decode_as: &[DecodeAs]) {
         if self.proto_path.is_some() || decode_as.is_empty() || self.verbosity == Verbosity::Quiet {
             return;
         }
-        // To open a FIFO would wait for a writer.
+        // Opening a FIFO would wait for a writer.
         if !capture.is_file() {
             return;
         }
-        // The headers with the content type come first. Looked for here, they cost no conversion anything.
+        // The content type is in the headers, which come first. Searching the finished capture costs the
+        // conversion nothing.
         let mut start = Vec::new();
         let read =
             File::open(capture).and_then(|file| file.take(MAX_GRPC_LOOK).read_to_end(&mut start));
         if read.is_ok() && protocol::is_grpc(&start) {
             say_hint(
-                "--proto-path DIR, the folder of your .proto files, lets the viewer show gRPC's fields",
+                "--proto-path DIR, the folder of your .proto files, makes the viewer show gRPC fields",
             );
         }
     }
 
-    /// Shows the capture, and waits until the viewer ends.
+    /// Shows the capture, and waits until the viewer exits.
     pub(crate) fn show(&mut self, viewer: Viewer, capture: &Path) {
         let decode_as = self.opens.take().map(|(.., decode_as)| decode_as);
         let decode_as = decode_as.unwrap_or_default();
@@ -574,14 +576,14 @@ impl Reporter {
         }
     }
 
-    /// Reports that there is no place for a temporary capture.
+    /// Reports that no temporary folder can be created.
     pub(crate) fn unopened(&mut self, error: &io::Error) {
-        let why = format!("cannot make a folder: {}", reason(error));
+        let why = format!("cannot create a folder: {}", reason(error));
         let folder = std::env::temp_dir();
         self.failed(&capture2pcap::display_path(&folder).to_string(), &why);
     }
 
-    /// Reports that a live tap could not be had, and what can be done about it.
+    /// Reports that a live tap failed, with a hint.
     pub(crate) fn failed_live(&mut self, message: &str, hint: Option<String>) {
         self.counts.failures += 1;
         self.say(message);
@@ -590,7 +592,7 @@ impl Reporter {
         }
     }
 
-    /// Ends a merge: the warnings, a line of counts, the command that opens the capture.
+    /// Ends a merge: prints the warnings, a line of counts and the command that opens the capture.
     pub(crate) fn end_merge(&mut self, target: &Target, traces: u64, signal: Option<u8>) {
         if self.reader_gone {
             return;
@@ -604,7 +606,7 @@ impl Reporter {
         self.command("it");
     }
 
-    /// One line of counts for all traces.
+    /// Prints the line of counts for all traces.
     fn summary(&self, traces: u64) {
         if self.verbosity == Verbosity::Quiet {
             return;
@@ -661,7 +663,7 @@ fn plural(n: u64, what: &str) -> String {
     format!("{} {what}{}", grouped(n), if n == 1 { "" } else { "s" })
 }
 
-/// What went wrong and why, without the numbers that only programmers know.
+/// Formats an error and its causes, without the numbers of system errors.
 pub(crate) fn reason(error: &dyn Display) -> String {
     let text = format!("{error:#}");
     let system = text.rfind(" (os error ").filter(|_| text.ends_with(')'));
@@ -670,11 +672,11 @@ pub(crate) fn reason(error: &dyn Display) -> String {
 
 /// Prints a message.
 pub(crate) fn say(message: &str) {
-    // Where even the message cannot be written, the exit status has to do.
+    // If standard error cannot be written, only the exit status is left.
     let _ = writeln!(io::stderr(), "capture2pcap: {message}");
 }
 
-/// Prints what a person can do.
+/// Prints a hint.
 pub(crate) fn say_hint(hint: &str) {
     let _ = writeln!(io::stderr(), "hint: {hint}");
 }

@@ -34,7 +34,7 @@ const SIGNAL_BASE: u8 = 128;
 
 /// Runs the command that the arguments ask for.
 pub(crate) fn main() -> ExitCode {
-    // Wireshark's arguments are another language.
+    // As an extcap program, this command has a different command line.
     if extcap::is_asked(std::env::args_os().skip(1)) {
         return ExitCode::from(extcap::run(std::env::args_os().skip(1)));
     }
@@ -67,7 +67,7 @@ fn generated(printed: io::Result<()>) -> u8 {
     }
 }
 
-/// Converts what the request names, or looks into it.
+/// Converts or inspects the inputs of the request.
 fn run(request: Request, info: bool) -> u8 {
     let Request {
         mut inputs,
@@ -92,7 +92,7 @@ fn run(request: Request, info: bool) -> u8 {
             }
         }
     }
-    // One of many shards of a list may get nothing to do, and that is no failure.
+    // A list that was split into shards may leave some of them empty. That is not a failure.
     if inputs.is_empty() && live.is_none() {
         report::say("the list of traces is empty");
         return 0;
@@ -132,21 +132,20 @@ fn run(request: Request, info: bool) -> u8 {
     }
 }
 
-/// Refuses a capture on a terminal.
+/// Refuses to write a capture to a terminal.
 fn check_terminal(target: &Target) -> Result<(), Misuse> {
     if *target == Target::Stdout && io::stdout().is_terminal() {
         return Err(
-            Misuse::new("standard output is a terminal, and a capture is no text").hint(
-                "give OUTPUT the name of a file, or a reader: capture2pcap INPUT - | tshark -r -",
-            ),
+            Misuse::new("standard output is a terminal, and a capture is binary")
+                .hint("write it to a file, or pipe it: capture2pcap INPUT - | tshark -r -"),
         );
     }
     Ok(())
 }
 
-/// What is to be done, with what, and who reports it.
+/// One run of the command.
 struct Run<'a> {
-    /// How many threads there are for many traces; 0: one a core.
+    /// Number of threads for many traces; 0: one per core.
     threads: usize,
     options: Options,
     interrupt: &'a Interrupt,
@@ -178,7 +177,7 @@ impl Run<'_> {
                 Ok(()) if self.reporter.reader_gone() => break,
                 Ok(()) if self.interrupt.signal().is_none() => {}
                 Ok(()) => break,
-                // The reader of the list has seen enough, or takes nothing more after a signal.
+                // The reader of the list has closed it, or is not reading after a signal.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => break,
                 Err(error) => {
@@ -190,7 +189,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Looks into a trace; returns what is to be printed of it, unless that is an object.
+    /// Inspects a trace; returns the table to print, which is empty with `--json`.
     fn inspect_one(
         &mut self,
         source: &Source,
@@ -245,13 +244,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Warns of a capture whose name is that of the other format, or of a trace.
+    /// Warns about an output that is named like a trace or like a capture of the other format.
     fn check_name(&self, target: &Target) {
         let Target::File(path) = target else { return };
         if batch::is_named_as_trace(path) {
             let path = capture2pcap::display_path(path);
             self.reporter.warn(&format!(
-                "{path}: a capture is written to this file, though its name is that of a trace"
+                "{path}: writing a capture to a file that is named like a trace"
             ));
         }
         let format = self.options.capture.format.extension();
@@ -260,13 +259,13 @@ impl Run<'_> {
         {
             let path = capture2pcap::display_path(path);
             self.reporter.warn(&format!(
-                "{path}: the format is {format}, as --format says, though the name ends in .{named}"
+                "{path}: writing {format}, as --format says, although the name ends in .{named}"
             ));
         }
     }
 
     fn one(&mut self, source: &Source, target: &Target) {
-        // What comes out on standard output may be shown on the same terminal; a live tap shows its own counts.
+        // The reader of standard output may write to the same terminal; a live tap shows its own counts.
         if is_elsewhere(target) && !matches!(source, Source::Live(_)) {
             self.options.progress = self.reporter.progress(long(source));
         }
@@ -313,14 +312,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Converts what Envoy streams until either side ends.
+    /// Converts what Envoy streams until either side ends the stream.
     fn live(&mut self, tap: LiveTap, output: &OsStr) -> Result<(), Misuse> {
         let target = Target::of(output);
         check_terminal(&target)?;
         self.check_name(&target);
         let tap = match tap.attach(self.interrupt) {
             Ok(Some(tap)) => tap,
-            // A signal came first.
+            // A signal arrived first.
             Ok(None) => return Ok(()),
             Err((message, hint)) => {
                 self.reporter.failed_live(&message, hint);
@@ -334,7 +333,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Converts all traces into a temporary capture, and shows it until the viewer ends.
+    /// Converts all traces into a temporary capture and shows it until the viewer exits.
     fn open(&mut self, viewer: Viewer, inputs: &[OsString]) -> Result<(), Misuse> {
         let folder = match viewer::temporary() {
             Ok(folder) => folder,
@@ -404,7 +403,7 @@ impl Run<'_> {
     }
 }
 
-/// Why a capture cannot be written to its place, if so.
+/// Returns why a capture cannot be written to its place, if it cannot.
 fn obstacle(place: &Result<PathBuf, Obstacle>) -> Option<Obstacle> {
     match place {
         Ok(place) => batch::holds_trace(place).then(|| batch::TRACE.to_owned()),
@@ -412,7 +411,8 @@ fn obstacle(place: &Result<PathBuf, Obstacle>) -> Option<Obstacle> {
     }
 }
 
-/// Whether a capture goes elsewhere than through standard output, which another program may show on the terminal.
+/// Whether a capture goes somewhere other than to a pipe or terminal on standard output. The reader of standard
+/// output may write to the terminal.
 fn is_elsewhere(target: &Target) -> bool {
     match target {
         Target::Stdout => target.metadata().is_ok_and(|metadata| metadata.is_file()),
@@ -420,7 +420,7 @@ fn is_elsewhere(target: &Target) -> bool {
     }
 }
 
-/// How long the work on a trace may take.
+/// Returns the kind and the size of the work on a trace, for the progress bar.
 fn long(source: &Source) -> Long {
     let metadata = match source {
         Source::Stdin => capture2pcap::input::Input::stdin().map(|(_, metadata)| metadata),
@@ -433,7 +433,7 @@ fn long(source: &Source) -> Long {
     }
 }
 
-/// The inputs that a list names.
+/// Reads the names of inputs from a list.
 fn read_list(list: &List) -> io::Result<Vec<OsString>> {
     let mut bytes = Vec::new();
     if list.path == Path::new("-") {

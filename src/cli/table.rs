@@ -1,9 +1,9 @@
-//! What `--info` prints for a person: a table of connections for each trace.
+//! `--info`: a table of connections for each trace.
 //!
-//! It owns the layout and knows nothing of JSON or of how a trace is read.
+//! Owns the layout. Knows neither JSON nor how a trace is read.
 //!
-//! Invariant: the table is no wider than the terminal that it is printed on, but for an address that is. Elsewhere
-//! each connection is one line, as programs take it.
+//! Invariant: on a terminal, the table is no wider than the terminal unless a single address is. Elsewhere each
+//! connection is one line, for programs to parse.
 
 use std::io;
 use std::path::Path;
@@ -22,9 +22,9 @@ const NAME: Style = Style::new().bold();
 const HEADER: Style = Style::new().dimmed();
 const BAD: Style = AnsiColor::Red.on_default();
 
-/// How far everything below a trace's name is moved to the right.
+/// Indent of everything below a trace's name.
 const INDENT: usize = 2;
-/// How far a connection's second line is.
+/// Indent of a connection's second line.
 const INDENT_MORE: usize = 6;
 
 /// A column of the table.
@@ -33,7 +33,7 @@ struct Column {
     name: &'static str,
     cell: fn(&ConnectionSummary) -> Option<String>,
     align: Align,
-    /// Whether it moves to a second line where there is no room.
+    /// Whether the column moves to a second line on a narrow terminal.
     wraps: bool,
 }
 
@@ -84,8 +84,8 @@ const fn number(name: &'static str, cell: fn(&ConnectionSummary) -> Option<Strin
     }
 }
 
-/// What a trace holds, for a terminal of `width` columns, or for none. `capture` is the name that its capture would
-/// have. The text is styled.
+/// Formats the contents of a trace for a terminal of `width` columns; `None` is no terminal. `capture` is the
+/// path that its capture would have. The text is styled.
 pub(crate) fn table(
     source: &Source,
     capture: Option<&Path>,
@@ -128,12 +128,12 @@ pub(crate) fn table(
     }
     if let Some(error) = &info.unread {
         bad(&format!(
-            "cannot read on: {}",
+            "cannot read the rest: {}",
             crate::cli::report::reason(error)
         ));
     }
     if let Some(capture) = capture.filter(|_| !info.connections.is_empty()) {
-        // In one piece, however long, to be copied.
+        // Never wrapped, so that it can be copied.
         text += &format!(
             "{:INDENT$}{}\n",
             "",
@@ -143,12 +143,12 @@ pub(crate) fn table(
     text
 }
 
-/// The share of connections that the tap records, in parts of a million.
+/// The share of connections that the tap records, in millionths.
 pub(crate) fn sample_rate(summaries: &[ConnectionSummary]) -> Option<u32> {
     summaries.iter().find_map(|summary| summary.sample_rate)
 }
 
-/// What there is to say of connections that no column has.
+/// Formats what has no column of its own.
 fn details(info: &Info) -> String {
     let mut text = String::new();
     for summary in &info.connections {
@@ -169,7 +169,7 @@ fn details(info: &Info) -> String {
     text
 }
 
-/// A column with what it holds of each connection, and how wide it is.
+/// A column with its cells and their width.
 struct Filled {
     column: Column,
     cells: Vec<Option<String>>,
@@ -200,18 +200,18 @@ impl Filled {
         }
     }
 
-    /// A cell outside the table.
+    /// A cell outside the table, with the column's name.
     fn named(&self, row: usize) -> Option<String> {
         let cell = self.cell(row)?;
         Some(match self.column.name {
-            // A time shows what it is.
+            // A time needs no name.
             "first" => cell.to_owned(),
             name => format!("{name} {cell}"),
         })
     }
 }
 
-/// Adds the connections to `text`: columns without any value are left out.
+/// Appends the table of connections to `text`, without the columns that are empty.
 fn rows(summaries: &[ConnectionSummary], width: usize, text: &mut String) {
     if summaries.is_empty() {
         return;
@@ -242,7 +242,7 @@ fn rows(summaries: &[ConnectionSummary], width: usize, text: &mut String) {
     }
 }
 
-/// Parts with a comma between them, in lines of at most `width`, unless a part is longer.
+/// Joins parts with commas into lines of at most `width`, unless a part is longer.
 fn joined(parts: impl Iterator<Item = String>, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for part in parts {
@@ -257,7 +257,7 @@ fn joined(parts: impl Iterator<Item = String>, width: usize) -> Vec<String> {
     lines
 }
 
-/// A message below a table, in lines of at most `width`, unless a word is longer.
+/// Wraps a message below a table to lines of at most `width`, unless a word is longer.
 fn wrapped(message: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
@@ -283,7 +283,7 @@ fn endpoint(endpoint: &Option<Endpoint>) -> Option<String> {
     endpoint.as_ref().map(ToString::to_string)
 }
 
-/// Which side of a connection the tap sat on, where that is known.
+/// The side of Envoy that a connection is on, if known.
 pub(crate) const fn side(summary: &ConnectionSummary) -> Option<&'static str> {
     match summary.role {
         Some(Role::Downstream) => Some("downstream"),
@@ -296,28 +296,28 @@ fn duration((first, last): (Timestamp, Timestamp)) -> String {
     format!("{:.6} s", (last.nanos() - first.nanos()) as f64 / 1e9)
 }
 
-/// A time to the microsecond, which is what Envoy records today.
+/// Formats a time in microseconds, the resolution of today's Envoy.
 fn microseconds(time: Timestamp) -> String {
     format!("{:.6}", jiff_time(time))
 }
 
-/// A time to the nanosecond.
+/// Formats a time in nanoseconds.
 pub(crate) fn rfc3339(time: Timestamp) -> String {
     format!("{:.9}", jiff_time(time))
 }
 
 fn jiff_time(time: Timestamp) -> jiff::Timestamp {
-    // Every time that we hold lies within jiff's years.
+    // Every `Timestamp` lies within jiff's range of years.
     jiff::Timestamp::from_nanosecond(i128::from(time.nanos())).unwrap_or_default()
 }
 
-/// The width of the terminal that standard output is; none where it is something else.
+/// The width of the terminal on standard output; `None` if it is not a terminal.
 pub(crate) fn terminal_width() -> Option<usize> {
     let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
     Some(usize::from(width.0)).filter(|&width| width > 0)
 }
 
-/// A size in the unit that a person reads.
+/// Formats a size in the unit that suits it.
 fn human(bytes: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB"];
     let mut size = bytes as f64;

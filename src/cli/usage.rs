@@ -1,6 +1,6 @@
-//! A command line that makes no sense: what is wrong with it, in the words and the form of all other messages.
+//! Errors in the command line, with the wording and form of all other messages.
 //!
-//! It owns the words for clap's errors and for those of planning. It opens nothing.
+//! Owns the messages for clap's errors and for those of planning. Opens no files.
 
 use std::ffi::OsString;
 
@@ -9,21 +9,21 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::cli::report;
 
-/// The command line asks for what makes no sense.
+/// The exit status for an invalid command line.
 pub(crate) const USAGE: u8 = 2;
 
-/// Options whose value needs a `=`, and the words that are always taken for it.
+/// Options whose value needs a `=`, and the values that may also follow a space.
 ///
-/// Without that, a word after a space would be an input: `--handshake never OUTPUT` would make a folder.
+/// A word after a space would otherwise be an input, and `--handshake never OUTPUT` would create a folder.
 const OPTIONAL_VALUES: [(&str, &[&str]); 2] = [
     ("--handshake", &["auto", "always", "never"]),
     ("--open", &["wireshark", "tshark"]),
 ];
 
-/// Options of other tools that name a file to read or to write.
+/// Options of other tools that name an input or output file.
 const FILE_OPTIONS: [&str; 6] = ["-o", "-w", "-r", "--out", "--write", "--read"];
 
-/// What is wrong with a command line.
+/// An invalid command line.
 #[derive(Debug)]
 pub(crate) struct Misuse {
     message: String,
@@ -38,7 +38,7 @@ impl Misuse {
         }
     }
 
-    /// Adds what to do instead.
+    /// Adds a hint.
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self {
             hint: Some(hint.into()),
@@ -46,7 +46,7 @@ impl Misuse {
         }
     }
 
-    /// Says what is wrong, and returns the exit status.
+    /// Prints the message, and returns the exit status.
     pub(crate) fn report(&self) -> u8 {
         report::say(&self.message);
         if let Some(hint) = &self.hint {
@@ -56,8 +56,7 @@ impl Misuse {
     }
 }
 
-/// The arguments with each value that stands alone after its option joined to it: `--handshake never` becomes
-/// `--handshake=never`.
+/// Joins options to the values that follow them after a space: `--handshake never` becomes `--handshake=never`.
 pub(crate) fn joined(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments = arguments.peekable();
     let mut joined = Vec::new();
@@ -79,10 +78,10 @@ pub(crate) fn joined(arguments: impl Iterator<Item = OsString>) -> Vec<OsString>
     joined
 }
 
-/// Says what clap has to say, and returns the exit status.
+/// Prints clap's help or error, and returns the exit status.
 pub(crate) fn misparsed(error: &clap::Error) -> u8 {
     if !error.use_stderr() {
-        // Where the help cannot be written, there is no place to say so either.
+        // If the help cannot be written, a message probably cannot either.
         return match error.print() {
             Ok(()) => 0,
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
@@ -92,10 +91,10 @@ pub(crate) fn misparsed(error: &clap::Error) -> u8 {
     of_clap(error).report()
 }
 
-/// What is wrong, by clap's account.
+/// Words an error of clap.
 fn of_clap(error: &clap::Error) -> Misuse {
     let argument = text(error, ContextKind::InvalidArg);
-    // `--mss <N>`: the option's name is enough.
+    // `--mss <N>` is shortened to `--mss`.
     let option = name(&argument);
     let value = text(error, ContextKind::InvalidValue);
     match error.kind() {
@@ -117,12 +116,12 @@ fn of_clap(error: &clap::Error) -> Misuse {
             let other = text(error, ContextKind::PriorArg);
             match name(&other) {
                 "" => Misuse::new(format!("{option} takes no other argument")),
-                other => Misuse::new(format!("{option} and {other} exclude each other")),
+                other => Misuse::new(format!("{option} cannot be used with {other}")),
             }
         }
         ErrorKind::MissingRequiredArgument => Misuse::new(format!("{argument} is missing")),
         ErrorKind::TooManyValues => {
-            Misuse::new(format!("{option} takes no value, and got '{value}'"))
+            Misuse::new(format!("{option} takes no value, but got '{value}'"))
         }
         _ => {
             let rendered = error.to_string();
@@ -132,12 +131,12 @@ fn of_clap(error: &clap::Error) -> Misuse {
     }
 }
 
-/// The name of an option as clap shows it, without what stands for its value.
+/// The name of an option as clap shows it, without the placeholder of its value.
 fn name(argument: &str) -> &str {
     argument.split([' ', '[', '=']).next().unwrap_or_default()
 }
 
-/// An option that there is not.
+/// An unknown option.
 fn unknown(error: &clap::Error, argument: &str) -> Misuse {
     let misuse = Misuse::new(format!("unknown option '{argument}'"));
     let suggested = text(error, ContextKind::SuggestedArg);
@@ -154,11 +153,11 @@ fn unknown(error: &clap::Error, argument: &str) -> Misuse {
         );
     }
     misuse.hint(format!(
-        "capture2pcap --help explains every option; a file of that name is written ./{argument}"
+        "capture2pcap --help explains every option; write ./{argument} for a file of that name"
     ))
 }
 
-/// Part of what clap knows about its error, fit for a terminal.
+/// Part of the context of clap's error, escaped for a terminal.
 fn text(error: &clap::Error, kind: ContextKind) -> String {
     match error.get(kind) {
         Some(ContextValue::String(text)) => escaped(text),
@@ -171,46 +170,46 @@ fn escaped(text: &str) -> String {
     capture2pcap::escaped(text, |c| c.escape_unicode().to_string())
 }
 
-/// What is wrong, by the account of planning.
+/// Words an error of planning.
 pub(crate) fn of_plan(error: &PlanError) -> Misuse {
     let shown = |path| capture2pcap::display_path(path).to_string();
     match error {
         PlanError::Stream(why) => Misuse::new(*why),
         PlanError::NoFolder(path) => Misuse::new(format!(
-            "{}: several captures need a folder, and this is a file",
+            "{}: several captures need a folder, but this is a file",
             shown(path)
         ))
-        .hint("--merge makes one capture of several traces"),
+        .hint("--merge writes one capture of several traces"),
         PlanError::Folder(path) => Misuse::new(format!(
-            "{}: a folder, and --merge makes one capture",
+            "{}: a folder, but --merge writes one capture",
             shown(path)
         ))
-        .hint(
-            "give OUTPUT the name of a file; without --merge, each trace gets a capture of its own",
-        ),
+        .hint("name a file as OUTPUT; without --merge, each trace gets its own capture"),
         PlanError::NewFolder(path) => Misuse::new(format!(
-            "{0}: several captures need a folder, and this is the name of a file",
+            "{0}: several captures need a folder, but this is the name of a file",
             shown(path)
         ))
         .hint(format!(
-            "--merge makes one capture of several traces; a / at the end makes a folder: {}/",
+            "--merge writes one capture of several traces; a / at the end names a folder: {}/",
             shown(path)
         )),
         PlanError::Compressed(path) => Misuse::new(format!(
-            "{}: captures are not written compressed",
+            "{}: compressed captures are not supported",
             shown(path)
         ))
-        .hint("write it to another program: capture2pcap INPUT - | gzip > capture.pcap.gz"),
+        .hint("compress it with another program: capture2pcap INPUT - | gzip > capture.pcap.gz"),
         PlanError::TraceName(path) => Misuse::new(format!(
-            "{}: several captures need a folder, and this is the name of a trace",
+            "{}: several captures need a folder, but this is the name of a trace",
             shown(path)
         ))
         .hint("the last argument is the output: capture2pcap INPUT... DIRECTORY"),
-        PlanError::Trace(path) => {
-            Misuse::new(format!("{}: refusing to overwrite a trace", shown(path))).hint(
-                "the last argument is the output; a folder there takes one capture for each trace",
-            )
-        }
+        PlanError::Trace(path) => Misuse::new(format!(
+            "{}: refusing to overwrite a trace",
+            shown(path)
+        ))
+        .hint(
+            "the last argument is the output; if it is a folder, each trace gets a capture in it",
+        ),
         PlanError::Same(target) => Misuse::new(format!(
             "{}: INPUT and OUTPUT are the same file",
             report::target_name(target)

@@ -1,4 +1,4 @@
-//! Wireshark and tshark as viewers: `--open`, `--proto-path`, and what is installed for them.
+//! Wireshark and tshark as viewers: `--open`, `--proto-path` and `--install-wireshark`.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -12,13 +12,13 @@ use clap::{Args, ValueEnum};
 use crate::cli::report;
 use crate::cli::run::FAILURE;
 
-/// What is typed about viewers.
+/// The options for viewers.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ViewerArgs {
-    /// Convert into a temporary pcapng and open it, with the options that it needs
+    /// Convert into a temporary pcapng and open it with the options that it needs
     ///
-    /// All names are traces then; several are merged. The file is removed when the viewer ends. Without a value:
-    /// wireshark.
+    /// Every PATH is an input; several traces are merged. The file is removed when the viewer exits. Without a
+    /// value: wireshark.
     #[arg(
         long,
         value_name = "wireshark|tshark",
@@ -30,17 +30,17 @@ pub(crate) struct ViewerArgs {
     )]
     pub(crate) open: Option<Viewer>,
 
-    /// Folder of your .proto files, for the command that opens the capture: it then shows gRPC's fields
+    /// Folder of your .proto files, for the command that opens the capture: it then shows gRPC fields
     ///
-    /// It is the folder that the imports in the files are relative to.
+    /// Imports in the files are relative to this folder.
     #[arg(long, value_name = "DIR", value_parser = proto_path)]
     pub(crate) proto_path: Option<PathBuf>,
 
-    /// Put the HTTP/2 plugin and the live capture interface into Wireshark's personal folders
+    /// Install the HTTP plugin and the live capture interface in Wireshark's personal folders
     #[arg(long, exclusive = true)]
     pub(crate) install_wireshark: bool,
 
-    /// Take away what --install-wireshark put there
+    /// Remove what --install-wireshark installed
     #[arg(long, exclusive = true)]
     pub(crate) uninstall_wireshark: bool,
 }
@@ -61,22 +61,22 @@ impl Viewer {
     }
 }
 
-/// The absolute path of a folder that exists.
+/// Resolves an existing folder to its absolute path.
 fn proto_path(text: &str) -> Result<PathBuf, String> {
     let path = std::fs::canonicalize(text).map_err(|error| report::reason(&error))?;
     if !path.is_dir() {
         return Err("not a folder".into());
     }
-    // Wireshark's own files quote with these, and -o has no way to write them.
+    // Wireshark's configuration files quote with these characters, and -o cannot escape them.
     match path.to_str() {
         Some(name) if !name.contains(['"', '\\', ',']) && !name.contains(char::is_control) => {
             Ok(path)
         }
-        _ => Err("Wireshark's options have no way to write this path".into()),
+        _ => Err("Wireshark's options cannot express this path".into()),
     }
 }
 
-/// The options that let a viewer show gRPC's fields by the files of a folder.
+/// The options that make a viewer decode gRPC messages with the .proto files of a folder.
 pub(crate) fn proto_options(folder: Option<&Path>) -> Vec<OsString> {
     let Some(folder) = folder else {
         return Vec::new();
@@ -87,7 +87,7 @@ pub(crate) fn proto_options(folder: Option<&Path>) -> Vec<OsString> {
     );
     let options = [
         search.as_str(),
-        // Without these, no filter finds a field by its name.
+        // Without these, a display filter cannot name a field of a message.
         "protobuf.preload_protos:TRUE",
         "protobuf.pbf_as_hf:TRUE",
     ];
@@ -97,7 +97,7 @@ pub(crate) fn proto_options(folder: Option<&Path>) -> Vec<OsString> {
         .collect()
 }
 
-/// Installs or takes away what Wireshark is given, and returns the exit status.
+/// Reports the steps of an installation or removal, and returns the exit status.
 pub(crate) fn install(steps: Result<Vec<wireshark::Step>, wireshark::Error>) -> u8 {
     match steps {
         Ok(steps) => {
@@ -109,7 +109,7 @@ pub(crate) fn install(steps: Result<Vec<wireshark::Step>, wireshark::Error>) -> 
                 .any(|step| matches!(step, wireshark::Step::Installed(_)))
             {
                 report::say_hint(
-                    "start Wireshark anew; \"Envoy tap (live)\" is in its list of interfaces then",
+                    "restart Wireshark; its list of interfaces then has \"Envoy tap (live)\"",
                 );
             }
             0
@@ -126,7 +126,7 @@ pub(crate) fn install(steps: Result<Vec<wireshark::Step>, wireshark::Error>) -> 
     }
 }
 
-/// Whether a viewer can be started, said where it cannot.
+/// Checks that a viewer is installed, and reports it otherwise.
 pub(crate) fn find(viewer: Viewer) -> Result<(), u8> {
     let program = viewer.program();
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -145,7 +145,7 @@ pub(crate) fn find(viewer: Viewer) -> Result<(), u8> {
     Err(FAILURE)
 }
 
-/// Shows a capture, and waits until the viewer ends.
+/// Shows a capture, and waits until the viewer exits.
 pub(crate) fn show(
     viewer: Viewer,
     capture: &Path,
@@ -165,15 +165,15 @@ pub(crate) fn show(
     }
 }
 
-/// A folder for the capture that a viewer is given; it goes with the value.
+/// Creates a folder for the temporary capture; dropping the value removes it.
 ///
 /// # Errors
-/// When it cannot be made.
+/// When the folder cannot be created.
 pub(crate) fn temporary() -> io::Result<tempfile::TempDir> {
     tempfile::Builder::new().prefix("capture2pcap-").tempdir()
 }
 
-/// The name that Wireshark's title bar shows.
+/// The name of the temporary capture, which Wireshark shows in its title bar.
 pub(crate) fn capture_name(inputs: &[OsString]) -> OsString {
     let lone = match inputs {
         [input] if input != "-" && !Path::new(input).is_dir() => Path::new(input).file_stem(),

@@ -1,8 +1,8 @@
-//! The warnings of a run, grouped: a line for each kind, however many traces have it.
+//! Groups the warnings of a run: one line for each kind, for any number of traces.
 //!
-//! It owns their order and their words; whether and where they are printed is decided elsewhere.
+//! Owns their order and wording; the caller decides whether they are printed.
 //!
-//! Invariant: what is said does not depend on the order in which traces are done.
+//! Invariant: the lines do not depend on the order in which traces are finished.
 
 use std::collections::BTreeMap;
 
@@ -17,14 +17,14 @@ pub(crate) struct WarningGroups(BTreeMap<WarningKind, Group>);
 #[derive(Debug)]
 struct Group {
     traces: u64,
-    /// The first trace's number and name. The tally begins with its warnings.
+    /// The number and name of the first trace. The tally begins with its warnings.
     number: usize,
     name: String,
     tally: Tally,
 }
 
 impl WarningGroups {
-    /// Adds the warnings of one kind of the trace with this number and name.
+    /// Adds the warnings of one kind from the trace with this number and name.
     pub(crate) fn add(&mut self, number: usize, name: &str, tally: &Tally) {
         let Some(group) = self.0.get_mut(&tally.first.kind) else {
             let group = Group {
@@ -46,7 +46,7 @@ impl WarningGroups {
         }
     }
 
-    /// A line for each kind, in the order of the kinds.
+    /// One line for each kind, in the order of the kinds.
     pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
         self.0.values().map(|group| {
             let Group { name, tally, .. } = group;
@@ -93,7 +93,7 @@ mod tests {
             groups.lines().collect::<Vec<_>>()
         };
         let expected = "0.pb and 1,000 other traces: 2,002 truncated events: 1,001,000 bytes are not in the trace, \
-            the capture leaves room for them (the first at offset 0, connection #0)";
+            and the capture leaves a gap for them (the first at offset 0, connection #0)";
         assert_eq!(lines(&mut traces.iter()), [expected]);
         assert_eq!(lines(&mut traces.iter().rev()), [expected]);
     }

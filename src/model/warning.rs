@@ -1,6 +1,6 @@
-//! What a trace lacks or gets wrong without being damaged: counted once a kind, told once a file.
+//! Warnings: what a trace lacks or gets wrong without being damaged. Counted by kind, reported once per file.
 //!
-//! Every room reports here, so no loss stays silent. It knows nothing of how a warning is shown.
+//! Every module reports here, so that no loss is silent. How a warning is displayed is decided elsewhere.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,28 +8,28 @@ use std::fmt;
 use crate::grouped;
 use crate::model::event::{Direction, Event, Skip, SkipKind, TraceId};
 
-/// Something that the user of a capture has to know.
+/// One thing that the user of a capture has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// Which kind of thing.
+    /// What it is about.
     pub kind: WarningKind,
-    /// Where in the (decoded) input the event begins that gave rise to it, in bytes.
+    /// The offset in the (decoded) input of the event that caused it.
     pub offset: u64,
-    /// The connection it is about, if it is one.
+    /// The connection that it is about, if it concerns one.
     pub trace: Option<TraceId>,
-    /// How many bytes it is about; 0 where that says nothing or is unknown.
+    /// The number of bytes that it is about; 0 if that is unknown or has no meaning.
     pub bytes: u64,
-    /// What is particular about this one; may be empty.
+    /// Details of this one; may be empty.
     pub detail: String,
 }
 
 impl Warning {
-    /// That an input has no bytes: a pipe, or else a file.
+    /// The warning about an input without bytes.
     pub(crate) fn empty(is_pipe: bool) -> Self {
         let detail = match is_pipe {
             true => "nothing came through the pipe",
             false => {
-                "nothing has been written to it yet (Envoy writes a trace when its connection ends)"
+                "nothing has been written to it yet (Envoy writes a trace when the connection closes)"
             }
         };
         Self {
@@ -42,78 +42,77 @@ impl Warning {
     }
 }
 
-/// The kinds of [`Warning`], in the order in which a summary tells them.
+/// The kinds of [`Warning`], in the order of a summary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WarningKind {
     /// The input has no bytes.
     Empty,
-    /// The trace names connections, but no event of them.
+    /// The trace names connections, but holds no events of them.
     NoEvents,
-    /// Envoy cut a body, and its running count tells how much is missing.
+    /// Envoy truncated a body, and its byte count shows how much is missing.
     Truncated,
-    /// Envoy cut a body; how much is missing is not recorded, and `bytes` is the least that it can be.
+    /// Envoy truncated a body, and how much is missing is not recorded; `bytes` is the minimum.
     TruncatedUnknown,
     /// Envoy stopped recording one direction of a buffered trace at its limit.
     DirectionTruncated,
-    /// Envoy's running count jumps where no truncation explains it: events are missing, and the capture
-    /// leaves room for their bytes.
+    /// Envoy's byte count jumps, and no truncation explains it: events are missing, and the capture leaves a gap
+    /// of that size.
     LostEvents,
-    /// Events are missing, and which way their bytes went is unknown.
+    /// Events are missing, and the direction of their bytes is unknown.
     LostEventsUnplaced,
-    /// Envoy sent a PROXY protocol header, which it counts and does not record.
+    /// Envoy sent a PROXY protocol header, which it counts but does not record.
     ProxyHeader,
     /// The trace holds an event twice.
     Repeated,
-    /// The trace holds an event after one that its count puts before it.
+    /// The trace holds an event after one with a higher count.
     Reordered,
-    /// Several open connections share a trace id, and an event does not say which of them it belongs to.
+    /// Several open connections share a trace id, and an event does not name its connection.
     SharedId,
-    /// An event happened before the one that precedes it in the capture.
+    /// An event is earlier than the one before it in the capture.
     OutOfOrder,
-    /// A body recorded as a string is not what went over the connection.
+    /// A body recorded as a string differs from the bytes on the connection.
     LossyString,
-    /// Envoy could not bring a message into JSON, and wrote that instead.
+    /// Envoy could not convert a message to JSON, and wrote an error message instead.
     ConversionFailed,
     /// Envoy wrote a line for its client between messages.
     EnvoyLine,
-    /// Something stands between messages that is none.
+    /// There is text between messages that is not part of any.
     OtherText,
-    /// A binary trace went through a terminal, which has changed it.
+    /// A binary trace went through a terminal, which changed it.
     ThroughTerminal,
-    /// The trace is damaged, and goes on after that.
+    /// The trace is damaged, and continues after the damage.
     Skipped,
-    /// Envoy's running count says what cannot be.
+    /// Envoy's byte count contradicts itself.
     ImpossibleCount,
-    /// A datagram is larger than an IP packet, and shown as several.
+    /// A datagram is larger than an IP packet, and is split.
     OversizedDatagram,
-    /// An end of a connection has no address that a packet can carry.
+    /// An endpoint of a connection has no address that a packet can carry.
     StandInAddress,
-    /// An end of a connection has an address, which came after events that were in the capture by then.
+    /// An endpoint's address was recorded after events that had already been written to the capture.
     LateAddress,
-    /// A streamed trace of an upstream connection has no local address, as it begins before there is one.
+    /// A streamed trace of an upstream connection has no local address, because it begins before there is one.
     StandInLocal,
     /// Another connection uses the same endpoints at the same time.
     PortTaken,
-    /// A merge puts an event later than recorded, for the ones before it in its trace are not earlier.
+    /// A merge writes an event with a later time than recorded, because its trace holds a later event before it.
     TimeClamped,
     /// An event has no time of its own.
     StandInTime,
-    /// A recorded time cannot be: nanoseconds out of range, or years that no capture holds.
+    /// A recorded time is impossible: nanoseconds out of range, or a year that a capture cannot hold.
     TimeAdjusted,
-    /// Client and server were told apart by a guess.
+    /// Which side is the client was guessed.
     RoleGuessed,
 }
 
-/// What helps where binary bytes go through a terminal.
+/// The hint for binary traces that went through a terminal.
 pub(crate) const THROUGH_TERMINAL: &str =
     "kubectl exec and docker exec leave binary as it is without -t";
 
 impl WarningKind {
-    /// What happened `count` times, as a sentence without its end.
+    /// Writes what happened `count` times, as a sentence without its end.
     fn describe(self, f: &mut fmt::Formatter<'_>, count: u64, bytes: u64) -> fmt::Result {
         let s = if count == 1 { "" } else { "s" };
         let are = if bytes == 1 { "byte is" } else { "bytes are" };
-        let them = if count == 1 { "it" } else { "them" };
         let has_bytes = bytes > 0;
         let (count, bytes) = (grouped(count), grouped(bytes));
         match self {
@@ -123,38 +122,38 @@ impl WarningKind {
             }
             Self::Truncated => write!(
                 f,
-                "{count} truncated event{s}: {bytes} {are} not in the trace, the capture leaves room for them"
+                "{count} truncated event{s}: {bytes} {are} not in the trace, and the capture leaves a gap for them"
             ),
             Self::LostEvents => write!(
                 f,
-                "{count} gap{s} in Envoy's count: events with {bytes} bytes are not in the trace, the capture leaves room for them"
+                "{count} gap{s} in Envoy's count: events with {bytes} bytes are not in the trace, and the capture leaves a gap for them"
             ),
             Self::LostEventsUnplaced => write!(
                 f,
-                "{count} gap{s} in Envoy's count: events with {bytes} bytes are not in the trace, nor in the capture, as their direction is unknown"
+                "{count} gap{s} in Envoy's count: events with {bytes} bytes are not in the trace; their direction is unknown, so the capture leaves no gap for them"
             ),
             Self::ProxyHeader => write!(
                 f,
-                "{count} connection{s} that Envoy began with a PROXY protocol header: its {bytes} {are} not in the trace"
+                "{count} connection{s} opened by Envoy with a PROXY protocol header: its {bytes} {are} not in the trace"
             ),
             Self::Repeated => write!(f, "{count} repeated event{s}: dropped"),
             Self::Reordered => write!(f, "{count} event{s} out of order: put in order by seq_num"),
             Self::SharedId => write!(
                 f,
-                "{count} trace id{s} shared by several connections at once: events that do not name their connection are taken for the latest one's"
+                "{count} trace id{s} shared by several open connections: events that do not name their connection are assigned to the latest one"
             ),
             Self::OutOfOrder => write!(
                 f,
-                "{count} event{s} earlier than the one before: the times in the capture go back"
+                "{count} event{s} earlier than the one before: times in the capture go backwards"
             ),
             Self::LossyString => {
                 write!(
                     f,
-                    "{count} string{s} in place of bytes: what is not UTF-8 is lost in them"
+                    "{count} string{s} in place of bytes: bytes that are not UTF-8 are lost"
                 )?;
                 match has_bytes {
                     false => Ok(()),
-                    true => write!(f, ", {bytes} bytes or more"),
+                    true => write!(f, ", at least {bytes} bytes"),
                 }
             }
             Self::ConversionFailed => {
@@ -165,17 +164,17 @@ impl WarningKind {
             }
             Self::EnvoyLine => write!(
                 f,
-                "{count} line{s} of Envoy's own between messages: passed over"
+                "{count} line{s} from Envoy itself between messages: ignored"
             ),
             Self::OtherText => write!(
                 f,
-                "{count} piece{s} of other text between messages: {bytes} {are} passed over"
+                "{count} piece{s} of other text between messages: {bytes} {are} ignored"
             ),
             Self::ThroughTerminal => f.write_str(
-                "the trace went through a terminal, which put a carriage return before each line feed: \
-                     taken out again",
+                "the trace went through a terminal, which added a carriage return before each line feed: \
+                     removed",
             ),
-            // What is particular about it says all.
+            // The detail of the warning is the whole message.
             Self::Skipped => Ok(()),
             Self::ImpossibleCount => write!(
                 f,
@@ -184,40 +183,40 @@ impl WarningKind {
             Self::TruncatedUnknown => {
                 write!(
                     f,
-                    "{count} truncated event{s}: Envoy kept only the first bytes and not how many are missing"
+                    "{count} truncated event{s}: Envoy kept only the first bytes and did not record how many are missing"
                 )?;
                 match has_bytes {
                     false => Ok(()),
-                    true => write!(f, "; the capture leaves room for at least {bytes}"),
+                    true => write!(f, "; the capture leaves a gap of at least {bytes} bytes"),
                 }
             }
             Self::DirectionTruncated => {
                 write!(
                     f,
-                    "{count} direction{s} truncated at the tap's limit: what followed in {them} is not in the trace"
+                    "{count} direction{s} truncated at the tap's limit: the bytes after it are not in the trace"
                 )
             }
             Self::OversizedDatagram => {
                 write!(
                     f,
-                    "{count} datagram{s} larger than an IP packet: shown as several"
+                    "{count} datagram{s} larger than an IP packet: split into several packets"
                 )
             }
             Self::StandInAddress => write!(f, "{count} connection{s} with stand-in addresses"),
             Self::LateAddress => write!(
                 f,
-                "{count} connection{s} whose addresses came too late: stand-in addresses in their place"
+                "{count} connection{s} whose addresses were recorded too late, stand-in addresses used"
             ),
             Self::StandInLocal => {
                 write!(f, "{count} upstream connection{s} with stand-in addresses")
             }
             Self::PortTaken => write!(
                 f,
-                "{count} connection{s} with a stand-in client port: another connection has its endpoints"
+                "{count} connection{s} with a stand-in client port: another connection uses the same endpoints"
             ),
             Self::TimeClamped => write!(
                 f,
-                "{count} event{s} put later than recorded: the clock had stepped back, and a merge keeps time order"
+                "{count} event{s} moved to a later time: the clock stepped back, and a merge keeps time order"
             ),
             Self::StandInTime => write!(
                 f,
@@ -228,7 +227,7 @@ impl WarningKind {
         }
     }
 
-    /// The name that scripts know it by: it stays when the words change.
+    /// The name for scripts. It does not change when the message does.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Empty => "empty",
@@ -262,7 +261,7 @@ impl WarningKind {
         }
     }
 
-    /// Whether it may be about every event of a trace, so that a line for each says no more than their number.
+    /// Whether every event of a trace may cause it. A line for each event would then add nothing to the count.
     pub const fn is_of_each_event(self) -> bool {
         matches!(
             self,
@@ -270,12 +269,12 @@ impl WarningKind {
         )
     }
 
-    /// Whether it makes the trace a damaged one.
+    /// Whether a trace with this warning counts as damaged.
     pub const fn is_damage(self) -> bool {
         matches!(self, Self::ImpossibleCount | Self::Skipped)
     }
 
-    /// Whether it is about what the trace holds, rather than about what a capture of it shows.
+    /// Whether it is about the trace, rather than about a capture made from it.
     pub const fn is_of_trace(self) -> bool {
         !matches!(
             self,
@@ -291,7 +290,7 @@ impl WarningKind {
         )
     }
 
-    /// What a person can do about it.
+    /// What the user can do about it.
     pub const fn hint(self) -> Option<&'static str> {
         match self {
             Self::Truncated | Self::TruncatedUnknown | Self::DirectionTruncated => Some(
@@ -301,20 +300,20 @@ impl WarningKind {
                 Some("--local and --remote set the addresses that a trace lacks")
             }
             Self::LateAddress => Some(
-                "convert the trace from a file: there, addresses may come after the events of their message",
+                "convert the trace from a file: in a file, a message's addresses may follow its events",
             ),
             Self::StandInLocal => Some(
                 "set_connection_per_event: true in the tap's socket_tap_config records the local address; \
                  --local sets it here",
             ),
             Self::StandInTime => Some("--start sets the first time of a trace that records none"),
-            Self::RoleGuessed => Some("--role says on which side of the connection the tap sat"),
+            Self::RoleGuessed => Some("--role sets the side of Envoy that the connection is on"),
             Self::LossyString => {
-                Some("let the tap write JSON_BODY_AS_BYTES or one of the PROTO formats")
+                Some("set the tap's format to JSON_BODY_AS_BYTES or one of the PROTO formats")
             }
             Self::OutOfOrder => Some("--merge puts all packets in the order of their times"),
             Self::SharedId => Some(
-                "let the tap set set_connection_per_event, so that each event names its connection",
+                "set set_connection_per_event: true in the tap's socket_tap_config, so that each event names its connection",
             ),
             Self::ThroughTerminal => Some(THROUGH_TERMINAL),
             Self::ConversionFailed
@@ -360,7 +359,7 @@ impl Warning {
         }
     }
 
-    /// Envoy stopped recording one direction of a connection.
+    /// The warning that Envoy stopped recording one direction of a connection.
     pub(crate) fn cut_direction(event: &Event, direction: Direction) -> Self {
         let detail = match direction {
             Direction::Read => "bytes received by Envoy",
@@ -372,7 +371,7 @@ impl Warning {
         }
     }
 
-    /// A message stood in the trace that Envoy failed to write.
+    /// The warning about a message that Envoy failed to write.
     pub(crate) fn failed(event: &Event) -> Self {
         Self {
             trace: None,
@@ -380,7 +379,7 @@ impl Warning {
         }
     }
 
-    /// Some of a trace was skipped, from the offset `from` on.
+    /// The warning that part of a trace was skipped, starting at the offset `from`.
     pub(crate) fn skipped(from: u64, skip: &Skip) -> Self {
         let (kind, detail) = match &skip.kind {
             SkipKind::Damage(why) => (WarningKind::Skipped, why.clone()),
@@ -397,12 +396,12 @@ impl Warning {
         }
     }
 
-    /// The offsets between which it is about something.
+    /// The range of offsets that it is about.
     pub const fn range(&self) -> (u64, u64) {
         (self.offset, self.offset.saturating_add(self.bytes))
     }
 
-    /// Says what damage was skipped, without the end of the sentence.
+    /// Writes which damage was skipped, without the end of the sentence.
     fn describe_skipped(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (from, to) = self.range();
         write!(f, "{}; skipped from offset {from} to {to}", self.detail)
@@ -430,17 +429,17 @@ impl fmt::Display for Warning {
 /// All warnings of one kind.
 #[derive(Clone, Debug)]
 pub struct Tally {
-    /// How many there were.
+    /// How many there are.
     pub count: u64,
     /// The sum of their bytes.
     pub bytes: u64,
     /// The first of them.
     pub first: Warning,
-    /// The next ones, at most [`MAX_LISTED`] with the first; of damage that was skipped alone.
+    /// The next ones, at most [`MAX_LISTED`] including the first; only for skipped damage.
     pub more: Vec<Warning>,
 }
 
-/// How many places of damage are listed; of more, the number is.
+/// The maximum number of damaged places that are listed.
 pub const MAX_LISTED: usize = 8;
 
 impl Tally {
@@ -449,7 +448,7 @@ impl Tally {
         std::iter::once(&self.first).chain(&self.more)
     }
 
-    /// Says what damage was skipped: the first in full, then the places of others.
+    /// Writes which damage was skipped: the first in full, then the ranges of the others.
     fn describe_skipped(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.first.describe_skipped(f)?;
         if self.count == 1 {
@@ -457,7 +456,7 @@ impl Tally {
         }
         let more = self.count - 1;
         let s = if more == 1 { "" } else { "s" };
-        write!(f, ", and in {more} place{s} more: ")?;
+        write!(f, ", and in {more} more place{s}: ")?;
         for (i, warning) in self.more.iter().enumerate() {
             let (from, to) = warning.range();
             let comma = if i == 0 { "" } else { ", " };
@@ -471,7 +470,7 @@ impl Tally {
 }
 
 impl Tally {
-    /// Adds what another trace has of the same kind.
+    /// Adds the warnings of the same kind from another trace.
     pub fn add(&mut self, other: &Self) {
         self.count = self.count.saturating_add(other.count);
         self.bytes = self.bytes.saturating_add(other.bytes);
@@ -509,10 +508,10 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Who is called for each warning.
+/// The callback for each warning.
 type Listener = Box<dyn FnMut(&Warning) + Send>;
 
-/// Counts warnings by kind, and passes each on where somebody listens.
+/// Counts warnings by kind, and passes each to an optional listener.
 #[derive(Default)]
 pub struct Warnings {
     tallies: BTreeMap<WarningKind, Tally>,
@@ -528,7 +527,7 @@ impl fmt::Debug for Warnings {
 }
 
 impl Warnings {
-    /// Counts warnings, and calls `listener` for each.
+    /// Creates a counter that calls `listener` for each warning.
     pub fn with_listener(listener: impl FnMut(&Warning) + Send + 'static) -> Self {
         Self {
             tallies: BTreeMap::new(),
@@ -536,7 +535,7 @@ impl Warnings {
         }
     }
 
-    /// Takes one warning.
+    /// Adds a warning.
     pub fn add(&mut self, warning: Warning) {
         if let Some(listener) = &mut self.listener {
             listener(&warning);
@@ -566,7 +565,7 @@ impl Warnings {
         self.tallies.values()
     }
 
-    /// How many warnings of this kind there were.
+    /// The number of warnings of this kind.
     pub fn count(&self, kind: WarningKind) -> u64 {
         self.tallies.get(&kind).map_or(0, |tally| tally.count)
     }

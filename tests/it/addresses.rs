@@ -279,7 +279,7 @@ fn an_address_that_comes_after_packets_changes_none_of_them() {
         segment(ID, &asked(2).message()),
     ];
     let (outcome, got) = ends(&late.concat(), &[]);
-    outcome.says(["1 connection whose addresses came too late"]);
+    outcome.says(["1 connection whose addresses were recorded too late"]);
     let expected = ["192.0.2.1:80"; 3];
     assert_eq!(
         got,

@@ -163,7 +163,7 @@ fn convert_all(messages: &[Made], form: Form) -> (Capture, usize) {
         .windows(2)
         .any(|pair| pair[1].events[0].time < pair[0].events[0].time);
     match times_go_back {
-        true => drop(outcome.says(["the times in the capture go back", "--merge"])),
+        true => drop(outcome.says(["times in the capture go backwards", "--merge"])),
         false => drop(outcome.says_nothing()),
     }
     let output = scratch.path("output.pcap");

@@ -129,12 +129,12 @@ fn a_connection_told_late_keeps_the_count() {
     ];
     let scratch = Scratch::new();
     let (outcome, capture) = captured(&scratch, &late.concat(), &["--role=upstream"]);
-    let warnings = ["1 connection whose addresses came too late"];
+    let warnings = ["1 connection whose addresses were recorded too late"];
     assert_warns(&outcome.exits(0), &warnings);
     assert_eq!(capture.streams().len(), 2);
     let (outcome, capture) = captured(&scratch, &held.concat(), &["--role=upstream"]);
     let warnings = [
-        "1 connection whose addresses came too late",
+        "1 connection whose addresses were recorded too late",
         "1 truncated event: 900 bytes",
     ];
     assert_warns(&outcome.exits(0), &warnings);

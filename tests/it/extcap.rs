@@ -301,7 +301,7 @@ fn the_reload_button_lists_envoys_taps() {
     };
     let admin = Admin::new(&["one", "two", "odd}id"]);
     let values = String::from_utf8(reload(&admin.url()).says_nothing().stdout).unwrap();
-    let expected = "value {arg=1}{value=*}{display=the only one there is}{default=true}\n\
+    let expected = "value {arg=1}{value=*}{display=the only tap}{default=true}\n\
         value {arg=1}{value=one}{display=one}{default=false}\nvalue {arg=1}{value=two}{display=two}{default=false}\n";
     assert_eq!(values, expected);
     let outcome = reload("http://127.0.0.1:1").says(["Connection refused"]);

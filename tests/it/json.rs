@@ -81,7 +81,7 @@ fn info_prints_an_object_a_trace() {
       "code": "truncated",
       "count": 1,
       "bytes": 15122,
-      "message": "1 truncated event: 15,122 bytes are not in the trace, the capture leaves room for them (at offset 53, connection #130)"
+      "message": "1 truncated event: 15,122 bytes are not in the trace, and the capture leaves a gap for them (at offset 53, connection #130)"
     }
   ],
   "damage": null,
@@ -133,7 +133,7 @@ fn info_prints_an_object_a_trace() {
       "code": "truncated",
       "count": 1,
       "bytes": 4016,
-      "message": "1 truncated event: 4,016 bytes are not in the trace, the capture leaves room for them (at offset 53469, connection #146)"
+      "message": "1 truncated event: 4,016 bytes are not in the trace, and the capture leaves a gap for them (at offset 53469, connection #146)"
     }
   ],
   "damage": {
@@ -216,7 +216,7 @@ fn a_conversion_prints_an_object_a_capture() {
       "code": "truncated",
       "count": 1,
       "bytes": 4016,
-      "message": "1 truncated event: 4,016 bytes are not in the trace, the capture leaves room for them (at offset 53469, connection #146)"
+      "message": "1 truncated event: 4,016 bytes are not in the trace, and the capture leaves a gap for them (at offset 53469, connection #146)"
     },
     {
       "code": "stand-in-local",
@@ -284,7 +284,7 @@ fn a_conversion_prints_an_object_a_capture() {
       "code": "truncated",
       "count": 1,
       "bytes": 15122,
-      "message": "1 truncated event: 15,122 bytes are not in the trace, the capture leaves room for them (at offset 53, connection #130)"
+      "message": "1 truncated event: 15,122 bytes are not in the trace, and the capture leaves a gap for them (at offset 53, connection #130)"
     }
   ],
   "damage": null,
@@ -370,7 +370,7 @@ fn a_merge_prints_one_object() {
       "code": "truncated",
       "count": 2,
       "bytes": 19138,
-      "message": "2 truncated events: 19,138 bytes are not in the trace, the capture leaves room for them (the first at offset 53469, connection #146)"
+      "message": "2 truncated events: 19,138 bytes are not in the trace, and the capture leaves a gap for them (the first at offset 53469, connection #146)"
     },
     {
       "code": "stand-in-local",
@@ -435,7 +435,7 @@ fn a_merge_prints_one_object() {
           "code": "truncated",
           "count": 1,
           "bytes": 4016,
-          "message": "1 truncated event: 4,016 bytes are not in the trace, the capture leaves room for them (at offset 53469, connection #146)"
+          "message": "1 truncated event: 4,016 bytes are not in the trace, and the capture leaves a gap for them (at offset 53469, connection #146)"
         },
         {
           "code": "stand-in-local",
@@ -467,7 +467,7 @@ fn a_merge_prints_one_object() {
           "code": "truncated",
           "count": 1,
           "bytes": 15122,
-          "message": "1 truncated event: 15,122 bytes are not in the trace, the capture leaves room for them (at offset 53, connection #130)"
+          "message": "1 truncated event: 15,122 bytes are not in the trace, and the capture leaves a gap for them (at offset 53, connection #130)"
         }
       ],
       "damage": null,
@@ -512,7 +512,7 @@ fn every_input_gets_its_object() {
     assert_data_eq!(
         errors(&["empty", "new"]),
         str![[r#"
-"empty" "no traces: no file there ends in .pb, .pb_length_delimited, .pb_text, .json"
+"empty" "no traces found: no file ends in .pb, .pb_length_delimited, .pb_text, .json"
 
 "#]]
         .raw()

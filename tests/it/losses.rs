@@ -210,7 +210,7 @@ fn without_a_count_a_cut_leaves_room_for_a_byte() {
                 &[unknown, "2 directions truncated at the tap's limit"],
             );
         }
-        outcome.says(["room for at least 5"]);
+        outcome.says(["gap of at least 5"]);
         let lost: Vec<_> = capture.records.iter().map(lost).collect();
         assert_eq!(lost, [1, 1, 1, 1, 1, 0], "{form:?}");
         assert_content(&scratch);
@@ -302,7 +302,7 @@ fn a_held_frame_comes_with_the_next_event_of_its_trace() {
     // What waited comes after others, which were later.
     let warnings = [
         "2 truncated events: 70,992 bytes",
-        "the times in the capture go back",
+        "times in the capture go backwards",
     ];
     assert_warns(&outcome, &warnings);
 }
@@ -359,7 +359,10 @@ fn recorded_losses_are_told_once() {
             {
                 outcome.says_nothing(); // Its bodies are below the limit.
             } else if fixture.name.contains("str_trunc") {
-                assert_warns(&outcome, &["are not in the trace, the capture leaves room"]);
+                assert_warns(
+                    &outcome,
+                    &["are not in the trace, and the capture leaves a gap"],
+                );
             } else {
                 assert_warns(&outcome, &["Envoy kept only", "at the tap's limit"]);
             }

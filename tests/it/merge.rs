@@ -310,7 +310,7 @@ fn a_clock_that_steps_back_keeps_the_order() {
         let (outcome, capture) = merge(&scratch, &[], &traces);
         let outcome = outcome
             .exits(0)
-            .says(["back: 2 events put later than recorded"]);
+            .says(["back: 2 events moved to a later time"]);
         assert!(
             !outcome.stderr.contains("steady: "),
             "{form:?}{}",
@@ -497,7 +497,7 @@ fn messages_of_one_file_overlap() {
         let (outcome, capture) = merge(&scratch, &[], &[trace]);
         let outcome = outcome.exits(0);
         assert!(
-            !outcome.stderr.contains("put later"),
+            !outcome.stderr.contains("later time"),
             "{form:?}{}",
             outcome.explain()
         );
@@ -709,7 +709,7 @@ fn a_stream_of_several_connections_keeps_the_recorded_times() {
     // Without --merge the capture has them as the trace has, and says so.
     let run = scratch.capture2pcap().arg(&trace).arg("alone.pcap").run();
     run.exits(0).says([
-        " events earlier than the one before: the times in the capture go back",
+        " events earlier than the one before: times in the capture go backwards",
         "hint: --merge puts all packets in the order of their times",
     ]);
 }

@@ -628,7 +628,7 @@ fn a_stream_that_names_its_connection_too_late_says_so() {
         assert_eq!(one.payload, other.payload);
     }
     for part in [
-        "addresses came too late",
+        "addresses were recorded too late",
         "hint: convert the trace from a file",
     ] {
         assert!(stream_said.contains(part), "{stream_said}");
@@ -785,7 +785,7 @@ fn field_traces_in_another_order_are_the_same() {
         let outcome = outcome.exits(0);
         let lines = outcome.stderr.lines();
         let others: Vec<_> = lines
-            .filter(|line| !line.contains("the times in the capture go back"))
+            .filter(|line| !line.contains("times in the capture go backwards"))
             .filter(|line| !line.contains("--merge puts all packets"))
             .collect();
         assert!(others.is_empty(), "{others:?}");

@@ -275,7 +275,7 @@ fn a_merge_has_an_interface_a_connection_and_the_name_decides_the_format() {
         .exits(0);
     assert_eq!(magic("odd.pcapng"), [0xd4, 0xc3, 0xb2, 0xa1]);
     // A folder with the name of a capture is hardly what was meant, unless it is there already.
-    let hint = "hint: --merge makes one capture";
+    let hint = "hint: --merge writes one capture";
     for (name, format) in [
         ("all.PCAPNG", [0x0a, 0x0d, 0x0d, 0x0a]),
         ("all.pcap", [0xd4, 0xc3, 0xb2, 0xa1]),

@@ -241,7 +241,7 @@ fn the_fields_traces_go_on_after_damage() {
         (
             "detach_mid.json",
             0,
-            vec!["1 line of Envoy's own", "offset 908"],
+            vec!["1 line from Envoy itself", "offset 908"],
         ),
     ];
     for (name, code, says) in cases {
@@ -279,7 +279,7 @@ fn skipped_damage_is_damage() {
         let told = format!("offset {}", events[3].0);
         let outcome = outcome
             .exits(1)
-            .says([&*told, "and in 1 place more", "bytes in all"]);
+            .says([&*told, "and in 1 more place", "bytes in all"]);
         assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.explain());
         assert_eq!(records.map(|records| records.len()), Some(10), "{form:?}");
 
@@ -290,7 +290,7 @@ fn skipped_damage_is_damage() {
         let run = scratch.capture2pcap().args(["--info", "input"]).run();
         let outcome = run.exits(1);
         let table = String::from_utf8_lossy(&outcome.stdout);
-        assert!(table.contains("and in 1 place more"), "{table}");
+        assert!(table.contains("and in 1 more place"), "{table}");
         let run = scratch
             .capture2pcap()
             .args(["--info", "--json", "input"])

@@ -94,7 +94,7 @@ fn counts_tell_connections_of_one_id_apart() {
     let (outcome, _) = captured(&scratch, &trace.concat(), &[]);
     assert_warns(
         &outcome.exits(0),
-        &["1 trace id shared by several connections at once"],
+        &["1 trace id shared by several open connections"],
     );
 }
 
@@ -151,7 +151,7 @@ fn an_address_that_comes_later_is_of_the_same_connection() {
         segment(7, &events[1].with_connection(&whole)),
     ];
     let (outcome, capture) = captured(&scratch, &too_late.concat(), &[]);
-    let warnings = ["1 connection whose addresses came too late"];
+    let warnings = ["1 connection whose addresses were recorded too late"];
     assert_warns(&outcome.exits(0), &warnings);
     assert_eq!(streams(&capture).len(), 2);
     let (outcome, capture) = captured(&scratch, &too_late.concat(), &["-m"]);
@@ -275,8 +275,8 @@ fn a_gap_leaves_room_where_its_direction_is_known() {
         let scratch = Scratch::new();
         let (outcome, capture) = captured(&scratch, &segments(&events), options);
         let outcome = outcome.exits(0).says([
-            "1 gap in Envoy's count: events with 100 bytes are not in the trace, the capture leaves room",
-            "1 gap in Envoy's count: events with 30 bytes are not in the trace, nor in the capture",
+            "1 gap in Envoy's count: events with 100 bytes are not in the trace, and the capture leaves a gap",
+            "1 gap in Envoy's count: events with 30 bytes are not in the trace; their direction is unknown",
         ]);
         let total: usize = capture.records.iter().map(lost).sum();
         assert_eq!(total, 100, "{options:?}{}", outcome.explain());
@@ -308,7 +308,7 @@ fn an_event_that_comes_far_too_late_is_damage() {
     let warnings = [
         "1 gap in Envoy's count",
         "1 impossible seq_num",
-        "the times in the capture go back",
+        "times in the capture go backwards",
     ];
     assert_warns(&outcome, &warnings);
     let total = records.map_or(0, |records| records.len());
@@ -326,7 +326,7 @@ fn a_proxy_header_explains_the_first_gap() {
     let (outcome, capture) = captured(&scratch, &segments(&events), &["--strict"]);
     assert_warns(
         &outcome.exits(0),
-        &["1 connection that Envoy began with a PROXY protocol header: its 28 bytes"],
+        &["1 connection opened by Envoy with a PROXY protocol header: its 28 bytes"],
     );
     assert_eq!(capture.records.iter().map(lost).sum::<usize>(), 0);
     let seen: Vec<_> = frames(&capture).iter().map(|f| f.0).collect();

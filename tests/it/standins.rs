@@ -121,7 +121,7 @@ fn two_connections_with_given_addresses_are_two_streams() {
         let run = scratch.capture2pcap().args(options).args(more);
         let run = run.arg(field("merge/21-two.pb")).arg(&output).run();
         run.exits(0).says([
-            "1 connection with a stand-in client port: another connection has its endpoints",
+            "1 connection with a stand-in client port: another connection uses the same endpoints",
             "10.1.1.2:49154 for 10.1.1.2:5000",
         ]);
         let bytes = fields(&output, "tcp.len > 0", &["tcp.stream", "tcp.payload"]);

@@ -95,7 +95,7 @@ fn a_folder_ends_with_its_warnings_in_groups_and_how_to_open_a_capture() {
         shown(&scratch, &["taps", "out"]),
         str![[r#"
 capture2pcap: taps/killed.pb: cut at offset 65536: an event needs 4020 bytes more; 5 events before it are in the capture
-capture2pcap: taps/cut.pb and 2 other traces: 4 truncated events: 53,687 bytes are not in the trace, the capture leaves room for them (the first at offset 53, connection #130)
+capture2pcap: taps/cut.pb and 2 other traces: 4 truncated events: 53,687 bytes are not in the trace, and the capture leaves a gap for them (the first at offset 53, connection #130)
 capture2pcap: taps/http.pb: 1 connection with stand-in addresses: 192.0.2.1:80 for the local one, which is not recorded, 192.0.2.2:51009 for the remote one, which is not recorded (at offset 0, connection #102564249338562369)
 capture2pcap: taps/killed.pb: 1 upstream connection with stand-in addresses: 192.0.2.1:49298 for the local one, which is not recorded (at offset 35, connection #146)
 capture2pcap: taps/http.pb: 4 events without a time: stand-in times, 1 µs apart (the first at offset 0, connection #102564249338562369)
@@ -120,15 +120,15 @@ capture2pcap: taps/killed.pb: cut at offset 65536: an event needs 4020 bytes mor
     assert_data_eq!(
         shown(&scratch, &["-j1", "-v", "taps", "out"]),
         str![[r#"
-capture2pcap: taps/killed.pb: at offset 53469, connection #146: 1 truncated event: 4,016 bytes are not in the trace, the capture leaves room for them
+capture2pcap: taps/killed.pb: at offset 53469, connection #146: 1 truncated event: 4,016 bytes are not in the trace, and the capture leaves a gap for them
 capture2pcap: taps/killed.pb: at offset 35, connection #146: 1 upstream connection with stand-in addresses: 192.0.2.1:49298 for the local one, which is not recorded
 capture2pcap: taps/killed.pb: cut at offset 65536: an event needs 4020 bytes more; 5 events before it are in the capture
 capture2pcap: taps/killed.pb: 5 packets of 1 connection, 5 events (48,907 bytes received, 16,419 sent) in out/killed.pcap
 capture2pcap: taps/v6.pb: 8 packets of 1 connection, 8 events (245 bytes received, 36,869 sent) in out/v6.pcap
-capture2pcap: taps/deep/cut.pb: at offset 627, connection #126: 1 truncated event: 19,045 bytes are not in the trace, the capture leaves room for them
-capture2pcap: taps/deep/cut.pb: at offset 1776, connection #126: 1 truncated event: 15,504 bytes are not in the trace, the capture leaves room for them
+capture2pcap: taps/deep/cut.pb: at offset 627, connection #126: 1 truncated event: 19,045 bytes are not in the trace, and the capture leaves a gap for them
+capture2pcap: taps/deep/cut.pb: at offset 1776, connection #126: 1 truncated event: 15,504 bytes are not in the trace, and the capture leaves a gap for them
 capture2pcap: taps/deep/cut.pb: 9 packets of 1 connection, 9 events (246 bytes received, 2,320 sent) in out/deep/cut.pcap
-capture2pcap: taps/cut.pb: at offset 53, connection #130: 1 truncated event: 15,122 bytes are not in the trace, the capture leaves room for them
+capture2pcap: taps/cut.pb: at offset 53, connection #130: 1 truncated event: 15,122 bytes are not in the trace, and the capture leaves a gap for them
 capture2pcap: taps/cut.pb: 5 packets of 1 connection, 5 events (1,033 bytes received, 523 sent) in out/cut.pcap
 capture2pcap: taps/http.pb: at offset 0, connection #102564249338562369: 1 connection with stand-in addresses: 192.0.2.1:80 for the local one, which is not recorded, 192.0.2.2:51009 for the remote one, which is not recorded
 capture2pcap: taps/http.pb: 4 events without a time: stand-in times, 1 µs apart (the first at offset 0, connection #102564249338562369)
@@ -152,7 +152,7 @@ fn a_merge_ends_with_its_warnings_in_groups_and_how_to_open_the_capture() {
         shown(&scratch, &["-m", "taps", "all.pcapng"]),
         str![[r#"
 capture2pcap: taps/killed.pb: cut at offset 65536: an event needs 4020 bytes more; 5 events before it are in the capture
-capture2pcap: taps/cut.pb and 2 other traces: 4 truncated events: 53,687 bytes are not in the trace, the capture leaves room for them (the first at offset 53, connection #130)
+capture2pcap: taps/cut.pb and 2 other traces: 4 truncated events: 53,687 bytes are not in the trace, and the capture leaves a gap for them (the first at offset 53, connection #130)
 capture2pcap: taps/http.pb: 1 connection with stand-in addresses: 192.0.2.1:80 for the local one, which is not recorded, 192.0.2.2:51009 for the remote one, which is not recorded (at offset 0, connection #102564249338562369)
 capture2pcap: taps/killed.pb: 1 upstream connection with stand-in addresses: 192.0.2.1:49298 for the local one, which is not recorded (at offset 35, connection #146)
 capture2pcap: taps/http.pb: 4 events without a time: stand-in times, 1 µs apart (the first at offset 0, connection #102564249338562369)
@@ -250,15 +250,15 @@ fn the_table_of_contents_fits_the_terminal() {
 ^[2m  id    side        protocol  events  received   sent    duration^[0m
   #130  downstream  HTTP/2         5   1.0 KiB  523 B  0.003158 s
       local 127.0.0.1:10014, remote 127.0.0.1:53040, 2026-11-22T06:08:48.485089Z
-^[31m  1 truncated event: 15,122 bytes are not in the trace, the capture leaves room^[0m
-^[31m    for them (at offset 53, connection #130)^[0m
+^[31m  1 truncated event: 15,122 bytes are not in the trace, and the capture leaves a^[0m
+^[31m    gap for them (at offset 53, connection #130)^[0m
   tshark -r cut.pcap -d tcp.port==10014,http2
 ^[1mtaps/deep/cut.pb^[0m: delimited, Envoy 1.28 or later
 ^[2m  id    side        protocol  events  received     sent    duration^[0m
   #126  downstream  HTTP/2         9     246 B  2.3 KiB  0.006042 s
       local 127.0.0.1:10014, remote 127.0.0.1:53032, 2026-11-22T06:08:48.469955Z
-^[31m  2 truncated events: 34,549 bytes are not in the trace, the capture leaves room^[0m
-^[31m    for them (the first at offset 627, connection #126)^[0m
+^[31m  2 truncated events: 34,549 bytes are not in the trace, and the capture leaves^[0m
+^[31m    a gap for them (the first at offset 627, connection #126)^[0m
   tshark -r deep/cut.pcap -d tcp.port==10014,http2
 ^[1mtaps/http.pb^[0m: binary, Envoy 1.10 or later
 ^[2m  id                   side        protocol  events  received  sent^[0m
@@ -268,8 +268,8 @@ fn the_table_of_contents_fits_the_terminal() {
 ^[2m  id    side      protocol  events  received      sent    duration^[0m
   #146  upstream  HTTP/2         5  47.8 KiB  16.0 KiB  0.013220 s
       remote 127.0.0.1:18081, 2026-11-22T06:08:49.864141Z
-^[31m  1 truncated event: 4,016 bytes are not in the trace, the capture leaves room^[0m
-^[31m    for them (at offset 53469, connection #146)^[0m
+^[31m  1 truncated event: 4,016 bytes are not in the trace, and the capture leaves a^[0m
+^[31m    gap for them (at offset 53469, connection #146)^[0m
 ^[31m  cut at offset 65536: an event needs 4020 bytes more^[0m
   tshark -r killed.pcap -d tcp.port==18081,http2
 = 1
@@ -293,12 +293,12 @@ path_0.pb: binary, Envoy 1.28 or later
 taps/cut.pb: delimited, Envoy 1.28 or later
   id    local            remote           side        protocol  events  received   sent  first                          duration
   #130  127.0.0.1:10014  127.0.0.1:53040  downstream  HTTP/2         5   1.0 KiB  523 B  2026-11-22T06:08:48.485089Z  0.003158 s
-  1 truncated event: 15,122 bytes are not in the trace, the capture leaves room for them (at offset 53, connection #130)
+  1 truncated event: 15,122 bytes are not in the trace, and the capture leaves a gap for them (at offset 53, connection #130)
   tshark -r cut.pcap -d tcp.port==10014,http2
 taps/deep/cut.pb: delimited, Envoy 1.28 or later
   id    local            remote           side        protocol  events  received     sent  first                          duration
   #126  127.0.0.1:10014  127.0.0.1:53032  downstream  HTTP/2         9     246 B  2.3 KiB  2026-11-22T06:08:48.469955Z  0.006042 s
-  2 truncated events: 34,549 bytes are not in the trace, the capture leaves room for them (the first at offset 627, connection #126)
+  2 truncated events: 34,549 bytes are not in the trace, and the capture leaves a gap for them (the first at offset 627, connection #126)
   tshark -r deep/cut.pcap -d tcp.port==10014,http2
 taps/http.pb: binary, Envoy 1.10 or later
   id                   side        protocol  events  received  sent
@@ -307,7 +307,7 @@ taps/http.pb: binary, Envoy 1.10 or later
 taps/killed.pb: delimited, Envoy 1.10 or later
   id    remote           side      protocol  events  received      sent  first                          duration
   #146  127.0.0.1:18081  upstream  HTTP/2         5  47.8 KiB  16.0 KiB  2026-11-22T06:08:49.864141Z  0.013220 s
-  1 truncated event: 4,016 bytes are not in the trace, the capture leaves room for them (at offset 53469, connection #146)
+  1 truncated event: 4,016 bytes are not in the trace, and the capture leaves a gap for them (at offset 53469, connection #146)
   cut at offset 65536: an event needs 4020 bytes more
   tshark -r killed.pcap -d tcp.port==18081,http2
 
@@ -347,7 +347,7 @@ hint: the command before the pipe may have failed: curl -sSN shows its errors, c
     assert_data_eq!(
         outcome.exits(0).stderr,
         str![[r#"
-capture2pcap: empty.pb: the input is empty: nothing has been written to it yet (Envoy writes a trace when its connection ends)
+capture2pcap: empty.pb: the input is empty: nothing has been written to it yet (Envoy writes a trace when the connection closes)
 
 "#]]
     );
@@ -423,7 +423,7 @@ fn an_interrupt_before_the_first_event_announces_no_capture() {
         let outcome = running.finish().exits(130);
         drop(stdin);
         let expected =
-            format!("capture2pcap: interrupted before there was anything for {output}\n");
+            format!("capture2pcap: interrupted before the first event: {output} not written\n");
         assert_eq!(outcome.stderr, expected);
     }
     assert!(!scratch.path("new.pcap").exists());

@@ -95,7 +95,7 @@ hint: did you mean --merge?
 = 2
 $ capture2pcap -x a.pb x.pcap
 capture2pcap: unknown option '-x'
-hint: capture2pcap --help explains every option; a file of that name is written ./-x
+hint: capture2pcap --help explains every option; write ./-x for a file of that name
 = 2
 $ capture2pcap --generate=man a.pb
 capture2pcap: --generate takes no other argument
@@ -158,7 +158,7 @@ capture2pcap: --handshake: unknown value 'maybe'
 hint: --handshake takes one of auto, always, never
 = 2
 $ capture2pcap --merge=yes a.pb x
-capture2pcap: --merge takes no value, and got 'yes'
+capture2pcap: --merge takes no value, but got 'yes'
 = 2
 $ capture2pcap a.pb x --mss
 capture2pcap: --mss <N>: the value is missing
@@ -167,14 +167,14 @@ $ capture2pcap -0 a.pb x
 capture2pcap: --files-from <FILE> is missing
 = 2
 $ capture2pcap -q -v a.pb x
-capture2pcap: --quiet and --verbose exclude each other
+capture2pcap: --quiet cannot be used with --verbose
 = 2
 $ capture2pcap --info -m a.pb
-capture2pcap: --info and --merge exclude each other
+capture2pcap: --info cannot be used with --merge
 = 2
 $ capture2pcap --json a.pb -
 capture2pcap: --json and the capture cannot share standard output
-hint: give OUTPUT the name of a file
+hint: name a file as OUTPUT
 = 2
 
 "#]]
@@ -211,44 +211,44 @@ fn outputs_that_cannot_be_meant_are_refused() {
         said,
         str![[r#"
 $ capture2pcap a.pb b.pb all.pcap
-capture2pcap: all.pcap: several captures need a folder, and this is the name of a file
-hint: --merge makes one capture of several traces; a / at the end makes a folder: all.pcap/
+capture2pcap: all.pcap: several captures need a folder, but this is the name of a file
+hint: --merge writes one capture of several traces; a / at the end names a folder: all.pcap/
 = 2
 $ capture2pcap in all.pcapng
-capture2pcap: all.pcapng: several captures need a folder, and this is the name of a file
-hint: --merge makes one capture of several traces; a / at the end makes a folder: all.pcapng/
+capture2pcap: all.pcapng: several captures need a folder, but this is the name of a file
+hint: --merge writes one capture of several traces; a / at the end names a folder: all.pcapng/
 = 2
 $ capture2pcap a.pb b.pb c.pb
-capture2pcap: c.pb: several captures need a folder, and this is the name of a trace
+capture2pcap: c.pb: several captures need a folder, but this is the name of a trace
 hint: the last argument is the output: capture2pcap INPUT... DIRECTORY
 = 2
 $ capture2pcap a.pb b.pb all.pcap.gz
-capture2pcap: all.pcap.gz: captures are not written compressed
-hint: write it to another program: capture2pcap INPUT - | gzip > capture.pcap.gz
+capture2pcap: all.pcap.gz: compressed captures are not supported
+hint: compress it with another program: capture2pcap INPUT - | gzip > capture.pcap.gz
 = 2
 $ capture2pcap a.pb x.pcap.gz
-capture2pcap: x.pcap.gz: captures are not written compressed
-hint: write it to another program: capture2pcap INPUT - | gzip > capture.pcap.gz
+capture2pcap: x.pcap.gz: compressed captures are not supported
+hint: compress it with another program: capture2pcap INPUT - | gzip > capture.pcap.gz
 = 2
 $ capture2pcap -m a.pb b.pb x.pcapng.zst
-capture2pcap: x.pcapng.zst: captures are not written compressed
-hint: write it to another program: capture2pcap INPUT - | gzip > capture.pcap.gz
+capture2pcap: x.pcapng.zst: compressed captures are not supported
+hint: compress it with another program: capture2pcap INPUT - | gzip > capture.pcap.gz
 = 2
 $ capture2pcap a.pb 
 capture2pcap: OUTPUT is an empty name
-hint: a variable of the shell may be unset
+hint: a shell variable may be unset
 = 2
 $ capture2pcap  x.pcap
 capture2pcap: INPUT is an empty name
-hint: a variable of the shell may be unset
+hint: a shell variable may be unset
 = 2
 $ capture2pcap -m a.pb b.pb in
-capture2pcap: in: a folder, and --merge makes one capture
-hint: give OUTPUT the name of a file; without --merge, each trace gets a capture of its own
+capture2pcap: in: a folder, but --merge writes one capture
+hint: name a file as OUTPUT; without --merge, each trace gets its own capture
 = 2
 $ capture2pcap -m a.pb b.pb new/
-capture2pcap: new/: a folder, and --merge makes one capture
-hint: give OUTPUT the name of a file; without --merge, each trace gets a capture of its own
+capture2pcap: new/: a folder, but --merge writes one capture
+hint: name a file as OUTPUT; without --merge, each trace gets its own capture
 = 2
 $ capture2pcap a.pb a.pb
 capture2pcap: a.pb: INPUT and OUTPUT are the same file
@@ -261,11 +261,11 @@ capture2pcap: b.pb: INPUT and OUTPUT are the same file
 = 2
 $ capture2pcap a.pb b.pb
 capture2pcap: b.pb: refusing to overwrite a trace
-hint: the last argument is the output; a folder there takes one capture for each trace
+hint: the last argument is the output; if it is a folder, each trace gets a capture in it
 = 2
 $ capture2pcap a.pb in b.pb
 capture2pcap: b.pb: refusing to overwrite a trace
-hint: the last argument is the output; a folder there takes one capture for each trace
+hint: the last argument is the output; if it is a folder, each trace gets a capture in it
 = 2
 $ capture2pcap a.pb no/such/folder/x.pcap
 capture2pcap: no/such/folder/x.pcap: cannot write: there is no folder no/such/folder
@@ -304,16 +304,16 @@ fn a_name_that_promises_something_else_is_warned_of() {
         said,
         str![[r#"
 $ capture2pcap -F pcapng a.pb x.pcap
-capture2pcap: x.pcap: the format is pcapng, as --format says, though the name ends in .pcap
+capture2pcap: x.pcap: writing pcapng, as --format says, although the name ends in .pcap
 = 0
 $ capture2pcap -F pcap -m a.pb b.pb x.pcapng
-capture2pcap: x.pcapng: the format is pcap, as --format says, though the name ends in .pcapng
+capture2pcap: x.pcapng: writing pcap, as --format says, although the name ends in .pcapng
 capture2pcap: 1 capture of 2 traces, 2 connections, 4 events (38 bytes received, 54 sent), [time]
 = 0
 $ capture2pcap -q -F pcapng a.pb x.pcap
 = 0
 $ capture2pcap a.pb missing.pb
-capture2pcap: missing.pb: a capture is written to this file, though its name is that of a trace
+capture2pcap: missing.pb: writing a capture to a file that is named like a trace
 = 0
 
 "#]]
