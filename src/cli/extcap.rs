@@ -3,6 +3,9 @@
 //! Implements the extcap protocol of Wireshark 4.0 and later. Wireshark asks for interfaces, link types and
 //! options several times at every start, so those answers are constant and need no network. During a capture,
 //! Wireshark shows standard error in a dialog, so it carries only errors.
+//!
+//! The crate r-extcap (0.2) does not fit: its function that reloads a selector gets no arguments, and the taps to choose
+//! from depend on the URL in the same dialog; and it opens the FIFO in a way that no signal interrupts.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};

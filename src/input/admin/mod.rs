@@ -6,6 +6,12 @@
 //! Invariant: an answer that is no stream of traces never reaches the input. It becomes an [`Error`] with Envoy's own
 //! words.
 
+mod config;
+mod url;
+
+pub use config::config_ids;
+pub use url::Url;
+
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -18,7 +24,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use serde_json::{Value, json};
+use serde_json::json;
+
+use config::only_config_id;
 
 use super::Input;
 use crate::interrupt::Interrupt;
@@ -33,8 +41,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much of an answer that is no trace is kept, in bytes.
 const MAX_MESSAGE: u64 = 64 << 10;
-/// The largest `/config_dump` that is looked through for taps, in bytes.
-const MAX_CONFIG_DUMP: u64 = 64 << 20;
 /// How much of the answer is handed on at once, in bytes.
 const PIECE: usize = 64 << 10;
 /// How often a wait for the answer looks for a signal.
@@ -75,68 +81,6 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-/// The place of an admin interface: `http://HOST[:PORT][/PREFIX]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Url(String);
-
-impl std::str::FromStr for Url {
-    type Err = String;
-
-    /// Reads a URL.
-    ///
-    /// # Errors
-    /// When it is none, or of a kind that is not supported.
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text.starts_with("unix:") || text.starts_with('/') || text.starts_with('@') {
-            return Err(
-                "Unix sockets are not supported; Envoy's admin interface needs a TCP address"
-                    .into(),
-            );
-        }
-        let lower = text.to_ascii_lowercase();
-        if lower.starts_with("https:") {
-            return Err("https is not supported: Envoy's admin interface speaks plain HTTP".into());
-        }
-        // Without a scheme, as curl takes it.
-        let rest = match lower.strip_prefix("http://") {
-            Some(rest) => &text[text.len() - rest.len()..],
-            None if text.contains("://") => return Err("not an http:// URL".into()),
-            None => text,
-        };
-        let rest = rest.trim_end_matches('/');
-        // The whole path of the endpoint is a likely thing to paste.
-        let rest = rest.strip_suffix("/tap").unwrap_or(rest);
-        let url = format!("http://{rest}");
-        let parsed: ureq::http::Uri = url.parse().map_err(|error| format!("not a URL: {error}"))?;
-        if parsed.host().is_none_or(str::is_empty) {
-            return Err("a host is missing, as in http://localhost:9901".into());
-        }
-        if parsed.query().is_some() || rest.contains(['#', '@']) {
-            return Err(
-                "only a host, a port and a path belong here, as in http://localhost:9901".into(),
-            );
-        }
-        let port_is_there = parsed.port_u16().is_some();
-        let port_is_said = parsed.authority().is_some_and(|authority| {
-            authority
-                .as_str()
-                .rsplit(']')
-                .next()
-                .is_some_and(|end| end.contains(':'))
-        });
-        if port_is_said && !port_is_there {
-            return Err("the port is not a number below 65536".into());
-        }
-        Ok(Self(url))
-    }
-}
-
-impl fmt::Display for Url {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// What is asked of `/tap`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -414,132 +358,5 @@ fn plain(error: &io::Error) -> String {
     match text.find(" (os error ") {
         Some(end) => text.get(..end).unwrap_or_default().to_owned(),
         None => text,
-    }
-}
-
-/// The `config_id` of the only tap that there is.
-fn only_config_id(url: &Url) -> Result<String, Error> {
-    let mut ids = config_ids(url)?;
-    match (ids.pop(), ids.is_empty()) {
-        (Some(id), true) => Ok(id),
-        (Some(last), false) => {
-            ids.push(last);
-            Err(Error::new(format!("several taps: {}", ids.join(", ")))
-                .with_hint("--config-id says which"))
-        }
-        (None, _) => Err(Error::new("this Envoy has no tap with an admin_config")
-            .with_hint("docs/envoy/admin.yaml is an example")),
-    }
-}
-
-/// The `config_id`s of the taps that Envoy's `/config_dump` lists, sorted.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn config_ids(url: &Url) -> Result<Vec<String>, Error> {
-    let response = agent()
-        .get(format!("{url}/config_dump"))
-        .config()
-        .timeout_global(Some(ANSWER_TIMEOUT))
-        .build()
-        .call()
-        .map_err(|error| failed(url, &error))?;
-    let status = response.status().as_u16();
-    let mut body = response.into_body().into_reader();
-    if status != 200 {
-        return Err(refusal(url, status, &message(&mut body)));
-    }
-    let unread = |why: String| {
-        Error::new(format!("cannot read {url}/config_dump: {why}"))
-            .with_hint("--config-id names the tap")
-    };
-    let mut bytes = Vec::new();
-    body.take(MAX_CONFIG_DUMP + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| unread(plain(&error)))?;
-    if bytes.len() as u64 > MAX_CONFIG_DUMP {
-        return Err(unread(format!("larger than {} MiB", MAX_CONFIG_DUMP >> 20)));
-    }
-    let dump: Value = serde_json::from_slice(&bytes).map_err(|error| unread(error.to_string()))?;
-    let mut ids = Vec::new();
-    collect(&dump, &mut ids);
-    ids.sort_unstable();
-    ids.dedup();
-    Ok(ids)
-}
-
-/// Adds the `config_id` of each `admin_config` in a value. serde_json limits its depth.
-fn collect(value: &Value, ids: &mut Vec<String>) {
-    match value {
-        Value::Object(members) => {
-            for (name, member) in members {
-                if name == "admin_config"
-                    && let Some(id) = member.get("config_id").and_then(Value::as_str)
-                {
-                    ids.push(id.to_owned());
-                }
-                collect(member, ids);
-            }
-        }
-        Value::Array(items) => items.iter().for_each(|item| collect(item, ids)),
-        _ => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls() {
-        let good = [
-            ("http://localhost:9901", "http://localhost:9901"),
-            ("localhost:9901/", "http://localhost:9901"),
-            ("HTTP://Envoy.example", "http://Envoy.example"),
-            ("http://[::1]:9901", "http://[::1]:9901"),
-            ("http://[::1]", "http://[::1]"),
-            ("http://127.0.0.1:9901/a/b/", "http://127.0.0.1:9901/a/b"),
-            ("http://localhost:9901/tap", "http://localhost:9901"),
-        ];
-        for (text, expected) in good {
-            assert_eq!(
-                text.parse::<Url>().map(|url| url.to_string()).as_deref(),
-                Ok(expected)
-            );
-        }
-        let bad = [
-            ("https://localhost:9901", "https"),
-            ("unix:///run/envoy.sock", "Unix sockets"),
-            ("/run/envoy.sock", "Unix sockets"),
-            ("ftp://localhost", "http://"),
-            ("http://", "URL"),
-            ("", "URL"),
-            ("http://:9901", "URL"),
-            ("http://localhost:port", "URL"),
-            ("http://localhost:99999", "URL"),
-            ("http://localhost:9901/?x", "path"),
-            ("http://me:secret@localhost:9901", "path"),
-            ("http://a b", "URL"),
-        ];
-        for (text, expected) in bad {
-            let error = text.parse::<Url>().expect_err(text);
-            assert!(
-                error.contains(expected) || expected == "URL",
-                "{text:?}: {error}"
-            );
-        }
-    }
-
-    #[test]
-    fn config_ids_are_those_of_taps() {
-        let dump = json!({ "configs": [
-            { "common_config": { "admin_config": { "config_id": "b" } } },
-            [{ "admin_config": { "config_id": "a" }, "config_id": "no" }],
-            { "admin_config": "odd" },
-        ] });
-        let mut ids = Vec::new();
-        collect(&dump, &mut ids);
-        ids.sort();
-        assert_eq!(ids, ["a", "b"]);
     }
 }
