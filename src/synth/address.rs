@@ -1,11 +1,11 @@
-//! The addresses that packets carry: the recorded ones, and stand-ins for what a trace lacks.
+//! The addresses of packets: the recorded ones, and stand-ins for what a trace lacks.
 //!
-//! What is recorded is kept. A server without a port gets [`HTTP_PORT`], on which readers look for HTTP of
-//! every version; a client without one gets a port made of the trace id.
+//! Recorded addresses are kept. A server without a port gets [`HTTP_PORT`], on which Wireshark recognizes every
+//! version of HTTP; a client without a port gets one derived from the trace id.
 //!
-//! Invariant: no two connections of a capture have the same pair of endpoints, unless all of both is
-//! recorded or given for them. The same connection alone always gets the same stand-ins, and the same name
-//! the same address.
+//! Invariant: no two connections of a capture have the same pair of endpoints, unless both endpoints are recorded
+//! or given completely. The same connection alone always gets the same stand-ins, and the same name the same
+//! address.
 
 mod pool;
 mod ports;
@@ -27,12 +27,12 @@ pub(super) use ports::{PortsLeft, dynamic_port};
 /// The port of a server whose port is not recorded.
 const HTTP_PORT: u16 = 80;
 
-/// An address that the user gives for one that a trace lacks: `ADDR` or `ADDR:PORT`.
+/// The user's override of a missing address: `ADDR` or `ADDR:PORT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressOverride {
     /// The IP address.
     pub ip: IpAddr,
-    /// The port, where one is given; 0 counts as none.
+    /// The port, if given; 0 counts as none.
     pub port: Option<u16>,
 }
 
@@ -59,21 +59,21 @@ impl FromStr for AddressOverride {
     }
 }
 
-/// An end of a connection whose recorded address a packet cannot carry.
+/// An endpoint of a connection whose recorded address a packet cannot carry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StandIn {
-    /// The direction whose bytes come from there.
+    /// The direction of the bytes that it sends.
     pub(super) side: Direction,
     pub(super) address: SocketAddr,
-    /// What the trace says there, if anything.
+    /// The recorded endpoint, if there is one.
     pub(super) recorded: Option<Endpoint>,
 }
 
 impl StandIn {
-    /// The name that the stand-in's IP address has, as it may be shown.
+    /// The name of the stand-in's IP address, escaped for display.
     pub(super) fn name(&self) -> Option<String> {
         match self.recorded.as_ref()? {
-            // Only its port is a stand-in.
+            // Only the port is a stand-in.
             Endpoint::Ip(ip, _) if ip.to_canonical() == self.address.ip().to_canonical() => None,
             Endpoint::Ip(ip, _) => Some(ip.to_string()),
             recorded => name(recorded),
@@ -98,7 +98,7 @@ impl fmt::Display for StandIn {
     }
 }
 
-/// The name of an endpoint that is no IP address, without its port and as it may be shown.
+/// The name of an endpoint that is not an IP address, without its port, escaped for display.
 fn name(endpoint: &Endpoint) -> Option<String> {
     match endpoint {
         Endpoint::Ip(..) => None,
@@ -107,38 +107,38 @@ fn name(endpoint: &Endpoint) -> Option<String> {
     }
 }
 
-/// What the packets of a connection carry.
+/// The addresses of a connection's packets.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Placed {
     pub(super) endpoints: Endpoints,
-    /// The ends that stand for another that the user has given no address for.
+    /// The endpoints that replace a missing address without an override.
     pub(super) stand_ins: Vec<StandIn>,
-    /// The end that the user has given, where another connection has it, and the one in its place.
+    /// The endpoint from an override that another connection uses, and its replacement.
     pub(super) moved: Option<(SocketAddr, SocketAddr)>,
 }
 
-/// Gives connections the addresses that their packets carry.
+/// Assigns addresses to connections.
 #[derive(Debug, Default)]
 pub(super) struct AddressBook {
     local: Option<AddressOverride>,
     remote: Option<AddressOverride>,
     pool: Pool,
     ports: Ports,
-    /// How many connections an end without a name has, by the other end, its side and its port. Each has
-    /// another address.
+    /// The number of connections of an endpoint without a name, by the other endpoint, its side and its port.
+    /// Each connection gets its own address.
     unnamed: HashMap<(SocketAddr, Direction, u16), usize>,
-    /// The addresses in place of those whose ports are all taken, by the other end.
+    /// The replacements of addresses whose ports are all in use, by the other endpoint.
     full: HashMap<(IpAddr, SocketAddr), IpAddr>,
 }
 
-/// What is known of an end.
+/// What is known of an endpoint.
 #[derive(Clone, Copy, Debug)]
 struct End {
     side: Direction,
-    /// None where any address will do.
+    /// `None`: any address is suitable.
     ip: Option<IpAddr>,
     port: u16,
-    /// Where the port is from.
+    /// Where the port comes from.
     source: Source,
 }
 
@@ -150,7 +150,7 @@ enum Source {
 }
 
 impl End {
-    /// Whether there is something about it that can be another.
+    /// Whether its address or port may be chosen freely.
     fn can_vary(&self, is_client: bool) -> bool {
         match self.source {
             _ if self.ip.is_none() => true,
@@ -170,12 +170,12 @@ impl AddressBook {
         }
     }
 
-    /// An address that stands for nothing else, in place of `ip` on a side of its connection.
+    /// An unused address that replaces `ip` on one side of its connection.
     pub(super) fn fresh(&mut self, ip: IpAddr, side: Direction) -> IpAddr {
         self.pool.fresh(side, ip.is_ipv6())
     }
 
-    /// The endpoints that the packets of `connection` carry; `seed` picks its client's port.
+    /// Assigns the endpoints of `connection`; `seed` selects the client's port.
     pub(super) fn place(&mut self, seed: u64, connection: &Connection, role: Role) -> Placed {
         let Connection { local, remote, .. } = connection;
         let given = [self.local, self.remote];
@@ -248,7 +248,7 @@ impl AddressBook {
         let stand_in =
             |side, recorded: &Option<Endpoint>, given: Option<AddressOverride>, address| {
                 let carried = matches!(recorded, Some(Endpoint::Ip(_, port)) if *port != 0);
-                // What the user has said needs no telling.
+                // An override needs no report.
                 (!carried && given.is_none()).then(|| StandIn {
                     side,
                     address,
@@ -266,13 +266,13 @@ impl AddressBook {
         }
     }
 
-    /// The address of an end that is the same for all its connections.
+    /// The address of an endpoint that is the same for all its connections.
     fn fixed(&mut self, end: End, v6: bool) -> SocketAddr {
         let ip = end.ip.unwrap_or_else(|| self.pool.unnamed(0, end.side, v6));
         SocketAddr::new(ip, end.port)
     }
 
-    /// An address of an end that none of its other connections to `other` has.
+    /// An address that no other connection of this endpoint to `other` uses.
     fn vary(&mut self, end: End, other: SocketAddr, seed: u64, v6: bool) -> SocketAddr {
         let Some(mut ip) = end.ip else {
             let count = self.unnamed.entry((other, end.side, end.port)).or_default();
@@ -299,7 +299,7 @@ impl AddressBook {
     }
 }
 
-/// The IP address of an end, recorded or given.
+/// The IP address of an endpoint, recorded or given.
 fn ip_of(recorded: Option<&Endpoint>, given: Option<AddressOverride>) -> Option<IpAddr> {
     let recorded = match recorded {
         Some(Endpoint::Ip(ip, _)) => Some(*ip),
@@ -309,7 +309,7 @@ fn ip_of(recorded: Option<&Endpoint>, given: Option<AddressOverride>) -> Option<
     Some(ip.to_canonical())
 }
 
-/// The port of an end, recorded or given, and which of them. A port 0 is none.
+/// The port of an endpoint and its source, recorded or given. Port 0 counts as none.
 fn port_of(recorded: Option<&Endpoint>, given: Option<AddressOverride>) -> Option<(u16, Source)> {
     let recorded = match recorded {
         Some(Endpoint::Ip(_, port) | Endpoint::Host(_, port)) => Some((*port, Source::Recorded)),

@@ -1,19 +1,19 @@
-//! What there is to say about the next frame of a connection, up to a limit: events that make no frame must
-//! not pile it up.
+//! Comments for the next frame of a connection. Their number is limited, because events without frames could
+//! otherwise accumulate them.
 
-/// The most comments that a frame has.
+/// The maximum number of comments on a frame.
 const MAX_COMMENTS: usize = 16;
 
-/// The comments on a frame that has not come yet.
+/// The comments on the next frame.
 #[derive(Debug, Default)]
 pub(super) struct Comments {
     said: Vec<String>,
-    /// How many there were beyond the limit.
+    /// The number of comments beyond the limit.
     more: u64,
 }
 
 impl Comments {
-    /// Adds a comment after the others.
+    /// Appends a comment.
     pub(super) fn push(&mut self, say: impl FnOnce() -> String) {
         if self.said.len() < MAX_COMMENTS {
             self.said.push(say());
@@ -22,7 +22,7 @@ impl Comments {
         }
     }
 
-    /// Takes all comments, with the number of those beyond the limit as the last.
+    /// Takes all comments. The last one reports the number beyond the limit.
     pub(super) fn take(&mut self) -> Vec<String> {
         let more = std::mem::take(&mut self.more);
         if more > 0 {
@@ -31,7 +31,7 @@ impl Comments {
         std::mem::take(&mut self.said)
     }
 
-    /// Puts `first` before the others.
+    /// Inserts `first` before the others.
     pub(super) fn prepend(&mut self, first: Vec<String>) {
         self.said.splice(0..0, first);
     }

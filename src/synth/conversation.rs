@@ -1,4 +1,4 @@
-//! Which conversation an event belongs to, for whoever has to know before its packets are made.
+//! Maps events to conversations, for callers that need the mapping before packets are made.
 
 use foldhash::HashMap;
 
@@ -10,9 +10,9 @@ use crate::model::protocol::Role;
 pub enum ConversationId {
     /// A tapped connection.
     Socket(TraceId),
-    /// The HTTP exchanges of a connection, which is recorded in full.
+    /// The HTTP exchanges of a connection whose endpoints are both recorded.
     Exchanges(Connection),
-    /// An HTTP exchange of a connection that is not.
+    /// An HTTP exchange without a fully recorded connection.
     Exchange(TraceId),
 }
 
@@ -28,8 +28,8 @@ impl ConversationId {
     }
 }
 
-/// The connection that an HTTP exchange is shown on, and which side of it Envoy's end is: the client's, or
-/// the server's where no other is recorded.
+/// The connection on which an HTTP exchange is shown, and Envoy's role on it: the server on the downstream
+/// connection, or the client if only the upstream connection is recorded.
 pub(super) fn shown_connection<'a>(
     downstream: Option<&'a Connection>,
     upstream: Option<&'a Connection>,
@@ -41,14 +41,14 @@ pub(super) fn shown_connection<'a>(
     }
 }
 
-/// Tells the conversations of events, which have to come in their order.
+/// Assigns events to conversations. The events have to come in order.
 #[derive(Debug, Default)]
 pub struct Conversations {
     exchanges: HashMap<TraceId, ConversationId>,
 }
 
 impl Conversations {
-    /// The conversation in which `event` makes packets; none where it makes none.
+    /// The conversation in which `event` makes packets; `None` if it makes none.
     pub fn of(&mut self, event: &Event) -> Option<ConversationId> {
         let id = event.trace;
         match &event.what {

@@ -1,11 +1,10 @@
-//! Where the messages and frames of HTTP end in the bytes of a connection: what a cut of unknown size
-//! lacks at least.
+//! Follows the messages and frames of HTTP in the bytes of a connection, to find how many bytes a truncation of
+//! unknown size lacks at least.
 //!
-//! It follows both directions from the first bytes on and keeps a place in each, nothing of what went
-//! over the connection. It does not judge what it follows: bytes that make no sense only lose the place,
-//! until an event begins like a message or a frame.
+//! Both directions are followed from the first byte on. Only a position in each is kept, none of the payload.
+//! Invalid bytes are not reported: they lose the position until an event begins like a message or a frame.
 //!
-//! Invariant: the state is of constant size, and inside a frame or a body an event takes one subtraction.
+//! Invariant: the state has a constant size, and inside a frame or a body an event takes one subtraction.
 
 mod http1;
 mod http2;
@@ -16,22 +15,22 @@ use crate::model::protocol::{self, Opening, PREFACE, Protocol};
 use http1::{Messages, Requests};
 use http2::Frames;
 
-/// The most bytes that are taken for missing by what the bytes before a cut say, in bytes: those of the
-/// largest HTTP/2 frame. A larger body does not come in one event, so its length says nothing of one.
+/// The most bytes that a truncation is assumed to lack: the size of the largest HTTP/2 frame. A larger body does
+/// not arrive in one event, so its length says nothing about the event.
 const MAX_ESTIMATE: u64 = 1 << 24;
 
-/// In how many of a connection's first events with bytes HTTP is looked for.
+/// HTTP is searched for in this many of a connection's first events with bytes.
 const MAX_TRIES: u8 = 4;
 
-/// The place in both directions of a connection.
+/// The position in both directions of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Framing {
     sides: Option<Box<Sides>>,
-    /// How many events have shown no HTTP, as long as none has shown any.
+    /// The number of events without HTTP, as long as no HTTP was found.
     tries: u8,
 }
 
-/// The place in each direction: of the bytes that the client sent, and of the server's.
+/// The position in each direction: in the client's bytes and in the server's.
 #[derive(Clone, Copy, Debug)]
 struct Sides {
     /// The direction of the client's bytes.
@@ -51,12 +50,12 @@ enum Places {
         client: Frames,
         server: Frames,
     },
-    /// The connection went on with something else than HTTP.
+    /// The connection has switched to another protocol.
     Tunnel,
 }
 
 impl Framing {
-    /// One that follows nothing, for bytes that are never cut.
+    /// Follows nothing; for bytes that are never truncated.
     pub(super) const fn off() -> Self {
         Self {
             sides: None,
@@ -64,7 +63,7 @@ impl Framing {
         }
     }
 
-    /// Goes on over `payload` and `missing` bytes after it, which went one way.
+    /// Advances over `payload` and the `missing` bytes after it, all in one direction.
     #[inline]
     pub(super) fn follow(&mut self, direction: Direction, payload: &[u8], missing: usize) {
         if let Some(sides) = &mut self.sides {
@@ -74,9 +73,9 @@ impl Framing {
         }
     }
 
-    /// The fewest bytes that are missing after `payload`, whose end is cut.
+    /// The minimum number of bytes missing after the truncated `payload`.
     ///
-    /// They are those of the message or frame at the cut; one byte, where that does not say.
+    /// It is the rest of the message or frame at the truncation, or one byte if that is unknown.
     pub(super) fn missing_after(&self, direction: Direction, payload: &[u8]) -> usize {
         let known = match &self.sides {
             Some(sides) => Some(**sides),
@@ -101,13 +100,13 @@ impl Framing {
         }
     }
 
-    /// The places before `payload`, if it shows HTTP.
+    /// The positions before `payload`, if it looks like HTTP.
     fn recognise(&self, direction: Direction, payload: &[u8]) -> Option<Sides> {
         let (from_client, protocol) = match protocol::opening(payload)? {
             Opening::Client(protocol) => (direction, protocol),
             Opening::Server(protocol) => (direction.reverse(), protocol),
         };
-        // Of the bytes before, this direction's began no message, and the other's are not known.
+        // Earlier bytes of this direction began no message; those of the other direction are unknown.
         let is_first = self.tries == 0;
         let other = |is_other: bool| is_first || !is_other;
         let (client, server) = (

@@ -1,9 +1,9 @@
-//! HTTP exchanges, which a tap records without bytes, as streams of HTTP/2 connections.
+//! HTTP exchanges, which a tap records without their bytes on the wire, as streams of HTTP/2 connections.
 //!
-//! Exchanges of one connection become streams of one HTTP/2 connection, as long as no longer silence lies
-//! between them than a client's connection would bear.
+//! Exchanges of one connection become streams of one HTTP/2 connection, unless the silence between them is longer
+//! than a client would keep a connection open.
 //!
-//! Invariant: a stream ends where its trace says so, and an exchange stays on its stream.
+//! Invariant: a stream ends where its trace records the end, and an exchange stays on its stream.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -17,12 +17,12 @@ use super::conversation::{ConversationId, shown_connection};
 use super::http2::{Http2, Stream};
 use super::{Context, Sink};
 
-/// How long a connection may be silent between two exchanges and still be the same, in nanoseconds.
-/// A 4-tuple that comes back later was most likely given to another connection.
+/// How long a connection may be silent between two exchanges, in nanoseconds. If a 4-tuple reappears later, it
+/// most likely belongs to another connection.
 const IDLE_GAP: u64 = 60 * 1_000_000_000;
 
-/// How many exchanges of streamed traces are kept open at a time, the latest. A tap that runs for days
-/// must not take memory for each request of them.
+/// How many exchanges of streamed traces are kept open; the oldest are dropped. A tap that runs for days must not
+/// use memory for each request.
 const MAX_STREAMED: usize = 16_384;
 
 /// All HTTP exchanges of a capture.
@@ -30,7 +30,7 @@ const MAX_STREAMED: usize = 16_384;
 pub(super) struct Exchanges {
     sessions: HashMap<ConversationId, Session>,
     open: HashMap<TraceId, Exchange>,
-    /// The exchanges of streamed traces, which no event ends, the oldest first.
+    /// The exchanges of streamed traces, oldest first. No event ends them.
     streamed: VecDeque<TraceId>,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Exchanges {
 struct Session {
     tracked: ConnectionState,
     http2: Http2,
-    /// The earliest and the latest time of what was sent; none before the first.
+    /// The earliest and the latest time of the bytes sent; `None` before the first.
     span: Option<(Timestamp, Timestamp)>,
     /// The exchanges on it that have not ended.
     open: BTreeSet<TraceId>,
@@ -50,9 +50,9 @@ struct Session {
 struct Exchange {
     key: ConversationId,
     connection: Connection,
-    /// Which side of the connection Envoy is not.
+    /// The role of the peer on the connection.
     role: Role,
-    /// The connection to the server, until there is a frame to say it with.
+    /// The upstream connection, until a frame carries the comment about it.
     upstream: Option<Box<Connection>>,
     stream: Option<Stream>,
     binary_request: bool,
@@ -73,7 +73,7 @@ impl Exchange {
         }
     }
 
-    /// Which way the bytes of a side go on the connection.
+    /// The direction on the connection of a side's bytes.
     const fn direction(&self, side: Side) -> Direction {
         match side {
             Side::Request => self.role.from_client(),
@@ -81,7 +81,7 @@ impl Exchange {
         }
     }
 
-    /// Whether a side's headers say that its body is no text.
+    /// Whether a side's headers declare a binary body.
     const fn binary(&mut self, side: Side) -> &mut bool {
         match side {
             Side::Request => &mut self.binary_request,
@@ -141,7 +141,7 @@ impl Exchanges {
                 }
                 session.open.insert(id);
                 session.part(exchange, when, (side, part, last), cx)?;
-                // In a merge, the caller ends each with its last event.
+                // In a merge, the caller ends each exchange with its last event.
                 if self.streamed.len() > MAX_STREAMED
                     && !cx.shared.options.exclusive
                     && let Some(oldest) = self.streamed.pop_front()
@@ -173,10 +173,10 @@ impl Exchanges {
         Ok(())
     }
 
-    /// Ends one connection, and lets go of the exchanges that are open on it.
+    /// Ends a connection, and forgets the exchanges that are open on it.
     ///
-    /// How those end is not recorded: a streamed trace has no event for the end of a message without
-    /// trailers, and a message may go on when its trace does not.
+    /// How they end is not recorded: a streamed trace has no event for the end of a message without trailers, and
+    /// a message may continue after its trace ends.
     pub(super) fn end<S: Sink>(
         &mut self,
         key: &ConversationId,
@@ -202,7 +202,7 @@ fn request_line(fields: &[Field]) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// Whether the headers of a message say that its body is no text.
+/// Whether the headers of a message declare a binary body.
 fn is_binary(fields: &[Field]) -> bool {
     let types: [&[u8]; 5] = [
         b"application/grpc",
@@ -218,10 +218,10 @@ fn is_binary(fields: &[Field]) -> bool {
     })
 }
 
-/// Tells what of a part Envoy did not record.
+/// Reports what Envoy did not record of a part.
 ///
-/// In a string, Envoy puts a space for most bytes that are not UTF-8, which shows only where a body is
-/// `binary`: each of its spaces may have been something else.
+/// In a string, Envoy writes a space for most bytes that are not UTF-8. That is visible only if a body is
+/// `binary`: each of its spaces may have been another byte.
 fn note_losses<S: Sink>(
     id: TraceId,
     offset: u64,
@@ -255,7 +255,7 @@ fn note_losses<S: Sink>(
     }
 }
 
-/// The connection of `exchange`, which begins here if there is none or it was silent too long.
+/// The connection of `exchange`; a new one if there is none or it was silent too long.
 fn session<'a, S: Sink>(
     sessions: &'a mut HashMap<ConversationId, Session>,
     exchange: &Exchange,
@@ -287,9 +287,9 @@ impl Session {
         }
     }
 
-    /// Whether an exchange that begins at `time` needs another connection.
+    /// Whether an exchange that begins at `time` needs a new connection.
     fn is_over(&self, time: Option<Timestamp>) -> bool {
-        // An exchange that waits for its answer keeps its connection open.
+        // An exchange that waits for its response keeps its connection open.
         let is_idle = match (self.span, time) {
             (Some((first, last)), Some(time)) if self.open.is_empty() => {
                 time > last.saturating_add(IDLE_GAP) || time.saturating_add(IDLE_GAP) < first
@@ -299,7 +299,7 @@ impl Session {
         is_idle || self.http2.is_used_up()
     }
 
-    /// Puts a part of `exchange` on the wire.
+    /// Sends a part of `exchange`.
     fn part<S: Sink>(
         &mut self,
         exchange: &mut Exchange,
@@ -348,7 +348,7 @@ impl Session {
         Ok(())
     }
 
-    /// Says which server the exchange went to, once.
+    /// Comments once on the server that the exchange was sent to.
     fn upstream<S: Sink>(&mut self, exchange: &mut Exchange, cx: &Context<'_, S>) {
         let Some(upstream) = exchange.upstream.take() else {
             return;

@@ -1,23 +1,23 @@
-//! HTTP messages as HTTP/2 frames: the bytes of one connection, both ways.
+//! HTTP messages as HTTP/2 frames: the bytes of one connection, in both directions.
 //!
-//! Pure; it knows neither times nor addresses. Nothing is put into HPACK's dynamic table, so that no
-//! stream's header block depends on another's and the order in which traces come does not matter.
+//! Pure; knows neither times nor addresses. HPACK's dynamic table stays empty, so header blocks do not depend on
+//! each other, and the order of the traces does not matter.
 //!
-//! Invariant: what is sent stays within the windows that the receiver has advertised.
+//! Invariant: the bytes sent stay within the windows that the receiver has advertised.
 
 use bytes::{BufMut, Bytes};
 
 use crate::model::event::{Field, Part, Side};
 
-/// The most payload of a frame that needs no setting (RFC 9113, section 4.2), in bytes.
+/// The largest frame payload that needs no setting (RFC 9113, section 4.2), in bytes.
 const MAX_FRAME: usize = 16_384;
-/// The largest window there is (RFC 9113, section 6.9.1), in bytes.
+/// The maximum window size (RFC 9113, section 6.9.1), in bytes.
 const MAX_WINDOW: u32 = (1 << 31) - 1;
 /// The window of a connection before any update (RFC 9113, section 6.9.2), in bytes.
 const INITIAL_WINDOW: u32 = 65_535;
 /// The largest stream id that a client can open (RFC 9113, section 5.1.1).
 const MAX_STREAM: u32 = (1 << 31) - 1;
-/// What a client sends first (RFC 9113, section 3.4).
+/// The client's connection preface (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Frame types (RFC 9113, section 6).
@@ -36,16 +36,16 @@ const END_HEADERS: u8 = 4;
 const HEADER_TABLE_SIZE: u16 = 1;
 const INITIAL_WINDOW_SIZE: u16 = 4;
 
-/// A connection: which streams it has had, and what its windows have left.
+/// A connection: the stream ids it has used, and the state of its windows.
 #[derive(Debug)]
 pub(super) struct Http2 {
     next_stream: u32,
-    /// What each side may still send before the other updates the connection's window, in bytes.
+    /// How much each side may send before the other updates the connection's window, in bytes.
     request_window: u32,
     response_window: u32,
 }
 
-/// One exchange's stream.
+/// The stream of one exchange.
 #[derive(Debug)]
 pub(super) struct Stream {
     id: u32,
@@ -53,7 +53,7 @@ pub(super) struct Stream {
     response_window: u32,
 }
 
-/// Bytes, and which side sends them.
+/// Bytes, and the side that sends them.
 pub(super) type Sent = (Side, Bytes);
 
 impl Http2 {
@@ -65,7 +65,7 @@ impl Http2 {
         }
     }
 
-    /// What both sides send before the first stream.
+    /// The bytes that both sides send before the first stream.
     pub(super) fn opening() -> [Sent; 3] {
         let settings = |out: &mut Vec<u8>| {
             let mut settings = Vec::new();
@@ -91,12 +91,12 @@ impl Http2 {
         ]
     }
 
-    /// Whether it has no stream ids left.
+    /// Whether all stream ids are used.
     pub(super) const fn is_used_up(&self) -> bool {
         self.next_stream > MAX_STREAM
     }
 
-    /// Opens a stream; none when the connection has used up its stream ids.
+    /// Opens a stream; returns `None` if all stream ids are used.
     pub(super) fn stream(&mut self) -> Option<Stream> {
         if self.is_used_up() {
             return None;
@@ -110,7 +110,7 @@ impl Http2 {
         })
     }
 
-    /// The bytes of a part of a message; `last` when its side ends with it.
+    /// The bytes of a part of a message; `last` ends the side's stream.
     pub(super) fn part(
         &mut self,
         stream: &mut Stream,
@@ -121,13 +121,13 @@ impl Http2 {
         let mut sent = Vec::new();
         let mut out = Vec::new();
         match part {
-            // A side ends with its trailers, whoever says so.
+            // Trailers always end the stream.
             Part::Headers(fields) => header_block(&mut out, stream.id, fields, last),
             Part::Trailers(fields) => header_block(&mut out, stream.id, fields, true),
             Part::Body { payload, .. } => {
                 self.widen(stream, side, payload.len(), &mut sent);
                 let mut rest = &payload[..];
-                // An end without bytes is a frame, too.
+                // An end without bytes still needs a frame.
                 while !rest.is_empty() || (last && out.is_empty()) {
                     let (chunk, behind) = rest.split_at(rest.len().min(MAX_FRAME));
                     let end = if last && behind.is_empty() {
@@ -146,7 +146,7 @@ impl Http2 {
         sent
     }
 
-    /// Lets the other side make room for `len` bytes of `side`, where there is too little.
+    /// Makes the other side update its windows if `side` cannot send `len` bytes.
     fn widen(&mut self, stream: &mut Stream, side: Side, len: usize, sent: &mut Vec<Sent>) {
         let (connection, own, receiver) = match side {
             Side::Request => (
@@ -189,10 +189,10 @@ fn window_update(out: &mut Vec<u8>, stream: u32, increment: u32) {
     frame(out, WINDOW_UPDATE, 0, stream, &increment.to_be_bytes());
 }
 
-/// Writes fields as HEADERS and as many CONTINUATIONs as it takes.
+/// Writes header fields as HEADERS and as many CONTINUATIONs as needed.
 fn header_block(out: &mut Vec<u8>, stream: u32, fields: &[Field], end_stream: bool) {
     let mut block = Vec::new();
-    // Pseudo-headers come first (RFC 9113, section 8.3), wherever Envoy recorded them.
+    // Pseudo-headers come first (RFC 9113, section 8.3), whatever their position in the trace.
     let is_pseudo = |field: &&Field| field.name.starts_with(b":");
     for field in fields.iter().filter(is_pseudo) {
         hpack(&mut block, field);
@@ -218,8 +218,8 @@ fn header_block(out: &mut Vec<u8>, stream: u32, fields: &[Field], end_stream: bo
 
 /// Writes a literal field without indexing and with a new name (RFC 7541, section 6.2.2).
 ///
-/// The crates that encode HPACK index what they can, which would tie each stream to the ones before it.
-/// What is left without an index is this.
+/// The crates that encode HPACK use the dynamic table, which would make each stream depend on earlier ones.
+/// Without indexing, this is all that remains.
 fn hpack(block: &mut Vec<u8>, field: &Field) {
     block.put_u8(0);
     for string in [&field.name, &field.value] {
@@ -228,8 +228,8 @@ fn hpack(block: &mut Vec<u8>, field: &Field) {
     }
 }
 
-/// Writes the length of a string that is not Huffman-coded: an integer with a prefix of seven bits
-/// (RFC 7541, sections 5.1 and 5.2).
+/// Writes the length of a string without Huffman coding: an integer with a prefix of seven bits (RFC 7541,
+/// sections 5.1 and 5.2).
 fn hpack_len(block: &mut Vec<u8>, len: usize) {
     const PREFIX_MAX: usize = (1 << 7) - 1;
     if len < PREFIX_MAX {
@@ -270,11 +270,11 @@ mod tests {
 
     #[test]
     fn a_field_is_the_literal_of_rfc_7541() {
-        // Appendix C.2.2 has ":path: /sample/path" with an indexed name; this is the same without.
+        // Appendix C.2.2 has ":path: /sample/path" with an indexed name; this is the same with a literal name.
         let mut block = Vec::new();
         hpack(&mut block, &field(":path", b"/sample/path"));
         assert_eq!(block, b"\x00\x05:path\x0c/sample/path");
-        // Appendix C.1.2's 1337 has a prefix of five bits; with seven it is 127 + 1210.
+        // The 1337 of appendix C.1.2 has a prefix of five bits; with seven it is 127 + 1210.
         let mut block = Vec::new();
         hpack_len(&mut block, 1337);
         assert_eq!(block, [127, 0x80 | (1210 & 0x7f) as u8, (1210 >> 7) as u8]);

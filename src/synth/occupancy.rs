@@ -1,10 +1,10 @@
-//! Which endpoints connections have at the moment, so that no two have the same at once: to a reader they
-//! would be one.
+//! Which endpoints are in use, so that no two connections have the same ones at the same time. Wireshark would
+//! take them for one connection.
 //!
-//! It knows nothing of packets. Where the recorded endpoints are in use, the client gets another port, and
-//! where all of its ports are in use, another address.
+//! Knows nothing of packets. If the recorded endpoints are in use, the client gets another port, and if all its
+//! ports are in use, another address.
 //!
-//! Invariant: a port is looked at once for each pair of a client's address and a server, or given back.
+//! Invariant: a port is examined once for each pair of a client's address and a server, or when it is released.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -17,7 +17,7 @@ use super::address::{AddressBook, PortsLeft};
 use super::frame::Endpoints;
 use super::mix;
 
-/// A connection that wants endpoints.
+/// A connection that requests endpoints.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tenant<'a> {
     pub(super) id: TraceId,
@@ -26,25 +26,25 @@ pub(super) struct Tenant<'a> {
     pub(super) namespace: Option<&'a str>,
 }
 
-/// How long a connection has its endpoints, where it does not [release](Occupancy::release) them before.
+/// How long a connection keeps its endpoints, unless it [releases](Occupancy::release) them earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lease {
-    /// As long as it likes: it releases them when it is over.
+    /// Until the connection releases them when it ends.
     Firm,
-    /// The same, unless its id comes again: Envoy was restarted, and records no end.
+    /// The same, unless its id appears again: Envoy was restarted, and records no end.
     Restartable,
-    /// Until the next connection wants them: its end is not recorded.
+    /// Until another connection requests them, since its end is not recorded.
     Revocable,
 }
 
 /// The endpoints in use.
 #[derive(Debug, Default)]
 pub(super) struct Occupancy {
-    /// By the endpoints, the lesser first.
+    /// The owners, by endpoints, the lesser first.
     owners: HashMap<(SocketAddr, SocketAddr), Owner>,
-    /// What else is there, by the client's address and the server.
+    /// The replacements, by the client's address and the server.
     others: HashMap<(IpAddr, SocketAddr), Others>,
-    /// How many endpoints have been looked at.
+    /// The number of endpoints examined.
     #[cfg(test)]
     steps: u64,
 }
@@ -54,21 +54,21 @@ struct Owner {
     id: TraceId,
     lease: Lease,
     namespace: Option<Box<str>>,
-    /// The client's recorded address, where another endpoint is in the place of the recorded one.
+    /// The client's recorded address, if another endpoint replaces it.
     moved_from: Option<IpAddr>,
 }
 
-/// The client's endpoints in place of those that are in use.
+/// The client's endpoints that replace those in use.
 #[derive(Debug)]
 struct Others {
     ip: IpAddr,
     left: PortsLeft,
-    /// Those that were in use and are no longer.
+    /// Endpoints that were released.
     free: Vec<SocketAddr>,
 }
 
 impl Occupancy {
-    /// Takes `endpoints` into use, with another end for the client where they are in use already.
+    /// Assigns `endpoints` to a connection, with another client endpoint if they are in use.
     pub(super) fn occupy(
         &mut self,
         endpoints: Endpoints,
@@ -144,7 +144,7 @@ impl Occupancy {
                 let is_over = match old.lease {
                     Lease::Firm => false,
                     Lease::Restartable => is_same_id,
-                    // What comes now may be the next connection of the same client.
+                    // This may be the next connection of the same client.
                     Lease::Revocable => true,
                 };
                 if is_over && old.namespace == owner.namespace && moved_from.is_none() {
@@ -156,12 +156,12 @@ impl Occupancy {
         }
     }
 
-    /// Lets others have the endpoints of a connection.
+    /// Releases the endpoints of a connection.
     pub(super) fn release(&mut self, endpoints: &Endpoints, id: TraceId) {
         let Entry::Occupied(entry) = self.owners.entry(endpoints.in_order()) else {
             return;
         };
-        // Another one may have taken it for over.
+        // Another connection may own them by now.
         if entry.get().id != id {
             return;
         }
@@ -204,8 +204,8 @@ mod tests {
         }
     }
 
-    /// More connections at once than there are ports: two steps for each, where to search them all from the
-    /// first would take a hundred thousand.
+    /// With more connections at once than ports, each takes two steps; searching from the first port would take a
+    /// hundred thousand.
     #[test]
     fn any_number_at_once_on_the_same_endpoints_takes_a_step_for_each() {
         let mut occupancy = Occupancy::default();
@@ -239,7 +239,7 @@ mod tests {
         }
         assert_eq!(seen.len(), 1);
         assert!(occupancy.steps < 150_000);
-        // The first one keeps the recorded endpoints, until it gives them back itself.
+        // The first connection keeps the recorded endpoints until it releases them.
         occupancy.release(&endpoints(), tenant(7).id);
         let placed = occupancy.occupy(endpoints(), tenant(7), &mut book);
         assert_ne!(placed, endpoints());

@@ -1,4 +1,4 @@
-//! The short way of an event is judged by the long one: the same frames, the same warnings, the same state after it.
+//! The fast path for an event produces the same frames, warnings and state as the general path.
 
 use std::convert::Infallible;
 
@@ -11,7 +11,7 @@ use crate::model::event::{
 use crate::model::warning::Warnings;
 use crate::slice::Slice;
 
-/// Events of a few connections, most of them of bytes and nothing else.
+/// Events of a few connections; most carry only bytes.
 fn event() -> impl Strategy<Value = Event> {
     let payload = (0_usize..400, any::<u8>()).prop_map(|(len, byte)| match byte {
         0..50 => b"GET / HTTP/1.1\r\n\r\n".to_vec(),
@@ -74,7 +74,7 @@ fn event() -> impl Strategy<Value = Event> {
         })
 }
 
-/// All that comes of events, by the short way or without it.
+/// The output and state after some events, with or without the fast path.
 fn all_of(events: &[Event], options: &Options, summaries: bool, is_short: bool) -> Vec<String> {
     let mut synth = Synthesizer::new(options.clone());
     if summaries {

@@ -1,4 +1,4 @@
-//! The protocols of servers' ports, and what a reader needs to find them there.
+//! The protocols on servers' ports, and the options that a reader needs for them.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::model::protocol::{DecodeAs, HTTP, HTTP2, Opening, Protocol};
 /// 6379, 7000, 8085 and 9092), which differ from version to version.
 const HTTP_PORTS: [u16; 10] = [80, 1900, 2710, 2869, 3128, 3132, 5985, 8080, 8088, 11371];
 
-/// The ports of servers on which a known protocol is spoken.
+/// The ports of servers with a recognized protocol.
 #[derive(Debug, Default)]
 pub(super) struct Spoken(BTreeMap<u16, Protocols>);
 
@@ -20,16 +20,16 @@ pub(super) struct Spoken(BTreeMap<u16, Protocols>);
 struct Protocols {
     http1: bool,
     http2: bool,
-    /// Whether some of its HTTP/2 does not begin with the client's preface.
+    /// Whether some of its HTTP/2 lacks the client's preface.
     headless: bool,
     /// Another protocol.
     other: Option<Protocol>,
-    /// Whether there are several others.
+    /// Whether there are several other protocols.
     is_mixed: bool,
 }
 
 impl Spoken {
-    /// Takes note of what a connection to a port begins with.
+    /// Records what a connection to a port begins with.
     pub(super) fn add(&mut self, port: u16, opening: Opening) {
         let spoken = self.0.entry(port).or_default();
         match opening.protocol() {
@@ -45,7 +45,7 @@ impl Spoken {
         }
     }
 
-    /// What a reader needs to be given, port by port.
+    /// The options that a reader needs, port by port.
     pub(super) fn decode_as(&self) -> Vec<DecodeAs> {
         let needed = self.0.iter().filter_map(|(&port, spoken)| {
             let dissector = spoken.dissector(port)?;
@@ -60,9 +60,9 @@ impl Spoken {
 }
 
 impl Protocols {
-    /// The dissector that shows most of them, where a reader does not choose it by itself.
+    /// The dissector that shows the most, if a reader does not choose it by itself.
     fn dissector(self, port: u16) -> Option<&'static str> {
-        // The dissector of HTTP/1 knows HTTP/2 by its preface.
+        // The dissector of HTTP/1 recognizes HTTP/2 by its preface.
         if self.http1 || self.http2 {
             let is_known = HTTP_PORTS.contains(&port);
             return match (self.http1, self.headless) {
@@ -72,7 +72,7 @@ impl Protocols {
                 (false, false) => Some(HTTP2),
             };
         }
-        // Where several are, no dissector shows the others.
+        // With several protocols, one dissector cannot show them all.
         let other = self.other.filter(|_| !self.is_mixed)?;
         let (dissector, own_ports) = other.dissector()?;
         (!own_ports.contains(&port)).then_some(dissector)

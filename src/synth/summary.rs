@@ -1,4 +1,4 @@
-//! What there is to tell about a connection beside its packets.
+//! A summary of a connection, apart from its packets.
 
 use std::collections::BTreeSet;
 
@@ -6,54 +6,54 @@ use crate::model::event::{Connection, Direction, Timestamp, TraceId};
 use crate::model::protocol::{self, Protocol, Role};
 use crate::model::warning::WarningKind;
 
-/// What there was to tell about a connection, once it is over.
+/// The summary of a connection that is over.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionSummary {
     /// Its endpoints, as recorded.
     pub connection: Connection,
     /// The number that Envoy gives it.
     pub id: TraceId,
-    /// On which side of it the tap sat; none before its first event.
+    /// The side of Envoy that it is on; `None` before its first event.
     pub role: Option<Role>,
-    /// What it speaks, as far as its bytes show.
+    /// Its protocol, if its bytes show it.
     pub protocol: Option<Protocol>,
-    /// Its reads, writes and end, or the parts of its HTTP messages.
+    /// The number of its reads, writes and closes, or of the parts of its HTTP messages.
     pub events: u64,
-    /// What Envoy read, in bytes, as far as it is recorded.
+    /// The recorded bytes that Envoy received.
     pub bytes_read: u64,
-    /// What Envoy wrote, in bytes, as far as it is recorded.
+    /// The recorded bytes that Envoy sent.
     pub bytes_written: u64,
-    /// The times of its first and last event, where events have times.
+    /// The times of its first and last event, if events have times.
     pub span: Option<(Timestamp, Timestamp)>,
-    /// Events of which Envoy kept only the first bytes.
+    /// The number of events of which Envoy kept only the first bytes.
     pub truncated_events: u64,
-    /// The bytes that those lack, as far as Envoy has counted them.
+    /// The bytes missing from them, as far as Envoy counted them.
     pub truncated_bytes: u64,
-    /// The bytes that truncated events lack at least, where Envoy has not counted them.
+    /// The minimum of bytes missing from them, if Envoy did not count them.
     pub estimated_bytes: u64,
-    /// The bytes of events that are missing, as far as Envoy has counted them.
+    /// The bytes of missing events, as far as Envoy counted them.
     pub lost_bytes: u64,
-    /// Whether its end is recorded.
+    /// Whether its close is recorded.
     pub closed: bool,
-    /// The servers to which Envoy passed its HTTP requests on, as far as they are recorded.
+    /// The servers to which Envoy forwarded its HTTP requests, as far as they are recorded.
     pub upstreams: BTreeSet<String>,
-    /// The share of connections that the tap records, in parts of a million, where it is recorded.
+    /// The share of connections that the tap records, in millionths, if recorded.
     pub sample_rate: Option<u32>,
 }
 
 impl ConnectionSummary {
-    /// What orders the summaries of a capture: the times of their first events.
+    /// The sort key of the summaries of a capture: the time of the first event.
     pub fn order(&self) -> (Option<Timestamp>, TraceId) {
         (self.span.map(|(first, _)| first), self.id)
     }
 
-    /// Takes note of bytes that went one way at a time.
+    /// Adds the bytes of an event.
     pub(super) fn add(&mut self, direction: Direction, payload: &[u8]) {
         match direction {
             Direction::Read => self.bytes_read += payload.len() as u64,
             Direction::Write => self.bytes_written += payload.len() as u64,
         }
-        // gRPC shows in its headers only, which come behind HTTP/2's first bytes or with them.
+        // gRPC is visible only in its headers, which come with or after HTTP/2's first bytes.
         if self.events <= GRPC_EVENTS
             && matches!(self.protocol, None | Some(Protocol::Http2))
             && protocol::is_grpc(payload)
@@ -62,7 +62,7 @@ impl ConnectionSummary {
         }
     }
 
-    /// Takes note of a warning.
+    /// Adds a warning.
     pub(super) const fn note(&mut self, kind: WarningKind, bytes: u64) {
         match kind {
             WarningKind::Truncated => {
@@ -78,17 +78,17 @@ impl ConnectionSummary {
         }
     }
 
-    /// Takes note of the time of an event.
+    /// Adds the time of an event.
     pub(super) fn at(&mut self, time: Timestamp) {
         let (first, last) = self.span.unwrap_or((time, time));
         self.span = Some((first.min(time), last.max(time)));
     }
 }
 
-/// A share in parts of a million, as percent.
+/// Formats a share in millionths as percent.
 pub fn percent(rate: u32) -> String {
     format!("{} %", f64::from(rate) / 10_000.0)
 }
 
-/// In how many of a connection's first events gRPC's headers are looked for.
+/// gRPC's headers are searched for in this many of a connection's first events.
 const GRPC_EVENTS: u64 = 8;

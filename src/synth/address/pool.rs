@@ -1,18 +1,18 @@
-//! The addresses that stand for names and for what a trace lacks.
+//! Addresses for names and for missing addresses.
 //!
-//! They come from ranges that no host on the Internet has: those for documentation (192.0.2.0/24,
-//! 198.51.100.0/24 and 203.0.113.0/24, RFC 5737; 2001:db8::/32, RFC 3849), then for benchmarks
-//! (198.18.0.0/15, RFC 2544), and then what is reserved (240.0.0.0/4, RFC 1112). The odd ones are those of
-//! local ends, the even ones those of remote ends.
+//! They come from ranges that no host on the Internet has: first the documentation ranges (192.0.2.0/24,
+//! 198.51.100.0/24 and 203.0.113.0/24, RFC 5737; 2001:db8::/32, RFC 3849), then the benchmark range
+//! (198.18.0.0/15, RFC 2544), then the reserved range (240.0.0.0/4, RFC 1112). Odd addresses are local endpoints,
+//! even ones remote endpoints.
 //!
-//! Invariant: an address stands for one name at most.
+//! Invariant: an address has at most one name.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::model::event::Direction;
 
-/// The ranges of IPv4: the first /24 and how many of them.
+/// The ranges of IPv4: the first /24 and the number of /24s.
 const RANGES: [(Ipv4Addr, u64); 5] = [
     (Ipv4Addr::new(192, 0, 2, 0), 1),
     (Ipv4Addr::new(198, 51, 100, 0), 1),
@@ -21,10 +21,10 @@ const RANGES: [(Ipv4Addr, u64); 5] = [
     (Ipv4Addr::new(240, 0, 0, 0), 1 << 20),
 ];
 
-/// How many hosts a /24 has.
+/// The number of hosts in a /24.
 const HOSTS: u64 = 254;
 
-/// The address of the stand-in with this number, from 0, on a side of its connection.
+/// The stand-in with this number, from 0, for one side of a connection.
 fn stand_in(number: u64, side: Direction, v6: bool) -> IpAddr {
     let number = number * 2 + u64::from(side == Direction::Read);
     if v6 {
@@ -52,20 +52,20 @@ struct Family {
     remote: Side,
 }
 
-/// The stand-ins for ends on one side of their connections.
+/// The stand-ins for endpoints on one side of their connections.
 #[derive(Debug, Default)]
 struct Side {
-    /// How many addresses are given away.
+    /// The number of assigned addresses.
     used: u64,
-    /// Those of ends without a name.
+    /// The addresses of endpoints without a name.
     unnamed: Vec<IpAddr>,
 }
 
-/// What an address stands for.
+/// The name of an address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Name {
     pub(super) name: String,
-    /// Whether the connection's other end has the same name.
+    /// Whether the other endpoint of the connection has the same name.
     pub(super) is_second: bool,
 }
 
@@ -81,12 +81,12 @@ impl Pool {
         if v6 { &mut self.v6 } else { &mut self.v4 }
     }
 
-    /// An address that stands for nothing else.
+    /// An unused address.
     pub(super) fn fresh(&mut self, side: Direction, v6: bool) -> IpAddr {
         self.family(v6).fresh(side, v6)
     }
 
-    /// The address of a name, which is first met on this side of a connection.
+    /// The address of a name that first occurs on this side of a connection.
     pub(super) fn named(&mut self, name: Name, side: Direction, v6: bool) -> IpAddr {
         let family = self.family(v6);
         if let Some(&ip) = family.named.get(&name) {
@@ -97,7 +97,7 @@ impl Pool {
         ip
     }
 
-    /// The addresses of ends without a name, by their number from 0.
+    /// The address of an endpoint without a name, by its number from 0.
     pub(super) fn unnamed(&mut self, number: usize, side: Direction, v6: bool) -> IpAddr {
         let family = self.family(v6);
         loop {

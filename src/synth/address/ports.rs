@@ -1,25 +1,25 @@
-//! The ports of an end whose address is fixed, one for each of its connections to the same other end.
+//! The ports of an endpoint with a fixed address: one for each of its connections to the same other endpoint.
 //!
-//! Invariant: a port is looked at once for each pair of an address and another end, so that to place any
-//! number of connections takes time in proportion to it.
+//! Invariant: a port is examined once for each pair of an address and another endpoint, so assigning ports takes
+//! time linear in the number of connections.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-/// The first port of IANA's dynamic range (RFC 6335, section 6), and how many there are.
+/// The first port of IANA's dynamic range (RFC 6335, section 6), and the size of the range.
 const FIRST_DYNAMIC_PORT: u16 = 49_152;
 const DYNAMIC_PORTS: u32 = 65_536 - FIRST_DYNAMIC_PORT as u32;
 /// The first port that needs no privilege.
 const FIRST_USER_PORT: u16 = 1024;
-/// How many ports an end can have: the dynamic ones, and then those of users from the last to the first.
+/// The number of usable ports: the dynamic ones, then the user ports from the last to the first.
 const PORTS: u32 = DYNAMIC_PORTS + (FIRST_DYNAMIC_PORT - FIRST_USER_PORT) as u32;
 
-/// The dynamic port that `seed` picks.
+/// The dynamic port that `seed` selects.
 pub(in super::super) const fn dynamic_port(seed: u64) -> u16 {
     FIRST_DYNAMIC_PORT + (seed % DYNAMIC_PORTS as u64) as u16
 }
 
-/// The ports that are left to an end, from one that a seed picks.
+/// The remaining ports of an endpoint, starting from one that a seed selects.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct PortsLeft {
     seed: u64,
@@ -48,21 +48,21 @@ impl Iterator for PortsLeft {
     }
 }
 
-/// The ports that are given away.
+/// The assigned ports.
 #[derive(Debug, Default)]
 pub(super) struct Ports {
-    /// The end with the port, and the other end.
+    /// The endpoint with the port, and the other endpoint.
     taken: HashSet<(SocketAddr, SocketAddr)>,
-    /// What is left where the first choice was taken.
+    /// The remaining ports, if the first choice was taken.
     left: HashMap<(IpAddr, SocketAddr), PortsLeft>,
-    /// How many ports have been looked at.
+    /// The number of ports examined.
     #[cfg(test)]
     pub(super) steps: u64,
 }
 
 impl Ports {
-    /// A port at `ip` for a connection to `other` that no other has: `preferred`, or one that `seed` picks.
-    /// There is none where all are taken.
+    /// Assigns a port at `ip` that no other connection to `other` uses: `preferred`, or one that `seed` selects.
+    /// Returns `None` if all are taken.
     pub(super) fn take(
         &mut self,
         ip: IpAddr,
@@ -85,7 +85,7 @@ impl Ports {
         {
             self.steps += 1;
         }
-        // One end of a connection is not the other.
+        // An endpoint cannot be connected to itself.
         end != other && self.taken.insert((end, other))
     }
 }
@@ -117,7 +117,7 @@ mod tests {
         }
         assert_eq!(seen.len(), 65_536 - 1024);
         assert!(ports.steps < 3 * 65_536, "{} steps", ports.steps);
-        // Another end has them all again.
+        // Another endpoint has all ports available.
         let another = "10.0.0.2:444".parse().unwrap();
         assert_eq!(ports.take(ip, another, 5000, 0), Some(5000));
         assert_eq!(ports.take(ip, another, 5000, 7), Some(49_159));

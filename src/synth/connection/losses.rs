@@ -1,4 +1,4 @@
-//! Bytes of a connection that no event holds: what their absence does to its packets.
+//! How missing bytes of a connection affect its packets.
 
 use crate::model::event::{Direction, Gap, GapKind, Timestamp, Transport};
 use crate::model::warning::WarningKind;
@@ -7,7 +7,7 @@ use super::super::{Context, Sink};
 use super::{ConnectionState, Data};
 
 impl ConnectionState {
-    /// An event of which Envoy kept only the first bytes, and so many are missing.
+    /// Writes an event of which Envoy kept only the first bytes; `missing` more are known to be missing.
     pub(super) fn snapped<S: Sink>(
         &mut self,
         data: Data<'_>,
@@ -32,8 +32,8 @@ impl ConnectionState {
         self.data(data, known + missing, cx)
     }
 
-    /// Puts truncated bytes on the wire whose original length is unknown, with room for what is missing at
-    /// least, so that the next message does not pass for the rest of this one.
+    /// Writes truncated bytes whose original length is unknown. The packet includes the minimum that is missing,
+    /// so that the next message is not dissected as the rest of this one.
     pub(super) fn cut<S: Sink>(
         &mut self,
         data: Data<'_>,
@@ -53,7 +53,7 @@ impl ConnectionState {
         self.data(data, known.saturating_add(missing), cx)
     }
 
-    /// Bytes that went over the connection before the event at `time`.
+    /// Records bytes that went over the connection before the event at `time`.
     pub(super) fn gap<S: Sink>(
         &mut self,
         gap: &Gap,
@@ -74,7 +74,7 @@ impl ConnectionState {
                 });
                 Ok(())
             }
-            // Its size was unknown when it was written; now the rest of it is known.
+            // The size was unknown when the event was written; now the rest of it is known.
             GapKind::Cut => {
                 self.comment(cx, || {
                     format!("the truncated event before this lacks {bytes} bytes")
@@ -94,7 +94,7 @@ impl ConnectionState {
         }
     }
 
-    /// Leaves room for bytes that went one way, where it is known which.
+    /// Leaves a gap for missing bytes, if their direction is known.
     fn hole<S: Sink>(
         &mut self,
         bytes: u64,

@@ -1,4 +1,4 @@
-//! How a connection comes into the capture: its endpoints, its client, its label, its handshake.
+//! How a connection enters the capture: its endpoints, its client, its label and its handshake.
 
 use crate::model::event::{Connection, Direction, Timestamp, Transport};
 use crate::model::protocol::{self, Opening, Role};
@@ -13,17 +13,17 @@ use super::super::tcp::Conversation;
 use super::super::{Context, Handshake, Shared, Sink, mix};
 use super::ConnectionState;
 
-/// Where a connection is placed in the capture.
+/// The endpoints of a connection in the capture.
 struct Place {
     endpoints: Endpoints,
     stand_ins: Vec<StandIn>,
-    /// What there is to say about that.
+    /// The comments on them.
     said: Vec<String>,
 }
 
 impl ConnectionState {
-    /// Gives the connection its addresses and its side on the wire, unless it has them. What there is
-    /// to say about that goes to the first frame.
+    /// Assigns the connection's addresses and opens its flow, unless that has happened. Comments on the addresses
+    /// go to the first frame.
     pub(super) fn open<S: Sink>(
         &mut self,
         time: Timestamp,
@@ -68,7 +68,7 @@ impl ConnectionState {
             let detail = format!("{client} is taken for the client");
             self.note(WarningKind::RoleGuessed, offset, 0, detail, cx);
         }
-        // What there is to say about the first event is not about the handshake.
+        // Comments on the first event do not belong to the handshake.
         let later = std::mem::replace(&mut self.comments, said.into());
         let label = self.label(ordinal, role, &endpoints, &stand_ins, cx.shared);
         let mut flow = match self.connection.transport {
@@ -76,8 +76,8 @@ impl ConnectionState {
             Transport::Tcp => {
                 let (local, remote) = (endpoints.local.port(), endpoints.remote.port());
                 let ports = u64::from(local) << 16 | u64::from(remote);
-                // Different numbers even for the same ports and id, or what comes later would pass for
-                // the same bytes sent again.
+                // The seed differs even for the same ports and id. Otherwise a later connection would look like a
+                // retransmission.
                 let seed = mix(self.id.number ^ mix(ports ^ mix(ordinal)));
                 let limit = frame::max_tcp_payload(&endpoints);
                 let mss = cx.shared.options.mss.unwrap_or(limit);
@@ -102,7 +102,7 @@ impl ConnectionState {
         Ok(())
     }
 
-    /// Finds endpoints for the connection's packets, and tells which of them are not the recorded ones.
+    /// Assigns endpoints to the connection's packets, and comments on those that are not the recorded ones.
     fn place<S: Sink>(&mut self, role: Role, offset: u64, cx: &mut Context<'_, S>) -> Place {
         let Shared {
             addresses,
@@ -166,7 +166,7 @@ impl ConnectionState {
         }
     }
 
-    /// What a person calls the connection, where labels are asked for.
+    /// The connection's label, if labels are requested.
     fn label(
         &self,
         number: u64,

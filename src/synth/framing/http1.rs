@@ -2,17 +2,17 @@
 
 use crate::model::protocol::{self, Opening, Protocol};
 
-/// How many bytes of a line are kept where it comes in pieces: a length, a coding, a status or a method
-/// needs no more.
+/// The number of bytes that are kept of a line that arrives in pieces: enough for a length, a coding, a status or
+/// a method.
 const MAX_LINE: usize = 64;
 
-/// The place in one direction.
+/// The position in one direction.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Messages {
     place: Place,
-    /// The line that has begun, where lines are.
+    /// The incomplete line, in the parts that consist of lines.
     line: Line,
-    /// Whether the place is not sure, and an event that begins like a message begins one.
+    /// Whether the position is uncertain. Then an event that begins like a message starts one.
     unsure: bool,
 }
 
@@ -20,39 +20,39 @@ pub(super) struct Messages {
 enum Place {
     /// In a message's head, or before it.
     Head(Head),
-    /// So many bytes before the end of a body.
+    /// This many bytes before the end of a body.
     Body(u64),
-    /// So many bytes before the end of a chunk, the end of its line among them.
+    /// This many bytes before the end of a chunk, including the line end after it.
     Chunk(u64),
     /// In the line before a chunk.
     Size,
     /// In the lines after the last chunk.
     Trailers,
-    /// In a body that the connection's end ends.
+    /// In a body that ends with the connection.
     UntilClose,
-    /// In what is not HTTP any more.
+    /// In bytes that are no longer HTTP.
     Tunnel,
     Unknown,
 }
 
-/// A head as far as it has come.
+/// The part of a head received so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Head {
     start: Option<Start>,
     length: Option<u64>,
-    /// Whether there is a length that is none, or two that differ.
+    /// Whether a length is invalid, or two lengths differ.
     is_odd: bool,
     is_chunked: bool,
 }
 
-/// What a message's first line tells.
+/// The meaning of a message's first line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Start {
     Request(Method),
     Response(u16),
 }
 
-/// What of a request's method decides how long the answer is.
+/// The property of a request's method that determines the length of the response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Method {
     #[default]
@@ -61,7 +61,7 @@ enum Method {
     Connect,
 }
 
-/// The methods of the requests that have no answer yet, the oldest in the lowest bits.
+/// The methods of requests without a response so far, the oldest in the lowest bits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Requests {
     methods: u64,
@@ -69,7 +69,7 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// How many there is room for, at two bits each.
+    /// The maximum number of methods, at two bits each.
     const ROOM: u32 = u64::BITS / 2;
 
     fn push(&mut self, method: Method) {
@@ -93,11 +93,11 @@ impl Requests {
     }
 }
 
-/// A line that comes in pieces, as far as it is kept.
+/// A line that arrives in pieces, as far as it is kept.
 #[derive(Clone, Copy, Debug)]
 struct Line {
     kept: [u8; MAX_LINE],
-    /// How many bytes of it have come; 0 between two lines.
+    /// The number of bytes received; 0 between two lines.
     len: usize,
 }
 
@@ -107,7 +107,7 @@ impl Line {
         len: 0,
     };
 
-    /// Takes bytes up to the end of the line, and gives the line to `take` once it is complete.
+    /// Takes bytes up to the end of the line, and calls `take` with the line when it is complete.
     fn next<T>(&mut self, payload: &mut &[u8], take: impl FnOnce(&[u8]) -> T) -> Option<T> {
         let Some(end) = memchr::memchr(b'\n', payload) else {
             self.keep(payload);
@@ -133,7 +133,7 @@ impl Line {
         self.len = self.len.saturating_add(bytes.len());
     }
 
-    /// What has come of it, as far as it is kept.
+    /// The kept part of the incomplete line.
     fn begun(&self) -> &[u8] {
         &self.kept[..self.len.min(MAX_LINE)]
     }
@@ -144,7 +144,7 @@ fn without_cr(line: &[u8]) -> &[u8] {
 }
 
 impl Messages {
-    /// The place at the beginning, or an unknown one.
+    /// The position at the beginning, or an unknown position.
     pub(super) fn new(at_beginning: bool) -> Self {
         let place = if at_beginning {
             Place::Head(Head::default())
@@ -158,12 +158,12 @@ impl Messages {
         }
     }
 
-    /// Whether the connection went on with something else.
+    /// Whether the connection has switched to another protocol.
     pub(super) const fn is_tunnel(&self) -> bool {
         matches!(self.place, Place::Tunnel)
     }
 
-    /// Goes on over an event's bytes, which the client or the server sent.
+    /// Advances over the bytes of an event, sent by the client or the server.
     #[inline]
     pub(super) fn follow(&mut self, is_client: bool, payload: &[u8], requests: &mut Requests) {
         match &mut self.place {
@@ -211,7 +211,7 @@ impl Messages {
         }
     }
 
-    /// Goes on over so many bytes that are not known.
+    /// Advances over `missing` unknown bytes.
     pub(super) fn skip(&mut self, is_client: bool, missing: u64, requests: &mut Requests) {
         self.place = match &self.place {
             Place::Body(left) => match left.checked_sub(missing) {
@@ -236,13 +236,13 @@ impl Messages {
         self.unsure = true;
     }
 
-    /// The fewest bytes that are missing where the last event is cut: the rest of the body or chunk, and
-    /// before it of the head.
+    /// The minimum number of bytes missing if the last event is truncated: the rest of the head, and of the body
+    /// or chunk.
     pub(super) fn missing(&self, requests: &Requests) -> u64 {
         match &self.place {
             Place::Head(head) => head.missing(self.line.begun(), requests),
             Place::Body(left) | Place::Chunk(left) => *left,
-            // Without the end of the number, more of its digits may be missing.
+            // Before the line end, more digits of the number may be missing.
             Place::Size => match self.line.begun() {
                 [.., b'\r'] => {
                     chunk_size(self.line.begun()).map_or(1, |size| size.saturating_add(3))
@@ -257,7 +257,7 @@ impl Messages {
     }
 }
 
-/// Takes bytes off the `left` ones, and tells whether those are all there.
+/// Takes up to `left` bytes, and returns whether all of them were there.
 fn take(left: &mut u64, payload: &mut &[u8]) -> bool {
     let len = usize::try_from(*left).map_or(payload.len(), |left| left.min(payload.len()));
     *payload = payload.get(len..).unwrap_or_default();
@@ -274,7 +274,7 @@ fn begins_message(is_client: bool, payload: &[u8]) -> bool {
     }
 }
 
-/// The size in the line before a chunk, which an extension may follow (RFC 9112, section 7.1).
+/// Parses the size in the line before a chunk, which an extension may follow (RFC 9112, section 7.1).
 fn chunk_size(line: &[u8]) -> Option<u64> {
     let end = line.iter().position(|&byte| byte == b';');
     let digits = line[..end.unwrap_or(line.len())].trim_ascii();
@@ -284,7 +284,7 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
 }
 
 impl Head {
-    /// Takes lines up to the head's end; gives the place there, or where it turns out to be no head.
+    /// Takes lines up to the end of the head. Returns the position after it, or where it turns out to be invalid.
     fn next(
         &mut self,
         is_client: bool,
@@ -302,7 +302,7 @@ impl Head {
         for end in memchr::memchr_iter(b'\n', bytes) {
             let line = bytes.get(begin..end).unwrap_or_default();
             begin = end + 1;
-            // Of a head's lines, few say anything here.
+            // Skips lines that do not affect the framing.
             let is_other = !matches!(line.first(), Some(b'C' | b'c' | b'T' | b't' | b'\r') | None);
             if is_other && self.start.is_some() {
                 continue;
@@ -317,7 +317,7 @@ impl Head {
         None
     }
 
-    /// Takes a line; gives the place after it, if that is not the head.
+    /// Takes a line; returns the position after it, unless that is still in the head.
     fn line(&mut self, is_client: bool, line: &[u8], requests: &mut Requests) -> Option<Place> {
         if self.start.is_none() {
             // Empty lines before a message are allowed (RFC 9112, section 2.2).
@@ -353,7 +353,7 @@ impl Head {
         None
     }
 
-    /// What follows a complete head (RFC 9112, section 6.3).
+    /// The position after a complete head (RFC 9112, section 6.3).
     fn body(&self, requests: &mut Requests) -> Place {
         let method = requests.first();
         match self.start {
@@ -379,7 +379,7 @@ impl Head {
         }
     }
 
-    /// Whether its message, the answer to a request with `method`, may have a body.
+    /// Whether the response to a request with `method` may have a body.
     const fn may_have_body(&self, method: Method) -> bool {
         match self.start {
             Some(Start::Response(100..200 | 204 | 304)) => false,
@@ -388,7 +388,7 @@ impl Head {
         }
     }
 
-    /// Takes note of the message, of whose head the rest is not known; `begun` is the line at the cut.
+    /// Ends the head although its rest is unknown; `begun` is the line at the truncation.
     fn skip(&self, is_client: bool, begun: &[u8], requests: &mut Requests) {
         match self.start {
             None if begun.is_empty() => {}
@@ -399,12 +399,12 @@ impl Head {
         }
     }
 
-    /// The fewest bytes that are missing of the message, where a line is `begun`.
+    /// The minimum number of bytes missing from the message, with the incomplete line `begun`.
     fn missing(&self, begun: &[u8], requests: &Requests) -> u64 {
         let rest = match (self.start, begun) {
-            // A message that has not begun may not come.
+            // A message that has not started may never come.
             (None, [] | [b'\r']) => return 1,
-            // The empty line, or the end of a line before it.
+            // The empty line, or the end of the line before it.
             (_, []) => 2,
             (_, [b'\r']) => 1,
             (_, [.., b'\r']) => 3,
@@ -422,7 +422,7 @@ impl Head {
 }
 
 impl Start {
-    /// What a message's first line tells, if it is one.
+    /// Parses the first line of a message.
     fn of(is_client: bool, line: &[u8]) -> Option<Self> {
         if !is_client {
             let status = line.strip_prefix(b"HTTP/1.")?.get(2..5)?;
@@ -449,7 +449,7 @@ impl Method {
     }
 }
 
-/// The number that decimal digits make.
+/// Parses decimal digits.
 fn number(digits: &[u8]) -> Option<u64> {
     let mut number = 0_u64;
     for digit in digits {
@@ -462,7 +462,7 @@ fn number(digits: &[u8]) -> Option<u64> {
     (!digits.is_empty()).then_some(number)
 }
 
-/// The value of a header field with this name.
+/// The value of the header field with this name.
 fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let (begin, rest) = line.split_at_checked(name.len())?;
     let value = rest.strip_prefix(b":")?;

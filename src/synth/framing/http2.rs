@@ -3,25 +3,25 @@
 /// The length of a frame's header in bytes.
 const HEADER: usize = 9;
 
-/// The place in one direction.
+/// The position in one direction.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frames {
     place: Place,
-    /// Whether the place is not sure, and what the next event begins with shows whether it is right.
+    /// Whether the position is uncertain, so that the beginning of the next event has to confirm it.
     unsure: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Place {
-    /// So many bytes before the end of a frame or of the preface; 0 is between two frames.
+    /// This many bytes before the end of a frame or of the preface; 0 is between two frames.
     Within(u32),
-    /// In a frame's header: how many of its bytes have come, and those.
+    /// In a frame's header: the number of bytes received, and the bytes.
     Header(u8, [u8; HEADER]),
     Unknown,
 }
 
 impl Frames {
-    /// The place at the beginning, before a preface of so many bytes, or an unknown one.
+    /// The position at the beginning, before a preface of this many bytes, or an unknown position.
     pub(super) const fn new(at_beginning: bool, preface: u32) -> Self {
         let place = if at_beginning {
             Place::Within(preface)
@@ -34,7 +34,7 @@ impl Frames {
         }
     }
 
-    /// Goes on over an event's bytes.
+    /// Advances over the bytes of an event.
     #[inline]
     pub(super) fn follow(&mut self, payload: &[u8]) {
         match &mut self.place {
@@ -92,11 +92,11 @@ impl Frames {
         }
     }
 
-    /// Goes on over so many bytes that are not known.
+    /// Advances over `missing` unknown bytes.
     pub(super) fn skip(&mut self, missing: u64) {
         let (left, knows_length) = self.left();
         self.place = match left.checked_sub(missing) {
-            // A frame's end: the next event should begin another one.
+            // The end of a frame: the next event should begin another one.
             Some(0) => {
                 self.unsure = true;
                 Place::Within(0)
@@ -109,12 +109,12 @@ impl Frames {
         };
     }
 
-    /// The fewest bytes that are missing where the last event is cut: the rest of the frame.
+    /// The minimum number of bytes missing if the last event is truncated: the rest of the frame.
     pub(super) fn missing(&self) -> u64 {
         self.left().0
     }
 
-    /// How many bytes come before the end of the frame at least, and whether that is all.
+    /// The minimum number of bytes up to the end of the frame, and whether it is exact.
     const fn left(&self) -> (u64, bool) {
         match self.place {
             Place::Within(left) => (left as u64, true),
@@ -130,7 +130,7 @@ impl Frames {
     }
 }
 
-/// The length that a frame's header tells.
+/// The length in a frame's header.
 const fn length(header: &[u8; HEADER]) -> u32 {
     u32::from_be_bytes([0, header[0], header[1], header[2]])
 }
@@ -143,7 +143,7 @@ fn is_plausible(bytes: &[u8]) -> bool {
     let [_, _, _, kind, _, id @ ..] = *header;
     let id = u32::from_be_bytes(id);
     let (len, has_stream) = (length(header), id != 0);
-    // A reserved bit is 0 in all that is sent.
+    // The reserved bit is 0 in every frame that is sent.
     id >> 31 == 0
         && match kind {
             // DATA, HEADERS, PUSH_PROMISE, CONTINUATION.
