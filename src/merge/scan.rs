@@ -85,6 +85,7 @@ pub(super) fn scan(
         waiting: HashMap::default(),
         exchange: Exchange::default(),
         stand_in: None,
+        hollow: None,
     };
     let ended = Pump {
         trace: &mut trace,
@@ -94,7 +95,7 @@ pub(super) fn scan(
     }
     .run(None, &Wait::default(), &mut look)
     .and_then(|end| look.flush().map(|()| end));
-    let mut scan = look.scan;
+    let (mut scan, hollow) = (look.scan, look.hollow);
     scan.copy = copy;
     scan.format = trace.format();
     scan.summary.encoding = trace.encoding();
@@ -115,8 +116,15 @@ pub(super) fn scan(
     {
         return Err(Failure::trace(STRICT, anyhow!("{tally}")));
     }
-    if scan.summary.events == 0 && trace.offset() == 0 {
-        warnings.add(Warning::empty(false));
+    let is_whole = scan.summary.damage.is_none() && interrupt.signal().is_none();
+    if scan.summary.events == 0 && is_whole {
+        match trace.offset() {
+            0 => warnings.add(Warning::empty(false)),
+            _ => warnings.add(Warning::of_trace(WarningKind::NoEvents)),
+        }
+        if let Some(empty) = hollow {
+            warnings.add(empty);
+        }
     }
     Ok(scan)
 }
@@ -143,6 +151,8 @@ struct Look<'a> {
     exchange: Exchange,
     /// The last time that stands for one that the trace lacks.
     stand_in: Option<Timestamp>,
+    /// The warning about the first event without contents.
+    hollow: Option<Warning>,
 }
 
 /// What is known of an HTTP exchange of a buffered trace.
@@ -181,6 +191,10 @@ impl Consumer for Look<'_> {
             What::Truncated(direction) => warnings.add(Warning::cut_direction(event, *direction)),
             What::Failed => warnings.add(Warning::failed(event)),
             What::Skipped(skip) => warnings.add(Warning::skipped(event.offset, skip)),
+            What::Nothing => {
+                let empty = || Warning::of_event(WarningKind::EmptyEvents, event);
+                self.hollow.get_or_insert_with(empty);
+            }
             What::SampleRate(_) => self.scan.sample_rate = Some(event.clone()),
             What::Http(Http::Begin { .. }) => {
                 self.exchange = Exchange {

@@ -49,6 +49,8 @@ pub enum WarningKind {
     Empty,
     /// The trace names connections, but holds no events of them.
     NoEvents,
+    /// A connection of which the trace holds nothing but events without contents.
+    EmptyEvents,
     /// Envoy truncated a body, and its byte count shows how much is missing.
     Truncated,
     /// Envoy truncated a body, and how much is missing is not recorded; `bytes` is the minimum.
@@ -120,6 +122,10 @@ impl WarningKind {
             Self::NoEvents => {
                 f.write_str("the trace holds no event, so the capture has no packets")
             }
+            Self::EmptyEvents => write!(
+                f,
+                "{count} connection{s} with empty events only, as Envoy writes them for batches in JSON_BODY_AS_STRING"
+            ),
             Self::Truncated => write!(
                 f,
                 "{count} truncated event{s}: {bytes} {are} not in the trace, and the capture leaves a gap for them"
@@ -232,6 +238,7 @@ impl WarningKind {
         match self {
             Self::Empty => "empty",
             Self::NoEvents => "no-events",
+            Self::EmptyEvents => "empty-events",
             Self::Truncated => "truncated",
             Self::TruncatedUnknown => "truncated-unknown",
             Self::DirectionTruncated => "direction-truncated",
@@ -308,7 +315,7 @@ impl WarningKind {
             ),
             Self::StandInTime => Some("--start sets the first time of a trace that records none"),
             Self::RoleGuessed => Some("--role sets the side of Envoy that the connection is on"),
-            Self::LossyString => {
+            Self::LossyString | Self::EmptyEvents => {
                 Some("set the tap's format to JSON_BODY_AS_BYTES or one of the PROTO formats")
             }
             Self::OutOfOrder => Some("--merge puts all packets in the order of their times"),

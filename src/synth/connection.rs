@@ -52,6 +52,8 @@ pub(super) struct ConnectionState {
     framing: Framing,
     /// The last time that was recorded, not invented.
     recorded: Option<Timestamp>,
+    /// The offset of its first event without contents.
+    hollow: Option<u64>,
     /// Whether Envoy ended the stream before there was anything to show of the connection.
     ended: bool,
     /// The stand-ins that it has, and the offset of the first event that needed them: whether its addresses
@@ -91,6 +93,7 @@ impl ConnectionState {
             framing: Framing::default(),
             recorded: None,
             ended: false,
+            hollow: None,
             stood_in: None,
             summary: has_summary.then(|| Box::new(summary)),
             comments: Comments::default(),
@@ -237,11 +240,10 @@ impl ConnectionState {
             }
             What::Late => self.tell_stand_ins(true, cx),
             // An exchange has no bytes of its own; `http` makes them.
-            What::Nothing
-            | What::Failed
-            | What::Skipped(_)
-            | What::SampleRate(_)
-            | What::Http(_) => {}
+            What::Nothing => {
+                self.hollow.get_or_insert(event.offset);
+            }
+            What::Failed | What::Skipped(_) | What::SampleRate(_) | What::Http(_) => {}
         }
         Ok(Lifetime::Open)
     }
@@ -258,6 +260,9 @@ impl ConnectionState {
     /// Tells the connection's summary, where somebody listens.
     fn tell<S: Sink>(&mut self, cx: &mut Context<'_, S>) {
         self.tell_stand_ins(false, cx);
+        if let (Some(offset), None) = (self.hollow.take(), &self.wire) {
+            self.note(WarningKind::EmptyEvents, offset, 0, String::new(), cx);
+        }
         if let (Some(summary), Some(summaries)) = (self.summary.take(), &mut cx.shared.summaries) {
             summaries.push(ConnectionSummary {
                 connection: self.connection.clone(),

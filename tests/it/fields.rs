@@ -149,6 +149,23 @@ fn empty_batches_are_read() {
     assert!(events.iter().all(|event| event.trace.number == 49));
 }
 
+#[test]
+fn empty_batches_are_explained() {
+    let trace = fixtures::testdata().join("field/batch-as-string-1.36.json");
+    for options in [&["-m"][..], &[], &["--info"]] {
+        let scratch = Scratch::new();
+        let run = scratch.capture2pcap().args(options).arg(&trace);
+        let run = match options {
+            ["--info"] => run,
+            _ => run.arg("x.pcap"),
+        };
+        let outcome = run.run().exits(0);
+        let said = [outcome.stderr.as_bytes(), &outcome.stdout].concat();
+        let said = String::from_utf8(said).expect("UTF-8");
+        assert!(said.contains("empty events only"), "{options:?}: {said}");
+    }
+}
+
 /// Before 1.39 there was no such field, and none of another kind is taken for it.
 #[test]
 fn a_number_in_the_sample_rates_place_is_unknown() {
