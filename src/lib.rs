@@ -1,5 +1,31 @@
 //! Turns the tap traces that Envoy records into captures that Wireshark opens.
 //!
+//! This is the library of the command `capture2pcap`. It takes traces in memory, of any encoding and any release of
+//! Envoy, to captures in memory:
+//!
+//! ```
+//! use capture2pcap::{Converter, Format, Trace};
+//!
+//! // A connection that received `hi`, as Envoy's admin interface prints it.
+//! let trace = br#"{"socket_buffered_trace": {"trace_id": "7", "events": [
+//!     {"timestamp": "2024-05-01T12:00:00Z", "read": {"data": {"as_bytes": "aGk="}}}
+//! ]}}"#;
+//! let trace = Trace::new("tap.json", trace.to_vec());
+//! let converted = Converter::new().format(Format::Pcapng).convert(&trace, Vec::new())?;
+//! assert!(converted.capture.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]));
+//! assert_eq!(converted.summary.frames, 1);
+//! for warning in converted.warnings.tallies() {
+//!     eprintln!("{warning}");
+//! }
+//! # Ok::<(), capture2pcap::Failure>(())
+//! ```
+//!
+//! [`Converter::merge`] makes one capture of many traces, [`Converter::inspect`] looks into one without a capture, and
+//! [`ReadAt`] reads what is not in memory. With `default-features = false` the crate knows no files, descriptors,
+//! threads or signals, and compiles for `wasm32-unknown-unknown`. The feature `cli`, on by default, adds the command.
+//!
+//! # Inside
+//!
 //! ```text
 //! bytes ──▶ events ──▶ events of connections ──▶ segments ──▶ frames ──▶ capture file
 //! input     trace      sequence                  synth        synth      capture
@@ -7,41 +33,73 @@
 //!
 //! Data goes one way. A module imports the types of its left neighbour and nothing to its right:
 //!
-//! - [`input`] owns bytes: a file or a stream, read as it comes;
-//! - [`trace`] decodes them into [events](model::event), whatever their encoding and schema;
-//! - [`sequence`] decides which connection each event belongs to, and in which order the events happened;
-//! - [`synth`] makes Ethernet frames of events: addresses, sequence numbers, headers;
-//! - [`capture`] writes frames to a file and moves the file into its place;
-//! - [`convert`] runs one conversion, [`merge`] writes many traces into one capture, [`batch`] plans many
-//!   conversions, [`info`] looks into a trace without making a capture. One loop, `pump`, carries the events
-//!   in all of them.
+//! - `input` owns bytes: memory, a file or a stream, read as it comes;
+//! - `trace` decodes them into events, whatever their encoding and schema;
+//! - `sequence` decides which connection each event belongs to, and in which order the events happened;
+//! - `synth` makes Ethernet frames of events: addresses, sequence numbers, headers;
+//! - `capture` writes frames to a file and moves the file into its place;
+//! - `convert` runs one conversion, `merge` writes many traces into one capture, `batch` plans many conversions, `info`
+//!   looks into a trace without making a capture. One loop, `pump`, carries the events in all of them;
+//! - `describe` has the words for what came of them.
 //!
-//! [`model`] holds what they all share: the events, the [warnings](model::warning) that report every loss, and
-//! [the rules](model::protocol) that recognize a protocol and the client's side. [`slice`](mod@slice) passes bytes
-//! on without a copy. [`interrupt`] asks for an early end, and [`progress`] reports how much has been read.
+//! `model` holds what they all share: the events, the warnings that report every loss, and the rules that recognize a
+//! protocol and the client's side. `slice` passes bytes on without a copy. `interrupt` asks for an early end, and
+//! `progress` reports how much has been read.
+//!
+//! The modules are public for the command, the page in the browser, the benchmarks and the fuzzer alone: they are
+//! hidden here, and may change in any release.
 
 mod align;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod batch;
+#[doc(hidden)]
 pub mod capture;
+#[doc(hidden)]
 pub mod convert;
+mod converter;
+#[doc(hidden)]
+pub mod describe;
 mod descriptor;
+#[doc(hidden)]
 pub mod info;
+#[doc(hidden)]
 pub mod input;
+#[doc(hidden)]
 pub mod interrupt;
+#[doc(hidden)]
 pub mod merge;
+#[doc(hidden)]
 pub mod model;
+#[doc(hidden)]
 pub mod progress;
 mod pump;
+#[doc(hidden)]
 pub mod sequence;
+#[doc(hidden)]
 pub mod slice;
+#[doc(hidden)]
 pub mod synth;
+#[doc(hidden)]
 pub mod trace;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod wireshark;
 
 use std::fmt;
 use std::path::Path;
+
+pub use capture::{Format, Precision};
+pub use convert::{Failure, Summary};
+pub use converter::{Converted, Converter, Trace};
+pub use info::Info;
+pub use input::ReadAt;
+pub use merge::Merged;
+pub use model::event::Timestamp;
+pub use model::protocol::Role;
+pub use model::warning::Warnings;
+pub use synth::{AddressOverride, ConnectionSummary, Handshake};
+pub use trace::Encoding;
 
 #[cfg(all(feature = "cli", not(unix)))]
 compile_error!(
@@ -50,6 +108,7 @@ compile_error!(
 );
 
 /// A number with a comma between each three digits.
+#[doc(hidden)]
 pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut grouped = String::with_capacity(digits.len() * 4 / 3);
@@ -63,11 +122,13 @@ pub fn grouped(n: u64) -> String {
 }
 
 /// A path as it may be shown on a terminal: one line, and nothing in it that a terminal obeys.
+#[doc(hidden)]
 pub fn display_path(path: &Path) -> impl fmt::Display {
     escaped(&path.to_string_lossy(), |c| c.escape_unicode().to_string())
 }
 
 /// Text with `escape` in place of each character that a terminal obeys.
+#[doc(hidden)]
 pub fn escaped(text: &str, escape: impl Fn(char) -> String) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {

@@ -13,4 +13,3 @@ pub(crate) mod run;
 mod table;
 mod usage;
 mod viewer;
-mod warning_groups;

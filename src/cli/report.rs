@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,8 @@ use std::time::Instant;
 use capture2pcap::batch::TRACE_EXTENSIONS;
 use capture2pcap::capture::Target;
 use capture2pcap::convert::{Failure, Source, Summary};
+pub(crate) use capture2pcap::describe::reason;
+use capture2pcap::describe::{self, WarningGroups, objects};
 use capture2pcap::grouped;
 use capture2pcap::info::{Info, quoted, tshark_command};
 use capture2pcap::input::admin::Tap;
@@ -22,7 +24,6 @@ use capture2pcap::merge::{Merged, Outcome};
 use capture2pcap::model::protocol::{self, DecodeAs};
 use capture2pcap::model::warning::{Warning, WarningKind, Warnings};
 use capture2pcap::progress::Progress;
-use capture2pcap::trace::{Damage, Fault};
 use capture2pcap::wireshark;
 use serde_json::Value;
 
@@ -31,7 +32,6 @@ use crate::cli::json::{self, Lines};
 use crate::cli::progress_bar::{Bar, Long};
 use crate::cli::run::FAILURE;
 use crate::cli::viewer::{self, Viewer};
-use crate::cli::warning_groups::WarningGroups;
 
 /// How much of a capture is searched for gRPC, in bytes.
 const MAX_GRPC_LOOK: u64 = 1 << 20;
@@ -226,10 +226,7 @@ impl Reporter {
 
     /// Adds the hint for an input that is recognized as something other than a trace.
     fn hint_about(&mut self, failure: &Failure) {
-        let damage = failure.error().downcast_ref::<Damage>();
-        if let Some(Fault::Unrecognised { is: Some(is), .. }) = damage.map(|damage| &*damage.fault)
-            && let Some(hint) = is.hint
-        {
+        if let Some(hint) = describe::hint(failure) {
             self.hints.insert((WarningKind::ThroughTerminal, hint));
         }
     }
@@ -252,7 +249,14 @@ impl Reporter {
         match result {
             Ok(summary) => {
                 if let Target::File(capture) = target {
-                    self.object(|| json::of_conversion(source, capture, &summary, warnings));
+                    self.object(|| {
+                        objects::of_conversion(
+                            json::source_path(source),
+                            capture,
+                            &summary,
+                            warnings,
+                        )
+                    });
                 }
                 self.converted(number, source, target, warnings, summary);
             }
@@ -264,7 +268,7 @@ impl Reporter {
     /// Reports that a trace could not be converted.
     pub(crate) fn failure(&mut self, source: &Source, target: &Target, failure: &Failure) {
         let why = reason(failure.error());
-        self.object(|| json::of_failure(&json::source_path(source), &why));
+        self.object(|| objects::of_failure(&json::source_path(source), &why));
         match failure {
             Failure::Trace(_) => {
                 self.failed(&source_name(source), &why);
@@ -324,16 +328,8 @@ impl Reporter {
             };
             self.hints.extend(hint.map(|hint| (kind, hint)));
         }
-        let saved = match summary.events {
-            1 => "the event before it is in the capture".to_owned(),
-            n => format!("{} events before it are in the capture", grouped(n)),
-        };
-        if let Some(damage) = &summary.damage {
-            self.say(&format!("{name}: {damage}; {saved}"));
-        }
-        if let Some(error) = &summary.unread {
-            let why = reason(error);
-            self.say(&format!("{name}: cannot read the rest: {why}; {saved}"));
+        for line in describe::damage(&name, summary) {
+            self.say(&line);
         }
         let impossible = warnings.tallies().any(|tally| tally.first.kind.is_damage());
         let damaged = summary.damage.is_some() || summary.unread.is_some() || impossible;
@@ -356,7 +352,7 @@ impl Reporter {
             return;
         }
         if let Target::File(capture) = target {
-            self.object(|| json::of_merge(capture, &merged, interrupted));
+            self.object(|| objects::of_merge(capture, &merged, interrupted));
         }
         let traces = merged.traces;
         self.counts.traces = traces.len() as u64;
@@ -390,7 +386,7 @@ impl Reporter {
     pub(crate) fn failed_all(&mut self, target: &Target, failure: &Failure) {
         self.bar.clear();
         let why = reason(failure.error());
-        self.object(|| json::of_failure(&Value::Null, &why));
+        self.object(|| objects::of_failure(&Value::Null, &why));
         match failure {
             Failure::Trace(_) => self.failed("merge", &why),
             Failure::Capture(_) => self.failed(&target_name(target), &why),
@@ -420,7 +416,12 @@ impl Reporter {
                 let damaged = info.damage.is_some() || info.unread.is_some() || impossible;
                 self.counts.damaged += u64::from(damaged);
                 match self.lines {
-                    Some(_) => self.print(&json::of_info(source, capture, info, warnings)),
+                    Some(_) => self.print(&objects::of_info(
+                        json::source_path(source),
+                        capture,
+                        info,
+                        warnings,
+                    )),
                     None => Ok(()),
                 }
             }
@@ -429,7 +430,7 @@ impl Reporter {
                 self.failed(&source_name(source), &why);
                 self.hint_about(failure);
                 match self.lines {
-                    Some(_) => self.print(&json::of_failure(&json::source_path(source), &why)),
+                    Some(_) => self.print(&objects::of_failure(&json::source_path(source), &why)),
                     None => Ok(()),
                 }
             }
@@ -446,7 +447,7 @@ impl Reporter {
         let names: Vec<_> = inputs.iter().map(shown).collect();
         self.failed(&names.join(", "), &why);
         for input in inputs {
-            self.object(|| json::of_failure(&json::path(Path::new(input)), &why));
+            self.object(|| objects::of_failure(&objects::path(Path::new(input)), &why));
         }
     }
 
@@ -454,7 +455,7 @@ impl Reporter {
     pub(crate) fn unread(&mut self, path: &Path, error: &io::Error) {
         let why = format!("cannot read: {}", reason(error));
         self.failed(&capture2pcap::display_path(path).to_string(), &why);
-        self.object(|| json::of_failure(&json::path(path), &why));
+        self.object(|| objects::of_failure(&objects::path(path), &why));
     }
 
     /// Ends the work: prints the grouped warnings of all traces, then the hints.
@@ -661,13 +662,6 @@ pub(crate) fn target_name(target: &Target) -> String {
 
 fn plural(n: u64, what: &str) -> String {
     format!("{} {what}{}", grouped(n), if n == 1 { "" } else { "s" })
-}
-
-/// Formats an error and its causes, without the numbers of system errors.
-pub(crate) fn reason(error: &dyn Display) -> String {
-    let text = format!("{error:#}");
-    let system = text.rfind(" (os error ").filter(|_| text.ends_with(')'));
-    text[..system.unwrap_or(text.len())].to_owned()
 }
 
 /// Prints a message.

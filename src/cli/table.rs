@@ -10,10 +10,10 @@ use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use capture2pcap::convert::Source;
+use capture2pcap::describe::{date_time, reason, sample_rate, side};
 use capture2pcap::grouped;
 use capture2pcap::info::{Info, tshark_command};
 use capture2pcap::model::event::{Endpoint, Timestamp};
-use capture2pcap::model::protocol::Role;
 use capture2pcap::model::warning::Warnings;
 use capture2pcap::synth::{ConnectionSummary, percent};
 use capture2pcap::wireshark;
@@ -127,10 +127,7 @@ pub(crate) fn table(
         bad(&damage.to_string());
     }
     if let Some(error) = &info.unread {
-        bad(&format!(
-            "cannot read the rest: {}",
-            crate::cli::report::reason(error)
-        ));
+        bad(&format!("cannot read the rest: {}", reason(error)));
     }
     if let Some(capture) = capture.filter(|_| !info.connections.is_empty()) {
         // Never wrapped, so that it can be copied.
@@ -143,12 +140,7 @@ pub(crate) fn table(
     text
 }
 
-/// The share of connections that the tap records, in millionths.
-pub(crate) fn sample_rate(summaries: &[ConnectionSummary]) -> Option<u32> {
-    summaries.iter().find_map(|summary| summary.sample_rate)
-}
-
-/// Formats what has no column of its own.
+/// What there is to say of connections that no column has.
 fn details(info: &Info) -> String {
     let mut text = String::new();
     for summary in &info.connections {
@@ -283,32 +275,13 @@ fn endpoint(endpoint: &Option<Endpoint>) -> Option<String> {
     endpoint.as_ref().map(ToString::to_string)
 }
 
-/// The side of Envoy that a connection is on, if known.
-pub(crate) const fn side(summary: &ConnectionSummary) -> Option<&'static str> {
-    match summary.role {
-        Some(Role::Downstream) => Some("downstream"),
-        Some(Role::Upstream) => Some("upstream"),
-        None => None,
-    }
-}
-
 fn duration((first, last): (Timestamp, Timestamp)) -> String {
     format!("{:.6} s", (last.nanos() - first.nanos()) as f64 / 1e9)
 }
 
 /// Formats a time in microseconds, the resolution of today's Envoy.
 fn microseconds(time: Timestamp) -> String {
-    format!("{:.6}", jiff_time(time))
-}
-
-/// Formats a time in nanoseconds.
-pub(crate) fn rfc3339(time: Timestamp) -> String {
-    format!("{:.9}", jiff_time(time))
-}
-
-fn jiff_time(time: Timestamp) -> jiff::Timestamp {
-    // Every `Timestamp` lies within jiff's range of years.
-    jiff::Timestamp::from_nanosecond(i128::from(time.nanos())).unwrap_or_default()
+    format!("{:.6}", date_time(time))
 }
 
 /// The width of the terminal on standard output; `None` if it is not a terminal.
@@ -339,6 +312,7 @@ fn human(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use capture2pcap::describe::rfc3339;
 
     #[test]
     fn sizes_for_people() {

@@ -23,7 +23,7 @@ use crate::model::warning::Warnings;
 ///
 /// # Errors
 /// When there is no capture: none of the traces can be read, or the capture cannot be written. What is
-/// wrong with a single trace stands in the [`Outcome`].
+/// wrong with a single trace stands in the [`Outcome`](super::Outcome).
 pub fn merge(
     paths: &[PathBuf],
     target: &Target,

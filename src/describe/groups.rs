@@ -6,12 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use capture2pcap::grouped;
-use capture2pcap::model::warning::{Tally, WarningKind};
+use crate::grouped;
+use crate::model::warning::{Tally, WarningKind};
 
 /// The warnings of all traces so far.
 #[derive(Debug, Default)]
-pub(crate) struct WarningGroups(BTreeMap<WarningKind, Group>);
+pub struct WarningGroups(BTreeMap<WarningKind, Group>);
 
 /// All warnings of one kind.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ struct Group {
 }
 
 impl WarningGroups {
-    /// Adds the warnings of one kind from the trace with this number and name.
-    pub(crate) fn add(&mut self, number: usize, name: &str, tally: &Tally) {
+    /// Adds the warnings of one kind of the trace with this number and name.
+    pub fn add(&mut self, number: usize, name: &str, tally: &Tally) {
         let Some(group) = self.0.get_mut(&tally.first.kind) else {
             let group = Group {
                 traces: 1,
@@ -46,8 +46,8 @@ impl WarningGroups {
         }
     }
 
-    /// One line for each kind, in the order of the kinds.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
+    /// A line for each kind, in the order of the kinds.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
         self.0.values().map(|group| {
             let Group { name, tally, .. } = group;
             match group.traces - 1 {
@@ -62,7 +62,7 @@ impl WarningGroups {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use capture2pcap::model::warning::{Warning, Warnings};
+    use crate::model::warning::{Warning, Warnings};
 
     fn warnings(count: u64, bytes: u64) -> Warnings {
         let mut warnings = Warnings::default();

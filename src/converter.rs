@@ -1,0 +1,197 @@
+//! The library's front: what a program needs that has a trace at hand and wants a capture.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::capture::{Format, Precision};
+use crate::convert::{Failure, Options, Summary, convert_input};
+use crate::info::{Info, inspect_input};
+use crate::input::{Input, ReadAt, Wait};
+use crate::interrupt::Interrupt;
+use crate::merge::{Merged, merge_inputs};
+use crate::model::event::Timestamp;
+use crate::model::protocol::Role;
+use crate::model::warning::Warnings;
+use crate::synth::{AddressOverride, Handshake};
+use crate::trace::Encoding;
+
+/// A trace that is at hand: in memory, or wherever [`ReadAt`] reads it.
+#[derive(Clone)]
+pub struct Trace {
+    name: PathBuf,
+    bytes: Arc<dyn ReadAt>,
+}
+
+impl Trace {
+    /// A trace with a file name, which decides where its bytes allow more than one encoding, and which a pcapng capture
+    /// names.
+    pub fn new(name: impl Into<PathBuf>, bytes: impl ReadAt + 'static) -> Self {
+        Self {
+            name: name.into(),
+            bytes: Arc::new(bytes),
+        }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &Path {
+        &self.name
+    }
+
+    fn input(&self) -> Input {
+        Input::from_anywhere(Arc::clone(&self.bytes))
+    }
+}
+
+impl std::fmt::Debug for Trace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Trace").field(&self.name).finish()
+    }
+}
+
+/// How traces are converted. The defaults are the command's.
+#[derive(Clone, Debug, Default)]
+pub struct Converter {
+    options: Options,
+}
+
+/// A capture, and what is to be known about it.
+#[derive(Debug)]
+pub struct Converted<W, S = Summary> {
+    /// What the capture was written to.
+    pub capture: W,
+    /// What it holds, and where the trace stopped making sense, if it did.
+    pub summary: S,
+    /// What could not be converted as it was recorded.
+    pub warnings: Warnings,
+}
+
+impl Converter {
+    /// The command's defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the captures' format; default: classic libpcap.
+    #[must_use]
+    pub const fn format(mut self, format: Format) -> Self {
+        self.options.capture.format = format;
+        self
+    }
+
+    /// Sets the resolution of times in a classic libpcap; default: microseconds.
+    #[must_use]
+    pub const fn precision(mut self, precision: Precision) -> Self {
+        self.options.capture.precision = precision;
+        self
+    }
+
+    /// Sets how many bytes of a packet are kept; default: 262,144.
+    #[must_use]
+    pub const fn snaplen(mut self, snaplen: u32) -> Self {
+        self.options.capture.snaplen = snaplen;
+        self
+    }
+
+    /// Sets the traces' encoding; default: recognized by their content.
+    #[must_use]
+    pub const fn encoding(mut self, encoding: Encoding) -> Self {
+        self.options.encoding = Some(encoding);
+        self
+    }
+
+    /// Sets which connections get an invented handshake; default: [`Handshake::Auto`].
+    #[must_use]
+    pub const fn handshake(mut self, handshake: Handshake) -> Self {
+        self.options.synth.handshake = handshake;
+        self
+    }
+
+    /// Sets the stand-in for a local address that a trace lacks; default: one of those for documentation.
+    #[must_use]
+    pub fn local(mut self, address: AddressOverride) -> Self {
+        self.options.synth.local = Some(address);
+        self
+    }
+
+    /// Sets the stand-in for a remote address that a trace lacks; default: one of those for documentation.
+    #[must_use]
+    pub fn remote(mut self, address: AddressOverride) -> Self {
+        self.options.synth.remote = Some(address);
+        self
+    }
+
+    /// Sets the side of the connections that the tap sat on; default: recognized by the trace.
+    #[must_use]
+    pub const fn role(mut self, role: Role) -> Self {
+        self.options.synth.role = Some(role);
+        self
+    }
+
+    /// Sets the first time of a trace that records none; default: the Unix epoch.
+    #[must_use]
+    pub const fn start(mut self, time: Timestamp) -> Self {
+        self.options.synth.start = time;
+        self
+    }
+
+    /// Sets whether a damaged trace yields no capture; default: what can be read of it.
+    #[must_use]
+    pub const fn strict(mut self, strict: bool) -> Self {
+        self.options.strict = strict;
+        self
+    }
+
+    /// Converts a trace into a capture, which `writer` takes.
+    ///
+    /// # Errors
+    /// When there is no capture. Damage after the first events is reported in the summary instead.
+    pub fn convert<W: Write + Send + 'static>(
+        &self,
+        trace: &Trace,
+        writer: W,
+    ) -> Result<Converted<W>, Failure> {
+        let mut warnings = Warnings::default();
+        let (summary, capture) = convert_input(
+            trace.input(),
+            &trace.name,
+            writer,
+            &self.options,
+            &mut warnings,
+        )?;
+        Ok(Converted {
+            capture,
+            summary,
+            warnings,
+        })
+    }
+
+    /// Merges traces into one capture in time order, which `writer` takes.
+    ///
+    /// The warnings stand with each trace's outcome.
+    ///
+    /// # Errors
+    /// When there is no capture: none of the traces can be read, or it cannot be written.
+    pub fn merge<W: Write + Send + 'static>(
+        &self,
+        traces: &[Trace],
+        writer: W,
+    ) -> Result<(Merged, W), Failure> {
+        let traces = traces.iter();
+        let traces = traces.map(|trace| (trace.name.clone(), Arc::clone(&trace.bytes)));
+        merge_inputs(traces.collect(), writer, &self.options)
+    }
+
+    /// Reads a trace, and returns what it holds.
+    ///
+    /// # Errors
+    /// When it is no trace.
+    pub fn inspect(&self, trace: &Trace) -> Result<(Info, Warnings), Failure> {
+        let mut warnings = Warnings::default();
+        let (path, wait, interrupt) = (Some(&*trace.name), Wait::default(), Interrupt::default());
+        let options = &self.options;
+        let input = trace.input();
+        let info = inspect_input(input, path, options, &wait, &interrupt, &mut warnings)?;
+        Ok((info, warnings))
+    }
+}
