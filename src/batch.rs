@@ -1,9 +1,9 @@
-//! Many traces, one capture each: which capture gets which name, and who converts which trace.
+//! Many traces, one capture each: the names of the captures, and the threads that convert the traces.
 //!
-//! All names are settled before the first conversion. It knows nothing of formats.
+//! All names are decided before the first conversion. Knows nothing of formats.
 //!
-//! Invariant: no two jobs of a plan write the same file, and the plan does not depend on the order in
-//! which a file system lists its folders.
+//! Invariant: no two jobs of a plan write the same file, and the plan does not depend on the order in which a
+//! file system lists its folders.
 
 mod places;
 
@@ -22,13 +22,13 @@ use crate::input::Input;
 
 pub use places::{Obstacle, TRACE, holds_trace, prepare};
 
-/// The extensions of the files that a folder is searched for.
+/// The extensions of trace files in a folder.
 pub const TRACE_EXTENSIONS: [&str; 4] = ["pb", "pb_length_delimited", "pb_text", "json"];
 
-/// The extensions of files that other programs compress.
+/// The extensions of compressed files.
 const COMPRESSED_EXTENSIONS: [&str; 8] = ["gz", "zst", "bz2", "xz", "lz4", "lzma", "br", "zip"];
 
-/// Whether a file's name is that of a trace.
+/// Whether a file is named like a trace.
 pub fn is_named_as_trace(path: &Path) -> bool {
     let extension = path.extension().and_then(OsStr::to_str);
     extension.is_some_and(|extension| TRACE_EXTENSIONS.contains(&extension))
@@ -41,20 +41,20 @@ pub struct Job {
     pub trace: PathBuf,
     /// The capture.
     pub capture: PathBuf,
-    /// The trace's size in bytes, as far as it is known; the largest are converted first.
+    /// The trace's size in bytes, if known; the largest traces are converted first.
     pub size: u64,
 }
 
-/// What is to be converted into what.
+/// A plan of the conversions.
 #[derive(Debug)]
 pub enum Plan {
     /// One trace into one capture.
     One(Source, Target),
-    /// Many traces into captures of their own.
+    /// Many traces, each into its own capture.
     Many {
         /// The conversions, in the order of their traces.
         jobs: Vec<Job>,
-        /// What could not be searched.
+        /// The paths that could not be searched.
         unread: Unread,
     },
 }
@@ -62,33 +62,34 @@ pub enum Plan {
 /// Why there is no plan.
 #[derive(Debug)]
 pub enum PlanError {
-    /// Standard input or output is asked for where only files will do.
+    /// Standard input or output is given where only files are possible.
     Stream(&'static str),
-    /// Several captures need a folder, and this is none.
+    /// Several captures need a folder, but the output is a file.
     NoFolder(PathBuf),
-    /// One capture needs a file, and this is a folder.
+    /// One capture needs a file, but the output is a folder.
     Folder(PathBuf),
-    /// Several captures need a folder, and this does not exist and has the name of a file.
+    /// Several captures need a folder, but the output does not exist and is named like a file.
     NewFolder(PathBuf),
-    /// The name is that of a compressed file.
+    /// The output is named like a compressed file.
     Compressed(PathBuf),
-    /// A folder for captures does not exist and has the name of a trace.
+    /// The folder for captures does not exist, and is named like a trace.
     TraceName(PathBuf),
-    /// A trace is there.
+    /// The output is an existing trace.
     Trace(PathBuf),
     /// Input and output are the same file.
     Same(Target),
-    /// Two traces would share a capture, whatever is done about their names.
+    /// Two traces would share a capture, whatever their names are changed to.
     Collision(PathBuf, PathBuf),
 }
 
-/// Settles what `inputs` become.
+/// Plans the captures of `inputs`.
 ///
-/// `output` is a folder for captures when it is a folder already, ends in `/`, or when there are several
-/// inputs or a folder among them. `extension` is that of the captures' format.
+/// `output` is a folder for captures if it is an existing folder or ends in `/`, or if there are several inputs
+/// or a folder among them. `extension` is that of the captures' format.
 ///
 /// # Errors
-/// When standard input or output stands among several, names collide beyond help, or the output cannot be meant.
+/// When standard input or output is one of several, when names collide in every form, or when the output is
+/// probably a mistake.
 pub fn plan(inputs: &[OsString], output: &OsStr, extension: &str) -> Result<Plan, PlanError> {
     let many = inputs.len() != 1
         || is_folder(output)
@@ -127,11 +128,11 @@ pub fn plan(inputs: &[OsString], output: &OsStr, extension: &str) -> Result<Plan
     })
 }
 
-/// The traces among `inputs` and below the folders among them, in order, and what could not be searched, for one
-/// capture at `output`.
+/// Lists the traces among `inputs` and in the folders among them, in order, and the paths that could not be
+/// searched, for one capture at `output`.
 ///
 /// # Errors
-/// When standard input stands among them, as it cannot be read twice, or the output cannot be meant.
+/// When standard input is among them, since it cannot be read twice, or when the output is probably a mistake.
 pub fn search(inputs: &[OsString], output: &OsStr) -> Result<(Vec<PathBuf>, Unread), PlanError> {
     if inputs.iter().any(|input| input == "-") {
         return Err(PlanError::Stream(
@@ -159,14 +160,14 @@ fn is_folder(output: &OsStr) -> bool {
     output.as_encoded_bytes().ends_with(b"/") || Path::new(output).is_dir()
 }
 
-/// Rejects a folder for captures that cannot be meant as one.
+/// Rejects a folder for captures that is probably a mistake.
 fn check_folder(output: &OsStr) -> Result<(), PlanError> {
     let path = Path::new(output);
     if is_folder(output) {
         return Ok(());
     }
     let exists = path.exists();
-    // The last input where OUTPUT was forgotten.
+    // This is the last input if OUTPUT was forgotten.
     if exists && (is_named_as_trace(path) || is_trace(path)) {
         return Err(PlanError::Trace(path.to_owned()));
     }
@@ -179,14 +180,14 @@ fn check_folder(output: &OsStr) -> Result<(), PlanError> {
     if is_compressed(path) {
         return Err(PlanError::Compressed(path.to_owned()));
     }
-    // The capture of a merge where --merge was forgotten.
+    // This is the capture of a merge if --merge was forgotten.
     if Format::of(path).is_some() {
         return Err(PlanError::NewFolder(path.to_owned()));
     }
     Ok(())
 }
 
-/// Rejects a place for one capture of `traces` that cannot be meant, or where a trace is.
+/// Rejects an output for one capture of `traces` that is probably a mistake or is an existing trace.
 fn check_capture(output: &OsStr, traces: &[Source]) -> Result<(), PlanError> {
     let target = Target::of(output);
     if let Ok(there) = target.metadata()
@@ -199,18 +200,18 @@ fn check_capture(output: &OsStr, traces: &[Source]) -> Result<(), PlanError> {
         return Ok(());
     };
     let (exists, is_file) = (path.exists(), path.is_file());
-    // A FIFO of such a name may have a program at its other end that compresses.
+    // The reader of a FIFO with such a name may be a compressor.
     if is_compressed(&path) && (is_file || !exists) {
         return Err(PlanError::Compressed(path));
     }
-    // Where OUTPUT was forgotten, the last trace stands in its place.
+    // If OUTPUT was forgotten, this is the last trace.
     if is_file && (is_named_as_trace(&path) || is_trace(&path)) {
         return Err(PlanError::Trace(path));
     }
     Ok(())
 }
 
-/// Whether a file's name is that of a compressed one.
+/// Whether a file is named like a compressed file.
 fn is_compressed(path: &Path) -> bool {
     let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
     COMPRESSED_EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str())
@@ -218,7 +219,7 @@ fn is_compressed(path: &Path) -> bool {
 
 /// Whether a trace is the file with this metadata.
 fn is_at(trace: &Source, file: &fs::Metadata) -> bool {
-    // Asked without opening it, as it may be a FIFO.
+    // Checked without opening it, since it may be a FIFO.
     let trace = match trace {
         Source::Stdin => Input::stdin().map(|(_, metadata)| metadata),
         Source::File(trace) => trace.metadata(),
@@ -227,14 +228,14 @@ fn is_at(trace: &Source, file: &fs::Metadata) -> bool {
     trace.is_ok_and(|trace| is_same(&trace, file))
 }
 
-/// The traces among `inputs` and below the folders among them, each with the name that its capture has unless
-/// another is given; and what could not be searched. `-` is standard input.
+/// Lists the traces among `inputs` and in the folders among them, each with the default name of its capture, and
+/// the paths that could not be searched. `-` is standard input.
 ///
-/// The inputs keep their order; the traces of a folder are in the order of their paths.
+/// The inputs keep their order; the traces of a folder are sorted by path.
 pub fn sources(inputs: &[OsString], extension: &str) -> (Vec<(Source, Option<PathBuf>)>, Unread) {
     let mut found = Found::default();
     let mut seen = HashSet::new();
-    // Where standard input stands among the traces.
+    // The position of standard input among the traces.
     let mut stdin = None;
     for input in inputs {
         if input == "-" {
@@ -249,7 +250,7 @@ pub fn sources(inputs: &[OsString], extension: &str) -> (Vec<(Source, Option<Pat
         found.traces.append(&mut below);
     }
     let Found { traces, unread } = found;
-    // Where names collide, there are no captures.
+    // If names collide, no captures are named.
     let mut names = names(&traces, extension).unwrap_or_default().into_iter();
     let files = traces
         .into_iter()
@@ -264,12 +265,12 @@ pub fn sources(inputs: &[OsString], extension: &str) -> (Vec<(Source, Option<Pat
 /// Paths that could not be searched, and why.
 pub type Unread = Vec<(PathBuf, io::Error)>;
 
-/// A trace, and where the part of its path begins that is mirrored.
+/// A trace, and the part of its path that is mirrored.
 #[derive(Debug)]
 struct Trace {
     path: PathBuf,
     size: u64,
-    /// How many components at the end of `path` its capture's path has at least.
+    /// The minimum number of components at the end of `path` in its capture's path.
     depth: usize,
 }
 
@@ -290,10 +291,10 @@ impl Found {
         found
     }
 
-    /// Adds `input`, or what is below it where it is a folder.
+    /// Adds `input`, or its contents if it is a folder.
     fn search(&mut self, input: &Path) {
         if !input.is_dir() {
-            // Whatever it is, the conversion tells what is wrong with it.
+            // Whatever it is, the conversion reports what is wrong with it.
             let size = fs::metadata(input).map_or(0, |metadata| metadata.len());
             self.traces.push(Trace {
                 path: input.to_owned(),
@@ -302,7 +303,7 @@ impl Found {
             });
             return;
         }
-        // Links to folders are not followed, so there is no loop to fall into.
+        // Links to folders are not followed, so a loop of links does no harm.
         for entry in WalkDir::new(input) {
             let entry = match entry {
                 Ok(entry) => entry,
@@ -317,7 +318,7 @@ impl Found {
             if !is_named_as_trace(entry.path()) || entry.file_type().is_dir() {
                 continue;
             }
-            // A link to a file is one; a FIFO or device would keep the whole batch waiting.
+            // A link to a file is followed; a FIFO or device would block the whole batch.
             let metadata = match fs::metadata(entry.path()) {
                 Ok(metadata) if metadata.is_file() => metadata,
                 Ok(_) => continue,
@@ -336,10 +337,10 @@ impl Found {
     }
 }
 
-/// The captures' names below the output folder, in the order of `traces`.
+/// Names the captures below the output folder, in the order of `traces`.
 ///
-/// Where names collide, the traces in question keep their extension, then get a folder of their path in
-/// front, then both, and so on until they are told apart.
+/// If names collide, these traces keep their extension; then a folder of their path is added in front; then both,
+/// and so on until the names are unique.
 fn names(traces: &[Trace], extension: &str) -> Result<Vec<PathBuf>, PlanError> {
     let mut steps = vec![0_usize; traces.len()];
     loop {
@@ -350,7 +351,7 @@ fn names(traces: &[Trace], extension: &str) -> Result<Vec<PathBuf>, PlanError> {
             .collect();
         let mut taken: HashMap<&Path, usize> = HashMap::with_capacity(names.len());
         let mut colliding = Vec::new();
-        // A capture cannot have the name of a folder of others: x.pb stands beside a folder x.pcap.
+        // A capture cannot have the name of a folder of other captures: x.pb next to a folder x.pcap.
         let folders: HashSet<&Path> = names
             .iter()
             .flat_map(|name| name.ancestors().skip(1))
@@ -370,7 +371,7 @@ fn names(traces: &[Trace], extension: &str) -> Result<Vec<PathBuf>, PlanError> {
         colliding.dedup();
         let mut moved = false;
         for &i in &colliding {
-            // Behind its whole path a name only repeats itself.
+            // After the whole path, names only repeat.
             if steps[i] < 2 * traces[i].path.components().count() {
                 steps[i] += 1;
                 moved = true;
@@ -384,9 +385,9 @@ fn names(traces: &[Trace], extension: &str) -> Result<Vec<PathBuf>, PlanError> {
     }
 }
 
-/// A trace's capture after so many steps away from the shortest name.
+/// The name of a trace's capture, `step` steps after the shortest.
 fn name(trace: &Trace, step: usize, extension: &str) -> PathBuf {
-    // What leads out of a folder, or to the root, is no name in one.
+    // A path out of the folder, or to the root, cannot be mirrored.
     let parts: Vec<_> = trace
         .path
         .components()
@@ -409,7 +410,7 @@ fn name(trace: &Trace, step: usize, extension: &str) -> PathBuf {
 
 /// Calls `convert` for each job and its number, in `threads` threads, the largest traces first.
 ///
-/// Started late, a large trace would keep one thread busy when all others have nothing left to do.
+/// If a large trace were started late, it would keep one thread busy after all others are done.
 ///
 /// # Errors
 /// When the threads cannot be started.
@@ -419,7 +420,7 @@ pub fn run(
     convert: impl Fn(usize, &Job) + Sync + Send,
 ) -> anyhow::Result<()> {
     let mut order: Vec<_> = jobs.iter().enumerate().collect();
-    // A stable sort: among equals, the order of the plan.
+    // The sort is stable: traces of equal size keep the order of the plan.
     order.sort_by_key(|(_, job)| std::cmp::Reverse(job.size));
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)

@@ -1,4 +1,4 @@
-//! A request to end the work with whole captures: on Unix, SIGINT, SIGTERM and SIGHUP.
+//! A request to end the work with complete captures: on Unix, SIGINT, SIGTERM and SIGHUP.
 
 #[cfg(feature = "cli")]
 mod signals;
@@ -11,18 +11,18 @@ use crate::descriptor::{AsFd as _, BorrowedFd, OwnedFd};
 #[cfg(feature = "cli")]
 pub(crate) use signals::open_at_once;
 
-/// Tells whether a signal has asked for the end.
+/// Reports whether a signal has requested the end.
 ///
-/// Clones tell of the same signals.
+/// Clones report the same signals.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
     signal: Arc<AtomicUsize>,
-    /// Readable from the first signal on, so that whoever waits for input wakes up.
+    /// Readable from the first signal on, to wake a thread that waits for input.
     wake: Option<Arc<OwnedFd>>,
 }
 
 impl Interrupt {
-    /// The number of the signal that came, if one did.
+    /// The number of the signal, if one arrived.
     pub fn signal(&self) -> Option<u8> {
         u8::try_from(self.signal.load(Ordering::Relaxed))
             .ok()

@@ -1,9 +1,8 @@
 //! Many traces, one capture in strict time order.
 //!
-//! Each trace is read twice. The first pass finds out when each event happened and which conversation it belongs
-//! to, and writes that into an index; the second takes the events out in the order of their times, and reads
-//! each where it lies. So nothing is open but the last few files, and the memory in use is bounded for traces
-//! of any number, size and order.
+//! Each trace is read twice. The first pass writes an index of the time and the conversation of each event. The
+//! second pass goes through the index in the order of the times, and reads each event at its offset. So only a few
+//! files are open at a time, and memory is bounded for traces of any number, size and order.
 //!
 //! Invariant: events of one conversation keep their order, and no packet is earlier than the one before it.
 
@@ -38,42 +37,42 @@ use place::Place;
 use scan::{Scan, scan};
 use sink::MergeSink;
 
-/// What came of a merge.
+/// The outcome of a merge.
 #[derive(Debug)]
 pub struct Merged {
-    /// What came of each trace, in the order in which they were given.
+    /// The outcome of each trace, in the order of the inputs.
     pub traces: Vec<Outcome>,
-    /// The connections that have packets in the capture.
+    /// The number of connections that have packets in the capture.
     pub connections: u64,
-    /// The packets in the capture.
+    /// The number of packets in the capture.
     pub frames: u64,
-    /// What a reader has to be told to find the HTTP in the capture.
+    /// The options that a reader needs to find the HTTP in the capture.
     pub decode_as: Vec<DecodeAs>,
-    /// The summaries of its connections in the order of their first events, where the options ask for them.
+    /// The summaries of the connections in the order of their first events, if the options request them.
     pub summaries: Vec<ConnectionSummary>,
-    /// Whether the reader of a stream went away before its end.
+    /// Whether the reader of a stream closed it early.
     pub reader_gone: bool,
-    /// Whether there is a capture: a signal may come before it is begun.
+    /// Whether there is a capture: a signal may arrive before it is started.
     pub written: bool,
 }
 
-/// What came of one trace of a merge.
+/// The outcome of one trace of a merge.
 #[derive(Debug)]
 pub struct Outcome {
     /// The trace.
     pub path: PathBuf,
-    /// What is to be known about it.
+    /// Its warnings.
     pub warnings: Warnings,
-    /// What of it is in the capture, or why nothing is.
+    /// What the capture contains of it, or why it failed.
     pub result: Result<Summary, Failure>,
 }
 
-/// Merges traces that are at hand into one capture, which `writer` takes. Each has a name, which decides where its bytes
-/// allow more than one encoding.
+/// Merges traces in memory or in open files into one capture, written to `writer`. The name of a trace decides if
+/// its bytes allow more than one encoding.
 ///
 /// # Errors
-/// When there is no capture: none of the traces can be read, or the capture cannot be written. What is wrong with a
-/// single trace stands in its [`Outcome`].
+/// When there is no capture: no trace can be read, or the capture cannot be written. The failure of a single
+/// trace is in its [`Outcome`].
 pub fn merge_inputs<W: Write + Send + 'static>(
     traces: Vec<(PathBuf, Arc<dyn ReadAt>)>,
     writer: W,
@@ -118,7 +117,7 @@ struct FirstPass {
     index: Builder,
 }
 
-/// Writes the capture of the traces at `places` to what `open` opens, unless that is nothing.
+/// Writes the capture of the traces at `places` to what `open` opens; `open` may return nothing.
 fn write<W: Write + Send + 'static>(
     paths: &[PathBuf],
     mut places: Vec<Place>,
@@ -131,7 +130,7 @@ fn write<W: Write + Send + 'static>(
     let mut work = MergeSink::new(options, names.clone());
     let FirstPass { scans, index } = first_pass;
     for (number, (path, (mut found, warnings))) in paths.iter().zip(scans).enumerate() {
-        // A copy is read in place of its trace.
+        // The copy is read in place of its trace.
         if let Ok(scan) = &mut found
             && let Some(copy) = scan.copy.take()
         {

@@ -1,6 +1,7 @@
-//! How far the reading of inputs has come, for whoever shows it.
+//! The progress of reading the inputs.
 //!
-//! It knows nothing of how that is shown. It is called once for each piece that is read, never for each event.
+//! How it is displayed is decided elsewhere. The callback is called once for each piece that is read, never for
+//! each event.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,12 +13,12 @@ use std::sync::Arc;
 pub struct Progress(Option<Arc<dyn Fn(u64) + Send + Sync>>);
 
 impl Progress {
-    /// Calls `read` for each piece, from any thread.
+    /// Creates a callback `read` for each piece; it is called from any thread.
     pub fn new(read: impl Fn(u64) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(read)))
     }
 
-    /// Reports that so many more bytes have been read.
+    /// Reports that this many more bytes have been read.
     pub(crate) fn add(&self, bytes: u64) {
         if let Some(read) = &self.0 {
             read(bytes);

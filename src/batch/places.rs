@@ -1,8 +1,8 @@
-//! Where the captures of a batch really go, once links are followed.
+//! The paths of a batch's captures after links are followed.
 //!
-//! It makes the folders and finds the captures that must not be written. It converts nothing.
+//! Creates the folders, and finds the captures that must not be written. Converts nothing.
 //!
-//! Invariant: no two captures get the same place, and none the place of a trace.
+//! Invariant: no two captures get the same path, and none gets the path of a trace.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -15,15 +15,15 @@ use crate::convert::is_trace;
 
 use super::{Job, is_named_as_trace};
 
-/// Why a capture does not take the place of a trace.
+/// Why a capture does not replace a trace.
 pub const TRACE: &str = "refusing to overwrite a trace";
 
-/// Why the capture of a job is not written; its text is for people.
+/// Why the capture of a job is not written, as a message.
 pub type Obstacle = String;
 
-/// Makes the folders that captures go to, and returns the place of each job's capture, or why it has none.
+/// Creates the folders of the captures. Returns the final path of each job's capture, or why it has none.
 ///
-/// A folder that cannot be made is an obstacle to its own captures alone.
+/// If a folder cannot be created, only its own captures are affected.
 pub fn prepare(jobs: &[Job]) -> Vec<Result<PathBuf, Obstacle>> {
     let mut places = Places {
         folders: HashMap::new(),
@@ -33,11 +33,11 @@ pub fn prepare(jobs: &[Job]) -> Vec<Result<PathBuf, Obstacle>> {
     jobs.iter().map(|job| places.of(&job.capture)).collect()
 }
 
-/// What is known of the places so far.
+/// The paths found so far.
 struct Places<'a> {
-    /// The folders without links, or why they cannot be made.
+    /// The folders after links are followed, or why they cannot be created.
     folders: HashMap<&'a Path, Result<PathBuf, Obstacle>>,
-    /// The captures by their places.
+    /// The captures, by their paths.
     taken: HashMap<PathBuf, &'a Path>,
     traces: HashSet<(u64, u64)>,
 }
@@ -53,7 +53,7 @@ impl<'a> Places<'a> {
         }
         if let Some(other) = self.taken.insert(place.clone(), capture) {
             let refusal = format!("it is the same file as {}", crate::display_path(other));
-            // The first keeps it.
+            // The first capture keeps the path.
             self.taken.insert(place, other);
             return Err(refusal);
         }
@@ -61,12 +61,12 @@ impl<'a> Places<'a> {
     }
 }
 
-/// Whether a trace is at a capture's place that [`prepare`] has returned, as far as its name and first bytes show.
+/// Whether a trace is at a path that [`prepare`] returned, judging by its name and first bytes.
 pub fn holds_trace(place: &Path) -> bool {
     place.is_file() && (is_named_as_trace(place) || is_trace(place))
 }
 
-/// Makes a folder, and returns its path without links.
+/// Creates a folder, and returns its path after links are followed.
 fn make(folder: &Path) -> Result<PathBuf, Obstacle> {
     let made = fs::create_dir_all(folder).and_then(|()| fs::canonicalize(folder));
     made.map_err(|error| {
@@ -79,7 +79,7 @@ fn make(folder: &Path) -> Result<PathBuf, Obstacle> {
     })
 }
 
-/// The path that a link leads to; any other path as it is.
+/// The target of a link; any other path unchanged.
 fn resolved(path: PathBuf) -> io::Result<PathBuf> {
     if !path.is_symlink() {
         return Ok(path);
@@ -91,7 +91,7 @@ fn resolved(path: PathBuf) -> io::Result<PathBuf> {
     }
 }
 
-/// What tells a file from all others, if there is one at `path`.
+/// The identity of the file at `path`, if there is one.
 fn identity(path: &Path) -> Option<(u64, u64)> {
     let metadata = fs::metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino()))

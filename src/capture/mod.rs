@@ -1,4 +1,4 @@
-//! Frames into a capture file, and the file into its place. It knows nothing of traces.
+//! Frames into a capture file, and the file into its place. Knows nothing of traces.
 
 #[cfg(feature = "cli")]
 mod output;
@@ -22,7 +22,7 @@ use pcapng::Pcapng;
 use crate::model::event::Timestamp;
 use crate::synth::Frame;
 
-/// The snaplen of a capture unless the user says otherwise, in bytes: tcpdump's.
+/// The default snaplen in bytes: tcpdump's.
 pub const DEFAULT_SNAPLEN: u32 = 262_144;
 
 /// A file format for captures.
@@ -31,12 +31,12 @@ pub enum Format {
     /// Classic libpcap.
     #[default]
     Pcap,
-    /// pcapng, with all that a trace knows beside its packets.
+    /// pcapng, with everything a trace records beyond packets.
     Pcapng,
 }
 
 impl Format {
-    /// The format of files with a name like this one.
+    /// The format of files with this name.
     pub fn of(path: &Path) -> Option<Self> {
         let extension = path.extension()?;
         let mut formats = [Self::Pcap, Self::Pcapng].into_iter();
@@ -51,7 +51,7 @@ impl Format {
         }
     }
 
-    /// The last moment that it can tell.
+    /// The last moment that the format can represent.
     pub const fn last_time(self) -> Timestamp {
         match self {
             Self::Pcap => LAST_PCAP_TIME,
@@ -60,11 +60,11 @@ impl Format {
     }
 }
 
-/// The last moment that a classic pcap can tell, at either precision: its seconds have 32 bits.
+/// The last moment that a classic pcap can represent, at either precision: its seconds have 32 bits.
 const LAST_PCAP_TIME: Timestamp =
     Timestamp::from_nanos(u32::MAX as u64 * 1_000_000_000 + 999_999_000);
 
-/// How finely a classic pcap tells the time.
+/// The time resolution of a classic pcap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
     /// Microseconds, rounded to the nearest.
@@ -79,9 +79,9 @@ pub enum Precision {
 pub struct Options {
     /// The file format; default: classic libpcap.
     pub format: Format,
-    /// How finely a classic pcap tells the time; default: microseconds. pcapng has nanoseconds.
+    /// The time resolution of a classic pcap; default: microseconds. pcapng has nanoseconds.
     pub precision: Precision,
-    /// How many bytes of a frame it keeps; default: [`DEFAULT_SNAPLEN`].
+    /// How many bytes of a frame are kept; default: [`DEFAULT_SNAPLEN`].
     pub snaplen: u32,
 }
 
@@ -106,10 +106,10 @@ enum Writer<W: Write + Send + 'static> {
 }
 
 impl<W: Write + Send + 'static> Capture<W> {
-    /// Starts a capture of the traces that `sources` names.
+    /// Starts a capture of the traces named in `sources`.
     ///
     /// # Errors
-    /// Those of writing.
+    /// When the capture cannot be written.
     pub fn new(writer: W, options: Options, sources: &[String]) -> io::Result<Self> {
         Ok(Self(match options.format {
             Format::Pcap => Writer::Pcap(Pcap::new(writer, options)?),
@@ -122,7 +122,7 @@ impl<W: Write + Send + 'static> Capture<W> {
     /// Writes one frame.
     ///
     /// # Errors
-    /// Those of writing.
+    /// When the capture cannot be written.
     pub fn frame(&mut self, frame: &Frame<'_>) -> io::Result<()> {
         match &mut self.0 {
             Writer::Pcap(pcap) => pcap.frame(frame),
@@ -130,10 +130,10 @@ impl<W: Write + Send + 'static> Capture<W> {
         }
     }
 
-    /// Hands on what is gathered.
+    /// Writes all buffered frames.
     ///
     /// # Errors
-    /// Those of writing.
+    /// When the capture cannot be written.
     pub fn flush(&mut self) -> io::Result<()> {
         match &mut self.0 {
             Writer::Pcap(pcap) => pcap.flush(),
@@ -141,10 +141,10 @@ impl<W: Write + Send + 'static> Capture<W> {
         }
     }
 
-    /// Ends the capture, and gives back what it was written to.
+    /// Ends the capture, and returns the writer.
     ///
     /// # Errors
-    /// Those of writing.
+    /// When the capture cannot be written.
     pub fn finish(self) -> io::Result<W> {
         match self.0 {
             Writer::Pcap(pcap) => pcap.finish(),

@@ -1,7 +1,7 @@
-//! Where a capture goes: a file that gets its name once it is whole, a device, a stream.
+//! The output of a capture: a file that gets its name when it is complete, a device, or a stream.
 //!
-//! Invariant: a regular file never holds half a capture under its name. There is no fsync, as in cp
-//! and tcpdump: what a crash of the machine leaves is the file system's matter.
+//! Invariant: a regular file never holds an incomplete capture under its final name. As in cp and tcpdump there
+//! is no fsync, so the state after a crash of the machine depends on the file system.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -19,22 +19,21 @@ use tempfile::NamedTempFile;
 
 use super::stream::{Stream, open_non_blocking};
 
-/// How many symbolic links are followed to a file that does not exist yet; Linux follows as many.
+/// The maximum number of symbolic links that are followed to a file that does not exist yet, as in Linux.
 const MAX_LINKS: usize = 40;
-/// How large a capture gets before room is taken ahead of it, in bytes. A small one is written before
-/// that would pay.
+/// Space is preallocated for captures larger than this, in bytes. For smaller ones it does not pay.
 const AHEAD_FROM: u64 = 1 << 20;
-/// The most room that is taken at once, in bytes.
+/// The maximum size of one preallocation, in bytes.
 const MAX_AHEAD: u64 = 64 << 20;
-/// How long to wait before a FIFO is asked again whether somebody reads from it.
+/// How often a FIFO is polled for a reader.
 const FIFO_INTERVAL: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 10_000_000,
 };
-/// What a new capture may be, before the umask, when its trace is no file that says otherwise.
+/// The permissions of a new capture, before the umask, if its trace is not a file.
 const DEFAULT_MODE: u32 = 0o666;
 
-/// What the user names as the place of a capture.
+/// The user's choice of an output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// Standard output.
@@ -44,8 +43,8 @@ pub enum Target {
 }
 
 impl Target {
-    /// The place that an argument names; `-` is standard output, and so are its names in the file system:
-    /// whatever it was redirected to is not to be replaced.
+    /// The output that an argument names. `-` is standard output, and so are its names in the file system: the
+    /// target of a redirection must not be replaced.
     pub fn of(argument: &OsStr) -> Self {
         match argument.to_str() {
             Some("-" | "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") => Self::Stdout,
@@ -53,10 +52,10 @@ impl Target {
         }
     }
 
-    /// What is there.
+    /// The metadata of the output.
     ///
     /// # Errors
-    /// Those of looking; `NotFound` where nothing is.
+    /// When it cannot be read; `NotFound` if nothing is there.
     pub fn metadata(&self) -> io::Result<fs::Metadata> {
         match self {
             Self::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned()?).metadata(),
@@ -64,7 +63,7 @@ impl Target {
         }
     }
 
-    /// Standard output where it is the place: before it is opened, it shows whether its reader has gone.
+    /// Standard output, if it is the output. Before it is opened, it shows whether its reader has closed it.
     pub const fn stream(&self) -> Option<BorrowedFd<'static>> {
         match self {
             Self::Stdout => Some(rustix::stdio::stdout()),
@@ -79,11 +78,11 @@ pub struct Output(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    /// A device, or the file that standard output is: written in place.
+    /// A device, or standard output redirected to a file: written in place.
     InPlace(File),
     /// A pipe, FIFO or socket.
     Stream(Stream),
-    /// A regular file to be, under a name of its own until it is whole.
+    /// A regular file under a temporary name until it is complete.
     Replace {
         temporary: NamedTempFile,
         path: PathBuf,
@@ -91,20 +90,20 @@ enum Kind {
     },
 }
 
-/// The room of a file being written, taken from the file system ahead of the writing and in one piece:
-/// found page by page, it takes a third of the time of a write.
+/// The space of a file being written, preallocated in one piece. Without it, the file system allocates page by
+/// page, which takes a third of the time of a write.
 #[derive(Debug, Default)]
 struct Room {
     written: u64,
-    /// Where the room that was asked for ends.
+    /// The end of the preallocated space.
     end: u64,
-    /// Whether the file system has refused to give more.
+    /// Whether the file system has refused a preallocation.
     refused: bool,
 }
 
 impl Room {
-    /// Makes room for so many bytes, and for as many as there are already. A file system that cannot
-    /// do that, or is full, is no matter: whether there is room for a byte, the write itself will tell.
+    /// Preallocates space for `len` bytes and for as many as are written already. An error, for instance of a
+    /// full file system, is ignored: the write itself reports it.
     fn ahead(&mut self, file: &File, bytes: usize) {
         let need = self.written + bytes as u64;
         if self.refused || need <= self.end || self.written < AHEAD_FROM {
@@ -116,25 +115,25 @@ impl Room {
         self.refused = taken.is_err();
     }
 
-    /// Gives back what was not needed.
+    /// Releases the space that was not needed.
     fn trim(&self, file: &File) -> io::Result<()> {
         match self.end {
             0 => Ok(()),
-            // After a refusal as well: some of it may have been given.
+            // Needed after a refusal, too: part of the space may have been allocated.
             _ => file.set_len(self.written),
         }
     }
 }
 
 impl Output {
-    /// Opens the place of a capture.
+    /// Opens the output of a capture.
     ///
-    /// `traces` is the metadata of its traces, as far as they are files: a capture is never more
-    /// readable than one of them, as a copy would not be.
+    /// `traces` is the metadata of those traces that are files: like a copy, a capture is never more readable
+    /// than one of them.
     ///
     /// # Errors
-    /// Those of opening, and `InvalidInput` when the place is the trace itself; `Interrupted` when `wake`
-    /// became readable while nobody read from the FIFO that it is.
+    /// When it cannot be opened; `InvalidInput` if the output is the trace itself; `Interrupted` if `wake` became
+    /// readable while a FIFO had no reader.
     pub fn create(
         target: &Target,
         traces: impl IntoIterator<Item = fs::Metadata>,
@@ -202,7 +201,7 @@ impl Output {
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
-        // The system's words leave open what is missing.
+        // The system's error does not say what is missing.
         fs::metadata(folder).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 let folder = crate::display_path(folder);
@@ -213,7 +212,7 @@ impl Output {
         let temporary = tempfile::Builder::new()
             .prefix(".capture2pcap-")
             .suffix(".tmp")
-            // Without the owner's right to write, the file could not be opened again by its name.
+            // Without write permission, the owner could not reopen the file by its name.
             .permissions(Permissions::from_mode(mode | 0o200))
             .tempfile_in(folder)
             .map_err(|error| refused(folder, &error))?;
@@ -224,10 +223,10 @@ impl Output {
         }))
     }
 
-    /// Gives the capture its name, now that it is whole.
+    /// Gives the complete capture its name.
     ///
     /// # Errors
-    /// Those of giving it its size and name. The file that had the name before is untouched then.
+    /// When its size or name cannot be set. A file that had the name before is then unchanged.
     pub fn commit(self) -> io::Result<()> {
         match self.0 {
             Kind::InPlace(_) | Kind::Stream(_) => Ok(()),
@@ -243,7 +242,7 @@ impl Output {
         }
     }
 
-    /// A second descriptor of what is written in place: it shows whether its reader has gone.
+    /// A second descriptor of an output that is written in place, which shows whether its reader has closed it.
     ///
     /// # Errors
     /// When the process has no descriptor left.
@@ -255,7 +254,7 @@ impl Output {
         }
     }
 
-    /// Whether somebody may be reading it while it is written.
+    /// Whether the output may be read while it is written.
     pub const fn is_stream(&self) -> bool {
         matches!(self.0, Kind::InPlace(_) | Kind::Stream(_))
     }
@@ -283,7 +282,7 @@ impl Write for Output {
     }
 }
 
-/// Whether they are of one file.
+/// Whether both are the same file.
 pub fn is_same(a: &fs::Metadata, b: &fs::Metadata) -> bool {
     (a.dev(), a.ino()) == (b.dev(), b.ino())
 }
@@ -292,27 +291,27 @@ fn same_file() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "it is the trace itself")
 }
 
-/// The path that symbolic links lead to, whose last need not exist.
+/// Follows symbolic links from a path; the last target need not exist.
 ///
 /// # Errors
-/// When there are too many of them.
+/// When there are too many links.
 pub(crate) fn follow(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {
         match fs::read_link(&path) {
             Ok(target) => path = path.parent().unwrap_or(Path::new("")).join(target),
-            // Not a link: it does not exist, or is what the links lead to.
+            // Not a link: the path does not exist, or it is the target of the links.
             Err(_) => return Ok(path),
         }
     }
     Err(io::Error::other("too many symbolic links"))
 }
 
-/// Opens a FIFO once somebody reads from it.
+/// Opens a FIFO when it has a reader.
 fn open_fifo(path: &Path, wake: Option<BorrowedFd<'_>>) -> io::Result<File> {
     loop {
         match open_non_blocking(path) {
-            // Nobody does yet, and nothing tells when somebody will.
+            // There is no reader yet, and no way to wait for one.
             Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {}
             opened => return opened,
         }
@@ -321,7 +320,7 @@ fn open_fifo(path: &Path, wake: Option<BorrowedFd<'_>>) -> io::Result<File> {
             .map(|wake| PollFd::new(wake, PollFlags::IN))
             .collect();
         match poll(&mut fds, Some(&FIFO_INTERVAL)) {
-            // Whatever else came while it waited, such as a SIGCONT, asks for nothing.
+            // Another signal, such as SIGCONT, does not end the wait.
             Ok(0) | Err(Errno::INTR) => {}
             Ok(_) => return Err(io::ErrorKind::Interrupted.into()),
             Err(error) => return Err(error.into()),
@@ -329,8 +328,8 @@ fn open_fifo(path: &Path, wake: Option<BorrowedFd<'_>>) -> io::Result<File> {
     }
 }
 
-/// Why there is no file in `folder`: the caller says which capture it was for, and that the file was to have
-/// another name at first is nobody's matter, unless the folder is why.
+/// Why no file can be created in `folder`. The caller names the capture, so the temporary name is left out of the
+/// message; the folder is named if it is the cause.
 fn refused(folder: &Path, error: &io::Error) -> io::Error {
     let reason = match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),

@@ -1,4 +1,4 @@
-//! The pcapng format: an interface a connection, directions, comments, names.
+//! The pcapng format: an interface for each connection, directions, comments, names.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -26,17 +26,18 @@ use crate::synth::{Frame, Label};
 
 use super::write_behind::WriteBehind;
 
-/// What wrote the capture.
+/// The name of this program in the file.
 const APPLICATION: &str = concat!("capture2pcap ", env!("CARGO_PKG_VERSION"));
 /// The longest text of an option that is written, in bytes; the format's lengths have 16 bits.
 const MAX_TEXT: usize = 16_384;
-/// The longest section header that dumpcap reads from a pipe, in bytes: a longer one ends it (4.0, and with it
-/// `tshark -i -` and `wireshark -k -i -`).
+/// The longest section header that dumpcap reads from a pipe, in bytes. A longer one ends dumpcap (4.0), and with
+/// it `tshark -i -` and `wireshark -k -i -`.
 const MAX_SECTION: usize = 2048;
-/// The longest text about the sources in it: its fixed parts, the heads and paddings of its options, and the
-/// application's name take the rest.
+/// The longest text about the sources in it. The rest is needed for the fixed parts, the heads and padding of the
+/// options, and the application's name.
 const MAX_ORIGIN: usize = MAX_SECTION - 28 - (4 + 3) - (4 + APPLICATION.len() + 3) - 4;
-/// The longest comments of one packet together, in bytes: dumpcap takes no block above 262,144 from a pipe.
+/// The maximum total length of one packet's comments, in bytes: dumpcap accepts no block above 262,144 from a
+/// pipe.
 const MAX_COMMENTS: usize = 65_536;
 /// The direction of a packet in its flags (section 4.3.1 of the pcapng draft).
 const INBOUND: u32 = 1;
@@ -46,12 +47,12 @@ const OUTBOUND: u32 = 2;
 pub(super) struct Pcapng<W: Write + Send + 'static> {
     writer: PcapNgWriter<WriteBehind<W>>,
     snaplen: u32,
-    /// The interfaces by the numbers of their connections.
+    /// The interfaces, by the numbers of their connections.
     interfaces: HashMap<u64, u32>,
     statistics: Vec<Statistics>,
-    /// The names that addresses have been given.
+    /// The addresses that have been given names.
     names: HashMap<IpAddr, String>,
-    /// Where a frame's headers and payload come together: the library wants them in one piece.
+    /// The buffer that joins a frame's headers and payload, since the library needs them in one piece.
     scratch: Vec<u8>,
 }
 
@@ -124,7 +125,7 @@ impl<W: Write + Send + 'static> Pcapng<W> {
         Ok(())
     }
 
-    /// The interface of a frame's connection, which is described before its first packet.
+    /// The interface of a frame's connection; it is written before the connection's first packet.
     fn interface(&mut self, frame: &Frame<'_>) -> io::Result<u32> {
         let unlabelled = Label::default();
         let label = frame.label.unwrap_or(&unlabelled);
@@ -135,7 +136,7 @@ impl<W: Write + Send + 'static> Pcapng<W> {
         self.interfaces.insert(label.number, interface);
         let mut records = Vec::new();
         for (ip, name) in &label.names {
-            // An address has one name; a second one would hide the first from the packets before.
+            // An address has one name; a second one would hide the first in earlier packets.
             if self.names.contains_key(ip) {
                 continue;
             }
@@ -179,14 +180,14 @@ impl<W: Write + Send + 'static> Pcapng<W> {
         u32::try_from(self.statistics.len() - 1).map_err(io::Error::other)
     }
 
-    /// Hands on what is gathered.
+    /// Writes all buffered data.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.writer.get_mut().flush()
     }
 
-    /// Ends the capture with its statistics, and gives back what it was written to.
+    /// Ends the capture with its statistics, and returns the writer.
     pub(super) fn finish(mut self) -> io::Result<W> {
-        // libpcap refuses a file without an interface.
+        // libpcap rejects a file without an interface.
         if self.statistics.is_empty() {
             self.describe("", "", Timestamp::default())?;
         }
@@ -211,7 +212,7 @@ const fn duration(time: Timestamp) -> Duration {
     Duration::from_nanos(time.nanos())
 }
 
-/// What the section header says of the sources: as many as fit, and how many more there are.
+/// The sources in the section header: as many as fit, and the number of the others.
 fn origin(sources: &[String]) -> String {
     let (first, others) = match sources {
         [] => return "no traces".to_owned(),
@@ -234,7 +235,7 @@ fn origin(sources: &[String]) -> String {
     comment
 }
 
-/// A packet's comments as they are written: as many as fit, and how many more there are.
+/// A packet's comments: as many as fit, and the number of the others.
 fn comments(comments: &[String]) -> impl Iterator<Item = Cow<'_, str>> {
     let mut room = MAX_COMMENTS;
     let fits = |comment: &&String| {
@@ -252,7 +253,7 @@ fn comments(comments: &[String]) -> impl Iterator<Item = Cow<'_, str>> {
         .chain(more)
 }
 
-/// Text as an option may hold it: no longer than readers take, cut at a character.
+/// Truncates text for an option to the length that readers accept, at a character boundary.
 fn text(text: &str) -> Cow<'_, str> {
     if text.len() <= MAX_TEXT {
         return Cow::Borrowed(text);
@@ -260,7 +261,7 @@ fn text(text: &str) -> Cow<'_, str> {
     Cow::Owned(cut(text.to_owned(), MAX_TEXT + "…".len()))
 }
 
-/// Text of at most `room` bytes, cut at a character.
+/// Truncates text to at most `room` bytes, at a character boundary.
 fn cut(mut text: String, room: usize) -> String {
     if text.len() > room {
         text.truncate(text.floor_char_boundary(room - "…".len()));
@@ -269,7 +270,7 @@ fn cut(mut text: String, room: usize) -> String {
     text
 }
 
-/// The reason that the library wraps, so that whoever looks for a broken pipe finds it.
+/// Unwraps the cause from the library's error, so that the caller finds a broken pipe.
 fn io_error(error: PcapNgWriteError) -> io::Error {
     match error {
         PcapNgWriteError::Io(error) => error,
@@ -281,7 +282,7 @@ fn io_error(error: PcapNgWriteError) -> io::Error {
 mod tests {
     use super::*;
 
-    /// dumpcap dies of a longer one.
+    /// dumpcap exits on a longer one.
     #[test]
     fn a_section_header_is_never_longer_than_dumpcap_reads() {
         let lists: [Vec<String>; 7] = [
@@ -302,7 +303,7 @@ mod tests {
                 "{length}: {}",
                 sources.len()
             );
-            // Nothing is left out that would fit.
+            // Nothing that would fit is left out.
             let whole = sources.iter().map(|source| source.len() + 2).sum::<usize>();
             let is_cut = String::from_utf8_lossy(&bytes).contains('…');
             assert_eq!(is_cut, whole > MAX_ORIGIN - 20, "{whole} of {MAX_ORIGIN}");

@@ -1,8 +1,7 @@
-//! Writing behind the back of whoever fills the buffer: by a thread of its own, so that the disk and
-//! the conversion need not wait for each other.
+//! A writer thread fed with full buffers, so that the disk and the conversion do not wait for each other.
 //!
-//! Invariant: everything is written in order, handed over in pieces of [`BUFFER`] bytes but for
-//! those that a flush asks for; an error shows at the next hand-over, flush or end.
+//! Invariant: bytes are written in order, in pieces of [`BUFFER`] bytes except for flushes. An error is returned
+//! by the next hand-over, flush or end.
 
 use std::io::{self, Write};
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -10,21 +9,21 @@ use std::thread::JoinHandle;
 
 use crate::align::{PAGE, start_in};
 
-/// How much is gathered before it is handed over, in bytes. Each hand-over wakes a thread.
+/// The number of bytes collected before they are handed over. Each hand-over wakes a thread.
 const BUFFER: usize = 1 << 20;
-/// How much is written at once, in bytes.
+/// The number of bytes written at once.
 ///
-/// Writes of 8 KiB take twice the time. From 512 KiB on, Linux takes the page cache's memory in pieces so large
-/// that a virtual machine may have given them back to its host, and waits for them: up to ten times as long.
+/// Writes of 8 KiB take twice the time. From 512 KiB on, Linux allocates the page cache in pieces so large that a
+/// virtual machine may have returned them to its host; waiting for them takes up to ten times as long.
 const WRITE: usize = 256 << 10;
-/// How many buffers there are: one being filled, one being written, one waiting.
+/// The number of buffers: one being filled, one being written, one waiting.
 const BUFFERS: usize = 3;
 
-/// Up to [`BUFFER`] bytes, of which the first lies at the beginning of a page.
+/// Up to [`BUFFER`] bytes, starting at a page boundary.
 #[derive(Debug)]
 struct Buffer {
     memory: Box<[u8]>,
-    /// Where in the memory the bytes begin, and where they end.
+    /// The range of the bytes in memory.
     start: usize,
     end: usize,
 }
@@ -45,14 +44,13 @@ impl Buffer {
         &self.memory[self.start..self.end]
     }
 
-    /// How many bytes there is room for.
+    /// The number of bytes that still fit.
     #[inline]
     fn room(&self) -> usize {
         self.start + BUFFER - self.end
     }
 
-    /// Makes room for `len` bytes that are part of it from now on, and to be written by the caller. There has to
-    /// be room for them.
+    /// Reserves `len` bytes, which must fit; the caller has to write them.
     #[inline]
     fn claim(&mut self, len: usize) -> &mut [u8] {
         let start = self.end;
@@ -60,14 +58,14 @@ impl Buffer {
         &mut self.memory[start..self.end]
     }
 
-    /// Adds bytes, for which there has to be room.
+    /// Appends bytes, which must fit.
     #[inline]
     fn push(&mut self, bytes: &[u8]) {
         debug_assert!(bytes.len() <= self.room());
         self.claim(bytes.len()).copy_from_slice(bytes);
     }
 
-    /// Writes the bytes, and is empty then.
+    /// Writes the bytes, and empties the buffer.
     fn write_to(&mut self, writer: &mut impl Write) -> io::Result<()> {
         let mut pieces = self.bytes().chunks(WRITE);
         pieces.try_for_each(|piece| writer.write_all(piece))?;
@@ -76,7 +74,7 @@ impl Buffer {
     }
 }
 
-/// A writer that a thread serves.
+/// A writer with a thread.
 #[derive(Debug)]
 pub(super) struct WriteBehind<W: Write + Send + 'static> {
     buffer: Buffer,
@@ -85,12 +83,12 @@ pub(super) struct WriteBehind<W: Write + Send + 'static> {
 
 #[derive(Debug)]
 enum Worker<W> {
-    /// There has not been a full buffer: a small capture is not worth a thread.
+    /// No buffer has been full yet: a small capture needs no thread.
     Idle(W),
     Busy {
         full: SyncSender<Buffer>,
         written: Receiver<io::Result<Buffer>>,
-        /// Buffers that wait for the thread, are being written or have been and were not fetched.
+        /// The number of buffers that are queued, being written, or written but not fetched.
         lent: usize,
         free: Vec<Buffer>,
         thread: JoinHandle<W>,
@@ -99,8 +97,8 @@ enum Worker<W> {
 }
 
 impl<W: Write + Send + 'static> WriteBehind<W> {
-    /// Room for `len` bytes that come next, which the caller has to write there; none where they do not fit, and
-    /// have to be written as any others.
+    /// Reserves the next `len` bytes, which the caller has to write; returns `None` if they do not fit and must
+    /// be written normally.
     #[inline]
     pub(super) fn claim(&mut self, len: usize) -> Option<&mut [u8]> {
         (len < self.buffer.room()).then(|| self.buffer.claim(len))
@@ -115,7 +113,7 @@ impl<W: Write + Send + 'static> WriteBehind<W> {
 
     /// Hands the buffer over, and takes an empty one.
     fn hand_over(&mut self) -> io::Result<()> {
-        // Without the command there are no threads.
+        // The core without the feature `cli` has no threads.
         if !cfg!(feature = "cli")
             && let Worker::Idle(writer) = &mut self.worker
         {
@@ -149,7 +147,7 @@ impl<W: Write + Send + 'static> WriteBehind<W> {
         if full.send(filled).is_ok() {
             return Ok(());
         }
-        // The thread ends early for one reason only, which it has told.
+        // The thread ends early only after an error, which it has sent.
         let told = written.iter().find_map(Result::err);
         Err(told.unwrap_or_else(ended))
     }
@@ -170,7 +168,7 @@ impl<W: Write + Send + 'static> WriteBehind<W> {
     }
 }
 
-/// The error that remains where the thread's own has been told.
+/// The error after the thread's own error has been returned.
 fn ended() -> io::Error {
     io::Error::other("the writing thread has ended")
 }
@@ -204,7 +202,7 @@ fn start<W: Write + Send + 'static>(mut writer: W) -> io::Result<Worker<W>> {
 impl<W: Write + Send + 'static> Write for WriteBehind<W> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Filled to the last byte, so that each write but a flushed one begins at a multiple of BUFFER.
+        // Buffers are filled completely, so that each write except a flush begins at a multiple of BUFFER.
         let n = bytes.len().min(self.buffer.room());
         self.buffer.push(&bytes[..n]);
         if self.buffer.room() == 0 {
@@ -215,7 +213,7 @@ impl<W: Write + Send + 'static> Write for WriteBehind<W> {
 
     #[inline]
     fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        // Nearly always it fits.
+        // The common case: it fits.
         if bytes.len() < self.buffer.room() {
             self.buffer.push(bytes);
             return Ok(());
@@ -253,7 +251,7 @@ impl<W: Write + Send + 'static> Write for WriteBehind<W> {
 
 impl<W: Write + Send + 'static> Drop for WriteBehind<W> {
     fn drop(&mut self) {
-        // What the thread holds may have to be cleaned up before the process ends.
+        // The caller may have to clean up what the thread holds before the process ends.
         if let Worker::Busy { full, thread, .. } = std::mem::replace(&mut self.worker, Worker::Gone)
         {
             drop(full);
@@ -266,7 +264,7 @@ impl<W: Write + Send + 'static> Drop for WriteBehind<W> {
 mod tests {
     use super::*;
 
-    /// Takes so many bytes, then fails.
+    /// Accepts this many bytes, then fails.
     struct Full(usize, Vec<u8>);
 
     impl Write for Full {
@@ -301,7 +299,7 @@ mod tests {
         }
     }
 
-    /// Notes where the bytes lie that it is given, and how many there are.
+    /// Records the addresses and lengths of its writes.
     #[derive(Default)]
     struct Places(Vec<(usize, usize)>);
 

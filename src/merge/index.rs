@@ -1,9 +1,10 @@
-//! An index of the events of all traces, in the order of their times.
+//! An index of the events of all traces, sorted by time.
 //!
-//! The first pass adds an entry for each event; the second takes them out in order. What does not fit in memory
-//! is sorted in parts, in a temporary file without a name. It knows nothing of traces but where events lie.
+//! The first pass adds an entry for each event; the second takes them out in order. Entries that do not fit in
+//! memory are sorted in parts, in an unnamed temporary file. Of a trace, only the positions of its events are
+//! known.
 //!
-//! Invariant: the order is total and does not depend on the order in which entries are added.
+//! Invariant: the order is total, and does not depend on the order in which entries are added.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -15,37 +16,37 @@ use crate::trace::Location;
 
 use super::spill::Spill;
 
-/// How many entries are sorted in memory, of 64 bytes each.
+/// The number of entries that are sorted in memory, at 64 bytes each.
 const MAX_IN_MEMORY: usize = 1 << 20;
-/// How many entries of a sorted part are read at once.
+/// The number of entries of a sorted part that are read at once.
 const READ_ENTRIES: usize = 1 << 10;
 
 /// An event of a trace.
 ///
-/// The order of the fields is the order of the events: the time, then the trace, then the place in it.
+/// The order of the fields is the order of the events: the time, then the trace, then the position in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Entry {
-    /// When it happened, no earlier than the event before it in its conversation.
+    /// The event's time, no earlier than that of the event before it in its conversation.
     pub(super) time: Timestamp,
-    /// The trace.
+    /// The number of the trace.
     pub(super) source: u32,
-    /// Its place among the events of the trace.
+    /// Its position among the events of the trace.
     pub(super) ordinal: u64,
-    /// The conversation that it belongs to, of those of the trace.
+    /// The number of its conversation within the trace.
     pub(super) conversation: u32,
     /// The number in its trace id.
     pub(super) number: u64,
-    /// Where it is decoded from.
+    /// The offset from which it is decoded.
     pub(super) location: Location,
-    /// How many bytes of it are missing; [`UNKNOWN`] where that is unknown.
+    /// The number of bytes missing from it; [`UNKNOWN`] if that is unknown.
     pub(super) missing: u32,
-    /// How many bytes are missing before it.
+    /// The number of bytes missing before it.
     pub(super) gap: u32,
-    /// What else there is to know: see the constants of [`Entry`].
+    /// Flags: see the constants of [`Entry`].
     pub(super) flags: u32,
 }
 
-/// In [`Entry::missing`]: nothing is known to be missing.
+/// In [`Entry::missing`]: no bytes are known to be missing.
 pub(super) const UNKNOWN: u32 = u32::MAX;
 
 impl Entry {
@@ -53,10 +54,10 @@ impl Entry {
     pub(super) const FIRST: u32 = 1;
     /// It is the last event of an HTTP exchange, which ends after it.
     pub(super) const LAST: u32 = 2;
-    /// The bytes before it were received by Envoy, or sent.
+    /// The bytes missing before it were received by Envoy, or sent.
     pub(super) const GAP_READ: u32 = 4;
     pub(super) const GAP_WRITE: u32 = 8;
-    /// The bytes before it are a PROXY protocol header, or the rest of a truncated event.
+    /// The bytes missing before it are a PROXY protocol header, or the rest of a truncated event.
     pub(super) const GAP_PROXY: u32 = 16;
     pub(super) const GAP_CUT: u32 = 32;
 
@@ -118,21 +119,21 @@ impl Entry {
     }
 }
 
-/// An index that entries are added to.
+/// An index under construction.
 #[derive(Debug)]
 pub(super) struct Builder {
     entries: Vec<Entry>,
     max_in_memory: usize,
-    /// Where the temporary file is made.
+    /// The folder for the temporary file.
     folder: PathBuf,
     file: Option<Spill>,
-    /// The sorted parts in the file: where each begins, and how many entries it has.
+    /// The sorted parts in the file: the offset and the number of entries of each.
     parts: Vec<(u64, u64)>,
     written: u64,
 }
 
 impl Builder {
-    /// An empty index, which may need a temporary file in `folder`.
+    /// Creates an empty index, which may need a temporary file in `folder`.
     pub(super) fn new(folder: PathBuf) -> Self {
         Self {
             entries: Vec::new(),
@@ -144,10 +145,10 @@ impl Builder {
         }
     }
 
-    /// Adds what `entries` holds, and empties it.
+    /// Adds all of `entries`, and empties it.
     ///
     /// # Errors
-    /// Those of the temporary file.
+    /// When the temporary file cannot be written.
     pub(super) fn add(&mut self, entries: &mut Vec<Entry>) -> io::Result<()> {
         self.entries.append(entries);
         if self.entries.len() >= self.max_in_memory {
@@ -156,7 +157,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Sorts what is in memory, and writes it to the temporary file.
+    /// Sorts the entries in memory, and writes them to the temporary file.
     fn spill(&mut self) -> io::Result<()> {
         self.entries.sort_unstable();
         let file = match &mut self.file {
@@ -179,7 +180,7 @@ impl Builder {
     /// Ends the first pass.
     ///
     /// # Errors
-    /// Those of the temporary file.
+    /// When the temporary file cannot be read or written.
     pub(super) fn finish(mut self) -> io::Result<Index> {
         self.entries.sort_unstable();
         let mut index = Index {
@@ -202,31 +203,31 @@ impl Builder {
     }
 }
 
-/// An index whose entries are taken out in order.
+/// An index that returns its entries in order.
 #[derive(Debug)]
 pub(super) struct Index {
     memory: std::vec::IntoIter<Entry>,
     file: Option<Spill>,
     parts: Vec<Part>,
-    /// The next entry of each part; the last part is what is in memory.
+    /// The next entry of each part; the last part is in memory.
     next: BinaryHeap<Reverse<(Entry, usize)>>,
 }
 
 /// A sorted part of the temporary file.
 #[derive(Debug)]
 struct Part {
-    /// Where the entries begin that have not been read.
+    /// The offset of the entries that have not been read.
     next: u64,
     left: u64,
-    /// Those that have been read, the next one last.
+    /// The entries that have been read, the next one last.
     read: Vec<Entry>,
 }
 
 impl Index {
-    /// The next entry.
+    /// Returns the next entry.
     ///
     /// # Errors
-    /// Those of the temporary file.
+    /// When the temporary file cannot be read.
     pub(super) fn next(&mut self) -> io::Result<Option<Entry>> {
         if self.parts.is_empty() {
             let Some(Reverse((entry, _))) = self.next.pop() else {

@@ -1,4 +1,5 @@
-//! What all modules share: events, warnings about them, and what the first bytes of a connection say.
+//! Types that all modules share: events, warnings about them, and the protocols that a connection's first bytes
+//! show.
 
 pub mod event;
 pub mod protocol;

@@ -1,13 +1,14 @@
 -- capture2pcap: HTTP, and gRPC with it, on any TCP port. For Wireshark and tshark, 4.0 or later.
 --
--- Wireshark looks for HTTP/2 only on ports that are mapped to it. This plugin recognises a connection by the
--- client's preface, or by the shape of whole frames where the preface was not recorded, and hands it to
--- Wireshark's own dissector. Some ports belong to a protocol whose dissector accepts any bytes, so that no other is
--- asked. There, this plugin looks first, for HTTP/1 as well, and hands all else to the port's owner.
+-- Wireshark looks for HTTP/2 only on ports that are mapped to it. This plugin recognizes a connection by the
+-- client's preface, or by the shape of complete frames if the preface was not recorded, and passes it to
+-- Wireshark's own dissector. Some ports belong to a protocol whose dissector accepts any bytes, so that no other
+-- dissector is asked. On these ports, this plugin looks first, for HTTP/1 as well, and passes everything else to the
+-- port's owner.
 --
--- It uses no bit library: Lua 5.2 has another one than 5.3 and 5.4.
+-- It uses no bit library, because those of Lua 5.2 and of 5.3 and later differ.
 
--- A second copy, say of `-X lua_script:`, finds the name taken and leaves the work to the first.
+-- A second copy, for instance from `-X lua_script:`, finds the name taken and does nothing.
 local is_new, http2_proto = pcall(Proto, "http2_any_port", "HTTP/2 on any port")
 if not is_new then return end
 local http1_proto = Proto("http1_any_port", "HTTP/1 on any port")
@@ -20,10 +21,10 @@ end
 local PREFACE = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 local HEADER = 9
 local MAX_STREAM = 0x7fffffff
--- RFC 9113 allows 16 MiB. No client or server in use sends frames of more than this, in bytes.
+-- RFC 9113 allows 16 MiB. No client or server in use sends larger frames than this, in bytes.
 local MAX_DATA, MAX_OTHER = 0x100000, 0x10000
 
--- All sums of some of the flags.
+-- All combinations of the flags.
 local function flags(...)
   local set = { [0] = true }
   for _, flag in ipairs({ ... }) do
@@ -36,7 +37,7 @@ end
 
 local CONNECTION, STREAM, EITHER = 1, 2, 3
 
--- What a frame of each type may be: its flags, the stream that it is about, its least and its largest size.
+-- The valid flags, stream and sizes (minimum, maximum) of each frame type.
 local TYPES = {
   [0] = { flags(1, 8), STREAM, 0, MAX_DATA }, -- DATA
   [1] = { flags(1, 4, 8, 32), STREAM, 1, MAX_OTHER }, -- HEADERS
@@ -58,19 +59,19 @@ local function is_frame(size, kind, flag, stream)
   if stream == 0 then
     if allowed[2] == STREAM then return false end
   elseif stream > MAX_STREAM or stream % 2 == 0 or allowed[2] == CONNECTION then
-    -- Even streams are those of server push, which clients have given up.
+    -- Even streams are server push, which clients no longer support.
     return false
   end
   if kind == 4 then
     -- An acknowledgement is empty; a setting takes six bytes.
     return size % 6 == 0 and (flag == 0 or size == 0)
   end
-  -- An empty DATA frame ends its stream, or there is no reason to send it.
+  -- An empty DATA frame is only sent to end its stream.
   return kind ~= 0 or size > 0 or flag == 1
 end
 
--- Whether a segment consists of frames: one that ends where the segment does, or two and more, the last of which
--- may go on in later segments.
+-- Whether a segment consists of frames: one that ends with the segment, or several, the last of which may
+-- continue in later segments.
 local function is_frames(tvb)
   local at, count, captured = 0, 0, tvb:len()
   while at + HEADER <= captured do
@@ -92,7 +93,7 @@ local METHODS = {
   GET = true, HEAD = true, POST = true, PUT = true, DELETE = true, CONNECT = true, OPTIONS = true, TRACE = true,
   PATCH = true,
 }
--- As much of a request's line as is looked at. A target that is longer hides the version.
+-- The maximum length of a request line that is examined. A longer target hides the version.
 local MAX_LINE = 128
 
 -- Whether a segment begins with the first line of an HTTP/1 request or response.
@@ -105,9 +106,9 @@ local function is_http1(tvb)
   return line:find(" HTTP/1%.[01]$") ~= nil or (#line == MAX_LINE and not line:find(" ", #method + 2, true))
 end
 
--- What dissects the connections that are `proto`'s: Wireshark's dissector of that name. `known` holds the packets that
--- were recognised, by their number. Wireshark dissects a packet again when it is looked at, and a connection's
--- dissector is then asked for the packets before the one that was recognised, too.
+-- Passes the connections of `proto` to Wireshark's dissector of that name. `known` holds the numbers of the packets
+-- that were recognized. Wireshark dissects a packet again when it is displayed, and then also asks the connection's
+-- dissector for the packets before the recognized one.
 local function carrier(proto, name)
   local dissector, known = Dissector.get(name), {}
   local self = { proto = proto }
@@ -119,7 +120,7 @@ local function carrier(proto, name)
     else
       known[pinfo.number] = true
     end
-    -- Wireshark subtracts one for each dissector on the way, and at 0 none may ask for more bytes.
+    -- Wireshark subtracts one for each dissector on the way; at 0, none may request more bytes.
     if pinfo.can_desegment > 0 then pinfo.can_desegment = 2 end
     return dissector:call(tvb, pinfo, tree)
   end
@@ -136,8 +137,8 @@ http2_proto:register_heuristic("tcp", function(tvb, pinfo, tree)
   return true
 end)
 
--- The ports whose owners accept any bytes. Measured with tshark 4.0.17: connections that begin with HTTP/2's preface,
--- one to each port, of which the heuristic was not asked about these. Other versions may differ by some.
+-- The ports whose owners accept any bytes. Measured with tshark 4.0.17, using a connection with HTTP/2's preface to
+-- each port: on these ports the heuristic was not asked. Other versions may differ by a few ports.
 local GREEDY = {
   7, 13, { 19, 23 }, 25, 37, { 42, 43 }, 49, 53, 70, 79, 88, 102, { 110, 111 }, 119, 123, 139, 143, { 161, 162 },
   179, 210, 323, 389, 427, 445, 464, 500, { 512, 515 }, 524, { 547, 548 }, 554, 564, 587, 631, 639, 647, 674, 705,

@@ -1,6 +1,6 @@
-//! Puts the plugin and a link to this program into Wireshark's personal folders, and takes them away.
+//! Installs the plugin and a link to this program in Wireshark's personal folders, and removes them.
 //!
-//! Invariant: a file or link that this program did not make stays as it is; where one is in the way, nothing is done.
+//! Invariant: files and links of other origin are never changed; if one is in the way, nothing is installed.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -13,21 +13,21 @@ use std::process::{Command, Stdio};
 
 use super::{PLUGIN, PLUGIN_NAME, is_ours};
 
-/// The name of the capture interface's program, and of ours.
+/// The name of the extcap program and of this program.
 const PROGRAM: &str = "capture2pcap";
-/// The first version of Wireshark that looks for a person's capture interfaces beside the plugins.
+/// The first version of Wireshark that searches for a user's extcap programs next to the plugin folder.
 const EXTCAP_BESIDE_PLUGINS: (u32, u32) = (4, 2);
 
-/// Why nothing was installed or taken away.
+/// Why nothing was installed or removed.
 #[derive(Debug)]
 pub enum Error {
-    /// Neither tshark nor Wireshark is there.
+    /// Neither tshark nor Wireshark is installed.
     NoWireshark,
     /// Wireshark lists no such folder.
     NoFolder(&'static str),
-    /// Something else has the name.
+    /// Another file has the name.
     Foreign(PathBuf),
-    /// A file, link or folder cannot be made or removed.
+    /// A file, link or folder cannot be created or removed.
     File(PathBuf, io::Error),
     /// The path of this program is unknown.
     Program(io::Error),
@@ -58,16 +58,16 @@ impl std::error::Error for Error {
     }
 }
 
-/// What was done.
+/// A completed step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A file or link is new, or has been brought up to date.
+    /// A file or link was created or updated.
     Installed(PathBuf),
-    /// It was as it should be.
+    /// It was up to date.
     Unchanged(PathBuf),
-    /// It is gone.
+    /// It was removed.
     Removed(PathBuf),
-    /// It was not there.
+    /// It did not exist.
     Absent(PathBuf),
 }
 
@@ -83,7 +83,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// The two places.
+/// The paths of the plugin and the link.
 #[derive(Debug, PartialEq, Eq)]
 struct Places {
     plugin: PathBuf,
@@ -91,7 +91,7 @@ struct Places {
 }
 
 impl Places {
-    /// Asks the Wireshark that is there.
+    /// Asks the installed Wireshark.
     fn find() -> Result<Self, Error> {
         let ask = |program: &str, args: &[&str]| {
             let output = Command::new(program)
@@ -104,7 +104,7 @@ impl Places {
         if let Some(folders) = ask("tshark", &["-G", "folders"]) {
             return Self::read(&folders);
         }
-        // Wireshark 4.0 lists no folders without a display, and a system may have it without tshark.
+        // Wireshark 4.0 lists no folders without a display, and may be installed without tshark.
         if let Some(about) = ask("wireshark", &["-v"]) {
             let home = std::env::var_os("HOME").ok_or(Error::NoFolder("Lua plugins"))?;
             let config = std::env::var_os("XDG_CONFIG_HOME").filter(|config| !config.is_empty());
@@ -117,7 +117,7 @@ impl Places {
         Err(Error::NoWireshark)
     }
 
-    /// Reads what `-G folders` prints: a name, a colon, a tab and a path a line.
+    /// Parses the output of `-G folders`: a name, a colon, a tab and a path on each line.
     fn read(folders: &[u8]) -> Result<Self, Error> {
         let folder = |name: &str| {
             folders.split(|&byte| byte == b'\n').find_map(|line| {
@@ -127,7 +127,7 @@ impl Places {
             })
         };
         let plugins = folder("Personal Lua Plugins").ok_or(Error::NoFolder("Lua plugins"))?;
-        // From 4.2 on; before, it was not listed and lay in the folder for the configuration.
+        // Listed from 4.2 on; before, the folder was part of the configuration folder.
         let extcap = folder("Personal Extcap path")
             .or_else(|| Some(folder("Personal configuration")?.join("extcap")))
             .ok_or(Error::NoFolder("capture interfaces"))?;
@@ -137,7 +137,7 @@ impl Places {
         })
     }
 
-    /// The usual places of the version that `wireshark -v` prints.
+    /// The default folders of the version that `wireshark -v` prints.
     fn usual(about: &[u8], home: &Path, config: Option<PathBuf>) -> Self {
         let about = String::from_utf8_lossy(about);
         let numbers = about
@@ -160,7 +160,7 @@ impl Places {
         }
     }
 
-    /// Refuses to touch what is not ours.
+    /// Rejects files of other origin.
     fn check(&self) -> Result<(), Error> {
         let exists = |path: &Path| fs::symlink_metadata(path).is_ok();
         if exists(&self.plugin) && !is_ours(&self.plugin) {
@@ -173,15 +173,15 @@ impl Places {
     }
 }
 
-/// Whether a path is a link to a program of our name, be it still there or not.
+/// Whether a path is a link to a program of this name, existing or not.
 fn is_our_link(path: &Path) -> bool {
     fs::read_link(path).is_ok_and(|target| target.file_name() == Some(OsStr::new(PROGRAM)))
 }
 
-/// Puts the plugin and a link to this program where the Wireshark on this machine looks for them.
+/// Installs the plugin and a link to this program where this machine's Wireshark searches for them.
 ///
 /// # Errors
-/// When there is no Wireshark, or something else in the way; nothing is changed then.
+/// When there is no Wireshark, or another file is in the way; nothing is changed then.
 pub fn install() -> Result<Vec<Step>, Error> {
     let program = std::env::current_exe().map_err(Error::Program)?;
     let places = Places::find()?;
@@ -192,10 +192,10 @@ pub fn install() -> Result<Vec<Step>, Error> {
     ])
 }
 
-/// Takes away what [`install`] put there.
+/// Removes what [`install`] created.
 ///
 /// # Errors
-/// When there is no Wireshark, or something else has the name; nothing is changed then.
+/// When there is no Wireshark, or another file has the name; nothing is changed then.
 pub fn uninstall() -> Result<Vec<Step>, Error> {
     let places = Places::find()?;
     places.check()?;

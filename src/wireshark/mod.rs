@@ -1,7 +1,7 @@
-//! What Wireshark is given: a plugin that finds HTTP on any port, and this program as a capture interface.
+//! Additions to Wireshark: a plugin that finds HTTP on any port, and this program as an extcap interface.
 //!
-//! It owns the plugin's text, the places that it is put into and the options of the viewers. It starts no viewer.
-//! Invariant: nothing in Wireshark's folders is changed that this program did not put there.
+//! Owns the plugin's text, its locations and the options of the viewers. Starts no viewer. Invariant: files in
+//! Wireshark's folders that this program did not install are never changed.
 
 mod install;
 
@@ -14,11 +14,11 @@ use crate::model::protocol::DecodeAs;
 
 /// The Lua plugin that shows HTTP on any TCP port, in Wireshark and tshark.
 pub const PLUGIN: &str = include_str!("http2_any_port.lua");
-/// How the plugin begins, in every version of it.
+/// The first bytes of the plugin, in every version of it.
 const MARK: &[u8] = b"-- capture2pcap: ";
-/// The plugin's name among Wireshark's.
+/// The plugin's file name.
 const PLUGIN_NAME: &str = "capture2pcap.lua";
-/// Where Wireshark looks for a person's Lua plugins, below the home folder.
+/// Wireshark's folder for a user's Lua plugins, below the home folder.
 const USUAL_PLUGINS: &str = ".local/lib/wireshark/plugins";
 
 /// Whether a file is a plugin that this program wrote.
@@ -28,7 +28,7 @@ fn is_ours(path: &Path) -> bool {
     read.is_ok() && start == *MARK
 }
 
-/// Whether the plugin is where Wireshark finds it by itself.
+/// Whether the plugin is installed in its folder.
 pub fn is_installed() -> bool {
     std::env::var_os("HOME").is_some_and(|home| {
         let folder = PathBuf::from(home).join(USUAL_PLUGINS);
@@ -36,8 +36,8 @@ pub fn is_installed() -> bool {
     })
 }
 
-/// The options that a viewer still needs where the plugin is installed: those of protocols that the plugin does not
-/// know, and of HTTP/2 without its preface, as the owner of a port may take that for its own.
+/// The options that a viewer needs even with the plugin: for protocols that the plugin does not know, and for
+/// HTTP/2 without its preface, which the owner of a port may claim.
 pub fn beside_plugin(decode_as: &[DecodeAs]) -> Vec<DecodeAs> {
     let needed = |option: &&DecodeAs| !option.is_http() || option.is_headless;
     decode_as.iter().filter(needed).copied().collect()

@@ -1,4 +1,4 @@
-//! What a repeated event has in common with the first one.
+//! Recognizes repeated events.
 
 use std::hash::{BuildHasher as _, Hasher as _};
 
@@ -6,13 +6,13 @@ use foldhash::fast::FixedState;
 
 use crate::model::event::{Direction, Event, What};
 
-/// How many of an event's first and last bytes tell it from another.
+/// The number of first and last bytes that identify an event.
 const COMPARED: usize = 8;
 
-/// Tells an event from others of its connection: by its count, its time, its direction and flags, its length, and its
-/// first and last bytes.
+/// Identifies an event of a connection: by its count, time, direction, flags and length, and its first and last
+/// bytes.
 ///
-/// It is a hash of them, for a connection keeps many.
+/// It is a hash of them, because a connection keeps many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark(u64);
 

@@ -1,4 +1,4 @@
-//! Where events go that are due, and what those take that wait.
+//! The queue of events to deliver, and the memory that waiting events use.
 
 use std::collections::VecDeque;
 
@@ -9,19 +9,19 @@ use crate::slice::Slice;
 
 use super::len;
 
-/// What all events that wait in a trace may take, in bytes.
+/// The maximum memory of all waiting events of a trace, in bytes.
 const MAX_HELD: usize = 64 << 20;
 
-/// Where events go that are due, and what it costs to keep others.
+/// The queue of events to deliver, and the memory of those that wait.
 pub(in crate::sequence) struct Queue<'a> {
     pub(in crate::sequence) ready: &'a mut VecDeque<Event>,
-    /// What all events of the trace take that wait, in bytes.
+    /// The memory of all waiting events of the trace, in bytes.
     pub(in crate::sequence) held: &'a mut usize,
     pub(in crate::sequence) warnings: &'a mut Warnings,
 }
 
 impl Queue<'_> {
-    /// Delivers an event after those that are due before it.
+    /// Delivers an event after those that were due before it.
     #[inline]
     pub(super) fn deliver(&mut self, event: &mut Event) -> Next {
         if self.ready.is_empty() {
@@ -38,17 +38,18 @@ impl Queue<'_> {
         Next::Drop
     }
 
-    /// Whether there is room to keep an event.
+    /// Whether an event may be kept.
     pub(super) fn has_room(&self, event: &Event) -> bool {
         self.held.saturating_add(cost(event)) <= MAX_HELD
     }
 
-    /// Whether all that waits takes more than it may.
+    /// Whether the waiting events use more memory than allowed.
     pub(super) const fn is_too_much(&self) -> bool {
         *self.held > MAX_HELD
     }
 
-    /// An event to be kept: with a payload of its own, as the other would hold all that was read with it.
+    /// Prepares an event for waiting: it gets a payload of its own, since a slice would keep the whole buffer
+    /// alive.
     pub(super) fn keep(&mut self, event: &mut Event) -> Event {
         let mut event = std::mem::take(event);
         if let What::Data { payload, .. } = &mut event.what {
@@ -58,13 +59,13 @@ impl Queue<'_> {
         event
     }
 
-    /// Takes note that an event waits no more.
+    /// Records that an event no longer waits.
     pub(super) fn let_go(&mut self, event: &Event) {
         *self.held = self.held.saturating_sub(cost(event));
     }
 }
 
-/// What an event takes while it waits, in bytes.
+/// The memory that an event uses while it waits, in bytes.
 fn cost(event: &Event) -> usize {
     size_of::<Event>() + len(event)
 }

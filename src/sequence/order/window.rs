@@ -1,4 +1,4 @@
-//! The events of one connection that wait for one before them.
+//! The events of one connection that wait for an earlier one.
 
 use std::collections::VecDeque;
 
@@ -9,17 +9,17 @@ use crate::sequence::{MAX_EVENT_LOSS, Next};
 use super::queue::Queue;
 use super::{Order, end_of, len};
 
-/// How many events wait for a missing one, and how many bytes of payload they may hold.
+/// The maximum number of events that wait for a missing one, and of their payload bytes.
 const WINDOW_EVENTS: usize = 64;
 const WINDOW_BYTES: usize = 8 << 20;
-/// How much later than the first event that waits another one may have happened, in nanoseconds.
+/// How much later than the first waiting event another one may be, in nanoseconds.
 const WINDOW_TIME: u64 = 1_000_000_000;
 
 impl Order {
-    /// Keeps an event until the ones before it come, or for as long as the window allows.
+    /// Keeps an event until the ones before it arrive, or for as long as the window allows.
     pub(super) fn hold(&mut self, event: &mut Event, count: u64, queue: &mut Queue<'_>) -> Next {
         let rare = self.rare.get_or_insert_default();
-        // The end comes after an event without bytes.
+        // The close comes after an event without bytes.
         let place = |event: &Event| (event.count_before().unwrap_or(0), is_end(event));
         let own = place(event);
         let at = rare.held.partition_point(|held| place(held) <= own);
@@ -47,7 +47,7 @@ impl Order {
         Next::Wait
     }
 
-    /// Whether what is held fits the window.
+    /// Whether the waiting events fit the window.
     fn fits(&self, queue: &Queue<'_>) -> bool {
         let Some(rare) = self.rare.as_ref().filter(|_| !self.closed) else {
             return true;
@@ -63,14 +63,14 @@ impl Order {
         rare.held.len() <= WINDOW_EVENTS && bytes <= WINDOW_BYTES && !queue.is_too_much() && !late
     }
 
-    /// Delivers the first event that waits although bytes before it are missing, and those that follow it.
+    /// Delivers the first waiting event although bytes before it are missing, and the events that follow it.
     fn give_up(&mut self, queue: &mut Queue<'_>) {
         let Some(mut event) = self.take_first(queue) else {
             return;
         };
         let count = event.count_before().unwrap_or(0);
         let expected = self.expected.unwrap_or(1);
-        // An impossible count may have come after the ones that this one follows.
+        // An impossible count may have arrived after the events before this one.
         let resumes = self.rare.as_mut().and_then(|rare| rare.resumes.take());
         let from = resumes.filter(|resumes| (expected..=count).contains(resumes));
         let from = from.unwrap_or(expected);
@@ -98,7 +98,7 @@ impl Order {
         Some(event)
     }
 
-    /// Delivers what has waited for what was delivered now.
+    /// Delivers the events that waited for the one delivered now.
     pub(super) fn drain(&mut self, queue: &mut Queue<'_>) {
         while !self.closed {
             let rare = self.rare.as_ref();
@@ -124,7 +124,7 @@ impl Order {
         }
     }
 
-    /// Delivers all that waits, up to the connection's end.
+    /// Delivers all waiting events, up to the connection's close.
     pub(in crate::sequence) fn flush(&mut self, queue: &mut Queue<'_>) {
         loop {
             if let Some(cut) = self.take_cut(queue) {
@@ -142,7 +142,7 @@ impl Order {
         }
     }
 
-    /// Takes the events that wait and count more than the connection's end.
+    /// Takes the waiting events with a higher count than the connection's close.
     pub(in crate::sequence) fn take_rest(&mut self, queue: &mut Queue<'_>) -> VecDeque<Event> {
         let rest = self
             .rare
