@@ -18,6 +18,7 @@ use crate::model::protocol::DecodeAs;
 use crate::model::warning::{Warning, WarningKind, Warnings};
 use crate::progress::Progress;
 use crate::pump::{Consumer, End, Pump};
+use crate::redact::{Redaction, Redactor};
 use crate::sequence::{Memory, Sequencer};
 use crate::synth::{self, ConnectionSummary, Synthesizer};
 use crate::trace::{Damage, Encoding, Reader, Step};
@@ -32,6 +33,8 @@ pub use files::{Source, convert, is_trace};
 pub struct Options {
     /// The trace's encoding; default: told from its content.
     pub encoding: Option<Encoding>,
+    /// What is overwritten in the capture; default: nothing.
+    pub redaction: Option<Redaction>,
     /// How frames are made.
     pub synth: synth::Options,
     /// How the capture is written.
@@ -191,7 +194,8 @@ pub fn convert_input<W: Write + Send + 'static>(
     warnings: &mut Warnings,
 ) -> Result<(Summary, W), Failure> {
     let input = input.with_progress(options.progress.clone());
-    let mut trace = Reader::new(input, options.encoding, Some(path.to_owned()));
+    let mut trace = Reader::new(input, options.encoding, Some(path.to_owned()))
+        .with_quotes(options.redaction.is_none());
     let (wait, interrupt) = (Wait::default(), Interrupt::default());
     let first = match first_step(&mut trace, &wait, &interrupt)? {
         ControlFlow::Continue(first) => first,
@@ -203,8 +207,11 @@ pub fn convert_input<W: Write + Send + 'static>(
     let mut synth = synthesizer(options, labels);
     let mut summary = Summary::default();
     let written = (|| {
-        let mut capture = Capture::new(writer, options.capture, &sources)?;
+        let remark = options.redaction.as_ref().map(Redaction::to_string);
+        let mut capture =
+            Capture::with_remark(writer, options.capture, &sources, remark.as_deref())?;
         let mut work = Conversion {
+            redactor: options.redaction.clone().map(Redactor::new),
             synth: &mut synth,
             summary: &mut summary,
             capture: &mut capture,
@@ -288,6 +295,7 @@ fn first_step(
 
 /// A conversion under way.
 struct Conversion<'a, W: Write + Send + 'static> {
+    redactor: Option<Redactor>,
     synth: &'a mut Synthesizer,
     summary: &'a mut Summary,
     capture: &'a mut Capture<W>,
@@ -303,6 +311,10 @@ impl<W: Write + Send + 'static> Consumer for Conversion<'_, W> {
         if let Some(time) = event.time {
             self.follow(event, time, warnings);
         }
+        let event = match &mut self.redactor {
+            Some(redactor) => redactor.event(event, warnings),
+            None => event,
+        };
         let (summary, capture) = (&mut *self.summary, &mut *self.capture);
         self.synth.event(event, warnings, &mut |frame| {
             summary.frames += 1;

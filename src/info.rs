@@ -69,7 +69,8 @@ pub fn inspect_input(
     warnings: &mut Warnings,
 ) -> Result<Info, Failure> {
     let input = input.with_progress(options.progress.clone());
-    let mut reader = Reader::new(input, options.encoding, path.map(Path::to_owned));
+    let mut reader = Reader::new(input, options.encoding, path.map(Path::to_owned))
+        .with_quotes(options.redaction.is_none());
     let mut synth = Synthesizer::new(options.synth.clone());
     synth.keep_summaries();
     let mut info = Info::default();

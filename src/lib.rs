@@ -74,6 +74,7 @@ pub mod model;
 #[doc(hidden)]
 pub mod progress;
 mod pump;
+pub mod redact;
 #[doc(hidden)]
 pub mod sequence;
 #[doc(hidden)]

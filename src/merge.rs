@@ -27,6 +27,7 @@ use crate::input::ReadAt;
 use crate::interrupt::Interrupt;
 use crate::model::protocol::DecodeAs;
 use crate::model::warning::Warnings;
+use crate::redact::Redaction;
 use crate::synth::ConnectionSummary;
 
 use fetch::Fetcher;
@@ -141,9 +142,15 @@ fn write<W: Write + Send + 'static>(
     if options.summaries {
         work.synth.keep_summaries();
     }
+    let remark = options.redaction.as_ref().map(Redaction::to_string);
     let writer = open(&work)?;
     let written = writer.map(|writer| {
-        let mut capture = Capture::new(writer, options.capture, &names.unwrap_or_default())?;
+        let mut capture = Capture::with_remark(
+            writer,
+            options.capture,
+            &names.unwrap_or_default(),
+            remark.as_deref(),
+        )?;
         let fetcher = Fetcher::new(&places, &options.progress);
         work.run(index.finish()?, fetcher, interrupt, &mut capture)?;
         work.finish(&mut capture)?;

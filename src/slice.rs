@@ -86,6 +86,11 @@ impl<'a> Piece<'a> {
 }
 
 impl Slice {
+    /// The memory that it is a part of, to be used again; an empty one where it is held elsewhere.
+    pub(crate) fn into_memory(self) -> Vec<u8> {
+        self.memory.and_then(Arc::into_inner).unwrap_or_default()
+    }
+
     /// All of it, to be decoded.
     pub(crate) fn piece(&self) -> Piece<'_> {
         static NOTHING: LazyLock<Arc<Vec<u8>>> = LazyLock::new(Arc::default);

@@ -111,10 +111,24 @@ impl<W: Write + Send + 'static> Capture<W> {
     /// # Errors
     /// When the capture cannot be written.
     pub fn new(writer: W, options: Options, sources: &[String]) -> io::Result<Self> {
+        Self::with_remark(writer, options, sources, None)
+    }
+
+    /// Starts a capture with a remark on all of it, where the format has a place for one.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn with_remark(
+        writer: W,
+        options: Options,
+        sources: &[String],
+        remark: Option<&str>,
+    ) -> io::Result<Self> {
         Ok(Self(match options.format {
             Format::Pcap => Writer::Pcap(Pcap::new(writer, options)?),
             Format::Pcapng => {
-                Writer::Pcapng(Box::new(Pcapng::new(writer, options.snaplen, sources)?))
+                let pcapng = Pcapng::new(writer, options.snaplen, sources, remark)?;
+                Writer::Pcapng(Box::new(pcapng))
             }
         }))
     }

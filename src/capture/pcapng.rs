@@ -36,6 +36,8 @@ const MAX_SECTION: usize = 2048;
 /// The longest text about the sources in it. The rest is needed for the fixed parts, the heads and padding of the
 /// options, and the application's name.
 const MAX_ORIGIN: usize = MAX_SECTION - 28 - (4 + 3) - (4 + APPLICATION.len() + 3) - 4;
+/// The longest remark after it, in bytes.
+const MAX_REMARK: usize = 1000;
 /// The maximum total length of one packet's comments, in bytes: dumpcap accepts no block above 262,144 from a
 /// pipe.
 const MAX_COMMENTS: usize = 65_536;
@@ -72,10 +74,17 @@ impl<W: Write + Send + 'static> std::fmt::Debug for Pcapng<W> {
 }
 
 impl<W: Write + Send + 'static> Pcapng<W> {
-    /// Starts a capture of `sources` with its section header.
-    pub(super) fn new(writer: W, snaplen: u32, sources: &[String]) -> io::Result<Self> {
+    /// Starts a capture of `sources` with its section header, which has `remark` as well.
+    pub(super) fn new(
+        writer: W,
+        snaplen: u32,
+        sources: &[String],
+        remark: Option<&str>,
+    ) -> io::Result<Self> {
         let writer = WriteBehind::new(writer);
-        let comment = origin(sources);
+        let remark = remark.map(|remark| cut(format!("; {remark}"), MAX_REMARK));
+        let remark = remark.unwrap_or_default();
+        let comment = origin(sources, MAX_ORIGIN - remark.len()) + &remark;
         let section = SectionHeaderBlock {
             endianness: Endianness::Little,
             options: vec![
@@ -212,20 +221,20 @@ const fn duration(time: Timestamp) -> Duration {
     Duration::from_nanos(time.nanos())
 }
 
-/// The sources in the section header: as many as fit, and the number of the others.
-fn origin(sources: &[String]) -> String {
+/// The sources in the section header: as many as fit into `max` bytes, and the number of the others.
+fn origin(sources: &[String], max: usize) -> String {
     let (first, others) = match sources {
         [] => return "no traces".to_owned(),
-        [source] => return cut(format!("from {source}"), MAX_ORIGIN),
+        [source] => return cut(format!("from {source}"), max),
         [first, others @ ..] => (first, others),
     };
     let more = |left: usize| format!(", … and {left} more");
     // No number is longer than the first.
-    let room = MAX_ORIGIN - more(sources.len()).len();
+    let room = max - more(sources.len()).len();
     let mut comment = cut(format!("from {} traces: {first}", sources.len()), room);
     for (i, source) in others.iter().enumerate() {
         let left = others.len() - i;
-        let room = if left == 1 { MAX_ORIGIN } else { room };
+        let room = if left == 1 { max } else { room };
         if comment.len() + ", ".len() + source.len() > room {
             return comment + &more(left);
         }
@@ -295,14 +304,19 @@ mod tests {
             (0..3000).map(|i| format!("{i}")).collect(),
         ];
         for sources in lists {
-            let capture = Pcapng::new(Vec::new(), 262_144, &sources).unwrap();
-            let bytes = capture.finish().unwrap();
-            let length = u32::from_le_bytes(bytes[4..8].try_into().unwrap());
-            assert!(
-                length as usize <= MAX_SECTION,
-                "{length}: {}",
-                sources.len()
-            );
+            let section = |remark: Option<&str>| {
+                let capture = Pcapng::new(Vec::new(), 262_144, &sources, remark).unwrap();
+                let bytes = capture.finish().unwrap();
+                let length = u32::from_le_bytes(bytes[4..8].try_into().unwrap());
+                let count = sources.len();
+                assert!(length as usize <= MAX_SECTION, "{length}: {count}");
+                bytes
+            };
+            let bytes = section(None);
+            let long = "é".repeat(3000);
+            section(Some(&long));
+            let bytes_with_remark = section(Some("a remark"));
+            assert!(String::from_utf8_lossy(&bytes_with_remark).contains("; a remark"));
             // Nothing that would fit is left out.
             let whole = sources.iter().map(|source| source.len() + 2).sum::<usize>();
             let is_cut = String::from_utf8_lossy(&bytes).contains('…');
@@ -313,7 +327,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_counted() {
         let names: Vec<_> = (0..400).map(|i| format!("path_{i}.pb")).collect();
-        let said = origin(&names);
+        let said = origin(&names, MAX_ORIGIN);
         let listed = said.matches(".pb").count();
         assert!(
             said.starts_with("from 400 traces: path_0.pb, path_1.pb, "),

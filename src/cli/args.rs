@@ -7,6 +7,7 @@ use capture2pcap::capture::{self, DEFAULT_SNAPLEN, Format, Precision, Target};
 use capture2pcap::convert::Options;
 use capture2pcap::model::event::Timestamp;
 use capture2pcap::model::protocol::Role;
+use capture2pcap::redact::{DEFAULT_NAMES, Names, Redaction};
 use capture2pcap::synth::{self, AddressOverride, Handshake};
 use capture2pcap::trace::Encoding;
 use clap::{Parser, ValueEnum, ValueHint};
@@ -139,6 +140,25 @@ pub(crate) struct Args {
     /// or seconds since 1970. A time without Z or an offset is UTC. now is the current time.
     #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = start)]
     start: Option<Timestamp>,
+
+    /// Overwrite the values of secret header fields, which keep their lengths
+    ///
+    /// The fields are authorization, proxy-authorization, cookie, set-cookie and x-api-key, and NAMES, a list with
+    /// commas. Where headers cannot be followed, they are overwritten whole. Paths, bodies and connections that are
+    /// no HTTP stay as they are.
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_hint = ValueHint::Other,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = DEFAULT_NAMES[0]
+    )]
+    redact: Option<Names>,
+
+    /// Same as --redact, and overwrite bodies and connections that are no HTTP, too
+    #[arg(long)]
+    redact_bodies: bool,
 
     /// Write no capture for a trace whose encoding is cut or corrupt
     ///
@@ -372,6 +392,10 @@ impl Args {
                 InputFormat::Text => Some(Encoding::Text),
                 InputFormat::Json => Some(Encoding::Json),
             },
+            redaction: (self.redact.is_some() || self.redact_bodies).then(|| Redaction {
+                names: self.redact.unwrap_or_default(),
+                bodies: self.redact_bodies,
+            }),
             synth: synth::Options {
                 mss: self.mss.map(|mss| mss as usize),
                 handshake: match self.handshake {

@@ -20,6 +20,7 @@ use capture2pcap::input::admin::{
 };
 use capture2pcap::interrupt::Interrupt;
 use capture2pcap::model::warning::Warnings;
+use capture2pcap::redact::{NameError, Names, Redaction};
 
 use crate::cli::live::lines;
 use crate::cli::report;
@@ -30,9 +31,13 @@ use crate::cli::usage::USAGE;
 const INTERFACE: &str = "envoy-tap";
 /// The selector's entry for the only tap. It cannot be the name of a tap that Envoy lists.
 const ONLY: &str = "*";
+/// What is redacted.
+const NOTHING: &str = "nothing";
+const FIELDS: &str = "fields";
+const BODIES: &str = "bodies";
 
 /// The extcap arguments that take a value, and the options of the dialog.
-const WITH_VALUE: [&str; 11] = [
+const WITH_VALUE: [&str; 13] = [
     "--extcap-interface",
     "--extcap-capture-filter",
     "--extcap-control-in",
@@ -44,6 +49,8 @@ const WITH_VALUE: [&str; 11] = [
     "--config-id",
     "--max-bytes",
     "--tap-config",
+    "--redact",
+    "--redact-fields",
 ];
 
 /// Whether these are extcap arguments.
@@ -141,14 +148,26 @@ fn config() -> String {
          arg {{number=2}}{{call=--max-bytes}}{{display=Bytes of each event}}{{type=unsigned}}{{range=1,{}}}\
          {{default={DEFAULT_MAX_BYTES}}}{{tooltip=How much of each event is recorded, in each direction}}{{group=Tap}}\n\
          arg {{number=3}}{{call=--tap-config}}{{display=Own request}}{{type=fileselect}}{{mustexist=true}}\
-         {{fileext=YAML or JSON (*.yaml *.yml *.json)}}{{tooltip=A request to send to /tap unchanged; it sets config_id and the number of bytes itself}}{{group=Tap}}\n",
+         {{fileext=YAML or JSON (*.yaml *.yml *.json)}}{{tooltip=A request to send to /tap unchanged; it sets config_id and the number of bytes itself}}{{group=Tap}}\n\
+         arg {{number=4}}{{call=--redact}}{{display=Redact}}{{type=selector}}\
+         {{tooltip=Overwrite the values of authorization, proxy-authorization, cookie, set-cookie and x-api-key, or bodies as well}}{{group=Privacy}}\n\
+         {}{}{}\
+         arg {{number=5}}{{call=--redact-fields}}{{display=More fields}}{{type=string}}\
+         {{tooltip=Names of other header fields whose values are overwritten, with commas between them}}{{group=Privacy}}\n",
         choice(ONLY, "the only tap", true),
         u32::MAX,
+        choice_of(4, NOTHING, "nothing", true),
+        choice_of(4, FIELDS, "secret header fields", false),
+        choice_of(4, BODIES, "secret header fields and bodies", false),
     )
 }
 
 fn choice(value: &str, display: &str, default: bool) -> String {
-    format!("value {{arg=1}}{{value={value}}}{{display={display}}}{{default={default}}}\n")
+    choice_of(1, value, display, default)
+}
+
+fn choice_of(number: u8, value: &str, display: &str, default: bool) -> String {
+    format!("value {{arg={number}}}{{value={value}}}{{display={display}}}{{default={default}}}\n")
 }
 
 /// Lists the taps that Envoy knows, for the dialog.
@@ -189,7 +208,8 @@ fn capture(call: &Call) -> Result<(), (String, u8)> {
     let interrupt = Interrupt::install()
         .map_err(|error| failed(format!("cannot catch signals: {}", report::reason(&error))))?;
     // If the request cannot be sent, an empty capture is still needed; Wireshark would wait for one forever.
-    let (url, request) = match url(call).and_then(|url| Ok((url, request(call)?))) {
+    let asked = || Ok((url(call)?, request(call)?, redaction(call)?));
+    let (url, request, redaction) = match asked() {
         Ok(asked) => asked,
         Err(message) => {
             write_header(fifo, &interrupt);
@@ -202,7 +222,10 @@ fn capture(call: &Call) -> Result<(), (String, u8)> {
     let result = convert(
         &source,
         &target,
-        &options(),
+        &Options {
+            redaction,
+            ..options()
+        },
         &interrupt,
         &mut Warnings::default(),
     );
@@ -241,6 +264,23 @@ fn options() -> Options {
         },
         ..Options::default()
     }
+}
+
+/// What is overwritten: nothing, unless the dialog asks for it. Names of fields alone ask for it as well.
+fn redaction(call: &Call) -> Result<Option<Redaction>, String> {
+    let names = call.text("--redact-fields");
+    let bodies = match call.text("--redact") {
+        None | Some(NOTHING) if names.is_none() => return Ok(None),
+        None | Some(NOTHING | FIELDS) => false,
+        Some(BODIES) => true,
+        Some(other) => return Err(format!("{}: not a way to redact", lines(other))),
+    };
+    let names = match names.map(str::parse) {
+        None => Names::default(),
+        Some(Ok(names)) => names,
+        Some(Err(error)) => return Err(lines(&NameError::to_string(&error))),
+    };
+    Ok(Some(Redaction { names, bodies }))
 }
 
 /// The request to send to Envoy.

@@ -16,6 +16,7 @@ use crate::interrupt::{self, Interrupt};
 use crate::model::event::{Event, Timestamp};
 use crate::model::warning::{Warning, Warnings};
 use crate::pump::{Consumer, Pump};
+use crate::redact::{Redaction, Redactor};
 use crate::sequence::{Memory, Sequencer};
 use crate::trace::{Reader, Step};
 
@@ -63,7 +64,8 @@ pub fn convert(
         Source::Live(tap) => Some(&**tap),
         Source::Stdin | Source::File(_) => None,
     };
-    let mut trace = Reader::new(input, options.encoding, path);
+    let mut trace =
+        Reader::new(input, options.encoding, path).with_quotes(options.redaction.is_none());
     let wait = Wait {
         wake: interrupt.wake(),
         hangup: target.stream(),
@@ -98,11 +100,14 @@ pub fn convert(
     let mut synth = super::synthesizer(options, labels);
     let mut summary = Summary::default();
     let written = (|| {
-        let mut capture = Capture::new(output, options.capture, &sources)?;
+        let remark = options.redaction.as_ref().map(Redaction::to_string);
+        let mut capture =
+            Capture::with_remark(output, options.capture, &sources, remark.as_deref())?;
         if tap.is_some() {
             capture.flush()?;
         }
         let mut work = Conversion {
+            redactor: options.redaction.clone().map(Redactor::new),
             synth: &mut synth,
             summary: &mut summary,
             capture: &mut capture,

@@ -71,7 +71,9 @@ pub(super) fn scan(
         input = opened.map_err(|error| Failure::trace("cannot open the copy", error))?;
     }
     let input = input.with_progress(options.progress.clone());
-    let mut trace = Reader::new(input, options.encoding, Some(path.to_owned())).of_source(source);
+    let mut trace = Reader::new(input, options.encoding, Some(path.to_owned()))
+        .of_source(source)
+        .with_quotes(options.redaction.is_none());
     let mut look = Look {
         source,
         start: options.synth.start,

@@ -12,6 +12,7 @@ use crate::model::event::{
     Connection, Direction, Event, Gap, GapKind, Http, Timestamp, TraceId, What,
 };
 use crate::model::warning::Warnings;
+use crate::redact::Redactor;
 use crate::synth::{self, ConversationId, Frame, Handshake, Synthesizer};
 use crate::trace::{Format, Location};
 
@@ -23,6 +24,7 @@ use super::scan::Scan;
 /// A merge under way.
 pub(super) struct MergeSink {
     pub(super) synth: Synthesizer,
+    redactor: Option<Redactor>,
     pub(super) traces: Vec<Outcome>,
     sources: Vec<Source>,
     conversations: Vec<Conversation>,
@@ -69,6 +71,7 @@ impl MergeSink {
                 },
                 ..options.synth.clone()
             }),
+            redactor: options.redaction.clone().map(Redactor::new),
             traces: Vec::new(),
             sources: Vec::new(),
             conversations: Vec::new(),
@@ -177,6 +180,11 @@ impl MergeSink {
         if conversation.left > 0 {
             return Ok(());
         }
+        if let (Some(redactor), ConversationId::Socket(trace)) =
+            (&mut self.redactor, &conversation.id)
+        {
+            redactor.end(*trace);
+        }
         let trace = &mut self.traces[entry.source as usize];
         let (now, frames) = (&mut self.now, &mut self.frames);
         self.synth
@@ -243,6 +251,10 @@ impl MergeSink {
         capture: &mut Capture<W>,
     ) -> io::Result<()> {
         let trace = &mut self.traces[event.trace.source as usize];
+        let event = match &mut self.redactor {
+            Some(redactor) => redactor.event(event, &mut trace.warnings),
+            None => event,
+        };
         let (now, frames) = (&mut self.now, &mut self.frames);
         self.synth.event(event, &mut trace.warnings, &mut |frame| {
             write(frame, now, frames, capture)

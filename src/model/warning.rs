@@ -104,6 +104,10 @@ pub enum WarningKind {
     TimeAdjusted,
     /// Which side is the client was guessed.
     RoleGuessed,
+    /// Values were to be overwritten, and a connection is of a protocol in which they cannot be found.
+    NotRedacted,
+    /// Values were to be overwritten, and where they are in some bytes cannot be known.
+    OverwrittenWhole,
 }
 
 /// The hint for binary traces that went through a terminal.
@@ -230,6 +234,14 @@ impl WarningKind {
             ),
             Self::TimeAdjusted => write!(f, "{count} impossible time{s}: normalised or clamped"),
             Self::RoleGuessed => write!(f, "{count} connection{s} with a guessed client side"),
+            Self::NotRedacted => write!(
+                f,
+                "{count} connection{s} of no HTTP, or of none that is recognized: not redacted"
+            ),
+            Self::OverwrittenWhole => write!(
+                f,
+                "{count} event{s} whose headers cannot be followed: {bytes} {are} overwritten whole"
+            ),
         }
     }
 
@@ -265,6 +277,8 @@ impl WarningKind {
             Self::StandInTime => "stand-in-time",
             Self::TimeAdjusted => "time-adjusted",
             Self::RoleGuessed => "role-guessed",
+            Self::NotRedacted => "not-redacted",
+            Self::OverwrittenWhole => "overwritten-whole",
         }
     }
 
@@ -294,6 +308,8 @@ impl WarningKind {
                 | Self::TimeClamped
                 | Self::OversizedDatagram
                 | Self::OutOfOrder
+                | Self::NotRedacted
+                | Self::OverwrittenWhole
         )
     }
 
@@ -314,6 +330,13 @@ impl WarningKind {
                  --local sets it here",
             ),
             Self::StandInTime => Some("--start sets the first time of a trace that records none"),
+            Self::NotRedacted => Some(
+                "--redact-bodies overwrites all that such a connection holds, and the bodies of the others",
+            ),
+            Self::OverwrittenWhole => Some(
+                "headers are followed from a connection's first byte on, and bodies over cuts of a known size: \
+                 raise the limits of the tap, or record with Envoy 1.37 or later",
+            ),
             Self::RoleGuessed => Some("--role sets the side of Envoy that the connection is on"),
             Self::LossyString | Self::EmptyEvents => {
                 Some("set the tap's format to JSON_BODY_AS_BYTES or one of the PROTO formats")

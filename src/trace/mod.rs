@@ -54,6 +54,8 @@ pub struct Reader {
     detector: Detector,
     /// How many bytes have been looked at for the encoding.
     looked: usize,
+    /// Whether errors may show what stands in the trace.
+    quotes: bool,
 }
 
 /// A place in a trace.
@@ -101,7 +103,15 @@ impl Reader {
             beginning: Beginning::default(),
             detector: Detector::default(),
             looked: 0,
+            quotes: true,
         }
+    }
+
+    /// Has no error show what stands in the trace, unless `quotes`.
+    #[must_use]
+    pub const fn with_quotes(mut self, quotes: bool) -> Self {
+        self.quotes = quotes;
+        self
     }
 
     /// Gives the events' trace ids the number of their input in a merge.
@@ -240,14 +250,16 @@ impl Reader {
         }
         let step = damage.map_or(Ok(Step::End), Err);
         match step {
-            Ok(Step::End) if !source.decoder.recognised => Err(self.beginning.unrecognised()),
+            Ok(Step::End) if !source.decoder.recognised => {
+                Err(self.beginning.unrecognised(self.quotes))
+            }
             Err(damage) if !matches!(*damage.fault, Fault::Cut { .. }) => {
                 // Whatever it is, its beginning only looked like a trace.
                 let recognised = source.decoder.recognised || self.wanted.is_some();
                 Err(if recognised {
                     damage
                 } else {
-                    self.beginning.unrecognised()
+                    self.beginning.unrecognised(self.quotes)
                 })
             }
             step => step,
@@ -276,7 +288,7 @@ impl Reader {
             Detected::As(layout) => *layout,
             Detected::Short if !ended => return Ok(Step::More),
             Detected::Short | Detected::Nothing => {
-                return Err(Beginning::of(window, ended).unrecognised());
+                return Err(Beginning::of(window, ended).unrecognised(self.quotes));
             }
         };
         self.beginning = Beginning::of(window, ended);

@@ -71,10 +71,10 @@ impl Beginning {
         }
     }
 
-    /// The damage that this is no trace.
-    pub(super) fn unrecognised(&self) -> Damage {
+    /// The damage that this is no trace; `quotes` says whether it may show what it is instead.
+    pub(super) fn unrecognised(&self, quotes: bool) -> Damage {
         let fault = Fault::Unrecognised {
-            text: self.excerpt(),
+            text: self.excerpt().filter(|_| quotes),
             is: self.instead(),
         };
         Damage::new(0, fault)

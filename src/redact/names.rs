@@ -1,0 +1,157 @@
+//! The names of the fields whose values are overwritten.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The longest name that can be asked for, in bytes.
+pub(super) const MAX_NAME: usize = 64;
+
+/// The names that are always among them, in lower case.
+pub const DEFAULT_NAMES: [&str; 5] = [
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "set-cookie",
+    "x-api-key",
+];
+
+/// Fields that say where a message ends: without them, a reader finds no message after it.
+const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
+
+/// Names of header fields, without regard to case.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Names {
+    /// In lower case, in the order in which they were given.
+    names: Vec<String>,
+    /// For each first byte of a line, whether one of them begins with it.
+    begins: [bool; 256],
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        let mut names = Self {
+            names: Vec::new(),
+            begins: [false; 256],
+        };
+        for name in DEFAULT_NAMES {
+            names.add(name.to_owned());
+        }
+        names
+    }
+}
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.names).finish()
+    }
+}
+
+impl Names {
+    fn add(&mut self, name: String) {
+        if self.names.contains(&name) {
+            return;
+        }
+        if let Some(&first) = name.as_bytes().first() {
+            self.begins[usize::from(first.to_ascii_lowercase())] = true;
+            self.begins[usize::from(first.to_ascii_uppercase())] = true;
+        }
+        self.names.push(name);
+    }
+
+    /// The names, in lower case.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
+    /// Whether one of them begins with this byte, in either case.
+    #[inline]
+    pub(super) const fn may_begin_with(&self, byte: u8) -> bool {
+        self.begins[byte as usize]
+    }
+
+    /// Whether this is one of them.
+    #[inline]
+    pub(super) fn has(&self, name: &[u8]) -> bool {
+        match name.first() {
+            Some(&first) if self.may_begin_with(first) => self.has_any(name),
+            _ => false,
+        }
+    }
+
+    fn has_any(&self, name: &[u8]) -> bool {
+        let is_it = |known: &String| known.as_bytes().eq_ignore_ascii_case(name);
+        self.names.iter().any(is_it)
+    }
+}
+
+/// Why a list of names is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameError(String);
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NameError {}
+
+/// Reads a list of names with commas between them, which are added to the default ones.
+impl FromStr for Names {
+    type Err = NameError;
+
+    fn from_str(list: &str) -> Result<Self, NameError> {
+        let mut names = Self::default();
+        for name in list.split(',').map(str::trim) {
+            let is_token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
+            if name.is_empty() || !name.bytes().all(is_token) {
+                return Err(NameError(format!("{name:?} is no name of a header field")));
+            }
+            if name.len() > MAX_NAME {
+                return Err(NameError(format!("a name is longer than {MAX_NAME} bytes")));
+            }
+            let name = name.to_ascii_lowercase();
+            if FRAMING.contains(&&*name) {
+                let why = "says where a message ends, and cannot be overwritten";
+                return Err(NameError(format!("{name} {why}")));
+            }
+            names.add(name);
+        }
+        Ok(names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_add_to_the_default_ones_in_any_case() {
+        let names: Names = "X-Token, x-user,Cookie".parse().unwrap();
+        assert_eq!(names.iter().len(), DEFAULT_NAMES.len() + 2);
+        for name in ["x-token", "X-USER", "Authorization", "set-cookie"] {
+            assert!(names.has(name.as_bytes()), "{name}");
+        }
+        for name in ["", "x-toke", "x-tokens", "host", ":path"] {
+            assert!(!names.has(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_field_or_ends_messages_is_refused() {
+        let long = "x".repeat(MAX_NAME + 1);
+        for list in [
+            "",
+            "a,,b",
+            ":path",
+            "a b",
+            "x:y",
+            "Content-Length",
+            "ü",
+            &long,
+        ] {
+            assert!(list.parse::<Names>().is_err(), "{list}");
+        }
+        assert!("x".repeat(MAX_NAME).parse::<Names>().is_ok());
+    }
+}

@@ -1,0 +1,570 @@
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::event::{Direction, Gap, GapKind};
+use secrets::{Choices, Conversation};
+
+#[path = "../../tests/support/secrets.rs"]
+mod secrets;
+
+const READ: Direction = Direction::Read;
+const WRITE: Direction = Direction::Write;
+
+fn data(direction: Direction, payload: &[u8]) -> Event {
+    Event {
+        what: What::Data {
+            direction,
+            payload: Slice::copy_of(payload),
+            truncated: false,
+            as_string: false,
+            end_stream: false,
+        },
+        ..Event::default()
+    }
+}
+
+/// The payloads that stand in the place of those of `events`, and the warnings.
+fn redacted(redaction: &Redaction, events: &[Event]) -> (Vec<Vec<u8>>, Warnings) {
+    let mut warnings = Warnings::default();
+    let mut redactor = Redactor::new(redaction.clone());
+    let payloads = events.iter().map(|event| {
+        let after = redactor.event(event, &mut warnings);
+        let (direction, payload) = after.payload().unwrap();
+        let (before, original) = event.payload().unwrap();
+        assert_eq!((direction, payload.len()), (before, original.len()));
+        payload.to_vec()
+    });
+    (payloads.collect(), warnings)
+}
+
+fn tokens() -> Redaction {
+    Redaction {
+        names: "X-Token".parse().unwrap(),
+        bodies: false,
+    }
+}
+
+/// What is wrong with what becomes of a conversation, if anything is.
+fn check(conversation: &Conversation, redaction: &Redaction) -> Result<(), TestCaseError> {
+    let direction = |from_client| if from_client { READ } else { WRITE };
+    let events: Vec<_> = conversation
+        .sent
+        .iter()
+        .map(|sent| data(direction(sent.from_client), &sent.bytes))
+        .collect();
+    let (payloads, warnings) = redacted(redaction, &events);
+    prop_assert_eq!(warnings.tallies().count(), 0, "{:?}", warnings);
+    let mut sides = [(Vec::new(), Vec::new()), (Vec::new(), Vec::new())];
+    for (sent, payload) in conversation.sent.iter().zip(&payloads) {
+        let is_kept = |i: usize| sent.is_value[i] || payload[i] == sent.bytes[i];
+        let changed = (0..payload.len()).find(|&i| !is_kept(i));
+        let (before, after) = (sent.bytes.escape_ascii(), payload.escape_ascii());
+        prop_assert_eq!(changed, None, "{}\n{}", before, after);
+        let side = &mut sides[usize::from(sent.from_client)];
+        side.0.extend_from_slice(&sent.bytes);
+        side.1.extend_from_slice(payload);
+    }
+    let parts = parts(&conversation.secrets);
+    for (i, (before, after)) in sides.iter().enumerate() {
+        no_part_of(&parts, after)?;
+        let Some(begins) = conversation.frames else {
+            continue;
+        };
+        let (before, after) = (blocks(&before[begins[i]..]), blocks(&after[begins[i]..]));
+        prop_assert_eq!(before.len(), after.len());
+        for ((name, value), (name_after, value_after)) in before.iter().zip(&after) {
+            prop_assert_eq!(name, name_after);
+            if !redaction.names.has(name) {
+                prop_assert_eq!(value, value_after);
+                continue;
+            }
+            prop_assert_eq!(value.len(), value_after.len());
+            no_part_of(&parts, value_after)?;
+        }
+    }
+    Ok(())
+}
+
+/// All that eight bytes of a secret can be.
+fn parts(secrets: &[Vec<u8>]) -> HashSet<&[u8]> {
+    secrets
+        .iter()
+        .flat_map(|secret| secret.windows(8))
+        .collect()
+}
+
+/// Fails where eight bytes of a secret stand in `bytes`.
+fn no_part_of(parts: &HashSet<&[u8]>, bytes: &[u8]) -> Result<(), TestCaseError> {
+    let found = bytes.windows(8).find(|part| parts.contains(part));
+    prop_assert_eq!(found, None, "{}", bytes.escape_ascii());
+    Ok(())
+}
+
+/// The fields of all header blocks in one direction of an HTTP/2 connection, decoded by another decoder.
+fn blocks(bytes: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    // Each first block sets the size.
+    let mut decoder = httlib_hpack::Decoder::with_dynamic_size(20_000);
+    let (mut fields, mut block) = (Vec::new(), Vec::new());
+    let mut rest = bytes;
+    while let Some((header, after)) = rest.split_at_checked(9) {
+        let len = u32::from_be_bytes([0, header[0], header[1], header[2]]) as usize;
+        let (mut payload, after) = after.split_at(len);
+        rest = after;
+        let (kind, flags) = (header[3], header[4]);
+        if !matches!(kind, 1 | 5 | 9) {
+            continue;
+        }
+        if kind != 9 && flags & 8 != 0 {
+            payload = &payload[1..payload.len() - usize::from(payload[0])];
+        }
+        let fixed = if kind == 5 {
+            4
+        } else if kind == 1 && flags & 0x20 != 0 {
+            5
+        } else {
+            0
+        };
+        block.extend_from_slice(&payload[fixed..]);
+        if flags & 4 != 0 {
+            let mut decoded = Vec::new();
+            decoder
+                .decode(&mut std::mem::take(&mut block), &mut decoded)
+                .unwrap();
+            fields.extend(decoded.into_iter().map(|(name, value, _)| (name, value)));
+        }
+    }
+    fields
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn only_values_change_wherever_events_end(seed: u64) {
+        let mut choices = Choices(seed);
+        let mut conversation = Conversation::new(&mut choices);
+        conversation.cut(&mut choices);
+        check(&conversation, &tokens())?;
+    }
+}
+
+/// What becomes of events, and how many bytes of them were overwritten because their place is unknown.
+fn shown(events: &[Event]) -> (Vec<String>, u64) {
+    let (payloads, warnings) = redacted(&Redaction::default(), events);
+    let whole = warnings
+        .tallies()
+        .find(|tally| tally.first.kind == WarningKind::OverwrittenWhole);
+    let text = |payload: &Vec<u8>| payload.escape_ascii().to_string();
+    (
+        payloads.iter().map(text).collect(),
+        whole.map_or(0, |tally| tally.bytes),
+    )
+}
+
+fn cut(mut event: Event, missing: Option<u64>) -> Event {
+    event.missing = missing;
+    if let What::Data { truncated, .. } = &mut event.what {
+        *truncated = true;
+    }
+    event
+}
+
+fn after_gap(mut event: Event, bytes: u64, direction: Option<Direction>) -> Event {
+    event.gap = Some(Box::new(Gap {
+        bytes,
+        direction,
+        kind: GapKind::Lost,
+    }));
+    event
+}
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nContent-Length: 10\r\n\r\n0123";
+const STARRED: &str = "HTTP/1.1 200 OK\\r\\nSet-Cookie: *\\r\\nContent-Length: 10\\r\\n\\r\\n0123";
+const GET: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+
+#[test]
+fn a_body_goes_on_after_a_cut_of_a_known_size() {
+    let next = b"56789HTTP/1.1 200 OK\r\nSet-Cookie: b\r\n\r\n";
+    let expected = "56789HTTP/1.1 200 OK\\r\\nSet-Cookie: *\\r\\n\\r\\n";
+    let begin = [data(READ, GET), data(READ, GET)];
+    for events in [
+        [cut(data(WRITE, ANSWER), Some(1)), data(WRITE, next)],
+        [
+            data(WRITE, ANSWER),
+            after_gap(data(WRITE, next), 1, Some(WRITE)),
+        ],
+    ] {
+        let (payloads, whole) = shown(&[&begin[..], &events].concat());
+        assert_eq!(
+            (&payloads[2..], whole),
+            (&[STARRED.to_owned(), expected.to_owned()][..], 0)
+        );
+    }
+}
+
+#[test]
+fn after_bytes_of_an_unknown_number_all_but_heads_is_overwritten() {
+    let next = b"56789HTTP/1.1 200 OK\r\nSet-Cookie: b\r\n\r\n";
+    let begin = [data(READ, GET), data(READ, GET)];
+    for events in [
+        [
+            cut(data(WRITE, ANSWER), None),
+            data(WRITE, next),
+            data(WRITE, ANSWER),
+        ],
+        [
+            cut(data(WRITE, ANSWER), Some(7)),
+            data(WRITE, next),
+            data(WRITE, ANSWER),
+        ],
+        [
+            data(WRITE, ANSWER),
+            after_gap(data(WRITE, next), 7, Some(WRITE)),
+            data(WRITE, ANSWER),
+        ],
+        [
+            data(WRITE, ANSWER),
+            after_gap(data(WRITE, next), 1, None),
+            data(WRITE, ANSWER),
+        ],
+        // Nothing says that bytes are missing, but a message begins in a body.
+        [data(WRITE, ANSWER), data(WRITE, ANSWER), data(WRITE, next)],
+    ] {
+        let (payloads, whole) = shown(&[&begin[..], &events].concat());
+        assert_eq!(payloads[2], STARRED);
+        let starred = STARRED.replace("0123", "****");
+        let stars = "*".repeat(next.len());
+        assert!(payloads[3..].contains(&starred), "{payloads:?}");
+        assert!(payloads[3..].contains(&stars), "{payloads:?}");
+        assert_eq!(whole as usize, next.len() + 4);
+    }
+}
+
+#[test]
+fn an_answer_without_its_request_has_no_known_end() {
+    let both = [ANSWER, b"456789", ANSWER].concat();
+    let (payloads, _) = shown(&[data(WRITE, &both)]);
+    assert_eq!(payloads[0].matches("Cookie: *").count(), 1);
+    assert!(!payloads[0].contains("Cookie: a"), "{payloads:?}");
+    // A HEAD request's answer has no body.
+    let head = data(READ, b"HEAD / HTTP/1.1\r\n\r\n");
+    let answers = [&ANSWER[..ANSWER.len() - 4], ANSWER].concat();
+    let (payloads, whole) = shown(&[head, data(READ, GET), data(WRITE, &answers)]);
+    assert_eq!(payloads[2].matches("Cookie: *").count(), 2);
+    assert_eq!(whole, 0);
+}
+
+#[test]
+fn what_smuggles_requests_is_overwritten() {
+    for head in [
+        "POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length:\r\n 3\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n",
+        "GET / HTTP/1.1\r\nno field\r\n",
+    ] {
+        let bytes = format!("{head}GET / HTTP/1.1\r\nCookie: secret\r\n\r\n");
+        for at in 20..bytes.len() {
+            let (begin, rest) = bytes.as_bytes().split_at(at);
+            let (payloads, _) = shown(&[data(READ, begin), data(READ, rest)]);
+            let all = payloads.concat();
+            assert!(!all.contains("secret"), "{all}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_http_is_reported_once_or_overwritten() {
+    let hello = b"\x16\x03\x01\x02\x00\x01\x00";
+    let events = [data(READ, hello), data(WRITE, hello), data(READ, hello)];
+    let (payloads, warnings) = redacted(&Redaction::default(), &events);
+    assert!(payloads.iter().all(|payload| payload == hello));
+    assert_eq!(warnings.count(WarningKind::NotRedacted), 1);
+    let bodies = Redaction {
+        bodies: true,
+        ..Redaction::default()
+    };
+    let (payloads, warnings) = redacted(&bodies, &events);
+    assert!(payloads.iter().all(|payload| payload == b"*******"));
+    assert_eq!(warnings.tallies().count(), 0);
+    // One in which a field's name is found is no such connection, nor one whose beginning is missing.
+    let (payloads, whole) = shown(&[
+        data(READ, b"RTSP\r\nauthorization: x\r\n"),
+        data(READ, hello),
+    ]);
+    assert_eq!(whole as usize, 24 + hello.len());
+    assert!(!payloads.concat().contains('x'), "{payloads:?}");
+    let (_, whole) = shown(&[after_gap(data(READ, hello), 3, Some(READ))]);
+    assert_eq!(whole as usize, hello.len());
+    // After an upgrade, or through a proxy, it is another connection.
+    let upgrade = data(
+        WRITE,
+        b"HTTP/1.1 101 Switching Protocols\r\nSet-Cookie: x\r\n\r\n\x81\x01x",
+    );
+    let (payloads, warnings) = redacted(&Redaction::default(), &[data(READ, GET), upgrade]);
+    assert!(payloads[1].ends_with(b"Cookie: *\r\n\r\n\x81\x01x"));
+    assert_eq!(warnings.count(WarningKind::NotRedacted), 1);
+}
+
+#[test]
+fn a_connection_that_is_joined_late_is_http_once_a_message_begins() {
+    let rest = b"token\r\nHost: a\r\n\r\n";
+    let (payloads, whole) = shown(&[
+        after_gap(data(READ, rest), 100, Some(READ)),
+        data(READ, GET),
+        data(WRITE, ANSWER),
+    ]);
+    assert_eq!(payloads[0], "*".repeat(rest.len()));
+    assert_eq!(payloads[1], GET.escape_ascii().to_string());
+    assert_eq!(payloads[2], STARRED.replace("0123", "****"));
+    assert_eq!(whole as usize, rest.len() + 4);
+}
+
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let len = payload.len() as u8;
+    [&[0, 0, len, kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+const PREFACE: &[u8] = crate::model::protocol::PREFACE;
+/// A cookie with its name by index, not indexed.
+const COOKIE: &[u8] = b"\x0f\x11\x06secret";
+
+#[test]
+fn header_blocks_that_cannot_be_followed_are_overwritten_whole() {
+    let settings = frame(4, 0, 0, b"");
+    for wrong in [
+        // An index that there is not, in two forms, a size that is not allowed, and one in the wrong place.
+        &b"\xbe"[..],
+        b"\x7e\x01a",
+        b"\x3f\xe2\x1f",
+        b"\x82\x20",
+        // An integer without an end, a string that is none, and a field that is cut.
+        b"\xff\x80\x80\x80\x80\x80\x01",
+        b"\x40\x81\x00\x01a",
+        b"\x40\x01a\x05a",
+    ] {
+        let events = [
+            data(READ, &[PREFACE, &settings].concat()),
+            data(READ, &frame(1, 5, 1, &[b"\x82", COOKIE].concat())),
+            data(READ, &frame(1, 5, 3, wrong)),
+            data(READ, &frame(1, 5, 5, &[b"\x82", COOKIE].concat())),
+            data(READ, &frame(0, 1, 5, b"body")),
+        ];
+        let (payloads, warnings) = redacted(&Redaction::default(), &events);
+        assert_eq!(payloads[1][9..], *b"\x82\x0f\x11\x06******");
+        assert_eq!(payloads[3][9..], [0xaf; 10], "{wrong:?}");
+        assert_eq!(payloads[4], frame(0, 1, 5, b"body"));
+        assert!(warnings.count(WarningKind::OverwrittenWhole) > 0);
+    }
+}
+
+#[test]
+fn http2_that_is_joined_late_keeps_its_frames_alone() {
+    let bytes = [
+        frame(1, 4, 1, COOKIE),
+        frame(9, 4, 1, COOKIE),
+        frame(0, 1, 1, b"body"),
+    ]
+    .concat();
+    let expected = [
+        frame(1, 4, 1, &[0xaf; 9]),
+        frame(9, 4, 1, &[0xaf; 9]),
+        frame(0, 1, 1, b"body"),
+    ]
+    .concat();
+    let (payloads, _) = redacted(&Redaction::default(), &[data(READ, &bytes)]);
+    assert_eq!(payloads, [expected]);
+}
+
+#[test]
+fn http2_goes_on_after_a_cut_inside_data_alone() {
+    let begin = data(
+        READ,
+        &[PREFACE, &frame(4, 0, 0, b""), &frame(1, 4, 1, COOKIE)].concat(),
+    );
+    let frames = |payload: &[u8]| [payload, &frame(1, 4, 1, COOKIE)].concat();
+    let next = data(READ, &frames(b"efg"));
+    let four = &frame(0, 0, 1, b"abcdefg")[..13];
+    // Known, and inside the frame.
+    let (payloads, whole) = shown(&[
+        begin.clone(),
+        cut(data(READ, four), Some(3)),
+        data(READ, &frames(b"")),
+    ]);
+    assert!(
+        payloads[2].ends_with("******") && whole == 0,
+        "{payloads:?}"
+    );
+    let (payloads, whole) = shown(&[begin.clone(), data(READ, four), next.clone()]);
+    assert!(payloads[2].starts_with("efg") && payloads[2].ends_with("******") && whole == 0);
+    // Unknown, or beyond it, or inside a header block.
+    for missing in [None, Some(4), Some(1000)] {
+        let (payloads, whole) =
+            shown(&[begin.clone(), cut(data(READ, four), missing), next.clone()]);
+        assert_eq!(payloads[2], "*".repeat(3 + 18), "{missing:?}");
+        assert_eq!(whole, 21);
+    }
+    let block = &frame(1, 4, 3, COOKIE)[..12];
+    let (payloads, _) = shown(&[begin.clone(), cut(data(READ, block), Some(6)), next]);
+    assert_eq!(payloads[2], "*".repeat(3 + 18));
+    // Where whole frames are again, all but header blocks is as it was; nothing said that bytes are missing before.
+    let whole_frames = data(
+        READ,
+        &[frame(1, 4, 3, COOKIE), frame(0, 1, 3, b"body")].concat(),
+    );
+    for events in [
+        [cut(data(READ, four), None), whole_frames.clone()],
+        [data(READ, &frame(0, 0, 1, &[7; 99])[..50]), whole_frames],
+    ] {
+        let (payloads, _) = redacted(
+            &Redaction::default(),
+            &[&[begin.clone()][..], &events].concat(),
+        );
+        let expected = [frame(1, 4, 3, &[0xaf; 9]), frame(0, 1, 3, b"body")].concat();
+        assert_eq!(payloads[2], expected);
+    }
+}
+
+#[test]
+fn http2_as_strings_is_overwritten() {
+    let mut event = data(
+        READ,
+        &[PREFACE, &frame(4, 0, 0, b""), &frame(1, 4, 1, COOKIE)].concat(),
+    );
+    if let What::Data { as_string, .. } = &mut event.what {
+        *as_string = true;
+    }
+    let (payloads, _) = shown(&[event]);
+    assert!(!payloads[0].contains("secret"), "{payloads:?}");
+}
+
+#[test]
+fn bodies_are_overwritten_and_what_says_where_they_end_is_not() {
+    let bodies = Redaction {
+        bodies: true,
+        ..Redaction::default()
+    };
+    let chunked =
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nTrailer: a\r\n\r\n";
+    let h2 = [
+        PREFACE,
+        &frame(4, 0, 0, b""),
+        &frame(1, 4, 1, b"\x82"),
+        &frame(0, 8, 1, b"\x01body\0"),
+    ]
+    .concat();
+    let mut other = data(READ, &h2);
+    other.trace.number = 1;
+    let events = [
+        data(READ, GET),
+        data(READ, GET),
+        data(WRITE, ANSWER),
+        data(WRITE, b"456789"),
+        data(WRITE, chunked),
+        other,
+    ];
+    let (payloads, warnings) = redacted(&bodies, &events);
+    assert_eq!(warnings.tallies().count(), 0);
+    assert_eq!(
+        payloads[2].escape_ascii().to_string(),
+        STARRED.replace("0123", "****")
+    );
+    assert_eq!(payloads[3], b"******");
+    assert!(payloads[4].ends_with(b"\r\n\r\n3\r\n***\r\n0\r\nTrailer: a\r\n\r\n"));
+    assert!(payloads[5].ends_with(b"\x01****\0"));
+}
+
+#[test]
+fn an_http_tap_has_its_values_overwritten_before_they_are_encoded() {
+    let field = |name: &'static str, value: &'static str| Field {
+        name: Bytes::from_static(name.as_bytes()),
+        value: Bytes::from_static(value.as_bytes()),
+    };
+    let part = |part| Event {
+        what: What::Http(Http::Part {
+            side: crate::model::event::Side::Request,
+            part,
+            last: true,
+        }),
+        ..Event::default()
+    };
+    let fields = |cookie| {
+        vec![
+            field(":path", "/"),
+            field("Cookie", cookie),
+            field("a", "b"),
+        ]
+    };
+    let mut redactor = Redactor::new(Redaction::default());
+    let mut warnings = Warnings::default();
+    let event = part(Part::Headers(fields("secret")));
+    assert_eq!(
+        *redactor.event(&event, &mut warnings),
+        part(Part::Headers(fields("******")))
+    );
+    let event = part(Part::Trailers(fields("secret")));
+    assert_eq!(
+        *redactor.event(&event, &mut warnings),
+        part(Part::Trailers(fields("******")))
+    );
+    let body = |payload: &'static [u8]| {
+        part(Part::Body {
+            payload: Bytes::from_static(payload),
+            truncated: false,
+            as_string: false,
+        })
+    };
+    assert_eq!(
+        *redactor.event(&body(b"body"), &mut warnings),
+        body(b"body")
+    );
+    let mut redactor = Redactor::new(Redaction {
+        bodies: true,
+        ..Redaction::default()
+    });
+    assert_eq!(
+        *redactor.event(&body(b"body"), &mut warnings),
+        body(b"****")
+    );
+}
+
+/// Bytes without sense are followed without harm, and none of them moves.
+#[test]
+fn noise_is_followed_without_harm() {
+    let mut choices = Choices(1);
+    let begins: [&[u8]; 5] = [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 300\r\n\r\n",
+        &[PREFACE, &frame(4, 0, 0, b"")].concat(),
+        b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\xff\xff",
+        b"",
+    ];
+    for round in 0..5_000 {
+        let mut events = vec![data(READ, begins[round % 5])];
+        for _ in 0..8 {
+            let some = b"\r\n0;: 1\0\0\x01\x04\x09\x82\x40\x0f\x11\x85HTTP/1.1 200 OK\r\nGET / \xff\r\n\r\nCookie";
+            let len = choices.below(60);
+            let payload: Vec<u8> = (0..len).map(|_| some[choices.below(some.len())]).collect();
+            let direction = if choices.one_in(2) { READ } else { WRITE };
+            let event = data(direction, &payload);
+            events.push(match choices.below(6) {
+                0 => cut(event, None),
+                1 => cut(event, Some(choices.below(99) as u64)),
+                2 => after_gap(
+                    event,
+                    choices.below(99) as u64,
+                    [None, Some(READ), Some(WRITE)][choices.below(3)],
+                ),
+                _ => event,
+            });
+        }
+        for bodies in [false, true] {
+            let names = Names::default();
+            redacted(&Redaction { names, bodies }, &events);
+        }
+    }
+}
