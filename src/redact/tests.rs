@@ -138,16 +138,19 @@ fn blocks(bytes: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     fields
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 300, ..ProptestConfig::default() })]
-
-    #[test]
-    fn only_values_change_wherever_events_end(seed: u64) {
+#[test]
+fn only_values_change_wherever_events_end() {
+    let config = ProptestConfig {
+        failure_persistence: None,
+        cases: 300,
+        ..ProptestConfig::default()
+    };
+    proptest!(config, |(seed: u64)| {
         let mut choices = Choices(seed);
         let mut conversation = Conversation::new(&mut choices);
         conversation.cut(&mut choices);
         check(&conversation, &tokens())?;
-    }
+    });
 }
 
 /// What becomes of events, and how many bytes of them were overwritten because their place is unknown.

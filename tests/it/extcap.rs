@@ -269,7 +269,7 @@ fn the_dialog_needs_no_network_and_no_answer() {
     let args = dialog.lines().filter(|line| line.starts_with("arg "));
     assert_eq!(
         args.filter(|line| line.contains("{group=")).count(),
-        4,
+        6,
         "{dialog}"
     );
     assert_eq!(

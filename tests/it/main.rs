@@ -116,6 +116,9 @@ mod sequence;
 /// The transcript in Envoy's documentation.
 mod seed;
 
+/// `--redact`: what is overwritten, and what is not.
+mod redact;
+
 /// The messages of a tap service.
 mod service;
 
