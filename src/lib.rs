@@ -36,6 +36,7 @@
 //! - `input` owns bytes: memory, a file or a stream, read as it comes;
 //! - `trace` decodes them into events, whatever their encoding and schema;
 //! - `sequence` decides which connection each event belongs to, and in which order the events happened;
+//! - `redact` overwrites secret values in them, where that is asked for;
 //! - `synth` makes Ethernet frames of events: addresses, sequence numbers, headers;
 //! - `capture` writes frames to a file and moves the file into its place;
 //! - `convert` runs one conversion, `merge` writes many traces into one capture, `batch` plans many conversions, `info`
@@ -74,6 +75,7 @@ pub mod model;
 #[doc(hidden)]
 pub mod progress;
 mod pump;
+#[doc(hidden)]
 pub mod redact;
 #[doc(hidden)]
 pub mod sequence;
