@@ -25,7 +25,7 @@ section() {
             below && $0 == "```sh" { inside = 1; next }
             inside && $0 == "```" { inside = 0; if (wait) print "sleep 2"; wait = 0; print "sleep 1"; next }
             inside { if (sub(/ &$/, " 2>>background.log &")) wait = 1; print }' "$root/docs/incident.md"
-        printf '%s\n' 'jobs -p | xargs kill' 'wait || :'
+        printf '%s\n' 'jobs -p | xargs -r kill || :' 'wait || :'
     } >"$script"
     output=$folder/output
     (cd "$folder" && timeout 60 unshare --net bash script >output 2>&1) || {
