@@ -1,4 +1,4 @@
-//! The connection that a message names: its addresses, in either of their numberings.
+//! The connection of a message: its addresses, in either numbering of their fields.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use super::element::Part;
 use super::error::Damage;
 use crate::trace::binary::wire::{Fields, WireValue};
 
-/// The numbers of a connection's fields.
+/// The field numbers of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Numbering {
     /// Local 2, remote 3: before Envoy 1.28.
@@ -20,9 +20,9 @@ pub(super) enum Numbering {
     New,
 }
 
-/// Decodes a `TraceWrapper`'s connection, whose two numberings are told apart by their shape.
+/// Decodes a `TraceWrapper`'s connection, and detects the numbering from the shape of the fields.
 ///
-/// A lone field 2 is the new remote address: an old Envoy always knew its local one.
+/// A single field 2 is the new remote address, because an old Envoy always knew its local address.
 pub(super) fn of_tap(
     bytes: &Slice,
     offset: u64,
@@ -69,7 +69,7 @@ pub(super) fn connection(local: Option<tap::Address>, remote: Option<tap::Addres
     } else {
         Transport::Tcp
     };
-    // Envoy's end is the local one, or the only one that there is.
+    // Envoy's end is the local one, or the only one that is recorded.
     let namespace = [&local, &remote].into_iter().find_map(namespace);
     Connection {
         transport,
@@ -79,7 +79,7 @@ pub(super) fn connection(local: Option<tap::Address>, remote: Option<tap::Addres
     }
 }
 
-/// The path of the network namespace that the socket of an address is in, where it says so.
+/// The path of the network namespace of an address's socket, if recorded.
 fn namespace(address: &Option<tap::Address>) -> Option<String> {
     use tap::address::Address;
     match address.as_ref()?.address.as_ref()? {
@@ -90,7 +90,7 @@ fn namespace(address: &Option<tap::Address>) -> Option<String> {
     }
 }
 
-/// A name, which is for people: what is not UTF-8 in it may be replaced.
+/// A name for display. Bytes that are not UTF-8 are replaced.
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

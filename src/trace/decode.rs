@@ -1,4 +1,4 @@
-//! Parts of a trace into events of the model. The generated protobuf types stop here.
+//! Parts of a trace into events of the model. The generated protobuf types are used nowhere else.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
@@ -35,7 +35,7 @@ pub(super) mod proto {
 }
 use proto::tap;
 
-/// Where a part of a trace lies.
+/// The position of a part in a trace.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     /// The offset of its field.
@@ -50,27 +50,27 @@ pub(super) struct Place {
 #[derive(Clone, Debug)]
 pub(super) struct Decoder {
     pub(super) generation: Generation,
-    /// The connection that the message around the parts is about.
+    /// The connection of the enclosing message.
     pub(super) trace: TraceId,
     pub(super) form: Form,
-    /// Whether `Begin` has been given of this message. It waits for the trace id.
+    /// Whether `Begin` has been delivered for this message. It waits for the trace id.
     pub(super) begun: bool,
-    /// Whether the encoding is a binary one, where protobuf says what comes of pieces and repetitions.
+    /// Whether the encoding is binary. Protobuf then defines how split and repeated fields are merged.
     pub(super) is_binary: bool,
-    /// What may be given of the message as it comes.
+    /// Which events of the message may be delivered as they arrive.
     pub(super) hold: Hold,
     pub(super) message: Message,
-    /// Which numbering the last connection had that shows one.
+    /// The numbering of the last connection that showed one.
     pub(super) numbering: Option<Numbering>,
-    /// How many buffered HTTP exchanges there were.
+    /// The number of buffered HTTP exchanges so far.
     exchanges: u64,
-    /// Whether there was anything that only a trace holds.
+    /// Whether anything was found that only a trace contains.
     pub(super) recognised: bool,
-    /// The event that was decoded last. Written over again and again, it is never moved on its way.
+    /// The last decoded event. It is overwritten in place, so that it is never moved.
     pub(super) current: Event,
-    /// Where it is decoded from.
+    /// Its location in the trace.
     pub(super) location: Location,
-    /// Events that are decoded and come after it.
+    /// Decoded events that follow the current one.
     pub(super) ready: VecDeque<(Event, Location)>,
 }
 
@@ -79,7 +79,7 @@ impl Decoder {
         Self {
             generation,
             is_binary: matches!(encoding, Encoding::Binary | Encoding::Delimited),
-            // A bare trace has no message around it that would begin.
+            // A bare trace has no enclosing message that would begin.
             hold: match generation {
                 Generation::Capture => Hold::Open,
                 Generation::Tap => Hold::Clean,
@@ -100,7 +100,7 @@ impl Decoder {
         }
     }
 
-    /// Begins anew, at a message of which nothing but events matters.
+    /// Restarts at a message of which only the events matter.
     pub(super) fn restart(&mut self, encoding: Encoding, generation: Generation) {
         self.release();
         self.ready.clear();
@@ -113,13 +113,13 @@ impl Decoder {
         self.exchanges = 0;
     }
 
-    /// Whether the next event is still to be decoded, in a message that has begun.
+    /// Whether the next event has yet to be decoded, in a message that has begun.
     #[inline]
     pub(super) fn has_nothing_ready(&self) -> bool {
         self.ready.is_empty() && self.begun && self.generation == Generation::Tap
     }
 
-    /// Goes on to the next event that is decoded already; false where there is none.
+    /// Advances to the next decoded event; returns false if there is none.
     #[inline]
     pub(super) fn advance(&mut self) -> bool {
         !self.ready.is_empty() && self.advance_ready()
@@ -136,26 +136,26 @@ impl Decoder {
         is_some
     }
 
-    /// Lets go of the memory that the current event holds.
+    /// Releases the memory of the current event.
     pub(super) fn release(&mut self) {
         self.current.what = What::Nothing;
     }
 
-    /// A message stood here that Envoy failed to write.
+    /// Adds the event of a message that Envoy failed to write.
     pub(super) fn failed(&mut self, offset: u64) {
         self.recognised = true;
         self.current = self.tell(offset, Time::default(), None, What::Failed);
         self.location = Location::default();
     }
 
-    /// Bytes were skipped from the offset `from` on, before what comes next.
+    /// Adds the event that bytes were skipped from the offset `from` on.
     pub(super) fn skipped(&mut self, from: u64, skip: Skip) {
         let what = What::Skipped(Box::new(skip));
         let event = self.tell(from, Time::default(), None, what);
         self.ready.push_back((event, Location::default()));
     }
 
-    /// Takes a part that is a number, and reports whether an event comes of it.
+    /// Takes a number; returns whether it produced an event.
     #[inline]
     pub(super) fn number(&mut self, part: Part, number: u64, offset: u64) -> bool {
         match part {
@@ -168,7 +168,7 @@ impl Decoder {
         false
     }
 
-    /// Whether an event may be given as it comes; `is_last` where nothing follows it in its message.
+    /// Whether an event may be delivered as it arrives; `is_last`: nothing follows it in its message.
     #[inline]
     pub(super) fn is_straight(&self, is_last: bool) -> bool {
         self.hold == Hold::Direct || is_last && self.hold == Hold::Clean
@@ -180,7 +180,7 @@ impl Decoder {
         self.hold == Hold::Clean
     }
 
-    /// Tells that a message has begun, unless that was told.
+    /// Delivers `Begin`, unless that has been done.
     fn begin_message(&mut self, offset: u64) {
         if !self.begun {
             self.begun = true;
@@ -224,7 +224,7 @@ impl Decoder {
         }
     }
 
-    /// Takes an event that may be given as it comes.
+    /// Takes an event that may be delivered as it arrives.
     #[inline]
     pub(super) fn event(&mut self, message: Piece<'_>, place: Place) -> Result<bool, Damage> {
         let location = Location::of(place, Located::Event(self.form));
@@ -235,14 +235,14 @@ impl Decoder {
         Ok(true)
     }
 
-    /// Takes an event of which nothing has to be asked: it may be given as it comes, and so did its message.
+    /// Takes an event on the fast path: it may be delivered as it arrives, and its message has begun.
     #[inline(always)]
     pub(super) fn plain_event(&mut self, event: &SocketEvent<'_>, window: Piece<'_>, place: Place) {
         let location = Location::of(place, Located::Event(self.form));
         self.set_current(event, window, place.offset, location);
     }
 
-    /// Takes an event that was held, in pieces where it `is_joined`, and puts it after those that are ready.
+    /// Takes an event that was held, in several pieces if it `is_joined`, and queues it.
     pub(super) fn held_event(
         &mut self,
         message: &Slice,
@@ -261,7 +261,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Decodes an event and makes it the current one.
+    /// Decodes an event, and makes it the current one.
     #[inline(always)]
     fn socket_event(
         &mut self,
@@ -277,8 +277,7 @@ impl Decoder {
         self.fill(event, message, offset, location)
     }
 
-    /// Takes the front of an event at which the trace ends, and puts it after those that are ready, if there
-    /// is something of its payload.
+    /// Takes the part of an event before the end of the trace, and queues it if it has some payload.
     pub(super) fn cut_event(
         &mut self,
         front: Piece<'_>,
@@ -298,7 +297,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Makes an event the current one, after what it says of its connection.
+    /// Makes an event the current one, after the connection that it names.
     #[inline(always)]
     fn fill(
         &mut self,
@@ -333,7 +332,7 @@ impl Decoder {
         current.offset = offset;
         current.time = time;
         current.time_adjusted = adjusted;
-        // Buffered traces do not count, and say so with a 0 in JSON.
+        // Buffered traces have no count; in JSON they record a 0.
         current.seq_num = NonZeroU64::new(event.seq_num).filter(|_| self.form == Form::Streamed);
         current.missing = None;
         current.gap = None;
@@ -360,7 +359,7 @@ impl Decoder {
         }
     }
 
-    /// Lets what has to be told before it go before the current event.
+    /// Swaps the current event with the queued ones that come before it.
     #[cold]
     fn queue(&mut self) {
         let current = std::mem::take(&mut self.current);
@@ -370,7 +369,7 @@ impl Decoder {
     }
 }
 
-/// A recorded time, and whether it had to be adjusted.
+/// A recorded time, and whether it was adjusted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Time {
     time: Option<Timestamp>,
@@ -393,7 +392,7 @@ impl Decoder {
         self.ready.push_back((event, location));
     }
 
-    /// Takes something of an HTTP tap, in pieces where it `is_joined`.
+    /// Takes a part of an HTTP tap, in several pieces if it `is_joined`.
     pub(super) fn http_part(
         &mut self,
         part: Part,
@@ -430,7 +429,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Takes a whole exchange apart.
+    /// Splits a complete exchange into events.
     fn http_buffered(
         &mut self,
         bytes: Slice,
@@ -439,7 +438,7 @@ impl Decoder {
     ) -> Result<(), Damage> {
         let part = Part::HttpBuffered;
         let exchange = decode::<tap::HttpBufferedTrace>(bytes, part, place.offset)?;
-        // Only the file's name holds an id. Within an input, a running number tells them apart.
+        // Only the file's name holds an id. Within an input, a sequential number identifies the exchanges.
         self.trace.number = self.exchanges;
         self.exchanges += 1;
         let connection = |told: tap::Connection| {
@@ -470,7 +469,7 @@ impl Decoder {
                 let last = i + 1 == count;
                 location.next_part();
                 self.http(location, place, time, Http::Part { side, part, last });
-                // Body and trailers have no time of their own, so there is nothing wrong with it.
+                // Body and trailers have no time of their own, so their time needs no warning.
                 time.adjusted = false;
             }
         }
@@ -518,7 +517,7 @@ fn http_body(body: tap::Body) -> event::Part {
 fn fields(headers: Vec<tap::HeaderValue>) -> Vec<Field> {
     let field = |header: tap::HeaderValue| Field {
         name: header.key,
-        // A value that is not UTF-8 stands in a field of its own, and JSON prints both.
+        // A value that is not UTF-8 is in a separate field, and JSON prints both.
         value: if header.raw_value.is_empty() {
             header.value
         } else {
@@ -550,7 +549,7 @@ impl Sink for Decoder {
                     self.settle(Found::default(), taken.place.offset)?;
                 }
             }
-            // Nobody gives a field of a readable message twice.
+            // In readable messages, fields are not repeated.
             if self.is_straight(taken.is_last || self.has_id()) {
                 return self.event(taken.bytes, taken.place);
             }
@@ -576,7 +575,7 @@ impl Sink for Decoder {
 }
 
 impl Decoder {
-    /// Decodes a sample rate, in parts of a million; none where it is zero, as nothing is recorded then.
+    /// Decodes a sample rate, in millionths; `None` if it is zero, since nothing is recorded then.
     pub(super) fn decode_rate(bytes: Slice, offset: u64) -> Result<Option<u32>, Damage> {
         use tap::fractional_percent::DenominatorType;
         let rate = decode::<tap::FractionalPercent>(bytes, Part::SampleRate, offset)?;
@@ -589,7 +588,7 @@ impl Decoder {
         Ok(Some(rate).filter(|rate| *rate > 0))
     }
 
-    /// Gives a sample rate, in parts of a million.
+    /// Delivers a sample rate, in millionths.
     pub(super) fn rate(&mut self, offset: u64, rate: u32) {
         let event = self.tell(offset, Time::default(), None, What::SampleRate(rate));
         self.ready.push_back((event, Location::default()));

@@ -1,9 +1,9 @@
-//! Which encoding and which generation of the schema a trace has, read from its first bytes.
+//! Detects the encoding and the schema generation of a trace from its first bytes.
 //!
-//! JSON and text are recognised by the first name of a message, after anything else that people's tools put
-//! before it. The binary layouts are compared by [`shape`].
+//! JSON and text are recognized by the first name of a message, after any text that common tools put before it.
+//! The binary layouts are compared by [`shape`].
 //!
-//! Invariant: the first bytes that are enough decide, in whatever pieces they come.
+//! Invariant: the shortest sufficient prefix decides, in whatever pieces it arrives.
 
 use std::fmt;
 use std::path::Path;
@@ -19,17 +19,17 @@ use crate::trace::readable::seek::{Beginning, FAILURE, Found, Grammar, MAX_NAME,
 /// How a trace is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// Protobuf messages, one after the other with nothing between.
+    /// Protobuf messages without separators.
     Binary,
-    /// Protobuf messages, with the length of each before it: a varint, or the five bytes of gRPC.
+    /// Protobuf messages, each preceded by its length: a varint, or gRPC's five bytes.
     Delimited,
     /// Protobuf's text format.
     Text,
-    /// JSON objects, one after the other.
+    /// JSON objects without separators.
     Json,
 }
 
-/// Which messages a trace consists of.
+/// The messages of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Generation {
     /// Envoy 1.7 to 1.9: the bare `Trace` of the capture extension.
@@ -58,18 +58,18 @@ impl Generation {
     }
 }
 
-/// How a trace is laid out.
+/// The layout of a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
     pub(super) encoding: Encoding,
     pub(super) generation: Generation,
-    /// What each message of the outermost level is.
+    /// The type of the outermost messages.
     pub(super) root: Level,
-    /// What stands before each, in a binary encoding.
+    /// What precedes each message in a binary encoding.
     pub(super) framing: Framing,
-    /// What has happened to the bytes on their way.
+    /// How the bytes were changed in transit.
     pub(super) recoding: Recoding,
-    /// The length of a byte order mark that comes first.
+    /// The length of a byte order mark at the start.
     pub(super) mark: usize,
 }
 
@@ -89,19 +89,19 @@ impl Layout {
     }
 }
 
-/// How much of a binary trace is looked at, in bytes; the first event or two lie within.
+/// How much of a binary trace is examined, in bytes; it includes the first one or two events.
 pub(super) const PREFIX: usize = 64 << 10;
-/// How much text may stand before the first message, in bytes: the head of a response, and what curl writes
-/// each second for an hour.
+/// How much text may precede the first message, in bytes: the head of a response, and what curl prints each
+/// second for an hour.
 const MAX_FOREIGN: usize = 256 << 10;
 
-/// What the first bytes say.
+/// The result of a detection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Detected {
     As(Box<Layout>),
     /// More bytes are needed.
     Short,
-    /// No trace.
+    /// Not a trace.
     Nothing,
 }
 
@@ -111,23 +111,22 @@ impl Detected {
     }
 }
 
-/// How many bytes are looked at next, after so many: each one of the first, for a live stream must not
-/// wait, then fewer and fewer, so that all looks together cost little more than one.
+/// After how many bytes to try again. At first every byte counts, because a live stream must not wait; later the
+/// intervals grow, so that all tries together cost little more than one.
 pub(super) const fn next_look(looked: usize) -> usize {
     looked + 1 + looked / 64
 }
 
-/// Looks at the beginning of an input again and again, as more of it comes.
+/// Examines the beginning of an input repeatedly while it arrives.
 #[derive(Debug, Default)]
 pub(super) struct Detector {
     search: Search,
 }
 
 impl Detector {
-    /// Tells how a trace is written whose first bytes are `window`; `ended` when these are all.
+    /// Detects the layout of a trace from its first bytes, `window`; `ended`: these are all.
     ///
-    /// `wanted` is the encoding where the user has given it; the name of `path` decides where the bytes
-    /// allow more than one.
+    /// `wanted` is the encoding set by the user; the name of `path` decides if the bytes allow more than one.
     pub(super) fn detect(
         &mut self,
         window: &[u8],
@@ -161,9 +160,9 @@ impl Detector {
         }
     }
 
-    /// Looks for the first name of a text or JSON trace.
+    /// Searches for the first name of a text or JSON trace.
     fn readable(&mut self, text: &[u8], ended: bool) -> Detected {
-        // Blanks and comments alone are no trace, however many there are.
+        // Blanks and comments alone are not a trace, however many there are.
         let ended = ended || text.len() >= MAX_FOREIGN;
         let start = start(text, ended);
         if let Start::As(encoding, generation) = start {
@@ -199,10 +198,10 @@ fn set(found: Detected, change: impl FnOnce(&mut Layout)) -> Detected {
     }
 }
 
-/// How the characters of a text are written.
+/// The character encoding of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Charset {
-    /// As UTF-8 or something like it, after a mark of this length.
+    /// UTF-8 or a similar encoding, after a mark of this length.
     Utf8 {
         mark: usize,
     },
@@ -211,7 +210,7 @@ enum Charset {
     Short,
 }
 
-/// How many characters show that a text is UTF-16.
+/// The number of characters that identify a text as UTF-16.
 const SHOWN_UNITS: usize = 4;
 
 fn charset(window: &[u8], ended: bool) -> Charset {
@@ -256,11 +255,11 @@ fn charset(window: &[u8], ended: bool) -> Charset {
     Charset::Utf8 { mark: 0 }
 }
 
-/// The characters of UTF-16, as far as they are there.
+/// Decodes the available characters of UTF-16.
 fn decoded(order: Utf16, window: &[u8]) -> String {
     let unit = |pair: &[u8]| order.unit([pair[0], pair[1]]);
     let mut units: Vec<u16> = window.chunks_exact(2).map(unit).collect();
-    // The first half of a pair says nothing yet.
+    // The first half of a surrogate pair may be incomplete.
     units.pop_if(|last| (0xd800..0xdc00).contains(last));
     let units = units.strip_prefix(&[0xfeff]).unwrap_or(&units);
     char::decode_utf16(units.iter().copied())
@@ -268,7 +267,7 @@ fn decoded(order: Utf16, window: &[u8]) -> String {
         .collect()
 }
 
-/// Tells which binary layout a trace has that went through a terminal.
+/// Detects the binary layout of a trace that went through a terminal.
 fn changed_by_terminal(
     window: &[u8],
     ended: bool,
@@ -286,7 +285,7 @@ fn changed_by_terminal(
     set(found, |layout| layout.recoding.terminal = true)
 }
 
-/// What `window` was before a terminal put a carriage return before each line feed, if one may have.
+/// The `window` before a terminal added a carriage return before each line feed, if that is possible.
 fn without_carriage_returns(window: &[u8]) -> Option<Vec<u8>> {
     let window = &window[..window.len().min(PREFIX)];
     let mut feeds = memchr::memchr_iter(b'\n', window).peekable();
@@ -303,25 +302,25 @@ fn without_carriage_returns(window: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Whether a byte may stand in text: in UTF-8 or an older encoding, with what a terminal obeys.
+/// Whether a byte may occur in text: in UTF-8 or an older encoding, including terminal controls.
 const fn is_text(byte: u8) -> bool {
     matches!(byte, b'\t' | b'\n' | b'\x0c' | b'\r' | b'\x1b' | b'\x07' | b' '..=b'~' | 0x80..)
 }
 
-/// What a text begins with.
+/// The beginning of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Start {
     /// A message.
     As(Encoding, Generation),
-    /// Something that may become one.
+    /// The beginning of what may become a message.
     Short,
-    /// An object of JSON whose first name is not known.
+    /// A JSON object whose first name is unknown.
     Json,
-    /// Something else.
+    /// Anything else.
     Nothing,
 }
 
-/// A comment before a text trace is shorter, in bytes.
+/// The maximum length of a comment before a text trace, in bytes.
 const LONGEST_LINE: usize = 1 << 10;
 
 fn start(text: &[u8], ended: bool) -> Start {
@@ -335,7 +334,7 @@ fn start(text: &[u8], ended: bool) -> Start {
             None => return short,
         }
     }
-    // An empty text, and one that could still become Envoy's words, say nothing yet.
+    // An empty text and a prefix of Envoy's failure message are undecided.
     if FAILURE.starts_with(&rest[..rest.len().min(FAILURE.len())]) {
         let whole = rest.len() >= FAILURE.len();
         return if whole {
@@ -375,7 +374,7 @@ fn start(text: &[u8], ended: bool) -> Start {
     }
 }
 
-/// Splits the name from the front of `text`; none where it may go on.
+/// Splits the name from the front of `text`; `None` if the name may be incomplete.
 fn split_name(text: &[u8], is_json: bool) -> Option<(&[u8], &[u8])> {
     let is_name =
         |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || (is_json && byte == b'@');
@@ -395,13 +394,13 @@ fn split_name(text: &[u8], is_json: bool) -> Option<(&[u8], &[u8])> {
     }
 }
 
-/// Whether a name of the text format is the URL of an Any that may hold a trace.
+/// Whether a name in the text format is the URL of an Any that may hold a trace.
 fn is_url(name: &[u8]) -> bool {
     name.starts_with(b"[") && Level::Wrapper.named(name).is_some()
 }
 
-/// Whether a bare `Trace` goes on after the name of its first field as one does: the names of its fields are
-/// usual ones, so the first name in the field's message has to be `message`'s, too.
+/// Whether a bare `Trace` continues after the name of its first field. The names of its fields are common, so the
+/// first name in the field's message has to match, too.
 fn capture(after_name: &[u8], message: &Message, encoding: Encoding, short: Start) -> Start {
     let is_json = encoding == Encoding::Json;
     let mut rest = after_name;
@@ -425,16 +424,16 @@ fn capture(after_name: &[u8], message: &Message, encoding: Encoding, short: Star
     }
 }
 
-/// The search for the first message after something else.
+/// The search for the first message after other text.
 #[derive(Debug)]
 struct Search {
     json: Seeker,
     text: Seeker,
-    /// How many bytes have been searched.
+    /// The number of bytes searched.
     taken: usize,
-    /// Where the last line began.
+    /// The offset of the last line.
     line: usize,
-    /// What stands before the brace at the end of the line before it, where that may be a prefix.
+    /// The text before the brace at the end of the previous line, if it may be a prefix.
     prefix: Option<Prefix>,
 }
 
@@ -452,7 +451,7 @@ impl Default for Search {
 }
 
 impl Search {
-    /// Searches `text`, of which it knows the beginning already.
+    /// Continues the search in `text`, whose beginning has been searched.
     fn go_on(&mut self, text: &[u8]) -> Option<(Encoding, Option<Prefix>)> {
         while let Some(&byte) = text.get(self.taken) {
             let at = self.taken as u64;
@@ -492,29 +491,29 @@ impl Search {
         None
     }
 
-    /// A field of a text message may stand in a line of its own, and must not be taken for a prefix.
+    /// Whether a prefix is not a field of a text message on a line of its own.
     fn is_no_field(prefix: &Prefix) -> bool {
         let word = prefix.word();
         let mut fields = schema::TAP_MESSAGES
             .iter()
             .flat_map(|message| message.named(&word));
-        // One that is a message has a brace.
+        // A field that is a message has a brace.
         fields.all(|field| matches!(field.kind, schema::Kind::Message(_)))
     }
 }
 
-/// The prefix at the end of `text`, in the last line.
+/// The prefix in the last line of `text`.
 fn prefix(text: &[u8]) -> Option<Prefix> {
     let line = memchr::memrchr(b'\n', text).map_or(0, |at| at + 1);
     let line = &text[line..];
-    // What Envoy writes in the place of a message is counted.
+    // The message that Envoy writes in place of a trace message is counted elsewhere.
     match memchr::memmem::find(line, FAILURE) {
         Some(_) => None,
         None => Prefix::of(line),
     }
 }
 
-/// Whether `line` is the second of an object whose first has nothing but a brace after its prefix.
+/// Whether `line` is the second line of an object whose first line is a prefix and a brace.
 fn begins_object(prefix: &Prefix, line: &[u8]) -> bool {
     let Match::Yes(len) = prefix.matches(line, false) else {
         return false;

@@ -1,8 +1,8 @@
-//! The parts of a trace that are decoded one at a time, and the messages around them that are not.
+//! The parts of a trace that are decoded one at a time, and the messages that contain them.
 //!
-//! A buffered trace is one message of any size, so it is never decoded whole: the levels below are
-//! entered field by field, and only what lies in them is taken out. Both ways of reading, by number
-//! and by name, share this one table.
+//! A buffered trace is one message of any size, so it is never decoded as a whole: the levels below are entered
+//! field by field, and only the parts in them are decoded. Reading by number and reading by name share this
+//! table.
 
 use crate::model::event::Direction;
 
@@ -13,18 +13,18 @@ use super::schema::{self, Field, Message};
 pub(super) enum Form {
     /// One message at the connection's end (all of Envoy 1.7 to 1.9, `buffered` taps since).
     Buffered,
-    /// A message an event, while the connection lives.
+    /// A message per event, while the connection is open.
     Streamed,
 }
 
-/// A message that is entered, not taken.
+/// A message that is entered field by field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
-    /// `TraceWrapper`; a concatenation of them is one of any length.
+    /// `TraceWrapper`; a concatenation of several is one long message.
     Wrapper,
     /// The bare `Trace` of 1.7 to 1.9.
     Bare,
-    /// `StreamTapsRequest`, the message of a tap service; a concatenation of them is one of any length.
+    /// `StreamTapsRequest`, the message of a tap service; a concatenation of several is one long message.
     Taps,
     /// `SocketBufferedTrace`
     Buffered,
@@ -34,7 +34,7 @@ pub(super) enum Level {
     Batch,
 }
 
-/// A field that is taken out of its message.
+/// A field that is decoded as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     TraceId,
@@ -77,7 +77,7 @@ impl Level {
         }
     }
 
-    /// The key of its field that is an event, where it has one.
+    /// The key of its event field, if it has one.
     #[inline]
     pub(super) const fn event_key(self) -> Option<u8> {
         match self {
@@ -87,7 +87,7 @@ impl Level {
         }
     }
 
-    /// The names and numbers of its fields.
+    /// The schema of the message.
     pub(super) fn schema(self) -> &'static Message {
         match self {
             Self::Wrapper => &schema::TAP_TRACEWRAPPER,
@@ -99,8 +99,8 @@ impl Level {
         }
     }
 
-    /// The field of this name, and what to do with it. Of a message of the outermost level, what may stand
-    /// around a `TraceWrapper` is known as well: a `StreamTapsRequest`, or an `Any`.
+    /// Returns the field of this name and its action. At the outermost level, the wrappers of a `TraceWrapper`
+    /// are known as well: a `StreamTapsRequest`, or an `Any`.
     pub(super) fn named(self, name: &[u8]) -> Option<(Action, &'static Field)> {
         if let Some(field) = self.schema().named(name) {
             return Some((self.field(field.number), field));
@@ -114,7 +114,7 @@ impl Level {
         Some((Self::Taps.field(field.number), field))
     }
 
-    /// How the connection that it is about is delivered, where it is about one.
+    /// How the message's connection is delivered, if it has a connection.
     pub(super) const fn form(self) -> Option<Form> {
         match self {
             Self::Buffered => Some(Form::Buffered),
@@ -123,7 +123,7 @@ impl Level {
         }
     }
 
-    /// The number of the field of `TraceWrapper` that holds it; 0 where none does.
+    /// The number of its field in `TraceWrapper`; 0 if it has none.
     pub(super) const fn member(self) -> u32 {
         match self {
             Self::Buffered => 3,
@@ -132,7 +132,7 @@ impl Level {
         }
     }
 
-    /// Its name in messages about damage.
+    /// The name in error messages.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Wrapper => "a trace message",
@@ -145,8 +145,8 @@ impl Level {
     }
 }
 
-/// Whether a field of this name is what a `google.protobuf.Any` holds: the `value` of an Any within an Any in
-/// JSON, or the URL in brackets of the text format.
+/// Whether a name is the content of a `google.protobuf.Any`: the `value` of an Any within an Any in JSON, or the
+/// URL in brackets in the text format.
 fn is_any(name: &[u8]) -> bool {
     let url = name
         .strip_prefix(b"[")
@@ -159,7 +159,7 @@ fn is_any(name: &[u8]) -> bool {
 }
 
 impl Part {
-    /// Its name in messages about damage.
+    /// The name in error messages.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::TraceId => "a trace id",
@@ -172,7 +172,7 @@ impl Part {
         }
     }
 
-    /// Whether it is a message, and no number.
+    /// Whether it is a message rather than a number.
     pub(super) const fn is_message(self) -> bool {
         !matches!(self, Self::TraceId | Self::Truncated(_))
     }

@@ -1,32 +1,32 @@
-//! What can be wrong with a trace, and where.
+//! Errors in a trace, and their positions.
 
 use std::fmt;
 
-/// The place where a trace stops making sense, and why.
+/// The position at which a trace becomes invalid, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// The position of the fault in the (decoded) input, in bytes.
+    /// The offset of the error in the (decoded) input, in bytes.
     pub offset: u64,
-    /// What is wrong there. It is seldom told of, and takes no room in a result that has none.
+    /// The reason. Boxed, so that results without damage stay small.
     pub fault: Box<Fault>,
 }
 
-/// What is wrong with the bytes at a place.
+/// The reason for damage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Nothing that any Envoy writes.
+    /// Not a trace of any Envoy.
     Unrecognised {
-        /// The text that it is, or how that begins: an error message in a trace's place, most often.
+        /// The text of the input or its beginning: usually an error message in place of a trace.
         text: Option<Excerpt>,
-        /// What it is instead, where that is known.
+        /// The kind of the input, if recognized.
         is: Option<Instead>,
     },
     /// The input ends inside `what`.
     Cut {
         /// What was being read.
         what: &'static str,
-        /// How many more bytes it needs, where that is known.
+        /// The number of missing bytes, if known.
         missing: Option<u64>,
     },
     /// Another message begins inside `what`, which was cut there.
@@ -34,66 +34,66 @@ pub enum Fault {
         /// What was being read.
         what: &'static str,
     },
-    /// No five bytes of gRPC stand before a message, or they say that it is compressed.
+    /// A message without gRPC's five bytes before it, or a compressed one.
     Frame,
     /// A varint of more than ten bytes, or above 64 bits.
     Varint,
-    /// A field number of 0, or one that protobuf does not allow.
+    /// A field number that protobuf does not allow, such as 0.
     FieldNumber,
-    /// A wire type that no tap writes.
+    /// A wire type that no tap uses.
     WireType(u8),
-    /// A field that ends behind the message around it.
+    /// A field that exceeds the enclosing message.
     Overrun {
         /// What was being read.
         what: &'static str,
-        /// The length that it claims, in bytes.
+        /// The length of the field, in bytes.
         claimed: u64,
-        /// The bytes that are left for it in the message around it.
+        /// The number of bytes left in the enclosing message.
         left: u64,
     },
     /// A field larger than protobuf allows (2 GiB).
     TooLarge {
         /// What was being read.
         what: &'static str,
-        /// The length that it claims, in bytes.
+        /// The length of the field, in bytes.
         claimed: u64,
     },
     /// A message whose fields do not decode.
     Message {
-        /// Which one.
+        /// The message.
         what: &'static str,
         /// The decoder's reason.
         why: String,
     },
     /// Text or JSON that breaks its grammar.
     Syntax {
-        /// What the grammar asks for here.
+        /// What the grammar expects here.
         expected: &'static str,
     },
     /// A value that its field cannot hold.
     Value {
         /// The field's name.
         field: &'static str,
-        /// What it holds.
+        /// The values that the field can hold.
         expected: &'static str,
     },
 }
 
-/// Text that stands in the place of a trace.
+/// Text found in place of a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Excerpt {
     /// The text, with its control characters escaped.
     pub text: String,
-    /// Whether there is more of it.
+    /// Whether the text continues.
     pub is_cut: bool,
 }
 
-/// What stands in the place of a trace.
+/// The kind of an input that is not a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instead {
-    /// What it is.
+    /// A description.
     pub what: &'static str,
-    /// What helps.
+    /// A hint.
     pub hint: Option<&'static str>,
 }
 

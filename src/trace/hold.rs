@@ -1,16 +1,15 @@
-//! What a message holds back until it is known of which connection its events are.
+//! Holds back the events of a message until their connection is known.
 //!
-//! Protobuf lets the members of a message come in any order: `trace_id` and `connection` after the events, a
-//! submessage in several pieces, which are one, a second member of a oneof, which takes the first one's
-//! place. Envoy writes them in the order of their numbers, and then nothing is held: [`Hold::Direct`] and
-//! [`Hold::Clean`] are all that an event asks for on its way.
+//! Protobuf allows the fields of a message in any order: `trace_id` and `connection` may follow the events, a
+//! submessage may be split into several pieces, and a second member of a oneof replaces the first. Envoy writes
+//! fields in the order of their numbers, and then nothing is held: an event only checks for [`Hold::Direct`] or
+//! [`Hold::Clean`].
 //!
-//! A message here is a whole `TraceWrapper` where its end is known, and one of its members where wrappers
-//! follow each other without a length, for a second message is not to be told from a piece of the first
-//! there.
+//! A message here is a whole `TraceWrapper` if its end is known. If wrappers follow each other without a length, it
+//! is one of the wrapper's fields, because a second wrapper cannot be distinguished from a piece of the first.
 //!
-//! Invariant: nothing is given of a message before it is known what it says of its connection, unless
-//! [`LIMIT_BYTES`] or [`LIMIT_EVENTS`] have been reached and the input cannot be looked at twice.
+//! Invariant: no event of a message is delivered before everything about its connection is known, unless
+//! [`LIMIT_BYTES`] or [`LIMIT_EVENTS`] is reached and the input cannot be searched ahead.
 
 use crate::model::event::{Connection, Direction, What};
 use crate::slice::{Piece, Slice};
@@ -23,63 +22,63 @@ use super::error::{Damage, Fault};
 use crate::trace::binary::look_ahead::Found;
 use crate::trace::binary::wire::MAX_MESSAGE;
 
-/// The most that is held of a message, in bytes of its events.
+/// The maximum size of the events held from a message, in bytes.
 pub(super) const LIMIT_BYTES: usize = 8 << 20;
-/// The most events that are held of a message.
+/// The maximum number of events held from a message.
 pub(super) const LIMIT_EVENTS: usize = 64 << 10;
-/// How much is held, in bytes and in events, before a file is looked ahead in instead.
+/// When this much is held, in bytes and in events, a file is searched ahead instead.
 const AHEAD_BYTES: usize = 64 << 10;
 const AHEAD_EVENTS: usize = 256;
-/// The most of a connection that comes in several pieces. Of more, the last one counts.
+/// The maximum size of a connection in several pieces. If it is larger, only the last piece counts.
 const MAX_CONNECTION: usize = 1 << 20;
 
-/// What may be given of a message as it comes.
+/// Which events of a message may be delivered as they arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Hold {
     /// Every event: nothing that follows in the message changes it.
     Direct,
-    /// An event that ends the message, for nothing is held.
+    /// An event that ends the message, since nothing is held.
     Clean,
-    /// Nothing.
+    /// No event.
     Open,
 }
 
-/// A part that was taken out of its message.
+/// A part that was taken from its message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Taken<'a> {
     pub(super) part: Part,
-    /// The message that it was a field of.
+    /// The message that contained the field.
     pub(super) level: Level,
     pub(super) bytes: Piece<'a>,
     pub(super) place: Place,
-    /// Whether nothing follows in the message that could change it.
+    /// Whether nothing that could change it follows in the message.
     pub(super) is_last: bool,
-    /// The whole message, from which pieces that are one part are decoded.
+    /// The whole message, from which a part in several pieces is decoded.
     pub(super) whole: Place,
 }
 
-/// What is known of a message that has not ended.
+/// The state of a message that has not ended.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Message {
-    /// The number of the wrapper's member that it is.
+    /// The number of its field in the wrapper.
     member: Option<u32>,
     has_id: bool,
-    /// The connection as far as it has come, encoded, and the offset of its last piece.
+    /// The encoded connection as far as it has arrived, and the offset of its last piece.
     connection: Vec<u8>,
     connection_offset: u64,
-    /// Which member of a segment's oneof came last.
+    /// The last member of a segment's oneof.
     piece: Option<Member>,
     held: Vec<Held>,
     held_bytes: usize,
-    /// The sample rate, where it has to wait, and its offset.
+    /// The sample rate, if it has to wait, and its offset.
     rate: Option<(u64, u32)>,
-    /// Whether it has been tried to look ahead.
+    /// Whether a search ahead was tried.
     looked: bool,
-    /// Up to here it is known what the message says of its connection: everything has been looked at.
+    /// Up to this offset, everything that the message says about its connection is known.
     ahead: u64,
-    /// Whether another member takes the place of this one.
+    /// Whether another member of the oneof has replaced this one.
     void: bool,
-    /// Whether events were given before anything was known of their connection, for there were too many.
+    /// Whether events were delivered before their connection was known, because there were too many.
     gave_up: bool,
 }
 
@@ -91,7 +90,7 @@ enum Member {
     Batch = 4,
 }
 
-/// A part that waits.
+/// A part that is held.
 #[derive(Clone, Debug)]
 struct Held {
     part: Part,
@@ -101,17 +100,17 @@ struct Held {
 }
 
 impl Message {
-    /// The number of the wrapper's member that it is.
+    /// The number of its field in the wrapper.
     pub(super) const fn member(&self) -> Option<u32> {
         self.member
     }
 
-    /// The number of the field in a segment's oneof that came last.
+    /// The number of the last member of a segment's oneof.
     pub(super) fn piece(&self) -> Option<u32> {
         self.piece.map(|piece| piece as u32)
     }
 
-    /// Holds a part, and what it is made of where that is bytes.
+    /// Holds a part, and its bytes if it has any.
     fn push(&mut self, part: Part, bytes: Slice, place: Place) {
         self.held_bytes += bytes.len();
         self.held.push(Held {
@@ -122,14 +121,14 @@ impl Message {
         });
     }
 
-    /// Whether what is held is followed by its connection.
+    /// Whether the connection follows the held events.
     fn has_ended(&self) -> bool {
         let last = self.held.last();
         !self.connection.is_empty()
             && last.is_some_and(|last| last.place.offset < self.connection_offset)
     }
 
-    /// Forgets what was held and collected: another member takes its place.
+    /// Discards everything held and collected: another member replaces it.
     fn clear(&mut self) {
         self.connection.clear();
         self.held.clear();
@@ -138,7 +137,7 @@ impl Message {
 }
 
 impl Decoder {
-    /// A message begins that is about a connection, or several of which the last counts.
+    /// Begins a message with a connection, or several such messages of which the last counts.
     #[inline]
     pub(super) fn open_message(&mut self) {
         if self.hold != Hold::Clean {
@@ -148,7 +147,7 @@ impl Decoder {
         self.message.member = None;
     }
 
-    /// The wrapper's member of this number begins, or goes on.
+    /// Begins or continues the wrapper's member with this number.
     #[inline]
     pub(super) fn member(&mut self, number: u32, form: Option<Form>) {
         self.recognised = true;
@@ -157,10 +156,10 @@ impl Decoder {
         }
     }
 
-    /// A message begins that is a segment of a stream, of the connection `id`.
+    /// Begins a segment of a stream for the connection `id`.
     ///
     /// The same as [`open_message`](Self::open_message), [`member`](Self::member) and [`take_id`](Self::take_id)
-    /// where nothing is held.
+    /// if nothing is held.
     #[inline]
     pub(super) fn open_segment(&mut self, id: u64) {
         debug_assert!(self.hold == Hold::Clean);
@@ -175,7 +174,7 @@ impl Decoder {
     #[inline]
     fn begin_member(&mut self, number: u32, form: Option<Form>) {
         if self.message.member.is_some() {
-            // Of a oneof, the last one counts.
+            // Of a oneof, the last member counts.
             self.drop_held();
             self.message = Message::default();
         }
@@ -183,7 +182,7 @@ impl Decoder {
         self.message.has_id = false;
         self.trace.number = 0;
         self.form = form.unwrap_or(Form::Streamed);
-        // What is streamed says nothing by its messages.
+        // Streamed messages deliver no `Begin`.
         self.begun = form != Some(Form::Buffered);
         self.hold = match form {
             Some(Form::Buffered) => Hold::Open,
@@ -191,21 +190,21 @@ impl Decoder {
         };
     }
 
-    /// Forgets what is held, but for the sample rate, which is no member of a oneof.
+    /// Discards what is held, except for the sample rate, which is not a member of a oneof.
     fn drop_held(&mut self) {
         self.message.clear();
         self.give_rate(None);
         self.hold = Hold::Clean;
     }
 
-    /// A batch of events begins in a streamed segment.
+    /// Begins a batch of events in a streamed segment.
     pub(super) fn batch(&mut self) {
         if self.is_binary {
             self.piece(Member::Batch);
         }
     }
 
-    /// The message ends: what it says is known. Reports whether an event comes of that.
+    /// Ends the message, whose connection is now known. Returns whether that produced an event.
     #[inline]
     pub(super) fn end_message(&mut self) -> Result<bool, Damage> {
         if self.hold != Hold::Open {
@@ -223,7 +222,7 @@ impl Decoder {
         Ok(self.advance())
     }
 
-    /// Gives what is held, as nothing comes that would say more. Reports whether an event comes of that.
+    /// Delivers what is held, since nothing more arrives. Returns whether that produced an event.
     pub(super) fn give_up(&mut self) -> Result<bool, Damage> {
         if self.hold == Hold::Open && !self.message.void {
             self.give(None)?;
@@ -231,7 +230,7 @@ impl Decoder {
         Ok(self.advance())
     }
 
-    /// Takes the front of an event at which the trace ends, after all that is held.
+    /// Takes the part of an event before the end of the trace, after everything that is held.
     pub(super) fn cut(
         &mut self,
         front: Piece<'_>,
@@ -252,21 +251,21 @@ impl Decoder {
         self.cut_event(front, place, len)
     }
 
-    /// Takes the id that a message has for its connection.
+    /// Takes the trace id of a message.
     pub(super) fn take_id(&mut self, number: u64) {
-        // What was given had the id that was known, and the rest keeps it.
+        // Events that were delivered had the id known then, and the rest keeps it.
         if self.hold != Hold::Direct {
             self.trace.number = number;
             self.message.has_id = true;
         }
     }
 
-    /// Whether the id has come.
+    /// Whether the id has arrived.
     pub(super) const fn has_id(&self) -> bool {
         self.message.has_id
     }
 
-    /// Takes the flag that all of one direction was cut.
+    /// Takes the flag that one direction was truncated.
     pub(super) fn take_truncated(&mut self, direction: Direction, offset: u64) -> bool {
         if self.hold == Hold::Direct {
             self.push(offset, Time::default(), None, What::Truncated(direction));
@@ -285,7 +284,7 @@ impl Decoder {
         false
     }
 
-    /// Takes a part that cannot be given as it comes, or of which a trace has few.
+    /// Takes a part that cannot be delivered as it arrives, or that is rare.
     #[cold]
     pub(super) fn take_part(&mut self, taken: Taken<'_>) -> Result<bool, Damage> {
         self.recognised = true;
@@ -315,7 +314,7 @@ impl Decoder {
             part, level, place, ..
         } = taken;
         if self.generation == Generation::Capture && self.message.has_ended() {
-            // In bare traces one after the other, this may belong to the next one.
+            // In concatenated bare traces, this may belong to the next one.
             self.give(None)?;
         }
         self.hold = Hold::Open;
@@ -325,7 +324,7 @@ impl Decoder {
             && !is_repeated
             && let Some(before) = message.held.iter_mut().find(|held| held.part == part)
         {
-            // Pieces of one message, which protobuf merges: that is what decoding them together does.
+            // Protobuf merges the pieces of a message, which is what decoding their concatenation does.
             let bytes = [&before.bytes[..], taken.bytes.bytes()].concat();
             if bytes.len() as u64 > MAX_MESSAGE {
                 let (what, claimed) = (part.name(), bytes.len() as u64);
@@ -337,7 +336,8 @@ impl Decoder {
             before.is_joined = true;
             return Ok(());
         }
-        // The memory that the first one lies in is held with it; of more, each could hold as much.
+        // Holding the first part keeps its whole buffer alive. Later parts are copied, since each could keep
+        // another buffer alive.
         let bytes = match message.held.is_empty() {
             true => Slice::from(taken.bytes),
             false => Slice::copy_of(taken.bytes.bytes()),
@@ -346,7 +346,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// A member of a segment's oneof comes, which takes the place of another.
+    /// A member of a segment's oneof replaces another.
     fn piece(&mut self, member: Member) {
         let before = self.message.piece.replace(member);
         if before.is_some_and(|before| before != member) {
@@ -362,7 +362,7 @@ impl Decoder {
             return self.pass_connection();
         }
         let bytes = Slice::from(taken.bytes);
-        // What cannot be read is damage here, before anything is given.
+        // An invalid connection is reported here, before any event is delivered.
         let told = self.decode_connection(&bytes, offset)?;
         match (self.generation, self.hold) {
             // A bare trace is one connection, which begins here.
@@ -387,17 +387,17 @@ impl Decoder {
         Ok(())
     }
 
-    /// Passes over a connection that was known before it came.
+    /// Skips a connection that was found by searching ahead.
     fn pass_connection(&mut self) -> Result<(), Damage> {
         if self.generation == Generation::Capture {
-            // In bare traces one after the other, the next events may have another.
+            // In concatenated bare traces, the next events may have another connection.
             self.message.looked = false;
             self.hold = Hold::Open;
         }
         Ok(())
     }
 
-    /// Decodes a connection, and takes the id where it is a bare trace's.
+    /// Decodes a connection; in a bare trace it includes the id.
     fn decode_connection(&mut self, bytes: &Slice, offset: u64) -> Result<Connection, Damage> {
         Ok(match self.generation {
             Generation::Tap => {
@@ -414,18 +414,18 @@ impl Decoder {
         })
     }
 
-    /// Whether to look ahead for what the message says of its connection, now that an event of it comes.
+    /// Whether to search ahead for the message's connection before delivering its events.
     pub(super) fn wants_look(&self) -> bool {
         self.hold == Hold::Open && !self.message.looked && self.form == Form::Buffered
     }
 
-    /// Takes note that looking ahead was tried.
+    /// Records that a search ahead was tried.
     pub(super) const fn looked(&mut self) {
         self.message.looked = true;
     }
 
-    /// Whether the message has said all of its connection that Envoy ever says, so that what follows in it
-    /// needs no look.
+    /// Whether the message has everything about its connection that Envoy ever writes, so that no search ahead is
+    /// needed.
     pub(super) fn is_complete(&mut self) -> bool {
         if !self.message.has_id || self.message.connection.is_empty() {
             return false;
@@ -435,13 +435,13 @@ impl Decoder {
         told.is_ok_and(|told| told.local.is_some() && told.remote.is_some())
     }
 
-    /// Whether something is held, or has to be.
+    /// Whether something is held or has to be.
     #[inline]
     pub(super) fn holds(&self) -> bool {
         self.hold == Hold::Open
     }
 
-    /// Whether so much is held that it has to be given; `in_file` where it can be looked ahead instead.
+    /// Whether the held events have to be delivered; `in_file`: a search ahead is possible.
     #[inline]
     pub(super) fn is_full(&self, in_file: bool) -> bool {
         let (bytes, events) = match in_file {
@@ -449,21 +449,21 @@ impl Decoder {
             false => (LIMIT_BYTES, LIMIT_EVENTS),
         };
         let message = &self.message;
-        // A single event is in memory anyhow.
+        // A single event is in memory anyway.
         message.held.len() > 1 && (message.held_bytes > bytes || message.held.len() > events)
     }
 
-    /// Gives what is held, for it is too much, or goes by what was `found` further ahead.
+    /// Delivers the held events because there are too many, using what was `found` by a search ahead.
     ///
-    /// `next` is the offset of what is to be given after that.
+    /// `next` is the offset of the next event.
     pub(super) fn give_full(&mut self, found: Option<Found>, next: u64) -> Result<(), Damage> {
         self.message.gave_up = found.is_none() && self.message.connection.is_empty();
         self.settle(found.unwrap_or_default(), next)
     }
 
-    /// Takes what was found further ahead in the message, up to its end, and gives what is held.
+    /// Takes what was found ahead, up to the end of the message, and delivers the held events.
     ///
-    /// `next` is the offset of what is to be given after that.
+    /// `next` is the offset of the next event.
     #[allow(clippy::needless_pass_by_value, reason = "what was found serves once")]
     pub(super) fn settle(&mut self, found: Found, next: u64) -> Result<(), Damage> {
         let message = &mut self.message;
@@ -482,7 +482,7 @@ impl Decoder {
             message.connection.extend_from_slice(&found.connection);
             let all = Slice::copy_of(&message.connection);
             if self.decode_connection(&all, found.offset).is_err() {
-                // It is damage where it stands, which is not here.
+                // The damage is reported at its own position, which is not here.
                 self.message.connection.truncate(before);
                 return self.give(Some(next));
             }
@@ -495,9 +495,9 @@ impl Decoder {
         self.give(Some(next))
     }
 
-    /// Gives all that is held: what the message says of its connection is known, as far as it ever is.
+    /// Delivers all held events: everything about the connection is known.
     ///
-    /// `next` is the offset of what is to be given after that, where something is.
+    /// `next` is the offset of the next event, if there is one.
     fn give(&mut self, next: Option<u64>) -> Result<(), Damage> {
         let held = std::mem::take(&mut self.message.held);
         self.message.held_bytes = 0;
@@ -505,7 +505,7 @@ impl Decoder {
         let mut result = Ok(());
         if !self.message.connection.is_empty() {
             let own = self.message.connection_offset;
-            // Before all that it is about, wherever it stands.
+            // The connection comes before the events, whatever its position in the trace.
             let first = held.first().map(|held| held.place.offset).or(next);
             let bytes = Slice::from(std::mem::take(&mut self.message.connection));
             match self.decode_connection(&bytes, own) {
@@ -545,7 +545,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Gives the sample rate, unless it comes after `offset`.
+    /// Delivers the sample rate, unless it comes after `offset`.
     fn give_rate(&mut self, offset: Option<u64>) {
         let is_due = |&mut (at, _): &mut (u64, u32)| offset.is_none_or(|offset| at < offset);
         if let Some((at, rate)) = self.message.rate.take_if(is_due) {

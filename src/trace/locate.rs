@@ -1,11 +1,10 @@
-//! Where an event lies in a trace, and how it is decoded again from its bytes alone.
+//! The location of an event in a trace, and decoding a single event from its bytes.
 //!
-//! A merge goes over its traces once to learn when each event happened, and reads single events by their
-//! places in the order of their times after that. This module knows the place and decodes from it. It does
-//! not read files: the caller does.
+//! A merge reads its traces once for the times of the events, and then reads single events by their locations, in
+//! the order of the times. The caller reads the file.
 //!
-//! Invariant: what [`EventDecoder::decode`] gives is what the [`Reader`](super::Reader) gave at that
-//! location, but for the trace id, which stands in the message around the event.
+//! Invariant: [`EventDecoder::decode`] returns the event that the [`Reader`](super::Reader) returned at that
+//! location, except for the trace id, which is in the enclosing message.
 
 use crate::input::Input;
 use crate::model::event::Event;
@@ -23,40 +22,40 @@ use crate::trace::readable::lexer::Step;
 use crate::trace::readable::text::Text;
 use crate::trace::readable::transcode::{BytesForm, Transcoder};
 
-/// Where a trace's events lie, as far as it has to be known to decode one alone.
+/// The format of a trace, as far as decoding a single event requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Format {
     /// How the trace is written.
     pub encoding: Encoding,
-    /// Which messages it consists of.
+    /// The generation of its messages.
     pub generation: Generation,
 }
 
-/// The place of an event in its trace.
+/// The position of an event in its trace.
 ///
-/// All zero for an event of which no packet comes: it has no place of its own.
+/// All zero for an event that makes no packet and has no position of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location {
-    /// Where the message begins that the event is decoded from, in bytes of the (decoded) input.
+    /// The offset of the message that holds the event, in the (decoded) input.
     pub offset: u64,
-    /// The length of that message as it is encoded, in bytes.
+    /// The length of the encoded message, in bytes.
     pub len: u32,
-    /// What kind of message it is, which of its events is meant, and where its field begins. Opaque.
+    /// The kind of the message, the index of the event in it, and the offset of its field. Opaque.
     pub part: u32,
 }
 
-/// What an event is decoded from.
+/// The message that holds an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Located {
     /// An event of a socket tap.
     Event(Form),
-    /// The front of one, at which the trace ends.
+    /// The part of an event before the end of the trace.
     Cut(Form),
     /// A whole HTTP exchange.
     HttpBuffered,
     /// A piece of an HTTP message.
     HttpSegment,
-    /// A whole message, which has the event in several pieces.
+    /// A complete message with the event in several pieces.
     Whole,
 }
 
@@ -104,8 +103,8 @@ impl Located {
     }
 }
 
-// What `Location::part` is made of, from its lowest bit: which event of the message, what kind of message,
-// and how far before the message its field begins.
+// The components of `Location::part`, from the lowest bit: the index of the event in the message, the kind of the
+// message, and the distance from its field to the message.
 const EVENT_BITS: u32 = 8;
 const KIND_BITS: u32 = 8;
 const BEFORE_SHIFT: u32 = EVENT_BITS + KIND_BITS;
@@ -117,14 +116,14 @@ impl Location {
         let before = place.value.saturating_sub(place.offset);
         Self {
             offset: place.value,
-            // A readable message may be longer. What is cut there does not decode, and says so.
+            // A readable message may be longer. Truncated here, it does not decode and is reported.
             len: u32::try_from(place.len).unwrap_or(u32::MAX),
             part: (before.min(u64::from(u16::MAX)) as u32) << BEFORE_SHIFT
                 | located.code() << EVENT_BITS,
         }
     }
 
-    /// Goes on to the next event of the same message.
+    /// Advances to the next event of the same message.
     pub(super) const fn next_part(&mut self) {
         self.part += 1;
     }
@@ -137,7 +136,7 @@ impl Location {
         }
     }
 
-    /// Where the message's field begins, or no further before it than can be remembered.
+    /// The offset of the message's field, or as far before the message as can be represented.
     fn field_offset(self) -> u64 {
         self.offset
             .saturating_sub((self.part >> BEFORE_SHIFT).into())
@@ -153,7 +152,7 @@ impl Location {
 
 /// Decodes single events from their bytes.
 ///
-/// It keeps its memory from one event to the next.
+/// Its memory is reused from one event to the next.
 #[derive(Debug)]
 pub struct EventDecoder {
     input: Input,
@@ -174,20 +173,20 @@ impl Default for EventDecoder {
 }
 
 impl EventDecoder {
-    /// Decodes the event at `location` of a trace of this `format`. `bytes` are the trace's bytes from
-    /// `location.offset` on, `location.len` of them.
+    /// Decodes the event at `location` of a trace with this `format`. `bytes` are the `location.len` bytes of the
+    /// trace from `location.offset` on.
     ///
-    /// The event's `trace` is not known here, for the message around the event has it: the caller sets it.
+    /// The event's `trace` is not set, because it is in the enclosing message: the caller sets it.
     ///
     /// # Errors
-    /// Bytes that are no such event: the trace has changed since its location was taken.
+    /// When the bytes are not such an event: the trace has changed since the location was recorded.
     pub fn decode(
         &mut self,
         format: Format,
         location: Location,
         bytes: &[u8],
     ) -> Result<&mut Event, Damage> {
-        // The memory of the last event is used again.
+        // Reuses the memory of the last event.
         self.decoder.restart(format.encoding, format.generation);
         let located = location
             .located()
@@ -249,7 +248,7 @@ impl EventDecoder {
                 json.message(input, decoder, part, message, place)?
             }
         };
-        // The other events of the message come with it.
+        // The message's other events are decoded with it.
         while at_hand && decoder.location != location {
             at_hand = decoder.advance()
                 || located == Located::Whole && whole.next(input, decoder)? == Step::Item(());
@@ -261,7 +260,7 @@ impl EventDecoder {
     }
 }
 
-/// The damage that a trace does not hold what it did.
+/// The damage of a trace that has changed.
 fn changed(location: Location) -> Damage {
     let (what, why) = ("an event", "the trace has changed meanwhile".to_owned());
     Damage::new(location.offset, Fault::Message { what, why })

@@ -1,11 +1,12 @@
-//! Bytes into events: which encoding, which generation of the schema, one decoder a file.
+//! Bytes into events: detection of the encoding and the schema generation, and decoding.
 //!
-//! All encodings come down to the same elements, binary messages that are whole and small,
-//! and one decoder makes [`Event`]s of those. It knows nothing of packets. Nothing here waits or reads:
-//! a step that needs more input says so, and the caller fills it.
+//! Every encoding is reduced to the same elements, complete and small binary messages, from which one decoder makes
+//! [`Event`]s. Knows nothing of packets. Nothing here waits or reads: a step that needs more input returns
+//! [`Step::More`], and the caller fills the input.
 //!
-//! Invariant: an event is told once it is there in full. A binary trace tells none from behind the first damage;
-//! text and JSON go on with the next message, and an event of its own, [`What::Skipped`], tells what lies between.
+//! Invariant: an event is delivered when all of it has arrived. In a binary trace, no event after the first damage
+//! is delivered; text and JSON continue with the next message, and an event [`What::Skipped`] reports the bytes
+//! between.
 
 mod address;
 mod binary;
@@ -52,13 +53,13 @@ pub struct Reader {
     source_number: u32,
     beginning: Beginning,
     detector: Detector,
-    /// How many bytes have been looked at for the encoding.
+    /// The number of bytes examined for the encoding.
     looked: usize,
-    /// Whether errors may show what stands in the trace.
+    /// Whether errors may quote the trace.
     quotes: bool,
 }
 
-/// A place in a trace.
+/// A position in a trace.
 #[derive(Clone, Debug)]
 pub struct Mark {
     offset: u64,
@@ -74,7 +75,7 @@ struct Source {
 }
 
 impl Mark {
-    /// How far the trace had been read, in bytes.
+    /// The number of bytes read.
     pub const fn offset(&self) -> u64 {
         self.offset
     }
@@ -85,14 +86,14 @@ enum Parts {
     Binary(Binary),
     Text(Box<Transcoder<Text>>),
     Json(Box<Transcoder<Json>>),
-    /// Nothing is left but the damage, if there was any: it comes after the events before it.
+    /// Only the damage is left, if there was any: it is returned after the events before it.
     Over(Option<Damage>),
 }
 
 impl Reader {
-    /// Reads `input`, in the encoding `wanted` or the one that its bytes show.
+    /// Reads `input` in the encoding `wanted`, or in the detected one.
     ///
-    /// The file name in `path` decides where the bytes allow more than one.
+    /// The file name in `path` decides if the bytes allow more than one encoding.
     pub fn new(input: Input, wanted: Option<Encoding>, path: Option<PathBuf>) -> Self {
         Self {
             input,
@@ -107,27 +108,27 @@ impl Reader {
         }
     }
 
-    /// Has no error show what stands in the trace, unless `quotes`.
+    /// Sets whether errors may quote the trace.
     #[must_use]
     pub const fn with_quotes(mut self, quotes: bool) -> Self {
         self.quotes = quotes;
         self
     }
 
-    /// Gives the events' trace ids the number of their input in a merge.
+    /// Sets the number of the input in a merge, which becomes part of the trace ids.
     #[must_use]
     pub const fn of_source(mut self, number: u32) -> Self {
         self.source_number = number;
         self
     }
 
-    /// The place behind the last event that was told, to read on from there with another reader.
+    /// The position after the last event, to resume from there with another reader.
     ///
-    /// None before the first.
+    /// `None` before the first event.
     pub fn mark(&self) -> Option<Mark> {
         let mut source = self.source.clone()?;
         source.decoder.release();
-        // A slice would keep all of the buffer that it lies in.
+        // A slice would keep its whole buffer alive.
         for (event, _) in &mut source.decoder.ready {
             if let What::Data { payload, .. } = &mut event.what {
                 *payload = Slice::copy_of(payload);
@@ -139,14 +140,14 @@ impl Reader {
         })
     }
 
-    /// Reads on from `mark`, in the same input from there on.
+    /// Resumes at `mark`, in the same input from there on.
     pub fn resume(input: Input, mark: &Mark) -> Self {
         let mut reader = Self::new(input, None, None);
         reader.source = Some(mark.source.clone());
         reader
     }
 
-    /// Goes on as [`advance`](Self::advance) does, and takes the event, to be kept.
+    /// Advances as [`advance`](Self::advance) does, and takes the event.
     ///
     /// # Errors
     /// The damage after which no event follows.
@@ -158,7 +159,7 @@ impl Reader {
         })
     }
 
-    /// Takes the [`current`](Self::current) event, to be kept; one that tells nothing is the current one then.
+    /// Takes the [`current`](Self::current) event, and leaves an empty event in its place.
     pub fn take(&mut self) -> Event {
         let source = self.source.as_mut();
         source.map_or_else(Event::default, |source| {
@@ -166,7 +167,7 @@ impl Reader {
         })
     }
 
-    /// The event that the trace has gone on to; none before the first.
+    /// The current event; `None` before the first.
     #[inline]
     pub fn current(&self) -> Option<&Event> {
         self.source.as_ref().map(|source| &source.decoder.current)
@@ -180,16 +181,16 @@ impl Reader {
             .map(|source| &mut source.decoder.current)
     }
 
-    /// Where the [`current`](Self::current) event can be decoded from again, by an [`EventDecoder`].
+    /// The location from which an [`EventDecoder`] can decode the [`current`](Self::current) event again.
     ///
-    /// Zero where no packet comes of the event, and before the first.
+    /// Zero if the event makes no packet, and before the first event.
     #[inline]
     pub fn location(&self) -> Location {
         let source = self.source.as_ref();
         source.map_or_else(Location::default, |source| source.decoder.location)
     }
 
-    /// What the trace's [locations](Self::location) are decoded by, once its first bytes have shown it.
+    /// The format that the trace's [locations](Self::location) require, once it is detected.
     pub fn format(&self) -> Option<Format> {
         let source = self.source.as_ref()?;
         Some(Format {
@@ -198,8 +199,8 @@ impl Reader {
         })
     }
 
-    /// Goes on to the next event, which is the [`current`](Self::current) one then; [`Step::More`] when
-    /// it needs [`fill`](Self::fill) first.
+    /// Advances to the next event, which becomes the [`current`](Self::current) one; [`Step::More`] if it needs
+    /// [`fill`](Self::fill) first.
     ///
     /// # Errors
     /// The damage after which no event follows.
@@ -214,7 +215,7 @@ impl Reader {
         self.advance_any()
     }
 
-    /// Goes on to the next event, of any kind: the same as [`advance`](Self::advance), without its short way.
+    /// Advances to the next event of any kind: [`advance`](Self::advance) without its fast path.
     fn advance_any(&mut self) -> Result<Step<()>, Damage> {
         let source = match &mut self.source {
             Some(source) => source,
@@ -234,7 +235,7 @@ impl Reader {
         self.stop(step)
     }
 
-    /// Comes to the end, or to damage, once everything is given that comes before it.
+    /// Handles the end or damage, after the events before it.
     #[cold]
     fn stop(&mut self, step: Result<Step<()>, Damage>) -> Result<Step<()>, Damage> {
         let Some(source) = &mut self.source else {
@@ -274,8 +275,8 @@ impl Reader {
         let (wanted, path) = (self.wanted, self.path.as_deref());
         let detector = &mut self.detector;
         let mut detect = |bytes, ended| detector.detect(bytes, ended, wanted, path);
-        // The first bytes that are enough decide, however many more are at hand: a file is not to be
-        // taken for something else than a stream of the same bytes, in whatever pieces they come.
+        // The shortest sufficient prefix decides, however many bytes are available. So a file and a stream of the
+        // same bytes are detected alike, in whatever pieces they arrive.
         let mut found = Detected::Short;
         while found == Detected::Short && detect::next_look(self.looked) <= window.len() {
             self.looked = detect::next_look(self.looked);
@@ -307,7 +308,7 @@ impl Reader {
             ..
         } = *layout;
         let mut decoder = Decoder::new(encoding, generation, self.source_number);
-        // A message that is entered begins there. This one has been from the start.
+        // A message begins when it is entered; this one is the outermost.
         if let Some(form) = root.form() {
             decoder.open_message();
             decoder.member(root.member(), Some(form));
@@ -337,10 +338,10 @@ impl Reader {
         }
     }
 
-    /// Waits for more input, and lets go of the current event.
+    /// Waits for more input, and releases the current event.
     ///
     /// # Errors
-    /// Those of reading and of [`Wait`].
+    /// When reading fails, or [`Wait`] ends the wait.
     pub fn fill(&mut self, wait: &Wait<'_>) -> io::Result<()> {
         if let Some(source) = &mut self.source {
             source.decoder.release();
@@ -353,32 +354,32 @@ impl Reader {
         self.input.ready()
     }
 
-    /// Whether anything came that only a trace holds.
+    /// Whether anything was found that only a trace contains.
     pub fn recognised(&self) -> bool {
         let source = self.source.as_ref();
         source.is_some_and(|source| source.decoder.recognised)
     }
 
-    /// How far the trace has been read, in bytes.
+    /// The number of bytes read.
     pub const fn offset(&self) -> u64 {
         self.input.offset()
     }
 
-    /// Whether something has changed the trace's bytes on their way, so that they are not read as they are. The
-    /// offsets of events are not those of the input then: see [`plain_copy`].
+    /// Whether the trace's bytes were changed in transit and are converted back. The offsets of events then
+    /// differ from those of the input: see [`plain_copy`].
     pub fn is_recoded(&self) -> bool {
         self.input.recoding().is_some()
     }
 
-    /// How the trace is written, once its first bytes have shown it.
+    /// The encoding of the trace, once it is detected.
     pub fn encoding(&self) -> Option<Encoding> {
         self.source.as_ref().map(|source| source.encoding)
     }
 
-    /// Which releases of Envoy write such a trace, as far as what has been read shows.
+    /// The releases of Envoy that write such a trace, as far as it has been read.
     pub fn releases(&self) -> Option<&'static str> {
         let source = self.source.as_ref()?;
-        // Text and JSON have names, which have always been the same.
+        // The names in text and JSON are the same in all releases.
         let binary = matches!(source.encoding, Encoding::Binary | Encoding::Delimited);
         Some(
             match (
@@ -394,14 +395,14 @@ impl Reader {
     }
 }
 
-/// Copies a trace into `copy`, as it was before something changed its bytes on their way, if anything has: UTF-16 as
-/// UTF-8, without prefixes of lines, without a terminal's carriage returns. Returns the copy then.
+/// Copies a trace into `copy` in its original form, if its bytes were changed in transit: UTF-16 as UTF-8,
+/// without prefixes of lines, without a terminal's carriage returns. Returns the copy in that case.
 ///
-/// A merge reads single events by their offsets, which are those of the copy. `open` opens the trace, which is read
-/// twice; `begin` begins the copy.
+/// A merge reads single events by their offsets, which are those of the copy. `open` opens the trace, which is
+/// read twice; `begin` creates the copy.
 ///
 /// # Errors
-/// Those of reading and writing.
+/// When reading or writing fails.
 pub(crate) fn plain_copy<W: Write>(
     open: impl Fn() -> io::Result<Input>,
     path: &Path,
@@ -415,7 +416,7 @@ pub(crate) fn plain_copy<W: Write>(
     if !reader.is_recoded() {
         return Ok(None);
     }
-    // The part of it that has been read is read again.
+    // The part that has been read is read again.
     let recoding = reader.input.recoding().cloned().unwrap_or_default();
     let mut input = open()?;
     input.recode(recoding);

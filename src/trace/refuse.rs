@@ -1,6 +1,6 @@
-//! What an input is that is no trace: what people take for one, and errors that stand in a trace's place.
+//! Describes inputs that are not traces: common mistakes, and errors in place of a trace.
 //!
-//! It names what it knows and shows the rest, as far as that is text. It decides nothing.
+//! Names known formats, and quotes other text. Decides nothing.
 
 use base64::Engine as _;
 
@@ -8,12 +8,12 @@ use super::detect::{Detected, Detector};
 use super::error::{Damage, Excerpt, Fault, Instead};
 use crate::trace::readable::transcode::base64_engine;
 
-/// How much of a text is shown, in bytes: an error of a service fits.
+/// How much of a text is quoted, in bytes: enough for a service's error.
 const MAX_SHOWN: usize = 4 << 10;
-/// How much of a dump is decoded to see what it is of, in bytes.
+/// How much of a dump is decoded to find out what it is of, in bytes.
 const MAX_DUMP: usize = 16 << 10;
 
-/// What people take for a trace, by its first bytes.
+/// Formats that are mistaken for traces, by their first bytes.
 const MAGIC: [(&[u8], &str); 13] = [
     (b"\xd4\xc3\xb2\xa1", "a capture already (pcap)"),
     (b"\xa1\xb2\xc3\xd4", "a capture already (pcap)"),
@@ -51,10 +51,10 @@ const MAGIC: [(&[u8], &str); 13] = [
     ),
 ];
 
-/// Where a tar archive says that it is one.
+/// The position of a tar archive's signature.
 const TAR: (usize, &[u8]) = (257, b"ustar");
 
-/// The first bytes of an input, as far as they may have to be shown.
+/// The first bytes of an input, as far as they may be quoted.
 #[derive(Debug, Default)]
 pub(super) struct Beginning {
     bytes: Vec<u8>,
@@ -62,7 +62,7 @@ pub(super) struct Beginning {
 }
 
 impl Beginning {
-    /// The beginning of an input whose first bytes are `window`; `ended` when these are all.
+    /// The beginning of an input whose first bytes are `window`; `ended`: these are all.
     pub(super) fn of(window: &[u8], ended: bool) -> Self {
         let len = window.len().min(MAX_DUMP);
         Self {
@@ -71,7 +71,7 @@ impl Beginning {
         }
     }
 
-    /// The damage that this is no trace; `quotes` says whether it may show what it is instead.
+    /// The damage of an input that is not a trace; `quotes`: it may quote the input.
     pub(super) fn unrecognised(&self, quotes: bool) -> Damage {
         let fault = Fault::Unrecognised {
             text: self.excerpt().filter(|_| quotes),
@@ -80,13 +80,13 @@ impl Beginning {
         Damage::new(0, fault)
     }
 
-    /// The text that it is.
+    /// The quoted text.
     fn excerpt(&self) -> Option<Excerpt> {
         let shown = &self.bytes[..self.bytes.len().min(MAX_SHOWN)];
         let is_cut = self.is_cut || shown.len() < self.bytes.len();
         let text = match std::str::from_utf8(shown) {
             Ok(text) => text,
-            // A character at the end may be cut.
+            // A character at the end may be incomplete.
             Err(error) if is_cut && error.error_len().is_none() => {
                 std::str::from_utf8(&shown[..error.valid_up_to()]).unwrap_or_default()
             }
@@ -101,7 +101,7 @@ impl Beginning {
         Some(Excerpt { text, is_cut })
     }
 
-    /// What it is, where that is known.
+    /// The kind of the input, if recognized.
     fn instead(&self) -> Option<Instead> {
         let bytes = &self.bytes;
         let without_hint = |what| Some(Instead { what, hint: None });
@@ -154,9 +154,9 @@ impl Beginning {
     }
 }
 
-/// Messages of gRPC, of which the first says that it is compressed.
+/// Whether these are messages of gRPC, the first of them compressed.
 fn is_compressed_grpc(bytes: &[u8]) -> bool {
-    // gzip is all that is common.
+    // Only gzip is common.
     matches!(bytes, [1, 0 | 1, _, _, _, 0x1f, 0x8b, ..])
 }
 
@@ -170,7 +170,7 @@ fn is_html(text: &[u8]) -> bool {
         .any(begins)
 }
 
-/// Whether a text has the lines of xxd, hexdump or od, or is nothing but hexadecimal digits.
+/// Whether a text is output of xxd, hexdump or od, or consists only of hexadecimal digits.
 fn is_hex_dump(text: &[u8]) -> bool {
     let mut lines = text.split(|&byte| byte == b'\n');
     let first = lines.next().unwrap_or_default().trim_ascii_end();
@@ -180,7 +180,7 @@ fn is_hex_dump(text: &[u8]) -> bool {
         .filter(|word| !word.is_empty());
     let address = words.next().unwrap_or_default();
     let address = address.strip_suffix(b":").unwrap_or(address);
-    // An address of zeros, and bytes or words that follow.
+    // An address of zeros, followed by bytes or words.
     let is_address = address.len() >= 6 && address.iter().all(|&byte| byte == b'0');
     let second = words.next().unwrap_or_default();
     let is_line = is_address && matches!(second.len(), 2..=8) && is_hex(second);
@@ -189,12 +189,12 @@ fn is_hex_dump(text: &[u8]) -> bool {
         .copied()
         .filter(|b| !b.is_ascii_whitespace())
         .collect();
-    // A text of digits may be anything that is short.
+    // A short text of digits may be anything.
     let is_plain = all.len() >= 32 && is_hex(&all) && is_trace_in(&hex(&all));
     is_line || is_plain
 }
 
-/// The bytes that hexadecimal digits stand for.
+/// Decodes hexadecimal digits.
 fn hex(digits: &[u8]) -> Vec<u8> {
     let value = |digit: u8| char::from(digit).to_digit(16).unwrap_or(0) as u8;
     let pairs = digits.chunks_exact(2);
@@ -203,7 +203,7 @@ fn hex(digits: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-/// Whether a text is base64 of a trace.
+/// Whether a text is a trace in base64.
 fn is_base64(text: &[u8]) -> bool {
     let mut digits: Vec<u8> = text
         .iter()
@@ -217,14 +217,14 @@ fn is_base64(text: &[u8]) -> bool {
 
 /// Whether `bytes` are the beginning of a trace.
 fn is_trace_in(bytes: &[u8]) -> bool {
-    // What is a dump of a trace has been cut, so that it looks as if more came.
+    // The dump was truncated, so the trace is examined as one that continues, too.
     let detect = |ended| Detector::default().detect(bytes, ended, None, None);
     [false, true]
         .into_iter()
         .any(|ended| matches!(detect(ended), Detected::As(_)))
 }
 
-/// Whether every line feed of something that is no text has a carriage return before it.
+/// Whether every line feed of a binary input has a carriage return before it.
 fn went_through_terminal(bytes: &[u8]) -> bool {
     let feeds = memchr::memchr_iter(b'\n', bytes);
     let is_text = std::str::from_utf8(bytes).is_ok();

@@ -1,6 +1,6 @@
-//! The names and numbers of everything a trace may hold, as a table made from proto/.
+//! The names and numbers of all fields that a trace may have, generated from proto/.
 //!
-//! Binary traces are told apart by it, text and JSON traces are read by it.
+//! Binary traces are detected by it; text and JSON traces are read by it.
 
 /// A message type.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Field {
     pub(super) kind: Kind,
 }
 
-/// What a field holds.
+/// The type of a field.
 #[derive(Debug)]
 pub(super) enum Kind {
     Message(&'static Message),

@@ -1,9 +1,8 @@
-//! Which binary layout a trace has: its bytes are compared with the schema of each, and the one whose fields fit
-//! furthest is it.
+//! Detects the binary layout of a trace: the layout whose schema fits the bytes best.
 //!
-//! Protobuf of any other kind fits some of them for a while. So what a message holds is looked at as well: names
-//! of header fields, addresses, times. Invariant: nothing is taken for a trace that has fields which no schema
-//! knows, unless something in it is what only a trace holds at that place.
+//! Other protobuf messages fit some of the schemas for a while, so the values are examined as well: names of
+//! header fields, addresses, times. Invariant: a message with unknown fields is a trace only if it contains
+//! something that only a trace has at that position.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -15,39 +14,40 @@ use super::schema::{self, Kind, Message};
 use crate::trace::binary::walk::{Framing, GRPC_HEADER, grpc_length};
 use crate::trace::binary::wire::{Fields, Header, NoHeader, WireValue, varint};
 
-/// So many fields that fit make a trace even where something does not fit later.
+/// This many matching fields make a trace, even if something does not match later.
 const ENOUGH: u32 = 4;
-/// A value of a header field that is so long, and one line of text, is found in no other kind of message.
+/// Only traces have header field values that are this long and one line of text.
 const LONG_VALUE: usize = 4096;
-/// The numbers of fields that later releases of Envoy may add are lower.
+/// Numbers of fields that later releases of Envoy may add are lower than this.
 const MAX_NEW_FIELD: u32 = 100;
 
-/// How far some bytes fit a schema.
+/// How well some bytes match a schema.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Fit {
-    /// The fields that do.
+    /// The number of matching fields.
     fields: u32,
-    /// Whether something spoke against it, up to the last byte looked at.
+    /// Whether something did not match, up to the last byte examined.
     is_bad: bool,
-    /// The fields that the schema does not know.
+    /// The fields that are not in the schema.
     unknown: u32,
-    /// Those among them that no release of Envoy is likely to add: of a fixed size, or with a high number.
+    /// Those of them that no release of Envoy is likely to add: of a fixed size, or with a high number.
     strange: u32,
-    /// What only a trace holds at its place: addresses, events with a time and bytes, pseudo-headers.
+    /// The values that only a trace has at their position: addresses, events with a time and bytes,
+    /// pseudo-headers.
     anchors: u32,
     /// The events among them.
     events: u32,
-    /// The events that have a time, whichever it is: clocks are wrong now and then.
+    /// The events that have a time, whatever it is, since clocks may be wrong.
     timed_events: u32,
-    /// The payloads of events: five messages, one in the other, at the places that a tap has them.
+    /// The payloads of events: five nested messages at the positions of a tap's.
     payloads: u32,
     /// The pseudo-headers among them.
     pseudo_headers: u32,
     /// The header fields whose values are long lines of text.
     long_values: u32,
-    /// Whether there is an event of a socket tap in it that says what happened.
+    /// Whether it contains a socket event that says what happened.
     is_event: bool,
-    /// Whether header fields are such as no HTTP message has.
+    /// Whether there are header fields that no HTTP message has.
     has_odd_headers: bool,
 }
 
@@ -67,7 +67,7 @@ impl Fit {
         has_odd_headers: false,
     };
 
-    /// Adds what was found in a message inside.
+    /// Adds the result of a nested message.
     fn add(&mut self, inner: Self) {
         self.fields += inner.fields;
         self.is_bad |= inner.is_bad;
@@ -87,19 +87,20 @@ impl Fit {
         self.anchors += 1;
     }
 
-    /// Whether it is a trace whatever follows. `proof` is how many events it takes.
+    /// Whether it is a trace whatever follows. `proof` is the number of events required.
     const fn is_certain(&self, proof: u32) -> bool {
         self.fields >= ENOUGH && self.anchors > 0 && self.events >= proof && !self.is_foreign()
     }
 
-    /// Whether it is a trace where nothing follows.
+    /// Whether it is a trace if nothing follows.
     const fn is_likely(&self, proof: u32) -> bool {
         let is_known = self.is_event && (self.unknown == 0 || self.payloads > 0) && proof == 0;
         !self.is_bad && (self.anchors > 0 || is_known) && !self.is_foreign()
     }
 
-    /// Whether it is a message of another kind: it has strings where a trace has header fields, or fields that no
-    /// tap has, such as the times of an access log. One address proves nothing against these, as logs have it, too.
+    /// Whether it is a message of another kind: it has strings in place of header fields, or fields that no tap
+    /// has, such as the times of an access log. A single address does not outweigh these, because logs have
+    /// addresses, too.
     const fn is_foreign(&self) -> bool {
         let has_events = self.timed_events > 0 || self.payloads > 0;
         let has_headers = self.pseudo_headers > 0 || self.long_values > 0;
@@ -108,14 +109,14 @@ impl Fit {
     }
 }
 
-/// A layout that a binary trace may have.
+/// A possible layout of a binary trace.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     encoding: Encoding,
     generation: Generation,
     root: Level,
     framing: Framing,
-    /// How many events it has to have before it is certain: such fields are common elsewhere.
+    /// The number of events that make it certain, since such fields are common elsewhere.
     proof: u32,
 }
 
@@ -142,13 +143,13 @@ const CANDIDATES: [Candidate; 8] = {
         candidate(delimited, Level::Taps, Framing::Varint, 0),
         candidate(delimited, Level::Taps, Framing::Grpc, 0),
         candidate(delimited, Level::Wrapper, Framing::Grpc, 0),
-        // What a tap service's message holds, without anything around it.
+        // The message within a tap service's message, without a wrapper.
         candidate(binary, Level::Buffered, Framing::None, 1),
     ]
 };
 
 impl Candidate {
-    /// How far the beginning of a trace fits it.
+    /// How well the beginning of a trace matches it.
     fn fit(self, prefix: &[u8]) -> Fit {
         let message = self.root.schema();
         let length = match self.framing {
@@ -156,8 +157,8 @@ impl Candidate {
             Framing::Varint => varint,
             Framing::Grpc => |bytes: &[u8]| Ok((grpc_length(bytes)?, GRPC_HEADER)),
         };
-        // A cut input looks like one that goes on; only a length that is there in full can be compared with
-        // the bytes.
+        // A cut input looks like one that continues; only a length that is complete can be compared with the
+        // bytes.
         let mut fit = Fit::default();
         let mut rest = prefix;
         while !fit.is_bad && !rest.is_empty() {
@@ -167,7 +168,7 @@ impl Candidate {
                     let len = usize::try_from(len).unwrap_or(usize::MAX);
                     let (bytes, after) = body.split_at(body.len().min(len));
                     fit.add(shape(message, bytes, bytes.len() < len));
-                    // A message of nothing is possible, but no sign of a trace.
+                    // An empty message is possible, but no sign of a trace.
                     fit.is_bad |= len == 0;
                     rest = after;
                 }
@@ -189,7 +190,7 @@ impl Candidate {
     }
 }
 
-/// Tells which binary layout a trace has whose first bytes are `window`.
+/// Detects the binary layout of a trace whose first bytes are `window`.
 pub(super) fn binary(
     window: &[u8],
     ended: bool,
@@ -210,7 +211,7 @@ pub(super) fn binary(
     let best = fits
         .into_iter()
         .filter(|(candidate, _)| wanted.is_none_or(|wanted| wanted == candidate.encoding))
-        // Damage counts for little against many fields that fit before it. Among equals, the first.
+        // Damage after many matching fields counts for little. Among equals, the first wins.
         .rev()
         .max_by_key(|(candidate, fit)| {
             (
@@ -224,7 +225,7 @@ pub(super) fn binary(
     let Some((candidate, fit)) = best else {
         return Detected::Nothing;
     };
-    // A layout that fits half as well may still turn out to be it.
+    // A layout that matches half as well may still turn out to be the right one.
     let rivals = fits
         .iter()
         .filter(|(_, rival)| !rival.is_bad && rival.fields * 2 > fit.fields);
@@ -235,15 +236,15 @@ pub(super) fn binary(
     }
     let is_trace = fit.is_certain(candidate.proof) || fit.is_likely(candidate.proof);
     match is_trace || wanted.is_some() {
-        // Given by the user: whatever it holds is damage, reported with its place.
+        // The encoding was set by the user, so anything invalid is damage, reported with its offset.
         true => Detected::of(candidate.layout()),
         false => Detected::Nothing,
     }
 }
 
-/// Counts the fields of `bytes`, and of the messages in them, that `message` knows.
+/// Counts the fields of `bytes`, and of nested messages, that `message` knows.
 ///
-/// `open` says that the message may go on after `bytes`.
+/// `open`: the message may continue after `bytes`.
 fn shape(message: &Message, bytes: &[u8], open: bool) -> Fit {
     let mut fit = Fit::default();
     let mut fields = Fields::new(bytes);
@@ -283,7 +284,7 @@ fn shape(message: &Message, bytes: &[u8], open: bool) -> Fit {
     whole(message, bytes, open, fit)
 }
 
-/// How a field fits that no schema knows: the future's, or that of another kind of message.
+/// Rates a field that is not in the schema: a future one, or one of another kind of message.
 fn unknown(message: &Message, header: Header) -> Fit {
     // Nothing was added to the messages of 1.7 to 1.9.
     let is_frozen = [
@@ -293,9 +294,9 @@ fn unknown(message: &Message, header: Header) -> Fit {
     ]
     .iter()
     .any(|frozen| std::ptr::eq(*frozen, message));
-    // No field of a tap has a value of a fixed size.
+    // No field of a tap has a fixed-size value.
     let is_fixed = matches!(header.value, WireValue::Fixed(_)) && message.name != "Node";
-    // Of these, the schema has only what a capture is made of.
+    // The schema has only some of their fields.
     let is_reduced = matches!(message.name, "SocketAddress" | "Node");
     Fit {
         is_bad: is_frozen,
@@ -305,7 +306,7 @@ fn unknown(message: &Message, header: Header) -> Fit {
     }
 }
 
-/// How the bytes of a field fit; `cut` when there are more of them.
+/// How well the bytes of a field match; `cut`: they are incomplete.
 fn value_fit(message: &Message, number: u32, value: &[u8], cut: bool) -> Fit {
     let mut fit = Fit::default();
     match (message.name, number) {
@@ -313,10 +314,10 @@ fn value_fit(message: &Message, number: u32, value: &[u8], cut: bool) -> Fit {
             let name = value.strip_prefix(b":").unwrap_or(value);
             fit.has_odd_headers = !name.iter().copied().all(is_token) || (name.is_empty() && !cut);
         }
-        // A value that is not text stands in another field.
+        // A value that is not text is in another field.
         ("HeaderValue", 2) => {
             fit.has_odd_headers = value.iter().any(|&byte| byte < b' ' && byte != b'\t');
-            // Other messages have no such long lines there, and pseudo-headers may come after them.
+            // Other messages have no such long lines there, and pseudo-headers may follow.
             if value.len() >= LONG_VALUE && !fit.has_odd_headers {
                 fit.anchor();
                 fit.long_values = 1;
@@ -336,7 +337,7 @@ fn value_fit(message: &Message, number: u32, value: &[u8], cut: bool) -> Fit {
     fit
 }
 
-/// What a message shows as a whole, beside what is in it.
+/// Rates a message as a whole, apart from its fields.
 fn whole(message: &Message, bytes: &[u8], open: bool, mut fit: Fit) -> Fit {
     let numbers = |wanted: RangeInclusive<u32>| {
         Fields::new(bytes).any(|(header, _)| wanted.contains(&header.number))
@@ -346,7 +347,7 @@ fn whole(message: &Message, bytes: &[u8], open: bool, mut fit: Fit) -> Fit {
             let happened = numbers(2..=4);
             fit.is_event |= happened;
             fit.payloads *= u32::from(message.name == "SocketEvent");
-            // With what happened at a time that taps were recorded at, it is one.
+            // With something that happened at a plausible time, it is an event.
             let time = Fields::new(bytes)
                 .filter(|(header, _)| header.number == 1)
                 .last();
@@ -367,7 +368,7 @@ fn whole(message: &Message, bytes: &[u8], open: bool, mut fit: Fit) -> Fit {
                 b":scheme",
                 b":status",
             ];
-            // Of a field that comes twice, the last one counts.
+            // Of a repeated field, the last one counts.
             let key = Fields::new(bytes)
                 .filter(|(header, _)| header.number == 1)
                 .last();
@@ -390,7 +391,7 @@ fn whole(message: &Message, bytes: &[u8], open: bool, mut fit: Fit) -> Fit {
     fit
 }
 
-/// The number that a Timestamp has in one of its fields, if it has it.
+/// A number in a field of a Timestamp, if present.
 fn number(time: &[u8], wanted: u32) -> Option<u64> {
     Fields::new(time).find_map(|(header, _)| match header.value {
         WireValue::Varint(value) if header.number == wanted => Some(value),
@@ -403,14 +404,14 @@ fn seconds(time: &[u8]) -> Option<u64> {
     number(time, 1)
 }
 
-/// Whether a Timestamp is one at which a tap may have recorded: from 2015 to 2100.
+/// Whether a tap may have recorded a Timestamp: from 2015 to 2100.
 fn is_usual_time(time: &[u8]) -> bool {
     let nanos = number(time, 2).unwrap_or_default();
     seconds(time).is_some_and(|seconds| (1_420_070_400..4_102_444_800).contains(&seconds))
         && nanos < 1_000_000_000
 }
 
-/// What may stand in the name of a header field (RFC 9110, section 5.6.2).
+/// Whether a byte is allowed in the name of a header field (RFC 9110, section 5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
