@@ -105,6 +105,8 @@ convert_tree() { "${under[@]}" "$tool" "$tree" "$out/"; }
 convert_tree_1() { "${under[@]}" "$tool" -j 1 "$tree" "$out/"; }
 convert_tree_n() { "${under[@]}" "$tool" -j "$jobs" "$tree" "$out/"; }
 merge_tree() { "${under[@]}" "$tool" -m "$tree" "$out"; }
+info_of() { "${under[@]}" "$tool" --info "$trace"; }
+read_trace() { "${under[@]}" dd if="$trace" of=/dev/null bs=1M; }
 from_pipe() { cat "$trace" | "${under[@]}" "$tool" - "$out"; }
 
 # Runs a command of the above, and ends everything where it fails.
@@ -255,6 +257,17 @@ part_live() {
     echo "live: from an event to its packet $median µs, at most $max µs, of $count"
 }
 
+part_info() {
+    local event
+    for event in 16K 64K; do
+        make_trace streamed "$event" "$size" "$trace" >/dev/null
+        race info_of read_trace
+        echo "info: a streamed trace of $size, events of $event: $(seconds info_of) s ($(mebibytes info_of) MiB)," \
+            "reading it $(seconds read_trace) s: $(ratio info_of read_trace) times as long"
+        rm -f "$trace"
+    done
+}
+
 part_memory() {
     local kind
     for kind in streamed buffered; do
@@ -336,7 +349,7 @@ machine() {
 
 for part in "${parts[@]}"; do
     case $part in
-    many | merge | live | memory | instructions | allocations) "part_$part" ;;
+    many | merge | live | memory | info | instructions | allocations) "part_$part" ;;
     *-*) part_trace "$part" ;;
     *) die "no part is called $part" ;;
     esac

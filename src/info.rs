@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::io;
 use std::path::Path;
+#[cfg(feature = "cli")]
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::convert::{Failure, Options};
 #[cfg(feature = "cli")]
@@ -14,8 +16,12 @@ use crate::model::protocol::DecodeAs;
 use crate::model::warning::Warnings;
 use crate::pump::{Consumer, End, Pump};
 use crate::sequence::{Memory, Sequencer};
-use crate::synth::{ConnectionSummary, Frame, Synthesizer};
+use crate::synth::{ConnectionSummary, Nowhere, Synthesizer};
 use crate::trace::{Damage, Encoding, Reader};
+
+/// How many warnings wait until it is certain that they count. Of a trace with more, nothing is mapped.
+#[cfg(feature = "cli")]
+const MAX_GATHERED: usize = 1_000;
 
 /// What a trace holds.
 #[derive(Debug, Default)]
@@ -48,12 +54,35 @@ pub fn inspect(
     interrupt: &Interrupt,
     warnings: &mut Warnings,
 ) -> Result<Info, Failure> {
-    let (input, _) = open(source)?;
     let path = match source {
         Source::Stdin | Source::Live(_) => None,
         Source::File(path) => Some(&**path),
     };
-    inspect_input(input, path, options, wait, interrupt, warnings)
+    let (input, metadata) = open(source)?;
+    if path.is_none() || metadata.is_none() {
+        return inspect_input(input, path, options, wait, interrupt, warnings);
+    }
+    // A mapped file that is cut short meanwhile is read again, so nothing is said before that is certain.
+    let gathered = Arc::new(Mutex::new(Vec::new()));
+    let mut first = Warnings::with_listener({
+        let gathered = Arc::clone(&gathered);
+        move |warning| {
+            let mut gathered = gathered.lock().unwrap_or_else(PoisonError::into_inner);
+            if gathered.len() <= MAX_GATHERED {
+                gathered.push(warning.clone());
+            }
+        }
+    });
+    let (info, is_torn) = look(input.may_map(), path, options, wait, interrupt, &mut first);
+    let gathered = std::mem::take(&mut *gathered.lock().unwrap_or_else(PoisonError::into_inner));
+    if is_torn || gathered.len() > MAX_GATHERED {
+        let (input, _) = open(source)?;
+        return inspect_input(input, path, options, wait, interrupt, warnings);
+    }
+    for warning in gathered {
+        warnings.add(warning);
+    }
+    info
 }
 
 /// Reads a trace, and returns what it holds. Where its bytes allow more than one encoding, its name in `path` decides.
@@ -68,6 +97,18 @@ pub fn inspect_input(
     interrupt: &Interrupt,
     warnings: &mut Warnings,
 ) -> Result<Info, Failure> {
+    look(input, path, options, wait, interrupt, warnings).0
+}
+
+/// Reads a trace, and returns what it holds, and whether that counts for nothing.
+fn look(
+    input: Input,
+    path: Option<&Path>,
+    options: &Options,
+    wait: &Wait<'_>,
+    interrupt: &Interrupt,
+    warnings: &mut Warnings,
+) -> (Result<Info, Failure>, bool) {
     let input = input.with_progress(options.progress.clone());
     let mut reader = Reader::new(input, options.encoding, path.map(Path::to_owned))
         .with_quotes(options.redaction.is_none());
@@ -85,20 +126,26 @@ pub fn inspect_input(
         warnings,
     }
     .run(None, wait, &mut look);
+    #[cfg(feature = "cli")]
+    let is_torn = reader.is_torn();
+    #[cfg(not(feature = "cli"))]
+    let is_torn = false;
     match end {
         End::Whole | End::Interrupted(_) | End::ReaderGone => {}
         End::Unread(error) => info.unread = Some(error),
-        End::Damaged(damage) if !reader.recognised() => return Err(Failure::Trace(damage.into())),
+        End::Damaged(damage) if !reader.recognised() => {
+            return (Err(Failure::Trace(damage.into())), is_torn);
+        }
         End::Damaged(damage) => info.damage = Some(damage),
     }
-    let Ok(()) = synth.finish(warnings, &mut nowhere);
+    let Ok(()) = synth.finish(warnings, &mut |_| Ok::<_, Infallible>(()));
     info.connections.append(&mut synth.take_summaries());
     info.is_impossible = warnings.tallies().any(|tally| tally.first.kind.is_damage());
     info.connections.sort_by_key(ConnectionSummary::order);
     info.decode_as = synth.decode_as();
     info.encoding = reader.encoding();
     info.releases = reader.releases();
-    Ok(info)
+    (Ok(info), is_torn)
 }
 
 /// Takes the events of a trace that is looked into.
@@ -111,17 +158,12 @@ impl Consumer for Look<'_> {
     type Error = Infallible;
 
     fn event(&mut self, event: &Event, warnings: &mut Warnings) -> Result<(), Infallible> {
-        let done = self.synth.event(event, warnings, &mut nowhere);
+        let done = self.synth.any_event(event, warnings, &mut Nowhere);
         self.info
             .connections
             .append(&mut self.synth.take_summaries());
         done
     }
-}
-
-/// Where packets go that are not wanted.
-fn nowhere(_: &Frame<'_>) -> Result<(), Infallible> {
-    Ok(())
 }
 
 impl Info {
@@ -167,6 +209,68 @@ pub fn quoted(path: &Path) -> String {
             };
             let bytes = path.as_os_str().as_encoded_bytes();
             format!("$'{}'", bytes.iter().map(byte).collect::<String>())
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "cli")]
+mod tests {
+    use super::*;
+    use crate::progress::Progress;
+    use std::fs::{self, File};
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// A field with a length.
+    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+        let mut field = vec![number << 3 | 2];
+        prost::encoding::encode_varint(bytes.len() as u64, &mut field);
+        field.extend_from_slice(bytes);
+        field
+    }
+
+    /// A trace of 16 MiB, streamed, in events of 16 KiB.
+    fn trace() -> Vec<u8> {
+        let time = field(1, &[0x08, 0x85, 0x8d, 0x8a, 0xd8, 0x06, 0x10, 0x01]);
+        let body = field(2, &field(1, &field(1, &[b'x'; 16 << 10])));
+        let event = field(3, &[time, body].concat());
+        field(4, &[&[0x08, 0x07][..], &event].concat()).repeat(1 << 10)
+    }
+
+    fn inspected(path: &Path, progress: Progress) -> String {
+        let options = Options {
+            progress,
+            ..Options::default()
+        };
+        let mut warnings = Warnings::default();
+        let source = Source::File(path.to_owned());
+        let (wait, interrupt) = (Wait::default(), Interrupt::default());
+        let info = inspect(&source, &options, &wait, &interrupt, &mut warnings).unwrap();
+        let tallies: Vec<_> = warnings.tallies().collect();
+        format!("{info:?} {tallies:?}")
+    }
+
+    /// Whether its pages are still in the file or not, and whether the file ends at one or not.
+    #[test]
+    fn a_trace_that_is_cut_short_while_it_is_looked_into_is_read_again() {
+        let bytes = trace();
+        for left in [1 << 20, (5 << 20) + 77, (9 << 20) + 4095, bytes.len() - 1] {
+            for piece in 1..6 {
+                let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+                fs::write(&path, &bytes).unwrap();
+                let file = File::options().write(true).open(&path).unwrap();
+                let pieces = AtomicU64::new(0);
+                let seen = inspected(
+                    &path,
+                    Progress::new(move |_| {
+                        if pieces.fetch_add(1, Ordering::Relaxed) == piece {
+                            file.set_len(left as u64).unwrap();
+                        }
+                    }),
+                );
+                let cut = inspected(&path, Progress::default());
+                assert_eq!(seen, cut, "{left} {piece}");
+            }
         }
     }
 }

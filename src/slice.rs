@@ -4,6 +4,57 @@ use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::{Arc, LazyLock};
 
+/// Memory that slices are parts of.
+pub enum Backing {
+    /// The program's own.
+    Own(Vec<u8>),
+    /// A part of a file.
+    #[cfg(feature = "cli")]
+    Map(crate::input::map::Map),
+}
+
+impl Backing {
+    /// How many bytes of the program's memory it takes, those that are not in use included.
+    pub(crate) fn capacity(&self) -> usize {
+        match self {
+            Self::Own(bytes) => bytes.capacity(),
+            #[cfg(feature = "cli")]
+            Self::Map(_) => 0,
+        }
+    }
+}
+
+impl Deref for Backing {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            #[cfg(feature = "cli")]
+            Self::Map(map) => map,
+        }
+    }
+}
+
+impl Default for Backing {
+    fn default() -> Self {
+        Self::Own(Vec::new())
+    }
+}
+
+impl From<Vec<u8>> for Backing {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Own(bytes)
+    }
+}
+
+impl fmt::Debug for Backing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Backing({} bytes)", self.len())
+    }
+}
+
 /// A part of a piece of memory, which stays as it is while any part of it is held.
 ///
 /// Unlike `bytes::Bytes` it lets the owner of the memory use it again, with all that it holds, once
@@ -11,7 +62,7 @@ use std::sync::{Arc, LazyLock};
 #[derive(Clone, Default)]
 pub struct Slice {
     /// None where there are no bytes: an empty slice holds nothing.
-    memory: Option<Arc<Vec<u8>>>,
+    memory: Option<Arc<Backing>>,
     range: Range<usize>,
 }
 
@@ -37,7 +88,7 @@ impl Slice {
 /// A part of a piece of memory that somebody else holds, and that may be held too.
 #[derive(Clone, Copy, Debug)]
 pub struct Piece<'a> {
-    memory: &'a Arc<Vec<u8>>,
+    memory: &'a Arc<Backing>,
     bytes: &'a [u8],
 }
 
@@ -47,7 +98,7 @@ impl<'a> Piece<'a> {
     /// # Panics
     /// When they lie outside.
     #[inline]
-    pub fn of(memory: &'a Arc<Vec<u8>>, range: Range<usize>) -> Self {
+    pub fn of(memory: &'a Arc<Backing>, range: Range<usize>) -> Self {
         Self {
             memory,
             bytes: &memory[range],
@@ -88,12 +139,15 @@ impl<'a> Piece<'a> {
 impl Slice {
     /// The memory that it is a part of, to be used again; an empty one where it is held elsewhere.
     pub(crate) fn into_memory(self) -> Vec<u8> {
-        self.memory.and_then(Arc::into_inner).unwrap_or_default()
+        match self.memory.and_then(Arc::into_inner) {
+            Some(Backing::Own(bytes)) => bytes,
+            _ => Vec::new(),
+        }
     }
 
     /// All of it, to be decoded.
     pub(crate) fn piece(&self) -> Piece<'_> {
-        static NOTHING: LazyLock<Arc<Vec<u8>>> = LazyLock::new(Arc::default);
+        static NOTHING: LazyLock<Arc<Backing>> = LazyLock::new(Arc::default);
         match &self.memory {
             Some(memory) => Piece::of(memory, self.range.clone()),
             None => Piece::of(&NOTHING, 0..0),
@@ -112,7 +166,7 @@ impl From<Piece<'_>> for Slice {
 impl From<Vec<u8>> for Slice {
     fn from(bytes: Vec<u8>) -> Self {
         let range = 0..bytes.len();
-        let memory = (!range.is_empty()).then(|| Arc::new(bytes));
+        let memory = (!range.is_empty()).then(|| Arc::new(Backing::Own(bytes)));
         Self { memory, range }
     }
 }

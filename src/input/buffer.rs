@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::align::{PAGE, start_in};
-use crate::slice::Piece;
+use crate::slice::{Backing, Piece};
 
 /// How much memory is kept to be used again where one event replaces another, in bytes: what is seldom so
 /// large is given back.
@@ -15,7 +15,7 @@ const KEPT: usize = 1 << 20;
 /// A window into memory.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
-    memory: Arc<Vec<u8>>,
+    memory: Arc<Backing>,
     /// Where the bytes at hand lie.
     at_hand: Range<usize>,
 }
@@ -25,19 +25,19 @@ impl Buffer {
     pub(super) fn holding(bytes: Vec<u8>) -> Self {
         Self {
             at_hand: 0..bytes.len(),
-            memory: Arc::new(bytes),
+            memory: Arc::new(Backing::Own(bytes)),
         }
     }
 
     /// Holds a copy of `bytes` in the place of what it held.
     pub(super) fn replace(&mut self, bytes: &[u8]) {
         match Arc::get_mut(&mut self.memory) {
-            Some(memory) => {
+            Some(Backing::Own(memory)) => {
                 memory.clear();
                 memory.shrink_to(KEPT);
                 memory.extend_from_slice(bytes);
             }
-            None => self.memory = Arc::new(bytes.to_vec()),
+            _ => self.memory = Arc::new(Backing::Own(bytes.to_vec())),
         }
         self.at_hand = 0..bytes.len();
     }
@@ -68,40 +68,43 @@ impl Buffer {
         self.at_hand.start += n;
     }
 
+    /// A window over a part of a map, in the place of what it held.
+    #[cfg(feature = "cli")]
+    pub(super) fn show(&mut self, map: super::map::Map, at_hand: Range<usize>) {
+        self.memory = Arc::new(Backing::Map(map));
+        self.at_hand = at_hand;
+    }
+
     /// Has `read` put up to `ask` more bytes behind the window, and tells how many it did.
     pub(super) fn fill<E>(
         &mut self,
         ask: usize,
         read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
     ) -> Result<usize, E> {
-        let end = self.at_hand.end;
-        let memory = match Arc::get_mut(&mut self.memory) {
-            Some(memory) if end + ask <= memory.len() => memory,
-            free => {
-                let rest = self.at_hand.len();
-                // What is left goes to the front, so that what comes begins at a page.
-                let ahead = rest.next_multiple_of(PAGE);
-                let need = PAGE + ahead + ask;
-                let fits = free.is_some_and(|memory| need <= memory.len());
-                if !fits {
-                    // Twice as much where an event is larger than what is asked at once: moved at each
-                    // fill, it would be copied over and over.
-                    let more = if rest > ask { rest } else { 0 };
-                    let mut memory = vec![0; need + more];
-                    let start = start_in(&memory, rest);
-                    memory[start..start + rest].copy_from_slice(self.window());
-                    self.at_hand = start..start + rest;
-                    self.memory = Arc::new(memory);
-                }
-                // Never a copy: it is free, or new.
-                let memory = Arc::make_mut(&mut self.memory);
-                if fits {
-                    let start = start_in(memory, rest);
-                    memory.copy_within(self.at_hand.clone(), start);
-                    self.at_hand = start..start + rest;
-                }
-                memory
+        let rest = self.at_hand.len();
+        // What is left goes to the front, so that what comes begins at a page.
+        let need = PAGE + rest.next_multiple_of(PAGE) + ask;
+        match Arc::get_mut(&mut self.memory) {
+            Some(Backing::Own(memory)) if self.at_hand.end + ask <= memory.len() => {}
+            Some(Backing::Own(memory)) if need <= memory.len() => {
+                let start = start_in(memory, rest);
+                memory.copy_within(self.at_hand.clone(), start);
+                self.at_hand = start..start + rest;
             }
+            _ => {
+                // Twice as much where an event is larger than what is asked at once: moved at each
+                // fill, it would be copied over and over.
+                let more = if rest > ask { rest } else { 0 };
+                let mut memory = vec![0; need + more];
+                let start = start_in(&memory, rest);
+                memory[start..start + rest].copy_from_slice(self.window());
+                self.at_hand = start..start + rest;
+                self.memory = Arc::new(Backing::Own(memory));
+            }
+        }
+        // It is free, or new.
+        let Some(Backing::Own(memory)) = Arc::get_mut(&mut self.memory) else {
+            return Ok(0);
         };
         let end = self.at_hand.end;
         let read = read(&mut memory[end..end + ask])?;

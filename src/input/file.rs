@@ -11,6 +11,7 @@ use arrayvec::ArrayVec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::map::Map;
 use super::origin::{Origin, ReadAt};
 use super::{FIRST_READ, Input, READ_SIZE, Wait};
 use crate::align::PAGE;
@@ -25,9 +26,15 @@ impl ReadAt for File {
 #[derive(Debug)]
 struct Stream(File);
 
-/// A regular file, which never does, and where in it the input begins.
+/// A regular file, which never does.
 #[derive(Debug)]
-struct Regular(File, u64);
+struct Regular {
+    file: File,
+    /// Where in it the input begins.
+    start: u64,
+    /// Whether it is mapped, and what is read is read beside that.
+    is_mapped: bool,
+}
 
 /// The same, read without regard to where others read in it.
 #[derive(Debug)]
@@ -63,12 +70,15 @@ fn beside(file: &File, start: u64) -> Option<Box<dyn Origin>> {
 }
 
 impl Origin for Regular {
-    fn read(&mut self, room: &mut [u8], _: u64) -> io::Result<usize> {
-        self.0.read(room)
+    fn read(&mut self, room: &mut [u8], position: u64) -> io::Result<usize> {
+        match self.is_mapped {
+            true => Origin::read_at(self, room, position),
+            false => self.file.read(room),
+        }
     }
 
     fn read_at(&self, room: &mut [u8], position: u64) -> io::Result<usize> {
-        FileExt::read_at(&self.0, room, self.1.saturating_add(position))
+        FileExt::read_at(&self.file, room, self.start.saturating_add(position))
     }
 
     fn can_look_ahead(&self) -> bool {
@@ -76,7 +86,21 @@ impl Origin for Regular {
     }
 
     fn beside(&self) -> Option<Box<dyn Origin>> {
-        beside(&self.0, self.1)
+        beside(&self.file, self.start)
+    }
+
+    fn begin_mapping(&mut self) -> bool {
+        self.is_mapped = true;
+        true
+    }
+
+    fn map(&self, position: u64, len: usize) -> io::Result<Option<(Map, usize)>> {
+        Map::of(&self.file, self.start.saturating_add(position), len)
+    }
+
+    fn size(&self) -> Option<u64> {
+        let size = self.file.metadata().ok()?.len();
+        Some(size.saturating_sub(self.start))
     }
 }
 
@@ -164,7 +188,11 @@ impl Input {
         Self {
             // In whole pages, lest all that follows is read from within one where the file grows.
             ask: ask.clamp(FIRST_READ, READ_SIZE).next_multiple_of(PAGE),
-            ..Self::new(Regular(file, start))
+            ..Self::new(Regular {
+                file,
+                start,
+                is_mapped: false,
+            })
         }
     }
 }

@@ -5,8 +5,9 @@
 //! The buffers behind it are used again and again, so that the memory in use does not grow with the
 //! input.
 //!
-//! Files are read, not mapped: a mapped file that somebody cuts short ends the process with SIGBUS, and
-//! the copy costs little more than the page faults would.
+//! Files are read, unless the caller says that its work [can begin again](Input::may_map) and most bytes are passed
+//! over: then a binary trace is mapped after its first bytes, as it is decoded in place, and what nobody looks at is
+//! not even read. A mapped file that is cut short meanwhile [is noticed](Input::is_torn).
 //!
 //! Invariant: `offset` counts every byte that was ever taken or skipped, so that the first byte of
 //! the window is the input's byte number `offset`.
@@ -17,6 +18,8 @@ mod ahead;
 mod buffer;
 #[cfg(feature = "cli")]
 mod file;
+#[cfg(feature = "cli")]
+pub(crate) mod map;
 mod origin;
 mod recode;
 
@@ -41,6 +44,9 @@ pub(crate) use recode::{Match, Prefix, Recoding, Utf16};
 const FIRST_READ: usize = 16 << 10;
 /// The most that is asked, once reads come full or where a file is as large.
 const READ_SIZE: usize = 1 << 20;
+/// How much of a file is mapped at once, in bytes.
+#[cfg(feature = "cli")]
+const MAP_SIZE: usize = 4 << 20;
 /// What is asked where the bytes are recoded: they grow by half at most.
 const RECODED_READ: usize = 64 << 10;
 
@@ -56,6 +62,25 @@ pub struct Input {
     /// What changes the bytes back, where something has changed them on their way.
     recoder: Option<Box<Recoder>>,
     progress: Progress,
+    #[cfg(feature = "cli")]
+    mapping: Mapping,
+}
+
+/// Whether an input is mapped.
+#[cfg(feature = "cli")]
+#[derive(Debug, Default)]
+enum Mapping {
+    /// It is not, and will not be.
+    #[default]
+    Never,
+    /// It may be, once its first bytes have shown what it is.
+    Allowed,
+    /// It is.
+    Begun {
+        tears: map::Tears,
+        /// Up to where it was mapped, in bytes of the input.
+        end: u64,
+    },
 }
 
 impl Input {
@@ -101,7 +126,69 @@ impl Input {
             ended: false,
             recoder: None,
             progress: Progress::default(),
+            #[cfg(feature = "cli")]
+            mapping: Mapping::default(),
         }
+    }
+
+    /// Allows the input to be mapped: the work can begin again, and does so where it [is torn](Self::is_torn).
+    #[cfg(feature = "cli")]
+    #[must_use]
+    pub(crate) fn may_map(self) -> Self {
+        Self {
+            mapping: Mapping::Allowed,
+            ..self
+        }
+    }
+
+    /// Maps what comes from here on, if that is allowed and possible.
+    pub(crate) fn begin_mapping(&mut self) {
+        #[cfg(feature = "cli")]
+        if matches!(self.mapping, Mapping::Allowed)
+            && self.recoder.is_none()
+            && self.origin.begin_mapping()
+        {
+            self.mapping = Mapping::Begun {
+                tears: map::Tears::none_yet(),
+                end: 0,
+            };
+        }
+    }
+
+    /// Whether bytes that were mapped may have been none of the file's: nothing that was made of them counts.
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_torn(&self) -> bool {
+        match self.mapping {
+            // Zeros at the end of a file's last page are not even noticed.
+            Mapping::Begun { tears, end } => {
+                tears.happened() || self.origin.size().is_none_or(|size| size < end)
+            }
+            Mapping::Never | Mapping::Allowed => false,
+        }
+    }
+
+    /// Maps the next window; false where it has to be read.
+    #[cfg(feature = "cli")]
+    fn fill_by_map(&mut self) -> io::Result<bool> {
+        let Mapping::Begun { end, .. } = &mut self.mapping else {
+            return Ok(false);
+        };
+        let at_hand = self.buffer.window().len();
+        // Of a large event, twice as much each time.
+        let len = MAP_SIZE.max(at_hand.saturating_mul(2));
+        let Some((map, lead)) = self.origin.map(self.offset, len)? else {
+            return Ok(false);
+        };
+        let mapped = map.len() - lead;
+        *end = (*end).max(self.offset + mapped as u64);
+        if mapped <= at_hand {
+            // The file has nothing more, or less than it had.
+            return Ok(false);
+        }
+        let range = lead..map.len();
+        self.buffer.show(map, range);
+        self.progress.add((mapped - at_hand) as u64);
+        Ok(true)
     }
 
     /// Recodes the bytes at hand, of which none may have been taken, and all that come after them.
@@ -201,6 +288,10 @@ impl Input {
             return Ok(());
         }
         self.origin.wait(wait)?;
+        #[cfg(feature = "cli")]
+        if self.fill_by_map()? {
+            return Ok(());
+        }
         // A window that grows is an event larger than the window: ask for more at once.
         let at_hand = self.window().len();
         let ask = at_hand.clamp(self.ask, READ_SIZE);

@@ -55,6 +55,26 @@ pub(super) trait Origin: fmt::Debug + Send {
         Ok(())
     }
 
+    /// From here on, reads are at the position that is named, and [`map`](Self::map) may be asked; false where the
+    /// bytes cannot be mapped.
+    #[cfg(feature = "cli")]
+    fn begin_mapping(&mut self) -> bool {
+        false
+    }
+
+    /// Maps `len` bytes from the byte number `position` on, or as many as there are. Returns the map and where in it
+    /// they begin; none where they have to be read.
+    #[cfg(feature = "cli")]
+    fn map(&self, _position: u64, _len: usize) -> io::Result<Option<(super::map::Map, usize)>> {
+        Ok(None)
+    }
+
+    /// How many bytes there are at the moment, where that is known.
+    #[cfg(feature = "cli")]
+    fn size(&self) -> Option<u64> {
+        None
+    }
+
     /// Whether more is asked for at once where reads come full.
     fn asks_for_more(&self) -> bool {
         true

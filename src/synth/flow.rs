@@ -184,6 +184,9 @@ impl Flow {
             carrier,
             label,
         } = self;
+        if !sink.out.wants_bytes() {
+            return Ok(());
+        }
         match carrier {
             Carrier::Tcp(stream) => {
                 let Stream {

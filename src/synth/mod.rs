@@ -21,6 +21,7 @@ mod summary;
 mod tcp;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
@@ -142,6 +143,27 @@ pub(crate) trait Sink {
 
     /// Takes the next frame.
     fn frame(&mut self, frame: &Frame<'_>) -> Result<(), Self::Error>;
+
+    /// Whether frames that carry bytes are wanted. Where not, they are not made, and no bytes are looked at for them.
+    #[inline(always)]
+    fn wants_bytes(&self) -> bool {
+        true
+    }
+}
+
+/// Where frames go that are not wanted.
+pub(crate) struct Nowhere;
+
+impl Sink for Nowhere {
+    type Error = Infallible;
+
+    fn frame(&mut self, _: &Frame<'_>) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn wants_bytes(&self) -> bool {
+        false
+    }
 }
 
 impl<E, F: FnMut(&Frame<'_>) -> Result<(), E>> Sink for F {
@@ -243,12 +265,12 @@ impl Synthesizer {
     }
 
     /// Takes an event of any kind.
-    fn any_event<E>(
+    pub(crate) fn any_event<S: Sink>(
         &mut self,
         event: &Event,
         warnings: &mut Warnings,
-        out: &mut impl FnMut(&Frame<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
+        out: &mut S,
+    ) -> Result<(), S::Error> {
         let shared = &mut self.shared;
         let cx = &mut Context {
             shared,

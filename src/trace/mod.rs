@@ -300,7 +300,7 @@ impl Reader {
         Ok(Step::Item(self.source(&layout)))
     }
 
-    fn source(&self, layout: &Layout) -> Source {
+    fn source(&mut self, layout: &Layout) -> Source {
         let Layout {
             encoding,
             generation,
@@ -319,6 +319,7 @@ impl Reader {
         }
         let parts = match encoding {
             Encoding::Binary | Encoding::Delimited => {
+                self.input.begin_mapping();
                 Parts::Binary(Binary::new(root, layout.framing))
             }
             Encoding::Text => {
@@ -352,6 +353,12 @@ impl Reader {
     /// Whether [`fill`](Self::fill) would return without waiting.
     pub fn ready(&self) -> bool {
         self.input.ready()
+    }
+
+    /// Whether nothing that was made of the trace counts, because it was mapped and has been cut short since.
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_torn(&self) -> bool {
+        self.input.is_torn()
     }
 
     /// Whether anything was found that only a trace contains.

@@ -12,7 +12,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::input::Input;
 use crate::model::event::{Skip, SkipKind};
-use crate::slice::Piece;
+use crate::slice::{Backing, Piece};
 
 use crate::trace::binary::look_ahead::{Found, Sink};
 use crate::trace::decode::{Decoder, Place};
@@ -90,7 +90,7 @@ struct Build {
     open: Vec<(&'static Message, usize)>,
     state: BuildState,
     /// The message before it, whose memory is used again once nobody holds a part of it.
-    whole: Arc<Vec<u8>>,
+    whole: Arc<Backing>,
 }
 
 impl Clone for Build {
@@ -583,8 +583,8 @@ impl Build {
     /// The message that is whole.
     fn whole(&mut self) -> Piece<'_> {
         match Arc::get_mut(&mut self.whole) {
-            Some(free) => std::mem::swap(free, &mut self.out),
-            None => self.whole = Arc::new(std::mem::take(&mut self.out)),
+            Some(Backing::Own(free)) => std::mem::swap(free, &mut self.out),
+            _ => self.whole = Arc::new(Backing::Own(std::mem::take(&mut self.out))),
         }
         Piece::of(&self.whole, 0..self.whole.len())
     }
