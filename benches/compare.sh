@@ -11,6 +11,7 @@
 #     many            3,000 traces of mixed sizes with one thread and with JOBS; 20,000 tiny ones against cp -r
 #     merge           the same 3,000 traces into one capture, against converting each
 #     live            how long after its event a packet comes out of a pipe
+#     info            --info of large events, against reading the trace
 #     instructions    instructions an event
 #     allocations     allocations of a short and of a longer trace
 #     memory          peak memory with traces of BIG_SIZE; runs by itself only where BIG=1, as it needs disk
