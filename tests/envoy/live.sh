@@ -61,7 +61,8 @@ is_free || fail 'the tap is not free after its reader went away'
 env --default-signal=INT capture2pcap -v --tap "$admin" file.pcapng 2>file.log &
 tap=$!
 until_it_does eval 'compgen -G ".capture2pcap-*" >/dev/null'
-sleep 1
+# What is recorded shows in the file at its end only.
+sleep 3
 request two
 request three --http2-prior-knowledge
 sleep 1
@@ -83,10 +84,10 @@ capture2pcap --tap "$admin" --config-id nope x.pcap 2>unknown.log || code=$?
 # The capture interface: busy, then idle.
 tshark -D >list.txt 2>tshark.log
 holds list.txt 'envoy-tap (Envoy tap (live))' || fail 'no interface'
-tshark -i envoy-tap -a duration:5 -w live.pcapng 2>tshark.log &
+env --default-signal=INT tshark -i envoy-tap -a duration:60 -w live.pcapng 2>tshark.log &
 tshark=$!
-sleep 3
-request four --http2-prior-knowledge
+until_it_does recorded live.pcapng four
+kill -INT $tshark
 wait $tshark || fail 'tshark'
 tshark -r live.pcapng >live.txt 2>>tshark.log
 holds live.txt 'GET /four' || fail 'a live capture without its request'
