@@ -14,7 +14,7 @@ use super::{LAST_PCAP_TIME, Options, Precision};
 /// The version of the format that every reader knows.
 const VERSION: (u16, u16) = (2, 4);
 
-/// What stands before each frame, in bytes.
+/// The length of the header before each frame, in bytes.
 const RECORD_HEADER_LEN: usize = 16;
 
 /// The length of the headers of nearly all frames, in bytes: Ethernet, IPv4 and TCP without options.
@@ -64,13 +64,13 @@ impl<W: Write + Send + 'static> Pcap<W> {
         let payload = &frame.payload[..frame.payload.len().min(snaplen - headers.len())];
         let (ts_sec, ts_frac) = pcap_time(frame.time, self.precision);
         let mut record = [0; RECORD_HEADER_LEN];
-        // Both lengths fit: a frame holds one IP packet.
+        // Both lengths fit, because a frame holds one IP packet.
         let len = (headers.len() + payload.len()) as u32;
         let numbers = [ts_sec, ts_frac, len, frame.original_len];
         for (place, number) in record.as_chunks_mut().0.iter_mut().zip(numbers) {
             *place = number.to_le_bytes();
         }
-        // Nearly always there is room, and the headers are of one length.
+        // The common case: enough space, and headers of the usual length.
         if let Ok(headers) = <&[u8; USUAL_HEADERS]>::try_from(headers)
             && let Some(room) = self
                 .writer
@@ -92,21 +92,21 @@ impl<W: Write + Send + 'static> Pcap<W> {
         self.writer.write_all(payload)
     }
 
-    /// Hands on what is gathered.
+    /// Writes all buffered data.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.writer.flush()
     }
 
-    /// Ends the capture, and gives back what it was written to.
+    /// Ends the capture, and returns the writer.
     pub(super) fn finish(self) -> io::Result<W> {
         self.writer.finish()
     }
 }
 
-/// Seconds, and the microseconds or nanoseconds behind them.
+/// The seconds, and the remaining microseconds or nanoseconds.
 fn pcap_time(time: Timestamp, precision: Precision) -> (u32, u32) {
     let nanos = time.min(LAST_PCAP_TIME).nanos();
-    // Cut off instead, times a microsecond apart would come out equal or two apart.
+    // Truncated times a microsecond apart could become equal, or two microseconds apart.
     let nanos = match precision {
         Precision::Micro => nanos + 500,
         Precision::Nano => nanos,
@@ -119,7 +119,7 @@ fn pcap_time(time: Timestamp, precision: Precision) -> (u32, u32) {
     (seconds as u32, fraction as u32)
 }
 
-/// The reason that the library wraps, so that whoever looks for a broken pipe finds it.
+/// Unwraps the cause from the library's error, so that the caller finds a broken pipe.
 fn io_error(error: PcapWriteError) -> io::Error {
     match error {
         PcapWriteError::Io(error) | PcapWriteError::FieldWriteFailed(_, error) => error,

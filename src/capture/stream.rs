@@ -1,8 +1,8 @@
-//! Writes to a pipe, FIFO or socket, whose reader may be slow, stand still or go away.
+//! Writes to a pipe, FIFO or socket, whose reader may be slow, not read, or close its end.
 //!
-//! It owns the descriptor and knows nothing of captures.
+//! Owns the descriptor. Knows nothing of captures.
 //!
-//! Invariant: no write waits longer than [`PATIENCE`] for the reader once the wake descriptor is readable.
+//! Invariant: once the wake descriptor is readable, no write waits for the reader longer than [`PATIENCE`].
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -16,7 +16,8 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 use rustix::pipe::PIPE_BUF;
 
-/// How long a reader that takes nothing is waited for after a signal. One that is merely slow gets all packets.
+/// How long a reader that does not read is waited for after a signal. A reader that is only slow gets all
+/// packets.
 const PATIENCE: Timespec = Timespec {
     tv_sec: 2,
     tv_nsec: 0,
@@ -26,25 +27,25 @@ const PATIENCE: Timespec = Timespec {
 #[derive(Debug)]
 pub(super) struct Stream {
     file: File,
-    /// Readable once the work is to end.
+    /// Readable when the work is to end.
     wake: Option<OwnedFd>,
     way: Way,
 }
 
-/// How to write no more than there is room for.
+/// How a write is limited to the available space.
 #[derive(Clone, Copy, Debug)]
 enum Way {
-    /// The open file is the process's own, and non-blocking.
+    /// The open file belongs to this process alone, and is non-blocking.
     NonBlocking,
-    /// A socket takes the wish with each call.
+    /// A socket has a flag for each call.
     Socket,
-    /// The open file is shared with other processes, for which it must stay as it is. A pipe that poll(2) reports
-    /// writable takes this many bytes at once.
+    /// The open file is shared with other processes, and must not be changed for them. A pipe that poll(2)
+    /// reports writable accepts this many bytes at once.
     Pieces,
 }
 
 impl Stream {
-    /// Writes to standard output, if it is a pipe or socket; otherwise gives it back.
+    /// Writes to standard output, if it is a pipe or socket; otherwise returns it.
     pub(super) fn of_stdout(
         file: File,
         wake: Option<BorrowedFd<'_>>,
@@ -56,8 +57,8 @@ impl Stream {
         if !kind.is_fifo() {
             return Ok(Err(file));
         }
-        // Linux opens the pipe anew under this name, so that the flag does not reach the other processes that have
-        // it open. Another user's pipe is refused.
+        // Linux opens the pipe again under this name, so the flag does not affect the other processes that have
+        // it open. Opening another user's pipe is refused.
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         match open_non_blocking(path) {
             Ok(own) => Self::new(own, wake, Way::NonBlocking).map(Ok),
@@ -80,7 +81,7 @@ impl Stream {
         Ok(Self { file, wake, way })
     }
 
-    /// Waits until there is room, or until the write that follows reports an error.
+    /// Waits until there is space, or until the next write reports an error.
     fn wait(&self) -> io::Result<()> {
         let mut fds: ArrayVec<_, 2> = ArrayVec::new();
         fds.push(PollFd::new(&self.file, PollFlags::OUT));
@@ -136,10 +137,10 @@ impl Write for Stream {
     }
 }
 
-/// Opens a pipe's or FIFO's writing end, without blocking now or later.
+/// Opens the write end of a pipe or FIFO without blocking, now or later.
 ///
 /// # Errors
-/// Those of opening; `ENXIO` where it has no reader.
+/// When it cannot be opened; `ENXIO` if it has no reader.
 pub(super) fn open_non_blocking(path: impl AsRef<std::path::Path>) -> io::Result<File> {
     let flags = OFlags::NONBLOCK.bits() as i32;
     OpenOptions::new()
@@ -148,7 +149,7 @@ pub(super) fn open_non_blocking(path: impl AsRef<std::path::Path>) -> io::Result
         .open(path)
 }
 
-/// Repeats a call that a signal has interrupted.
+/// Repeats a call that a signal interrupted.
 fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> io::Result<T> {
     loop {
         match call() {
@@ -164,7 +165,7 @@ mod tests {
     use std::io::Read as _;
     use std::os::unix::net::UnixStream;
 
-    /// A pipe's or socket's two ends, in each way of writing to it.
+    /// Both ends of a pipe or socket, for each way of writing to it.
     fn all_ways(wake: BorrowedFd<'_>) -> Vec<(Stream, File)> {
         let pipe = || {
             let (reader, writer) = io::pipe().unwrap();
@@ -225,7 +226,7 @@ mod tests {
         }
     }
 
-    /// Where the flag reached the pipe's other users, they would lose output.
+    /// If the flag affected the pipe's other users, they would lose output.
     #[test]
     fn other_users_of_a_pipe_still_block() {
         let (_reader, writer) = io::pipe().unwrap();

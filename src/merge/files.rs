@@ -19,11 +19,11 @@ use crate::convert::{Failure, Options, Source};
 use crate::interrupt::Interrupt;
 use crate::model::warning::Warnings;
 
-/// Merges `paths` into one capture. `warnings` makes the collector of a trace's warnings.
+/// Merges `paths` into one capture. `warnings` creates the collector of a trace's warnings.
 ///
 /// # Errors
-/// When there is no capture: none of the traces can be read, or the capture cannot be written. What is
-/// wrong with a single trace stands in the [`Outcome`](super::Outcome).
+/// When there is no capture: no trace can be read, or the capture cannot be written. The failure of a single
+/// trace is in its [`Outcome`](super::Outcome).
 pub fn merge(
     paths: &[PathBuf],
     target: &Target,
@@ -67,14 +67,14 @@ pub fn merge(
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe && live => {
             merged.reader_gone = true;
         }
-        // A reader that stands still gets no more after a signal.
+        // After a signal, a reader that does not read gets no more.
         Err(error) if error.kind() == io::ErrorKind::TimedOut && live => {}
         Err(error) => return Err(Failure::capture(error)),
     }
     Ok(merged)
 }
 
-/// Opens the capture's place; none where nothing is to be written, or a signal came first.
+/// Opens the capture; returns `None` if there is nothing to write, or if a signal arrived first.
 fn output(
     work: &MergeSink,
     paths: &[PathBuf],
@@ -92,7 +92,7 @@ fn output(
     }
 }
 
-/// Where the index may have a temporary file: beside the capture, where there is room for much.
+/// The folder for the index's temporary file: that of the capture, which has space for large files.
 fn folder_for(target: &Target) -> PathBuf {
     match target {
         Target::File(path) if path.parent().is_some_and(Path::is_dir) => path

@@ -1,9 +1,9 @@
-//! Which connection an event belongs to.
+//! Identifies the connection of an event.
 //!
-//! A trace id and both addresses identify a connection; of those, a trace may lack all but the id, tell them
-//! late, or use one id for several connections at once. It knows nothing of the order of events.
+//! A trace id and both addresses identify a connection. A trace may record only the id, record the addresses
+//! late, or use one id for several connections at once. Knows nothing of the order of events.
 //!
-//! Invariant: of the open connections of one id no two have the same addresses.
+//! Invariant: no two open connections of one id have the same addresses.
 
 use foldhash::{HashMap, HashMapExt as _};
 use indexmap::IndexSet;
@@ -12,50 +12,50 @@ use crate::model::event::{Connection, Endpoint, Event, Timestamp, TraceId, What}
 
 use super::order::{Fit, Order};
 
-/// The place of a connection in the [`Directory`].
+/// The index of a connection in the [`Directory`].
 pub(super) type Slot = u32;
 
-/// A connection that may have ended since: its slot, and which of the slot's connections it is.
+/// A connection that may have ended: its slot, and which of the slot's connections it is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Handle(Slot, u64);
 
-/// How many open connections of one id are compared with an event that does not name its own.
+/// The number of open connections of one id that are compared with an event that does not name its connection.
 const MAX_COMPARED: usize = 8;
 
 /// An open connection.
 #[derive(Debug)]
 pub(super) struct Track {
     pub(super) id: TraceId,
-    /// Tells the connections of one slot apart.
+    /// Distinguishes the connections of one slot.
     serial: u64,
     connection: Connection,
-    /// What was said about a connection with its id after its end.
+    /// Addresses recorded for its id after its end.
     next: Option<Box<Connection>>,
-    /// The last time that was recorded.
+    /// The last recorded time.
     pub(super) last: Option<Timestamp>,
     pub(super) order: Order,
 }
 
-/// What is known of an id.
+/// The state of an id.
 #[derive(Debug, Default)]
 struct Known {
-    /// How many connections it has had.
+    /// The number of connections it has had.
     instances: u32,
-    /// The one that was mentioned last.
+    /// The connection mentioned last.
     latest: Option<Slot>,
-    /// The others that are open.
+    /// The other open connections.
     others: IndexSet<Slot>,
-    /// Whether `latest` is the subject of a buffered message, to which all of the message's events belong.
+    /// Whether all events belong to `latest`, since it is the subject of a buffered message.
     in_message: bool,
-    /// A buffered message has begun, and no event of it has come: whether it continues a connection, its
-    /// addresses and first time decide.
+    /// A buffered message has begun, and no event of it has arrived. Its addresses and its first time decide
+    /// whether it continues a connection.
     message: Option<Box<Event>>,
     has_message: bool,
     /// Whether the sharing of the id has been reported.
     reported: bool,
 }
 
-/// Both ends of a connection of an id.
+/// Both endpoints of a connection of an id.
 type Ends = (TraceId, Option<Endpoint>, Option<Endpoint>);
 
 /// The open connections of a trace.
@@ -63,11 +63,11 @@ type Ends = (TraceId, Option<Endpoint>, Option<Endpoint>);
 pub(super) struct Directory {
     tracks: Vec<Option<Track>>,
     free: Vec<Slot>,
-    /// How many connections there have been.
+    /// The number of connections so far.
     opened: u64,
     ids: HashMap<TraceId, Known>,
     by_ends: HashMap<Ends, Slot>,
-    /// The id of the last event and its connection, where it can be no other.
+    /// The id of the last event and its connection, if it is unambiguous.
     last: Option<(TraceId, Slot)>,
     /// The connection that the event at an offset names itself.
     named: Option<(TraceId, u64, Slot)>,
@@ -75,7 +75,7 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// An empty directory. One that `forgets` keeps nothing of an id whose connections have ended.
+    /// Creates an empty directory. With `forgets`, an id without open connections is forgotten.
     pub(super) fn new(forgets: bool) -> Self {
         Self {
             forgets,
@@ -90,19 +90,19 @@ impl Directory {
     }
 }
 
-/// What a buffered message turned out to be about.
+/// The connection of a buffered message.
 pub(super) struct Settled {
     pub(super) slot: Slot,
     /// Whether the connection begins with it.
     pub(super) is_new: bool,
-    /// What it says about the connection, where that is news.
+    /// New information about the connection.
     pub(super) connection: Option<Event>,
-    /// The connection that had the id and the addresses before, and has ended now.
+    /// The earlier connection with the same id and addresses, which has ended now.
     pub(super) ended: Option<TraceId>,
 }
 
 impl Directory {
-    /// The connection of an event, where it can be no other than the last event's.
+    /// The connection of an event, if it can only be the last event's.
     #[inline]
     pub(super) fn current(&self, event: &Event) -> Option<Slot> {
         self.last
@@ -112,21 +112,21 @@ impl Directory {
     /// The connection in a slot.
     ///
     /// # Panics
-    /// Where there is none: slots come from this directory, and are dropped with their connections.
+    /// If there is none: slots come from this directory, and are dropped with their connections.
     #[inline]
     #[allow(clippy::expect_used, reason = "slots never come from outside")]
     pub(super) fn track(&mut self, slot: Slot) -> &mut Track {
         self.tracks[slot as usize].as_mut().expect("an open slot")
     }
 
-    /// The connection in a slot, where an event of it without a count comes next whatever it is.
+    /// The connection in a slot, if an event without a count is always its next one.
     #[inline]
     pub(super) fn straight_track(&mut self, slot: Slot) -> Option<&mut Track> {
         let track = self.tracks.get_mut(slot as usize)?.as_mut()?;
         track.order.is_straight().then_some(track)
     }
 
-    /// A way back to a connection that may have ended by then.
+    /// A reference to a connection that may end.
     pub(super) fn handle(&mut self, slot: Slot) -> Handle {
         Handle(slot, self.track(slot).serial)
     }
@@ -137,7 +137,7 @@ impl Directory {
         (track.serial == serial).then_some(slot)
     }
 
-    /// A buffered message of `id` begins.
+    /// Begins a buffered message of `id`.
     pub(super) fn begin(&mut self, id: TraceId) {
         self.last = None;
         let known = self.ids.entry(id).or_default();
@@ -146,7 +146,7 @@ impl Directory {
         known.message = None;
     }
 
-    /// The ids whose last message has no event.
+    /// The ids whose last message has no events.
     pub(super) fn unsettled(&self) -> Vec<TraceId> {
         let pending = self.ids.iter().filter(|(_, known)| known.has_message);
         let mut ids: Vec<_> = pending.map(|(id, _)| *id).collect();
@@ -154,7 +154,7 @@ impl Directory {
         ids
     }
 
-    /// The connections with events that wait, in the order of the last events that were read.
+    /// The connections with waiting events, in the order of the last events read.
     pub(super) fn waiting(&self) -> Vec<Handle> {
         let tracks = self.tracks.iter().zip(0..);
         let waiting = tracks.filter_map(|(track, slot)| {
@@ -167,9 +167,9 @@ impl Directory {
         waiting.into_iter().map(|(.., handle)| handle).collect()
     }
 
-    /// Decides which connection the pending message of `id` is about, whose first event has this time.
+    /// Decides which connection the pending message of `id` belongs to; `time` is that of its first event.
     ///
-    /// The same addresses and a time that goes on continue a connection; anything else begins one.
+    /// The same addresses and a later time continue a connection; anything else begins one.
     pub(super) fn settle(&mut self, id: TraceId, time: Option<Timestamp>) -> Option<Settled> {
         let known = self.ids.get_mut(&id).filter(|known| known.has_message)?;
         known.has_message = false;
@@ -209,8 +209,8 @@ impl Directory {
         })
     }
 
-    /// Takes what the trace says about a connection; true where that is news for the stages after this one.
-    /// The event has the connection's own id then.
+    /// Adds what the trace records about a connection; returns true if later stages need to know. The event then
+    /// has the connection's own id.
     pub(super) fn connection(&mut self, event: &mut Event) -> bool {
         let id = event.trace;
         let Some(told) = connection_of(event) else {
@@ -232,7 +232,8 @@ impl Directory {
         };
         let track = self.track(slot);
         let news = if track.order.is_closed() {
-            // What follows repeats an event of it, or is of the next one, which need not have all of its addresses.
+            // Later events repeat one of it, or belong to the next connection, which may lack some of its
+            // addresses.
             track.next = Some(Box::new(told));
             false
         } else {
@@ -244,7 +245,7 @@ impl Directory {
         news
     }
 
-    /// The connection of an event, and whether another one could as well be it, which is reported once.
+    /// The connection of an event, and whether it is ambiguous, which is reported once.
     pub(super) fn find(&mut self, event: &Event) -> (Slot, bool) {
         let id = event.trace;
         if let Some((named, offset, slot)) = self.named
@@ -277,7 +278,7 @@ impl Directory {
         }
     }
 
-    /// The open connection of `id` with these addresses, or with some of them and no other.
+    /// The open connection of `id` with these addresses, or with some of them and no others.
     fn matching(&self, id: TraceId, told: &Connection) -> Option<Slot> {
         let (local, remote) = (&told.local, &told.remote);
         let get = |local: &Option<Endpoint>, remote: &Option<Endpoint>| {
@@ -288,7 +289,7 @@ impl Directory {
             .or_else(|| get(&None, remote))
             .or_else(|| get(local, &None))
             .or_else(|| get(&None, &None));
-        // Less than what is known already: the latest connection, if it agrees.
+        // Fewer addresses than known: the latest connection, if it agrees.
         exact.or_else(|| {
             let latest = self.ids.get(&id)?.latest?;
             let known = &self.tracks[latest as usize].as_ref()?.connection;
@@ -299,7 +300,7 @@ impl Directory {
         })
     }
 
-    /// Opens a connection of `id`, of which nothing is known.
+    /// Opens an unknown connection of `id`.
     fn open(&mut self, id: TraceId) -> Slot {
         let known = self.ids.entry(id).or_default();
         let instance = known.instances;
@@ -340,7 +341,7 @@ impl Directory {
         known.in_message = false;
     }
 
-    /// Adds what is told to what is known of a connection; true where that is something new.
+    /// Adds addresses to a connection; returns true if they are new.
     fn learn(&mut self, slot: Slot, told: &Connection) -> bool {
         let track = self.track(slot);
         let before = track.connection.clone();
@@ -360,7 +361,7 @@ impl Directory {
         true
     }
 
-    /// What is known of a connection, as an event that says so.
+    /// The known addresses of a connection, as an event.
     pub(super) fn about(&mut self, slot: Slot, offset: u64) -> Option<Event> {
         let track = self.track(slot);
         (!track.connection.is_empty()).then(|| Event {
@@ -371,7 +372,7 @@ impl Directory {
         })
     }
 
-    /// Opens another connection with the id of one that has ended, and with its addresses unless others were named.
+    /// Opens another connection with the id of an ended one, and with its addresses unless others were named.
     pub(super) fn reopen(&mut self, slot: Slot) -> Slot {
         let track = self.track(slot);
         let id = TraceId {
@@ -420,7 +421,7 @@ impl Directory {
     }
 }
 
-/// The connection that an event fits best, of those that share its id, and whether others could as well be it.
+/// The best fit for an event among the connections with its id, and whether others fit equally well.
 fn choose(
     candidates: impl Iterator<Item = Slot>,
     tracks: &[Option<Track>],
@@ -435,10 +436,10 @@ fn choose(
             continue;
         };
         if let Some(count) = count {
-            // Without a time, the first events of two connections may look alike.
+            // Without a time, the first events of two connections may look the same.
             let is_repeat = event.time.is_some() && order.is_repeat(event);
             let fit = (is_repeat, order.fit(count));
-            // Of those that it fits equally, the latest.
+            // Among equals, the latest.
             if fit > best_fit {
                 (best, best_fit) = (Some(slot), fit);
             }
@@ -454,7 +455,7 @@ fn choose(
         return (best, false);
     }
     match count {
-        // It begins a connection, which follows one that has ended.
+        // It begins a connection that follows an ended one.
         Some(1) if closed.is_some() => (closed, false),
         _ => (open, !is_alone),
     }

@@ -1,12 +1,12 @@
-//! Events of a trace become events of connections: which connection each belongs to, in which order they
-//! happened, and how many bytes are missing between them.
+//! Turns events of a trace into events of connections: the connection of each event, the order of the events, and
+//! the number of bytes missing between them.
 //!
-//! A trace names its connections by ids that several of them may share, and what a collector has received
-//! may be doubled, reordered or lost. This stage decides all of that once, for every kind of conversion; the
-//! synthesizer after it only follows. It knows nothing of encodings, addresses in packets or captures.
+//! A trace identifies its connections by ids that several of them may share, and a collector may receive events
+//! twice, out of order or not at all. This stage resolves that once for all kinds of conversion, and the synthesizer
+//! follows it. Knows nothing of encodings, packet addresses or captures.
 //!
-//! Invariant: the events of one connection come out in the order of their `seq_num`, where they have one,
-//! and otherwise as the trace has them.
+//! Invariant: the events of one connection are delivered in the order of their `seq_num`, if they have one, and
+//! otherwise in the order of the trace.
 
 mod identify;
 mod order;
@@ -20,39 +20,39 @@ use crate::model::warning::{Warning, WarningKind, Warnings};
 use identify::{Directory, Handle, Slot};
 use order::Queue;
 
-/// The most that may be missing of one event, or between two, and still be believed, in bytes.
+/// The maximum number of bytes missing from one event, or between two, that is plausible.
 ///
-/// Real taps cut single reads and writes, a few MiB at most; a hostile count must not become
-/// terabytes of packets.
+/// Real taps truncate single reads and writes of a few MiB at most; a hostile count must not become terabytes of
+/// packets.
 pub const MAX_EVENT_LOSS: u64 = 1 << 30;
 
-/// How long an event of a live stream waits for one that should come before it, or for its own size.
+/// How long an event of a live stream waits for an earlier one, or for its own size.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How many connections of buffered traces are kept open for later messages that continue them, unless the
-/// caller knows when each of them ends. No message says that it is the last.
+/// The number of connections of buffered traces that are kept open for later messages, unless the caller knows
+/// when each of them ends. No message is marked as the last.
 const MAX_RESUMABLE: usize = 4096;
 
-/// How many connections whose end was delivered are remembered, so that a repeated event is known as one.
+/// The number of ended connections that are remembered, to recognize repeated events.
 const MAX_ENDED: usize = 64;
 
-/// What becomes of an event that was pushed.
+/// The outcome of pushing an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// It is the next event, as it stands now.
+    /// It is the next event, in its current state.
     Deliver,
-    /// It was kept, or queued after others: [`Sequencer::pop`] gives what is next.
+    /// It was kept, or queued after others: [`Sequencer::pop`] returns the next event.
     Wait,
-    /// It is a repetition of another, and was dropped.
+    /// It repeats another event, and was dropped.
     Drop,
 }
 
 /// How long connections are remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Memory {
-    /// A bounded number of them: a trace may be a stream without an end.
+    /// A bounded number of them, since a trace may be an endless stream.
     Bounded,
-    /// All of them: the caller ends each with its last event.
+    /// All of them, since the caller ends each with its last event.
     Whole,
 }
 
@@ -60,23 +60,24 @@ pub enum Memory {
 #[derive(Debug)]
 pub struct Sequencer {
     directory: Directory,
-    /// Events that are due, in order.
+    /// Events to deliver, in order.
     ready: VecDeque<Event>,
-    /// Whether events that wait are released after [`PATIENCE`].
+    /// Whether waiting events are released after [`PATIENCE`].
     live: bool,
     memory: Memory,
-    /// The connections with an event that waits, in the order of their deadlines.
+    /// The connections with a waiting event, in the order of their deadlines.
     deadlines: VecDeque<(Instant, Handle, u32)>,
-    /// Open connections of buffered traces, the oldest first.
+    /// Open connections of buffered traces, oldest first.
     resumable: VecDeque<Handle>,
-    /// Connections whose end was delivered, the oldest first. An event of theirs may come twice.
+    /// Ended connections, oldest first. Their events may be repeated.
     ended: VecDeque<Handle>,
-    /// What all events that wait take, in bytes.
+    /// The memory of all waiting events, in bytes.
     held: usize,
 }
 
 impl Sequencer {
-    /// Starts a trace. `live` releases events that wait after a second: call [`expire`](Self::expire) then.
+    /// Starts a trace. `live` releases waiting events after a second; the caller has to call
+    /// [`expire`](Self::expire).
     pub fn new(memory: Memory, live: bool) -> Self {
         Self {
             directory: Directory::new(memory == Memory::Bounded),
@@ -92,10 +93,10 @@ impl Sequencer {
 
     /// Takes the next event of the trace.
     ///
-    /// Whatever it returns, [`pop`](Self::pop) has to be called afterwards until it gives none.
+    /// Afterwards, [`pop`](Self::pop) has to be called until it returns `None`, whatever this returns.
     #[inline(always)]
     pub fn push(&mut self, event: &mut Event, warnings: &mut Warnings) -> Next {
-        // One more of the last connection, for which nothing waits and nothing is counted.
+        // Another event of the last connection, which has no waiting events and no counts.
         if let (What::Data { .. }, None) = (&event.what, event.seq_num)
             && self.ready.is_empty()
             && let Some(slot) = self.directory.current(event)
@@ -130,7 +131,7 @@ impl Sequencer {
         self.after_ready(event)
     }
 
-    /// Takes an event of a kind that a trace has few of.
+    /// Takes an event of a rare kind.
     #[cold]
     fn rare(&mut self, event: &mut Event) -> Next {
         match event.what {
@@ -155,7 +156,7 @@ impl Sequencer {
         self.after_ready(event)
     }
 
-    /// Delivers an event after those that are due before it.
+    /// Delivers an event after those that were due before it.
     #[inline]
     fn after_ready(&mut self, event: &mut Event) -> Next {
         if self.ready.is_empty() {
@@ -165,7 +166,7 @@ impl Sequencer {
         Next::Wait
     }
 
-    /// Finds the connection of an event where it may be another one than the last event's.
+    /// Finds the connection of an event that may not belong to the last event's connection.
     #[cold]
     fn resolve(&mut self, event: &Event, warnings: &mut Warnings) -> Slot {
         self.settle(event.trace, event.time);
@@ -176,7 +177,7 @@ impl Sequencer {
         slot
     }
 
-    /// Decides which connection the last buffered message of `id` is about, unless that is decided.
+    /// Decides which connection the last buffered message of `id` belongs to, unless that is decided.
     fn settle(&mut self, id: TraceId, time: Option<Timestamp>) {
         let Some(settled) = self.directory.settle(id, time) else {
             return;
@@ -205,17 +206,17 @@ impl Sequencer {
         }
     }
 
-    /// Takes an event that has a count, or follows one that has.
+    /// Takes an event with a count, or one that follows such an event.
     fn counted(&mut self, slot: Slot, event: &mut Event, warnings: &mut Warnings) -> Next {
         let slot = match event.seq_num {
             Some(_) => slot,
-            // It comes after all that has waited.
+            // It comes after all waiting events.
             None => self.release(slot, warnings),
         };
         self.place(slot, event, warnings).0
     }
 
-    /// Takes an event of the connection in `slot`, or of another one that follows it. Returns the slot of that.
+    /// Takes an event of the connection in `slot`, or of a later one. Returns the slot of its connection.
     fn place(&mut self, slot: Slot, event: &mut Event, warnings: &mut Warnings) -> (Next, Slot) {
         let mut slot = slot;
         let mut track = self.directory.track(slot);
@@ -257,15 +258,15 @@ impl Sequencer {
         (next, slot)
     }
 
-    /// Opens another connection with the id of one that has ended, whose beginning is not in the trace.
+    /// Opens another connection with the id of an ended one. Its beginning is not in the trace.
     fn reopen(&mut self, slot: Slot, offset: u64) -> Slot {
         let slot = self.directory.reopen(slot);
         self.ready.extend(self.directory.about(slot, offset));
         slot
     }
 
-    /// Takes note that the end of a connection was delivered. What counts more, and waited for events before it,
-    /// is of another connection. Returns the slot of the last one.
+    /// Records that a connection's close was delivered. Waiting events with a higher count belong to a later
+    /// connection. Returns the slot of the last connection.
     fn end(&mut self, slot: Slot, warnings: &mut Warnings) -> Slot {
         let mut queue = Queue {
             ready: &mut self.ready,
@@ -288,7 +289,7 @@ impl Sequencer {
         slot
     }
 
-    /// Keeps a connection that has ended for a while: an event of it may come twice.
+    /// Remembers an ended connection for a while, since its events may be repeated.
     fn linger(&mut self, slot: Slot) {
         self.ended.push_back(self.directory.handle(slot));
         if self.ended.len() > MAX_ENDED
@@ -299,7 +300,7 @@ impl Sequencer {
         }
     }
 
-    /// The next event that is due after the one that was pushed.
+    /// The next event that is due after the pushed one.
     #[inline]
     pub fn pop(&mut self) -> Option<Event> {
         self.ready.pop_front()
@@ -310,7 +311,7 @@ impl Sequencer {
         self.deadlines.front().map(|(at, ..)| *at)
     }
 
-    /// Releases the events that have waited for long enough.
+    /// Releases the events that have waited long enough.
     pub fn expire(&mut self, warnings: &mut Warnings) {
         let now = Instant::now();
         while let Some(&(at, handle, turn)) = self.deadlines.front()
@@ -325,7 +326,7 @@ impl Sequencer {
         }
     }
 
-    /// Releases everything that waits: the trace has ended.
+    /// Releases all waiting events at the end of the trace.
     pub fn finish(&mut self, warnings: &mut Warnings) {
         for id in self.directory.unsettled() {
             self.settle(id, None);
@@ -337,7 +338,7 @@ impl Sequencer {
         }
     }
 
-    /// Releases all that waits of a connection. Returns the slot of the connection that the last of it belongs to.
+    /// Releases all waiting events of a connection. Returns the slot of the last one's connection.
     fn release(&mut self, slot: Slot, warnings: &mut Warnings) -> Slot {
         let mut slot = slot;
         loop {
@@ -358,7 +359,7 @@ impl Sequencer {
     }
 }
 
-/// The end of a connection whose end is not recorded.
+/// The end of a connection whose close is not recorded.
 fn over(id: TraceId) -> Event {
     Event {
         trace: id,

@@ -1,10 +1,10 @@
 //! The order of one connection's events by `seq_num`, Envoy's running count of bytes.
 //!
-//! The count says which event comes next, which was already there, and how many bytes are missing. It knows
-//! nothing of other connections.
+//! The count shows which event is next, which is repeated, and how many bytes are missing. Knows nothing of other
+//! connections.
 //!
-//! Invariant: events that wait are sorted by their counts, and none of them is delivered after the connection's
-//! end.
+//! Invariant: waiting events are sorted by their counts, and none of them is delivered after the connection's
+//! close.
 
 mod mark;
 mod queue;
@@ -21,54 +21,54 @@ use mark::Mark;
 
 pub(super) use queue::Queue;
 
-/// How many delivered events a repeated one is compared with.
+/// The number of delivered events that are compared with a repeated one.
 const REMEMBERED: usize = 32;
 
-/// What the events of one connection wait for.
+/// The order of one connection's events.
 #[derive(Debug, Default)]
 pub(super) struct Order {
-    /// The count that comes next if no event is lost.
+    /// The next count if no event is missing.
     expected: Option<u64>,
-    /// The counted events that were delivered, up to a number that is enough here.
+    /// The number of delivered events with a count, up to a small maximum.
     delivered: u8,
     /// Whether the last event's body was recorded as a string.
     as_string: bool,
     last_direction: Option<Direction>,
-    /// Whether the end was delivered.
+    /// Whether the close was delivered.
     closed: bool,
-    /// What most connections never need.
+    /// State that most connections do not need.
     rare: Option<Box<Rare>>,
     recent: VecDeque<Mark>,
 }
 
 #[derive(Debug, Default)]
 struct Rare {
-    /// A truncated event whose size the next one's count tells.
+    /// A truncated event whose size follows from the next count.
     cut: Option<Event>,
-    /// A truncated event that was delivered before its size was known: where its known bytes end, and
-    /// which way it went.
+    /// A truncated event that was delivered before its size was known: the count after its known bytes, and its
+    /// direction.
     unsized_cut: Option<(u64, Direction)>,
-    /// The count that was expected when one came that was too low: the trace may go on from there.
+    /// The count that was expected when a lower one arrived: the trace may continue from there.
     resumes: Option<u64>,
-    /// Events that wait for one before them.
+    /// Events that wait for an earlier one.
     held: VecDeque<Event>,
-    /// Tells one wait from the next.
+    /// Identifies the current wait.
     turn: u32,
 }
 
-/// How well a count fits what was delivered of a connection.
+/// How well a count fits the delivered events of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fit {
-    /// It is another one than the next.
+    /// It is not the next count.
     Not,
-    /// It may be the next: how long the event before it was is unknown.
+    /// It may be the next: the size of the event before it is unknown.
     Maybe,
     /// It is the next.
     Exact,
 }
 
 impl Order {
-    /// Whether nothing waits.
+    /// Whether no event waits.
     #[inline]
     pub(super) fn is_idle(&self) -> bool {
         match &self.rare {
@@ -77,24 +77,24 @@ impl Order {
         }
     }
 
-    /// Whether the connection is open, and nothing ever waited.
+    /// Whether the connection is open, and no event ever waited.
     #[inline]
     pub(super) const fn is_straight(&self) -> bool {
         self.rare.is_none() && !self.closed
     }
 
-    /// Which wait is under way, if one is.
+    /// The current wait, if there is one.
     pub(super) fn turn(&self) -> Option<u32> {
         let rare = self.rare.as_ref().filter(|_| !self.is_idle())?;
         Some(rare.turn)
     }
 
-    /// Whether the connection's end was delivered.
+    /// Whether the connection's close was delivered.
     pub(super) const fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// How well a count fits an event that would come next.
+    /// How well a count fits the next event.
     pub(super) fn fit(&self, count: u64) -> Fit {
         if self.closed {
             return Fit::Not;
@@ -110,20 +110,20 @@ impl Order {
         }
     }
 
-    /// Takes note of an event without a count.
+    /// Records an event without a count.
     #[inline]
     pub(super) const fn uncounted(&mut self) {
         self.expected = None;
         self.as_string = false;
     }
 
-    /// Whether an event with a count was delivered before.
+    /// Whether an event with a count was delivered.
     pub(super) fn is_repeat(&self, event: &Event) -> bool {
         let count = event.count_before();
         count.is_some_and(|count| self.recent.contains(&Mark::of(event, count)))
     }
 
-    /// Takes an event in the order of the trace. Before one without a count, [`flush`](Self::flush).
+    /// Takes an event in the order of the trace. [`flush`](Self::flush) comes before an event without a count.
     pub(super) fn push(&mut self, event: &mut Event, queue: &mut Queue<'_>) -> Next {
         let Some(count) = event.count_before() else {
             self.uncounted();
@@ -143,7 +143,7 @@ impl Order {
         match expected {
             Some(expected) if count > expected => self.ahead(event, count, expected, queue),
             Some(expected) if count < expected => self.behind(event, count, expected, queue),
-            // Without bytes, an event has the count of the next one.
+            // An event without bytes has the same count as the next one.
             _ if len(event) == 0 && event.time.is_some() && self.is_repeat(event) => {
                 queue.drop(event)
             }
@@ -151,13 +151,13 @@ impl Order {
         }
     }
 
-    /// Delivers an event whose turn it is, and those that have waited for it.
+    /// Delivers the next event, and those that waited for it.
     #[inline]
     fn in_order(&mut self, event: &mut Event, count: u64, queue: &mut Queue<'_>) -> Next {
         if self.rare.as_ref().is_none_or(|rare| rare.held.is_empty()) {
             return self.accept(event, count, queue);
         }
-        // Those that waited come after this one, although the trace has them before it.
+        // The waiting events follow this one, although the trace has them before it.
         queue
             .warnings
             .add(Warning::of_event(WarningKind::Reordered, event));
@@ -168,7 +168,7 @@ impl Order {
         Next::Wait
     }
 
-    /// Takes an event as the next; a truncated one waits for its size.
+    /// Takes an event as the next one; a truncated event waits for its size.
     fn accept(&mut self, event: &mut Event, count: u64, queue: &mut Queue<'_>) -> Next {
         if self.recent.len() == REMEMBERED {
             self.recent.pop_front();
@@ -203,7 +203,7 @@ impl Order {
         queue.deliver(event)
     }
 
-    /// Tells the size of a truncated event that waits by the count of the one that follows it.
+    /// Sets the size of a waiting truncated event from the count of the next one.
     fn measure_cut(&mut self, count: u64, queue: &mut Queue<'_>) {
         let Some(mut cut) = self.take_cut(queue) else {
             return;
@@ -232,7 +232,7 @@ impl Order {
         Some(cut)
     }
 
-    /// Takes an event before which some bytes are missing.
+    /// Takes an event with missing bytes before it.
     fn ahead(
         &mut self,
         event: &mut Event,
@@ -270,15 +270,15 @@ impl Order {
         self.hold(event, count, queue)
     }
 
-    /// Whether the bytes that are missing are the header that Envoy sends before all others of an upstream
-    /// connection: no event has it, and it counts as a part of the first write.
+    /// Whether the missing bytes are a PROXY protocol header, which Envoy sends first on an upstream connection:
+    /// no event records it, and it counts as part of the first write.
     fn is_proxy_header(&self, lost: u64) -> bool {
         self.delivered == 1
             && self.last_direction == Some(Direction::Write)
             && protocol::explains_proxy_header(lost, Role::Upstream)
     }
 
-    /// Takes an event that counts less than what was delivered.
+    /// Takes an event with a lower count than those delivered.
     fn behind(
         &mut self,
         event: &mut Event,
@@ -295,7 +295,7 @@ impl Order {
         self.accept(event, count, queue)
     }
 
-    /// Reports that the count and an event's length do not fit by so many bytes.
+    /// Reports by how many bytes the count and an event's length disagree.
     fn mismatch(&self, event: &Event, bytes: u64, detail: String, queue: &mut Queue<'_>) {
         let as_string = matches!(
             event.what,
@@ -322,7 +322,7 @@ fn len(event: &Event) -> usize {
     event.payload().map_or(0, |(_, payload)| payload.len())
 }
 
-/// What the count is after an event, as far as it is recorded.
+/// The count after an event, as far as it is recorded.
 fn end_of(event: &Event) -> Option<u64> {
     event
         .count_before()

@@ -1,27 +1,27 @@
-//! The Internet checksum (RFC 1071), fast enough that it does not show.
+//! The Internet checksum (RFC 1071), fast enough to be negligible.
 //!
-//! A sum of 16-bit words modulo 2^16 − 1 comes out the same over wider words and in either byte order,
-//! so bytes are added as little-endian words, as most processors load them, and nothing is swapped.
+//! A sum of 16-bit words modulo 2^16 − 1 has the same result over wider words and in either byte order. So bytes
+//! are added as little-endian words, as most processors load them, without swapping.
 
-/// How many sums run side by side, for the compiler to put them into vector registers.
+/// The number of parallel sums, which the compiler puts into vector registers.
 const LANES: usize = 8;
 
-/// Up to how many bytes are added one word of 64 bits after the other, without lanes to set up and to add.
+/// Up to this many bytes are added as single 64-bit words, since setting up and adding lanes would take longer.
 const SHORT: usize = 256;
 
-/// A checksum under way.
+/// A checksum in progress.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sum(u64);
 
 impl Sum {
-    /// Adds `bytes`, padded with zeros to whole words: only what comes last may need that.
+    /// Adds `bytes`, padded with zeros to whole words; only the last bytes of a packet may need padding.
     #[must_use]
     #[inline]
     pub fn bytes(self, bytes: &[u8]) -> Self {
         if bytes.len() <= SHORT {
             return Self(self.0 + short(bytes));
         }
-        // What an IP packet holds, in words of 32 bits, cannot overflow 64 bits.
+        // The 32-bit words of an IP packet cannot overflow 64 bits.
         let mut lanes = [0_u64; LANES];
         let (blocks, rest) = bytes.as_chunks::<{ 4 * LANES }>();
         for block in blocks {
@@ -33,17 +33,17 @@ impl Sum {
         Self(self.0 + lanes.iter().sum::<u64>() + short(rest))
     }
 
-    /// Adds a number as it stands in a header.
+    /// Adds a number in network byte order.
     #[must_use]
     #[inline]
     pub const fn number(self, number: u32) -> Self {
         Self(self.0 + number.swap_bytes() as u64)
     }
 
-    /// The checksum, as it stands in a header.
+    /// The checksum in network byte order.
     #[inline]
     pub const fn finish(self) -> [u8; 2] {
-        // Below 2^48, as an IP packet has fewer than 2^16 words of 32 bits.
+        // Below 2^48, since an IP packet has fewer than 2^16 words of 32 bits.
         let sum = (self.0 >> 32) + (self.0 >> 16 & 0xffff) + (self.0 & 0xffff);
         let sum = (sum >> 16) + (sum & 0xffff);
         let sum = (sum >> 16) + (sum & 0xffff);
@@ -51,7 +51,7 @@ impl Sum {
     }
 }
 
-/// The sum of few bytes, as one of words of 32 bits.
+/// The sum of a few bytes, equal to that of 32-bit words.
 #[inline]
 fn short(bytes: &[u8]) -> u64 {
     let mut sum = 0_u128;
@@ -64,7 +64,7 @@ fn short(bytes: &[u8]) -> u64 {
     let (words, rest) = rest.as_chunks();
     words.iter().for_each(&mut add);
     if !rest.is_empty() {
-        // The last word again, without what of it was added.
+        // The last word again, without the bytes already added.
         let last = match bytes.last_chunk() {
             Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
             None => rest
@@ -82,7 +82,7 @@ fn short(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
-    /// RFC 1071, section 4.1, word for word.
+    /// The algorithm of RFC 1071, section 4.1.
     fn by_the_rfc(bytes: &[u8]) -> [u8; 2] {
         let mut sum = 0_u32;
         for pair in bytes.chunks(2) {

@@ -1,5 +1,5 @@
-//! One connection from its first mention in a trace to its end: when it starts anew, and what its
-//! events look like on the wire.
+//! One connection from its first mention in a trace to its end: when it starts again, and which packets its
+//! events become.
 
 mod losses;
 mod opening;
@@ -15,7 +15,7 @@ use super::framing::Framing;
 use super::summary::ConnectionSummary;
 use super::{Context, STAND_IN_INTERVAL, Sink};
 
-/// Whether a connection goes on behind an event.
+/// Whether a connection continues after an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lifetime {
     Open,
@@ -27,45 +27,45 @@ pub(super) enum Lifetime {
 pub(super) struct RecordedTime {
     pub(super) offset: u64,
     pub(super) time: Option<Timestamp>,
-    /// Whether the recorded time cannot be, and this is the nearest that can.
+    /// Whether the recorded time is impossible, and this is the nearest possible one.
     pub(super) adjusted: bool,
-    /// Whether it is another event's time, too, which has been told of where there is something wrong.
+    /// Whether this is also the time of another event, which has reported any problem with it.
     pub(super) shared: bool,
 }
 
-/// What is known of a connection.
+/// The state of a connection.
 #[derive(Debug)]
 pub(super) struct ConnectionState {
     id: TraceId,
     connection: Connection,
-    /// Its packets' side; none until the first of them.
+    /// Its flow; `None` before its first packet.
     wire: Option<Flow>,
     /// The time of its last event.
     last: Option<Timestamp>,
-    /// How many bytes stand for the rest of the last event whose size is unknown.
+    /// The estimated number of missing bytes of the last event, whose size is unknown.
     estimated: u64,
-    /// Whether its end is recorded where it is: that of a buffered trace is not.
+    /// Whether its end is recorded; a buffered trace does not record it.
     is_streamed: bool,
     /// Whether Envoy counts its bytes.
     is_counted: bool,
-    /// Where the messages in its bytes end.
+    /// The position in the HTTP messages in its bytes.
     framing: Framing,
-    /// The last time that was recorded, not invented.
+    /// The last recorded time, as opposed to a stand-in.
     recorded: Option<Timestamp>,
     /// The offset of its first event without contents.
     hollow: Option<u64>,
-    /// Whether Envoy ended the stream before there was anything to show of the connection.
+    /// Whether Envoy ended the stream before the first packet.
     ended: bool,
-    /// The stand-ins that it has, and the offset of the first event that needed them: whether its addresses
-    /// are missing or only late shows at its end.
+    /// Its stand-ins, and the offset of the first event that needed them. Only its end shows whether the
+    /// addresses are missing or late.
     stood_in: Option<(WarningKind, u64, String)>,
-    /// What is to be told about it, where somebody listens.
+    /// Its summary, if requested.
     summary: Option<Box<ConnectionSummary>>,
-    /// What there is to say about the next frame, where labels are asked for.
+    /// The comments on the next frame, if labels are requested.
     comments: Comments,
 }
 
-/// Bytes that went one way.
+/// Bytes in one direction.
 #[derive(Clone, Copy, Debug)]
 struct Data<'a> {
     offset: u64,
@@ -76,7 +76,7 @@ struct Data<'a> {
 }
 
 impl ConnectionState {
-    /// A connection of which nothing is known but its `id`; `has_summary` where somebody wants to be told.
+    /// Creates an unknown connection with this `id`; `has_summary`: a summary is requested.
     pub(super) fn new(id: TraceId, has_summary: bool) -> Self {
         let summary = ConnectionSummary {
             id,
@@ -118,8 +118,8 @@ impl ConnectionState {
         self.last
     }
 
-    /// Takes an event of bytes about which there is nothing to say but the bytes; none where there is more, and
-    /// [`event`](Self::event) has to be asked, which would do the same.
+    /// Takes an event that consists only of bytes, on the fast path. Returns `None` for any other event; then
+    /// [`event`](Self::event) has to be called, which has the same result for all events.
     #[inline(always)]
     pub(super) fn plain_event<S: Sink>(
         &mut self,
@@ -191,7 +191,7 @@ impl ConnectionState {
                     summary.events += 1;
                     summary.add(direction, payload);
                 }
-                // Where Envoy counts, the next event tells whether its length is right.
+                // If Envoy counts, the next event shows whether the length is right.
                 if as_string && event.seq_num.is_none() && cannot_be_a_string(payload) {
                     self.note(WarningKind::LossyString, offset, 0, String::new(), cx);
                 }
@@ -205,7 +205,7 @@ impl ConnectionState {
                     payload,
                     end_stream,
                 };
-                // A claim of more must not become terabytes of packets.
+                // A larger claim must not become terabytes of packets.
                 let missing = missing.filter(|missing| *missing <= MAX_EVENT_LOSS);
                 match (truncated, missing) {
                     (false, _) => self.data(data, payload.len(), cx)?,
@@ -222,7 +222,7 @@ impl ConnectionState {
                 if let Some(gap) = &event.gap {
                     self.gap(gap, offset, time, cx)?;
                 }
-                // The end of a conversation of datagrams shows nothing.
+                // The end of a conversation of datagrams has no packet.
                 if self.connection.transport == Transport::Tcp {
                     self.open(time, None, offset, cx)?;
                 }
@@ -257,7 +257,7 @@ impl ConnectionState {
         Ok(())
     }
 
-    /// Tells the connection's summary, where somebody listens.
+    /// Delivers the connection's summary, if requested.
     fn tell<S: Sink>(&mut self, cx: &mut Context<'_, S>) {
         self.tell_stand_ins(false, cx);
         if let (Some(offset), None) = (self.hollow.take(), &self.wire) {
@@ -272,7 +272,7 @@ impl ConnectionState {
         }
     }
 
-    /// Reports the stand-ins that it has, unless that was done.
+    /// Reports its stand-ins, unless that has been done.
     fn tell_stand_ins<S: Sink>(&mut self, is_late: bool, cx: &mut Context<'_, S>) {
         if let Some((kind, offset, stand_ins)) = self.stood_in.take() {
             let kind = if is_late {
@@ -284,12 +284,12 @@ impl ConnectionState {
         }
     }
 
-    /// What is to be told about it, where somebody listens.
+    /// Its summary, if requested.
     pub(super) fn summary(&mut self) -> Option<&mut ConnectionSummary> {
         self.summary.as_deref_mut()
     }
 
-    /// Puts bytes on the wire that no event of this connection holds.
+    /// Sends bytes that no event of this connection holds.
     pub(super) fn send<S: Sink>(
         &mut self,
         offset: u64,
@@ -308,10 +308,10 @@ impl ConnectionState {
         self.data(data, payload.len(), cx)
     }
 
-    /// Takes the connection's endpoints, which a trace may name late or one by one.
+    /// Adds the connection's endpoints, which a trace may name late or one at a time.
     ///
-    /// Packets that are written keep their addresses, and so do those that follow them: the connection is
-    /// the same one, and with other addresses it would be two to a reader.
+    /// Packets that are written keep their addresses, and so do later packets: with other addresses, Wireshark
+    /// would show two connections.
     pub(super) fn connection<S: Sink>(&mut self, told: &Connection, cx: &mut Context<'_, S>) {
         let known = &self.connection;
         let is_late = known.local.is_none() && told.local.is_some()
@@ -321,7 +321,7 @@ impl ConnectionState {
         }
     }
 
-    /// The time of an event, or the one that stands for it.
+    /// The time of an event, or its stand-in.
     #[inline(always)]
     pub(super) fn stamp<S: Sink>(
         &mut self,
@@ -364,7 +364,7 @@ impl ConnectionState {
         time
     }
 
-    /// Puts bytes on the wire, the first of `original_len`.
+    /// Sends bytes: `payload` is the beginning of `original_len` bytes.
     fn data<S: Sink>(
         &mut self,
         data: Data<'_>,
@@ -380,7 +380,7 @@ impl ConnectionState {
         } = data;
         if self.wire.is_none() {
             if original_len == 0 && self.connection.transport == Transport::Tcp {
-                // Nothing makes no segment, so the connection is not in the capture yet.
+                // Without bytes there is no segment, so the connection is not in the capture yet.
                 self.ended |= end_stream;
                 return Ok(());
             }
@@ -389,7 +389,7 @@ impl ConnectionState {
         let Some(flow) = &mut self.wire else {
             return Ok(());
         };
-        // The count says how much a cut lacks.
+        // A count shows how many bytes a truncated event lacks.
         if !self.is_counted {
             let missing = original_len.saturating_sub(payload.len());
             self.framing.follow(direction, payload, missing);
@@ -423,7 +423,7 @@ impl ConnectionState {
         flow.close(time, recorded, sink)
     }
 
-    /// Has the next frame say something, where labels are asked for.
+    /// Adds a comment to the next frame, if labels are requested.
     pub(super) fn comment<S: Sink>(&mut self, cx: &Context<'_, S>, say: impl FnOnce() -> String) {
         if cx.shared.options.labels.is_some() {
             self.comments.push(say);
@@ -452,7 +452,7 @@ impl ConnectionState {
     }
 }
 
-/// Whether a string holds, or must have lost, bytes that are not UTF-8.
+/// Whether a string contains, or must have lost, bytes that are not UTF-8.
 pub(super) fn cannot_be_a_string(payload: &[u8]) -> bool {
     std::str::from_utf8(payload).is_err()
         || (payload.len() > protocol::PREFACE.len()

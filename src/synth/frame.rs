@@ -13,8 +13,8 @@ use crate::model::event::{Direction, Timestamp};
 use super::checksum::Sum;
 use super::tcp::{ACK, FIN, Flags, PSH, SYN, Segment, SeqNumber};
 
-/// The largest IP packet, by its 16-bit length field (RFC 791, section 3.1), in bytes. An IPv6
-/// header is not counted by its own (RFC 8200, section 3).
+/// The largest IP packet, limited by its 16-bit length field (RFC 791, section 3.1), in bytes. IPv6's length
+/// field does not include its header (RFC 8200, section 3).
 const MAX_IP_LEN: usize = u16::MAX as usize;
 /// A TCP header without options, in bytes (RFC 9293, section 3.1).
 const TCP_HEADER_LEN: usize = 20;
@@ -24,21 +24,21 @@ const UDP_HEADER_LEN: usize = 8;
 const IPV4_HEADER_LEN: usize = 20;
 /// The options of a SYN, in bytes.
 const SYN_OPTIONS_LEN: usize = 8;
-/// All headers in front of a payload at their longest: Ethernet, IPv6, TCP of a SYN.
+/// The maximum length of all headers before a payload: Ethernet, IPv6, TCP of a SYN.
 const MAX_HEADERS: usize =
     Ethernet2Header::LEN + Ipv6Header::LEN + TCP_HEADER_LEN + SYN_OPTIONS_LEN;
-/// What a router decrements; 64 is what Linux sends.
+/// The TTL or hop limit, which routers decrement; 64 is Linux's default.
 const HOP_LIMIT: u8 = 64;
-/// Where the fields that change stand in a packet (RFC 791, section 3.1; RFC 8200, section 3).
+/// The offsets of the fields that change in a packet (RFC 791, section 3.1; RFC 8200, section 3).
 const IPV4_LENGTH_AT: usize = Ethernet2Header::LEN + 2;
 const IPV4_CHECKSUM_AT: usize = Ethernet2Header::LEN + 10;
 const IPV4_ADDRESSES_AT: usize = Ethernet2Header::LEN + 12;
 const IPV6_LENGTH_AT: usize = Ethernet2Header::LEN + 4;
 const IPV6_ADDRESSES_AT: usize = Ethernet2Header::LEN + 8;
-/// Where the TCP header begins after an IPv4 header, and after an IPv6 header.
+/// The offset of the TCP header after an IPv4 header, and after an IPv6 header.
 const IPV4_TCP_AT: usize = Ethernet2Header::LEN + IPV4_HEADER_LEN;
 const IPV6_TCP_AT: usize = Ethernet2Header::LEN + Ipv6Header::LEN;
-/// Where they stand in a TCP header, and its flags (RFC 9293, section 3.1).
+/// The offsets of the fields that change in a TCP header, and its flags (RFC 9293, section 3.1).
 const SEQ_AT: usize = 4;
 const ACK_AT: usize = 8;
 const FLAGS_AT: usize = 13;
@@ -56,20 +56,20 @@ pub struct Frame<'a> {
     pub time: Timestamp,
     /// Everything before the payload.
     pub headers: &'a [u8],
-    /// The payload, as far as it is known.
+    /// The payload, as far as it is recorded.
     pub payload: &'a [u8],
-    /// The length of the frame on the wire in bytes, the unknown part of the payload included.
+    /// The length of the frame on the wire in bytes, including the unknown part of the payload.
     pub original_len: u32,
-    /// Which way its bytes went.
+    /// The direction of its bytes.
     pub direction: Direction,
-    /// The connection it belongs to, where labels are asked for.
+    /// The connection that it belongs to, if labels are requested.
     pub label: Option<&'a Label>,
-    /// What there is to say about it, where labels are asked for.
+    /// Comments on it, if labels are requested.
     pub comments: &'a [String],
 }
 
 impl<'a> Frame<'a> {
-    /// A packet of `headers` and the first bytes of a payload of `original_len`.
+    /// Creates a frame with `headers` and the beginning of a payload of `original_len` bytes.
     pub(super) fn new(
         time: Timestamp,
         direction: Direction,
@@ -89,20 +89,20 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// What a person calls a connection of a capture.
+/// The label of a connection in a capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Label {
     /// Its number within the capture, from 0.
     pub number: u64,
     /// A short name.
     pub name: String,
-    /// Where it comes from.
+    /// The trace and the id that it comes from.
     pub description: String,
-    /// The names of the addresses that stand for something else.
+    /// The names of stand-in addresses.
     pub names: Vec<(IpAddr, String)>,
 }
 
-/// The two ends of a conversation, as they stand in packets.
+/// The endpoints of a conversation, as in packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoints {
     /// Envoy's end.
@@ -112,12 +112,12 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// Both, the lesser first: the same for both directions and for a tap on either side.
+    /// Both endpoints, the lesser first: the same for both directions and for a tap on either side.
     pub(super) fn in_order(&self) -> (SocketAddr, SocketAddr) {
         (self.local.min(self.remote), self.local.max(self.remote))
     }
 
-    /// The source and the destination of bytes that go this way.
+    /// The source and the destination of bytes in this direction.
     pub(super) const fn ends(&self, direction: Direction) -> (SocketAddr, SocketAddr) {
         match direction {
             Direction::Read => (self.remote, self.local),
@@ -143,7 +143,7 @@ fn pair(source: IpAddr, destination: IpAddr) -> Pair {
     }
 }
 
-/// The most TCP payload that one IP packet between these ends holds, in bytes.
+/// The maximum TCP payload of one IP packet between these endpoints, in bytes.
 pub(super) const fn max_tcp_payload(endpoints: &Endpoints) -> usize {
     match endpoints.local {
         SocketAddr::V4(_) => MAX_IP_LEN - IPV4_HEADER_LEN - TCP_HEADER_LEN,
@@ -151,7 +151,7 @@ pub(super) const fn max_tcp_payload(endpoints: &Endpoints) -> usize {
     }
 }
 
-/// The most UDP payload that one IP packet between these ends holds, in bytes.
+/// The maximum UDP payload of one IP packet between these endpoints, in bytes.
 pub(super) const fn max_udp_payload(endpoints: &Endpoints) -> usize {
     match endpoints.local {
         SocketAddr::V4(_) => MAX_IP_LEN - IPV4_HEADER_LEN - UDP_HEADER_LEN,
@@ -177,17 +177,17 @@ fn mac(ip: IpAddr) -> [u8; 6] {
     }
 }
 
-/// The headers of one direction of a TCP connection, which differ from segment to segment in their
-/// lengths, numbers, flags and checksums only. A SYN's, which have options, are none of them.
+/// The headers of one direction of a TCP connection, in which only lengths, numbers, flags and checksums change.
+/// A SYN has other headers, with options.
 #[derive(Debug)]
 pub(super) struct TcpHeaders {
-    /// Those of the last segment.
+    /// The headers of the last segment.
     headers: Headers,
-    /// Where the TCP header begins.
+    /// The offset of the TCP header.
     tcp_at: usize,
-    /// The checksum of what stays the same in the IPv4 header.
+    /// The checksum of the constant fields of the IPv4 header.
     ip_sum: Sum,
-    /// The checksum of what stays the same in the TCP header and its pseudo-header.
+    /// The checksum of the constant fields of the TCP header and its pseudo-header.
     tcp_sum: Sum,
 }
 
@@ -221,7 +221,7 @@ impl TcpHeaders {
         }
     }
 
-    /// Puts `segment`, which is no SYN, on its way.
+    /// Makes a frame of `segment`, which is not a SYN.
     #[inline(always)]
     pub(super) fn frame<'a>(&'a mut self, segment: &Segment<'a>) -> Frame<'a> {
         let Segment {
@@ -247,7 +247,7 @@ impl TcpHeaders {
         original_len: usize,
     ) {
         let len = TCP_HEADER_LEN + original_len;
-        // Of a length that the compiler knows, they need no check of each place.
+        // With a constant length, the compiler omits the bounds checks.
         if self.tcp_at == IPV4_TCP_AT
             && let Some(headers) = self
                 .headers
@@ -270,7 +270,7 @@ impl TcpHeaders {
     }
 }
 
-/// Patches a TCP header, of whose checksum the part that stays the same is `sum`.
+/// Updates a TCP header; `sum` is the checksum of its constant fields.
 #[inline(always)]
 fn patch_tcp(
     tcp: &mut [u8],
@@ -283,7 +283,7 @@ fn patch_tcp(
     tcp[SEQ_AT..][..4].copy_from_slice(&seq.0.to_be_bytes());
     tcp[ACK_AT..][..4].copy_from_slice(&ack.0.to_be_bytes());
     tcp[FLAGS_AT] = flags.0;
-    // There is none over unknown bytes.
+    // Unknown bytes have no checksum.
     let mut checksum = [0; 2];
     if payload.len() == original_len {
         let len = (TCP_HEADER_LEN + original_len) as u32;
@@ -307,7 +307,7 @@ pub(super) fn tcp(endpoints: &Endpoints, segment: &Segment<'_>) -> Headers {
     build(ends, (seq, ack), flags, payload, original_len)
 }
 
-/// The headers of a segment with `payload`, the first of `original_len` bytes.
+/// The headers of a segment with `payload`, the beginning of `original_len` bytes.
 fn build(
     (source, destination): (SocketAddr, SocketAddr),
     (seq, ack): (SeqNumber, SeqNumber),
@@ -347,15 +347,15 @@ fn build(
     headers
 }
 
-/// What both sides of an invented handshake offer: the largest segment size that the option holds,
-/// and the largest window scale (RFC 7323, section 2.2), lest a reader finds the window full.
+/// The options of both sides in a synthesized handshake: the largest segment size that the option can hold, and
+/// the largest window scale (RFC 7323, section 2.2), so that Wireshark does not report a full window.
 const SYN_OPTIONS: [etherparse::TcpOptionElement; 3] = [
     etherparse::TcpOptionElement::MaximumSegmentSize(u16::MAX),
     etherparse::TcpOptionElement::WindowScale(14),
     etherparse::TcpOptionElement::Noop,
 ];
 
-/// The headers of a datagram with `payload`, the first of `original_len` bytes.
+/// The headers of a datagram with `payload`, the beginning of `original_len` bytes.
 pub(super) fn udp(
     endpoints: &Endpoints,
     direction: Direction,
@@ -368,7 +368,7 @@ pub(super) fn udp(
         source_port: source.port(),
         destination_port: destination.port(),
         length: clamp_u16(len),
-        // No checksum (RFC 768), which is all that one over unknown bytes can be.
+        // No checksum (RFC 768): it cannot be computed over unknown bytes.
         checksum: 0,
     };
     let known = payload.len() == original_len;
@@ -443,8 +443,8 @@ fn ipv6(
     ip
 }
 
-/// A length for a 16-bit field. Payloads are split so that they fit; this only keeps a mistake in
-/// that from becoming a panic on somebody's data.
+/// Clamps a length to a 16-bit field. Payloads are split so that they fit; this only prevents a panic if that has
+/// a bug.
 fn clamp_u16(len: usize) -> u16 {
     debug_assert!(
         len <= MAX_IP_LEN,
@@ -454,7 +454,7 @@ fn clamp_u16(len: usize) -> u16 {
 }
 
 fn put(headers: &mut Headers, bytes: &[u8]) {
-    // MAX_HEADERS is the sum of what the headers take at most.
+    // MAX_HEADERS is the maximum total length of the headers.
     let fits = headers.try_extend_from_slice(bytes);
     debug_assert!(fits.is_ok());
 }

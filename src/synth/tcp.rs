@@ -1,7 +1,7 @@
-//! One TCP conversation: which segments an event becomes, and their numbers.
+//! One TCP conversation: the segments of each event, and their numbers.
 //!
-//! Pure: no clock, no randomness, no addresses. Both directions count from their initial sequence
-//! number; every segment acknowledges all that the other side has sent.
+//! Pure: no clock, no randomness, no addresses. Both directions count from their initial sequence number; every
+//! segment acknowledges everything that the other side has sent.
 //!
 //! Invariant: consecutive segments of a direction leave neither a gap nor an overlap.
 
@@ -15,12 +15,12 @@ pub(super) struct SeqNumber(pub(super) u32);
 impl SeqNumber {
     /// The number `n` bytes later.
     const fn advance(self, n: usize) -> Self {
-        // The remainder modulo 2^32 is all that counts, so the cut is meant.
+        // Truncation is intended: only the remainder modulo 2^32 matters.
         Self(self.0.wrapping_add(n as u32))
     }
 }
 
-/// The flags of a segment, as they stand in its header (RFC 9293, section 3.1).
+/// The flags of a segment, as in its header (RFC 9293, section 3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Flags(pub(super) u8);
 
@@ -30,27 +30,27 @@ pub(super) const PSH: Flags = Flags(0x08);
 pub(super) const ACK: Flags = Flags(0x10);
 
 impl Flags {
-    /// Whether it is one of them.
+    /// Whether `flag` is set.
     pub(super) const fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
     }
 
-    /// These and those.
+    /// Combines flags.
     pub(super) const fn and(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }
 }
 
-/// A TCP segment, still without ports and addresses.
+/// A TCP segment without ports and addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Segment<'a> {
     pub(super) time: Timestamp,
     pub(super) direction: Direction,
     pub(super) seq: SeqNumber,
-    /// What it acknowledges, where its flags say that it does.
+    /// The acknowledgement number, if the ACK flag is set.
     pub(super) ack: SeqNumber,
     pub(super) flags: Flags,
-    /// The payload as far as it is known.
+    /// The payload, as far as it is recorded.
     pub(super) payload: &'a [u8],
     /// The length of the payload on the wire, in bytes.
     pub(super) original_len: usize,
@@ -59,25 +59,25 @@ pub(super) struct Segment<'a> {
 /// The state of both sides of a TCP connection.
 #[derive(Clone, Debug)]
 pub(super) struct Conversation {
-    /// The next sequence number of the bytes that Envoy reads, and of those that it writes.
+    /// The next sequence number of the bytes received by Envoy, and of those sent by it.
     read: SeqNumber,
     write: SeqNumber,
-    /// The most payload that a segment carries, in bytes.
+    /// The maximum payload of a segment, in bytes.
     mss: usize,
-    /// The most payload that an IP packet carries, in bytes.
+    /// The maximum payload of an IP packet, in bytes.
     max_payload: usize,
     handshake: Option<Role>,
-    /// Whether the local side said that it would send no more.
+    /// Whether the local side has ended its stream.
     local_ended: bool,
 }
 
 impl Conversation {
-    /// A conversation whose initial sequence numbers come from `seed`.
+    /// Creates a conversation with initial sequence numbers from `seed`.
     ///
-    /// `handshake` is the side that opens it, where its opening and closing are to be shown.
+    /// `handshake` is the side that opens it, if the handshake is to be shown.
     pub(super) fn new(seed: u64, mss: usize, max_payload: usize, handshake: Option<Role>) -> Self {
         Self {
-            // A SYN, shown or not, takes a number of its own.
+            // A SYN, shown or not, takes one sequence number.
             read: SeqNumber(seed as u32).advance(1),
             write: SeqNumber((seed >> 32) as u32).advance(1),
             mss: mss.clamp(1, max_payload),
@@ -95,7 +95,7 @@ impl Conversation {
         }
     }
 
-    /// The SYN, SYN-ACK and ACK, where they are to be shown.
+    /// Sends SYN, SYN-ACK and ACK, if they are to be shown.
     pub(super) fn open<E>(
         &mut self,
         time: Timestamp,
@@ -105,7 +105,7 @@ impl Conversation {
             return Ok(());
         };
         let client = role.from_client();
-        // The SYN's own number is the one before the first byte's.
+        // The SYN has the number before that of the first byte.
         let client_isn = SeqNumber(self.next(client).0.wrapping_sub(1));
         let server_isn = SeqNumber(self.next(client.reverse()).0.wrapping_sub(1));
         let mut syn = self.segment(time, client, SYN);
@@ -118,7 +118,7 @@ impl Conversation {
         out(ack)
     }
 
-    /// `payload`, the first of `original_len` bytes that went one way, in as many segments as needed.
+    /// Sends `payload`, the beginning of `original_len` bytes in one direction, in as many segments as needed.
     pub(super) fn data<'a, E>(
         &mut self,
         time: Timestamp,
@@ -145,7 +145,7 @@ impl Conversation {
         Ok(())
     }
 
-    /// All of `payload`, which is what went one way: the same as [`data`](Self::data) with its own length.
+    /// Sends the complete `payload`: the same as [`data`](Self::data) with the payload's length.
     #[inline(always)]
     pub(super) fn whole<'a, E>(
         &mut self,
@@ -164,15 +164,14 @@ impl Conversation {
         Ok(())
     }
 
-    /// Takes note that Envoy ended its side of the stream.
+    /// Records that Envoy ended its side of the stream.
     pub(super) const fn end_local(&mut self) {
         self.local_ended = true;
     }
 
-    /// The end of the conversation; `recorded` when the trace has it.
+    /// Ends the conversation; `recorded`: the trace records the end.
     ///
-    /// A recorded end shows as a FIN of the side that closed; where the handshake is shown, so are
-    /// both sides' FINs.
+    /// A recorded end becomes a FIN of the side that closed; with a handshake, both sides send FINs.
     pub(super) fn close<E>(
         &mut self,
         time: Timestamp,
@@ -234,7 +233,7 @@ mod tests {
 
     #[test]
     fn sequence_numbers_wrap_at_2_to_the_32() {
-        // Both sides start three bytes before the end of the number space.
+        // Both sides start three bytes before the numbers wrap.
         let seed = u64::from(u32::MAX - 3) << 32 | u64::from(u32::MAX - 3);
         let mut conversation = Conversation::new(seed, 1460, 1460, None);
         let bytes = b"0123456789";
