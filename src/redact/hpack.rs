@@ -308,6 +308,14 @@ impl HeaderBlocks {
                     at = piece.end;
                     self.value_piece(text, piece, patch).ok_or(lost)?;
                 }
+                // A field by index: most are.
+                Place::Field if (0x81..0xff).contains(&bytes[at]) => {
+                    if !self.table.has((bytes[at] & 0x7f).into()) {
+                        return Err(Lost(at));
+                    }
+                    self.has_fields = true;
+                    at += 1;
+                }
                 _ => {
                     self.byte(bytes[at], names).ok_or(Lost(at))?;
                     at += 1;
@@ -393,14 +401,16 @@ impl HeaderBlocks {
     fn name_piece(&mut self, mut text: Text, piece: &[u8], names: &Names) -> Option<()> {
         text.left -= piece.len() as u32;
         let name = &mut self.name;
-        let mut take = |byte| {
-            text.chars += 1;
-            let _ = name.try_push(byte);
-        };
         if text.is_huffman {
+            let take = |byte| {
+                text.chars += 1;
+                let _ = name.try_push(byte);
+            };
             huffman::decode(piece, &mut text.node, take).ok()?;
         } else {
-            piece.iter().for_each(|&byte| take(byte));
+            text.chars += piece.len() as u32;
+            let kept = piece.len().min(name.remaining_capacity());
+            let _ = name.try_extend_from_slice(&piece[..kept]);
         }
         if text.left > 0 {
             self.place = Place::Name(text);

@@ -6,11 +6,11 @@
 use std::ops::Range;
 
 use arrayvec::ArrayVec;
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr_iter};
 
 use crate::model::protocol::{self, Opening, Protocol};
 
-use super::names::{MAX_NAME, Names};
+use super::names::{CODING, LENGTH, MAX_NAME, Names};
 use super::patch::{Patch, STAND_IN};
 
 /// How many bytes of a line are kept where it comes in pieces: a length, a coding, a status or a method needs no
@@ -350,68 +350,82 @@ impl Messages {
         names: &Names,
     ) -> Option<usize> {
         let bytes = patch.bytes();
-        while let Some(&first) = bytes.get(at) {
-            match field {
-                InField::Begin(_) if is_plain(first, names) => {
-                    field = InField::Value(Kind::Other, false);
-                }
-                // A line that begins with a space goes on with the value before it (RFC 9112, section 5.2).
-                InField::Begin(kind) if matches!(first, b' ' | b'\t') => {
-                    self.head.is_odd |= matches!(kind, Kind::Length | Kind::Coding);
-                    field = InField::Value(kind, true);
-                }
-                InField::Begin(_) => {
-                    self.line.clear();
-                    field = InField::Name;
-                }
-                InField::Name => {
-                    let Some(end) = memchr2(b':', b'\n', &bytes[at..]) else {
-                        self.line.push(&bytes[at..]);
-                        at = bytes.len();
-                        break;
-                    };
-                    let end = at + end;
-                    let is_whole = self.line.is_empty();
-                    if !is_whole {
-                        self.line.push(&bytes[at..end]);
-                    }
-                    let name = match is_whole {
-                        true => &bytes[at..end],
-                        false => &self.line.kept[..],
-                    };
-                    if bytes[end] == b'\n' {
-                        // The empty line after the last field.
-                        return without_cr(name).is_empty().then(|| {
-                            self.start();
-                            end + 1
-                        });
-                    }
-                    let kind = kind_of(name.trim_ascii(), names);
-                    field = InField::Value(kind, true);
-                    self.line.clear();
-                    at = end + 1;
-                }
-                InField::Value(kind, is_begin) => {
-                    let end = memchr(b'\n', &bytes[at..]).map(|end| at + end);
-                    let piece = at..end.unwrap_or(bytes.len());
-                    at = end.map_or(bytes.len(), |end| end + 1);
-                    field = match end {
-                        Some(_) => InField::Begin(kind),
-                        None => InField::Value(kind, is_begin),
-                    };
-                    if kind == Kind::Other {
-                        continue;
-                    }
-                    let is_end = end.is_some();
-                    let has_begun = self.value(kind, is_begin, piece, is_end, patch);
-                    if let InField::Value(_, is_begin) = &mut field {
-                        *is_begin &= !has_begun;
+        let begin = at;
+        for end in memchr_iter(b'\n', &bytes[begin..]) {
+            let end = begin + end;
+            if matches!(field, InField::Begin(_)) && names.is_plain_line(&bytes[at..=end]) {
+                field = InField::Begin(Kind::Other);
+            } else {
+                match self.piece(at..end, true, field, patch, names)? {
+                    Some(next) => field = next,
+                    None => {
+                        self.start();
+                        return Some(end + 1);
                     }
                 }
             }
+            at = end + 1;
+        }
+        if at < bytes.len()
+            && let Some(next) = self.piece(at..bytes.len(), false, field, patch, names)?
+        {
+            field = next;
         }
         self.place = Place::Fields(part, field);
-        Some(at)
+        Some(bytes.len())
+    }
+
+    /// Takes a line, or as much of one as has come, and returns the place after it: none after the empty line that
+    /// ends the fields. None of both: it is no field.
+    #[allow(clippy::option_option, reason = "the outer one is for `?`")]
+    fn piece(
+        &mut self,
+        mut piece: Range<usize>,
+        is_end: bool,
+        mut field: InField,
+        patch: &mut Patch<'_>,
+        names: &Names,
+    ) -> Option<Option<InField>> {
+        let bytes = patch.bytes();
+        if let InField::Begin(kind) = field {
+            // A line that begins with a space goes on with the value before it (RFC 9112, section 5.2).
+            if bytes[piece.clone()]
+                .first()
+                .is_some_and(|first| is_space(*first))
+            {
+                self.head.is_odd |= matches!(kind, Kind::Length | Kind::Coding);
+                field = InField::Value(kind, true);
+            } else {
+                self.line.clear();
+                field = InField::Name;
+            }
+        }
+        if field == InField::Name {
+            let rest = &bytes[piece.clone()];
+            let colon = rest.iter().position(|byte| *byte == b':');
+            let mut name = &rest[..colon.unwrap_or(rest.len())];
+            if !self.line.is_empty() || (colon.is_none() && !is_end) {
+                self.line.push(name);
+                name = &self.line.kept;
+            }
+            match colon {
+                Some(colon) => {
+                    field = InField::Value(kind_of(name.trim_ascii(), names), true);
+                    self.line.clear();
+                    piece.start += colon + 1;
+                }
+                None if !is_end => return Some(Some(field)),
+                None => return without_cr(name).is_empty().then_some(None),
+            }
+        }
+        let InField::Value(kind, is_begin) = field else {
+            return None;
+        };
+        let has_begun = kind != Kind::Other && self.value(kind, is_begin, piece, is_end, patch);
+        Some(Some(match is_end {
+            true => InField::Begin(kind),
+            false => InField::Value(kind, is_begin && !has_begun),
+        }))
     }
 
     /// Takes a piece of a value, and returns whether there was more in it than spaces.
@@ -512,22 +526,13 @@ const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// Whether no line of a head that begins with this byte matters here.
-#[inline]
-const fn is_plain(first: u8, names: &Names) -> bool {
-    !matches!(
-        first,
-        b'c' | b'C' | b't' | b'T' | b'\r' | b'\n' | b' ' | b'\t' | b':'
-    ) && !names.may_begin_with(first)
-}
-
 fn kind_of(name: &[u8], names: &Names) -> Kind {
     const _: () = assert!(MAX_LINE >= MAX_NAME);
     if names.has(name) {
         Kind::Secret
-    } else if name.eq_ignore_ascii_case(b"content-length") {
+    } else if name.eq_ignore_ascii_case(LENGTH.as_bytes()) {
         Kind::Length
-    } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+    } else if name.eq_ignore_ascii_case(CODING.as_bytes()) {
         Kind::Coding
     } else {
         Kind::Other

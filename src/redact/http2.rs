@@ -236,6 +236,11 @@ impl Frames {
     #[inline]
     fn header(&mut self, bytes: &[u8], at: usize) -> usize {
         let have = usize::from(self.have);
+        if have == 0
+            && let Some(header) = bytes[at..].first_chunk()
+        {
+            return self.whole_header(header, at);
+        }
         let len = (bytes.len() - at).min(HEADER - have);
         self.begun[have..have + len].copy_from_slice(&bytes[at..at + len]);
         if have + len < HEADER {
@@ -243,16 +248,25 @@ impl Frames {
             return at + len;
         }
         self.have = 0;
-        match Frame::of(&self.begun) {
+        let header = self.begun;
+        match self.whole_header(&header, at) {
+            lost if lost == at => at,
+            _ => at + len,
+        }
+    }
+
+    /// Takes a frame's header, and returns where it ends, or `at` where it is none: then it is overwritten.
+    #[inline]
+    fn whole_header(&mut self, header: &[u8; HEADER], at: usize) -> usize {
+        match Frame::of(header) {
             Some(frame) if self.may_follow(&frame) => {
                 self.is_first = false;
                 self.frame = frame;
                 self.frame_begins();
-                at + len
+                at + HEADER
             }
             _ => {
                 self.lose();
-                // The part of it in this event is overwritten.
                 at
             }
         }

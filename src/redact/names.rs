@@ -16,7 +16,9 @@ pub const DEFAULT_NAMES: [&str; 5] = [
 ];
 
 /// Fields that say where a message ends: without them, a reader finds no message after it.
-const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
+pub(super) const LENGTH: &str = "content-length";
+pub(super) const CODING: &str = "transfer-encoding";
+const FRAMING: [&str; 2] = [LENGTH, CODING];
 
 /// Names of header fields, without regard to case.
 #[derive(Clone, PartialEq, Eq)]
@@ -25,6 +27,10 @@ pub struct Names {
     names: Vec<String>,
     /// For each first byte of a line, whether one of them begins with it.
     begins: [bool; 256],
+    /// For each first byte of a line, the second ones with which it may be more than a line: a field among them or
+    /// one that says where a message ends, the rest of a field, or no field. A bit stands for the last five of a
+    /// byte, so that both cases are the same.
+    special: [u32; 256],
 }
 
 impl Default for Names {
@@ -32,7 +38,14 @@ impl Default for Names {
         let mut names = Self {
             names: Vec::new(),
             begins: [false; 256],
+            special: [0; 256],
         };
+        for first in b"\r\n \t:" {
+            names.special[usize::from(*first)] = u32::MAX;
+        }
+        for name in FRAMING {
+            names.mark(name.as_bytes());
+        }
         for name in DEFAULT_NAMES {
             names.add(name.to_owned());
         }
@@ -55,7 +68,28 @@ impl Names {
             self.begins[usize::from(first.to_ascii_lowercase())] = true;
             self.begins[usize::from(first.to_ascii_uppercase())] = true;
         }
+        self.mark(name.as_bytes());
         self.names.push(name);
+    }
+
+    fn mark(&mut self, name: &[u8]) {
+        let seconds = match name.get(1) {
+            Some(second) => 1 << (second & 31),
+            None => u32::MAX,
+        };
+        if let Some(first) = name.first() {
+            self.special[usize::from(first.to_ascii_lowercase())] |= seconds;
+            self.special[usize::from(first.to_ascii_uppercase())] |= seconds;
+        }
+    }
+
+    /// Whether a whole line of a head is a field that does not matter here.
+    #[inline]
+    pub(super) fn is_plain_line(&self, line: &[u8]) -> bool {
+        match *line {
+            [first, second, ..] => self.special[usize::from(first)] >> (second & 31) & 1 == 0,
+            _ => false,
+        }
     }
 
     /// The names, in lower case.
