@@ -17,6 +17,7 @@ mod oracle;
 #[path = "../../tests/it/pcap.rs"]
 mod pcap;
 mod places;
+mod redact;
 mod sequence;
 mod stream;
 mod strings;
@@ -24,6 +25,7 @@ mod strings;
 pub use convert::convert;
 pub use decode::{binary, json, text};
 pub use merge::merge;
+pub use redact::redact;
 pub use sequence::sequence;
 pub use stream::stream;
 
@@ -31,7 +33,7 @@ pub use stream::stream;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets, by the names of their folders.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("binary", binary),
     ("text", text),
     ("json", json),
@@ -39,4 +41,5 @@ pub const TARGETS: [Target; 7] = [
     ("sequence", sequence),
     ("stream", stream),
     ("merge", merge),
+    ("redact", redact),
 ];

@@ -356,6 +356,12 @@ impl Messages {
             if matches!(field, InField::Begin(_)) && names.is_plain_line(&bytes[at..=end]) {
                 field = InField::Begin(Kind::Other);
             } else {
+                // The empty line that ends most heads.
+                let is_empty = matches!(bytes[at..end], [] | [b'\r']);
+                if is_empty && matches!(field, InField::Begin(_)) {
+                    self.start();
+                    return Some(end + 1);
+                }
                 match self.piece(at..end, true, field, patch, names)? {
                     Some(next) => field = next,
                     None => {
@@ -448,6 +454,10 @@ impl Messages {
             patch.overwrite((piece.start + spaces).min(end)..end);
             return spaces < bytes.len();
         }
+        if is_end && self.line.is_empty() {
+            self.head.take(kind, bytes.trim_ascii(), false);
+            return true;
+        }
         self.line.push(bytes);
         if is_end {
             let value = std::mem::take(&mut self.line);
@@ -530,6 +540,8 @@ fn kind_of(name: &[u8], names: &Names) -> Kind {
     const _: () = assert!(MAX_LINE >= MAX_NAME);
     if names.has(name) {
         Kind::Secret
+    } else if name.len() < LENGTH.len() {
+        Kind::Other
     } else if name.eq_ignore_ascii_case(LENGTH.as_bytes()) {
         Kind::Length
     } else if name.eq_ignore_ascii_case(CODING.as_bytes()) {
