@@ -5,9 +5,9 @@
 //! The buffers behind it are used again and again, so that the memory in use does not grow with the
 //! input.
 //!
-//! Files are read, unless the caller says that its work [can begin again](Input::may_map) and most bytes are passed
+//! Files are read, unless the caller says that its work can begin again (`Input::may_map`) and most bytes are passed
 //! over: then a binary trace is mapped after its first bytes, as it is decoded in place, and what nobody looks at is
-//! not even read. A mapped file that is cut short meanwhile [is noticed](Input::is_torn).
+//! not even read. A mapped file that is cut short meanwhile is noticed (`Input::is_torn`).
 //!
 //! Invariant: `offset` counts every byte that was ever taken or skipped, so that the first byte of
 //! the window is the input's byte number `offset`.
