@@ -2,7 +2,7 @@
 #
 # Compares capture2pcap with cp, tcpdump and editcap, and measures what else can be measured of it.
 #
-#     benches/compare.sh [ROUNDS] [PART...]       7 rounds and all parts, unless told otherwise
+#     benches/compare.sh [ROUNDS] [PART...]       7 rounds and all parts, by default
 #
 # Parts:
 #
@@ -20,7 +20,7 @@
 # time counts: what it writes to is a file that was not there before, but the memory for it is as much as
 # it has just given back, and not as much as the command before it did. What they take is compared within
 # the round: a ratio is the median of the rounds' ratios, a time the median of the times. A round that
-# nobody counts goes before, and shows the peak memory. Traces are in the page cache.
+# is not counted comes first, and shows the peak memory. Traces are in the page cache.
 #
 # Environment:
 #
@@ -160,7 +160,7 @@ race() {
     done
     for ((round = 0; round < rounds; round++)); do
         for ((turn = 0; turn < $#; turn++)); do
-            # Another one begins each round, lest one always finds the machine as another has left it.
+            # Another one begins each round, so that none always runs in the state that another left.
             command=${@:(round + turn) % $# + 1:1}
             run "$command"
             clear_away

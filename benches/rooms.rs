@@ -1,6 +1,6 @@
-//! How long each room takes with a trace that lies in memory: no file is touched.
+//! How long each module takes with a trace in memory: no file is touched.
 //!
-//! `cargo bench --bench rooms`; a part of a name behind it runs what has it in its name. The whole
+//! `cargo bench --bench rooms`; a part of a name as argument selects the benchmarks. The whole
 //! program against others is what `benches/compare.sh` measures.
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 #![allow(clippy::expect_used, reason = "a trace made here is whole")]

@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_the_shortest_that_tell_traces_apart() {
+    fn names_are_the_shortest_unique_ones() {
         type Case<'a> = (&'a [(&'a str, usize)], &'a [&'a str]);
         let cases: [Case<'_>; 8] = [
             (&[("/x/path_0.pb", 1)], &["path_0.pcap"]),

@@ -47,7 +47,7 @@ struct Config<'a> {
     keys: &'a Path,
 }
 
-/// What a tap is told: to write files, or to wait for the admin interface.
+/// The destination of a tap: files, or the admin interface.
 fn common(to: Option<(&Path, &str, Variant)>, id: &str) -> Value {
     let Some((folder, tap, variant)) = to else {
         return json!({ "admin_config": { "config_id": id } });

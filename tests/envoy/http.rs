@@ -149,7 +149,7 @@ fn http_and_grpc_in_a_filter() {
             let (capture, stderr) = convert(lab, &trace);
             let name = trace.file_name().expect("a name").to_string_lossy();
             let lost = pairing.compare(&name, &capture, variant, None, &mut figures);
-            // A space in a string may be one, so that some are told of which have lost nothing.
+            // A space in a string may be a space, so some reports concern strings that lost nothing.
             let told = variant.is_string() && stderr.contains(" in place of bytes");
             assert!(
                 told || !lost,

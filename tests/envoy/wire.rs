@@ -82,7 +82,7 @@ impl Wire {
 
 /// Puts what tshark prints for `follow,tls,raw` in the place of the ciphertext.
 ///
-/// Where its pieces end and when they went by is not told there.
+/// The boundaries and times of its pieces are not recorded there.
 fn decrypt(printed: &str, connections: &mut [&mut Connection]) {
     let conversations: Vec<&str> = printed.split("\nFilter: tcp.stream eq ").skip(1).collect();
     assert_eq!(

@@ -43,7 +43,7 @@ fn what_is_missing_gets_a_stand_in_and_what_is_known_is_kept() {
     let both = |local: &str, remote: &str| [local.to_owned(), remote.to_owned()];
     let local = |local: &str| both(local, "10.0.0.2:50000");
     let named = field(1, &[field(2, b"10.0.0.1"), field(4, b"http")].concat());
-    // The local end, the remote end, what the packets carry, and what is told of it.
+    // The local end, the remote end, the addresses of the packets, and the report on it.
     let cases = [
         (
             None,
@@ -286,7 +286,7 @@ fn an_address_that_comes_after_packets_changes_none_of_them() {
         expected.map(|local| [local.to_owned(), "10.0.0.2:50000".to_owned()])
     );
 
-    // Before any packet is out, nobody sees the difference.
+    // Before any packet is written, the difference is not visible.
     let in_time = [
         begin(ID, &lesser),
         segment(ID, &asked(0).with_connection(&whole)),
@@ -331,7 +331,7 @@ fn a_connection_that_tells_less_changes_nothing() {
     }
 }
 
-/// The recordings that lack an address: the end that is known, and what is told of the other.
+/// The recordings that lack an address: the known end, and the report on the other.
 #[test]
 fn recordings_without_addresses() {
     let missing = "which is not recorded";

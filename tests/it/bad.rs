@@ -165,7 +165,7 @@ fn http_traces_never_panic() {
 
 /// A message that claims more bytes than there are, at any depth.
 #[test]
-fn lengths_beyond_the_end_are_told() {
+fn lengths_beyond_the_end_are_reported() {
     let event = field(3, &field(2, &field(1, &field(1, b"hello"))));
     let trace = [number(1, 7), event].concat();
     let whole = field(3, &trace);
@@ -217,7 +217,7 @@ fn lengths_beyond_the_end_are_told() {
 }
 
 #[test]
-fn cut_and_endless_varints_are_told() {
+fn cut_and_endless_varints_are_reported() {
     let scratch = Scratch::new();
     let inputs: [(&str, &[u8]); 4] = [
         ("a tag", &[0x9a]),
@@ -282,7 +282,7 @@ fn a_host_name_gets_a_stand_in() {
 }
 
 #[test]
-fn unreadable_input_is_told() {
+fn unreadable_input_is_reported() {
     let scratch = Scratch::new();
     let output = scratch.path("out.pcap");
     let outcome = scratch
@@ -299,7 +299,7 @@ fn unreadable_input_is_told() {
 }
 
 #[test]
-fn unwritable_output_is_told() {
+fn unwritable_output_is_reported() {
     let scratch = Scratch::new();
     let input = fixtures::testdata().join("path_0.pb");
     let outcome = scratch

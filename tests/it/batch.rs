@@ -349,7 +349,7 @@ fn a_list_adds_to_the_command_line_and_may_be_wrong() {
 }
 
 #[test]
-fn a_tree_holds_loops_and_things_that_are_no_files() {
+fn a_tree_with_loops_and_special_files() {
     let scratch = Scratch::new();
     write_trace(&scratch, "in/a/path_0.pb", 0);
     let elsewhere = write_trace(&scratch, "elsewhere/tap.pb", 1);
@@ -361,7 +361,7 @@ fn a_tree_holds_loops_and_things_that_are_no_files() {
     link(Path::new("/dev/zero"), "in/zero.pb");
     link(&elsewhere, "in/link.pb");
     scratch.shell("mkfifo in/x.pb in/a/y.json").run().exits(0);
-    // A link that leads nowhere may have been a trace, so it is told; the rest is none.
+    // A dangling link may have been a trace, so it is reported; the other files are not traces.
     let nowhere = ["in/dangling.pb: cannot read: ", "in/self.pb: cannot read: "];
     let outcome = scratch.capture2pcap().args(["in", "out"]).run();
     outcome.exits(1).says(nowhere);
@@ -409,7 +409,7 @@ fn one_line_counts_what_was_done() {
         .unwrap_or_else(|e| panic!("{time}: {e}"));
     assert!(outcome.stdout.is_empty(), "{}", outcome.explain());
 
-    // Quiet, only what went wrong is told.
+    // With --quiet, only errors are reported.
     let outcome = scratch.capture2pcap().args(["-q", "in", "out"]).run();
     let outcome = outcome.exits(1);
     let mut told: Vec<_> = outcome.stderr.lines().collect();

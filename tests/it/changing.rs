@@ -1,8 +1,8 @@
-//! Traces that change while they are read: by an Envoy that goes on writing, by one that starts anew, by
-//! whoever makes room on a disk.
+//! Traces that change while they are read: Envoy continues to write, Envoy is restarted, or the file is
+//! truncated to free disk space.
 //!
-//! Nothing here waits for a moment that may pass: the program cannot write on while nobody reads its
-//! standard output, so it stands in the middle of the trace when the test changes it.
+//! No test depends on timing: the program cannot continue to write while its standard output is not read,
+//! so it has stopped in the middle of the trace when the test changes the file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -81,7 +81,7 @@ fn a_trace_may_grow_while_it_is_read() {
     }
 }
 
-/// Cut behind the place where the program stands, before it, and to nothing.
+/// Truncated after the program's position, before it, and to nothing.
 #[test]
 fn a_trace_may_be_cut_while_it_is_read() {
     for form in [
@@ -119,9 +119,9 @@ fn a_trace_may_be_cut_while_it_is_read() {
     }
 }
 
-/// Envoy's numbers begin anew with it, and so do its files: cut to nothing, and written.
+/// A restarted Envoy numbers its connections from 0 again, and truncates and rewrites its files.
 #[test]
-fn a_trace_may_be_written_anew_while_it_is_read() {
+fn a_trace_may_be_rewritten_while_it_is_read() {
     let encoded = large(Form::StreamedDelimited);
     let noise: Vec<u8> = noise(5).take(encoded.bytes.len() / 8).collect();
     let other = large(Form::Json).bytes;

@@ -207,7 +207,7 @@ fn messages_of_one_connection_are_one_conversation() {
     }
 }
 
-/// Ids begin anew with Envoy: an earlier time or another address is another connection.
+/// Ids restart with Envoy: an earlier time or another address is another connection.
 #[test]
 fn an_id_that_comes_back_is_another_conversation() {
     for form in BUFFERED {
@@ -276,7 +276,7 @@ fn open_connections_end_in_the_order_of_time() {
     assert_eq!(ends, [(REMOTE + 1, 10), (REMOTE + 2, 21), (REMOTE + 3, 22)]);
 }
 
-/// The tap's own side decides who opens the connection, where it is told.
+/// The tap's own side decides which end opens the connection, if it is known.
 #[test]
 fn the_role_decides_who_opens() {
     for (role, client) in [("downstream", REMOTE), ("upstream", LOCAL)] {
@@ -296,7 +296,7 @@ pub(crate) fn lost(record: &Record) -> usize {
 
 /// Envoy counts what it does not keep: the capture tells the lengths that were on the wire.
 #[test]
-fn a_counted_loss_is_told_to_the_byte() {
+fn a_counted_loss_is_reported_to_the_byte() {
     let mut events = vec![
         Ev::new(What::Read, 0, [b'a'; 100]),
         Ev::new(What::Write, 1000, [b'b'; 100]),

@@ -107,7 +107,7 @@ fn lost_events_are_counted() {
 
 /// Addresses that come late do not disturb the count.
 #[test]
-fn a_connection_told_late_keeps_the_count() {
+fn a_connection_recorded_late_keeps_the_count() {
     let (local, remote) = (socket("10.0.0.1", 10000), socket("10.0.0.2", 50000));
     let whole = connection(Some(&local), Some(&remote));
     let half = connection(None, Some(&remote));

@@ -1,4 +1,4 @@
-//! Traces that end too early: every event before the end comes out, and the place of the fault is told.
+//! Traces that end too early: every event before the end is converted, and the offset of the damage is reported.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::make::{Form, Made, varint};
 use crate::pcap::{Capture, Record};
 
 /// Whether `records` are the first of `whole`; the last may be the front of an event, at which the trace is
-/// cut, with room for the rest of its payload.
+/// cut, with a gap for the rest of its payload.
 fn are_first(records: &[Record], whole: &[Record]) -> bool {
     let Some((last, before)) = records.split_last() else {
         return true;
@@ -202,7 +202,7 @@ fn payload(made: &Made, bytes: &[u8], event: usize) -> (usize, usize) {
     (at, payload.len())
 }
 
-/// What is there of the event at which a binary trace is cut is shown, with room for what is not.
+/// The available part of the event at which a binary trace is cut is shown, with a gap for the rest.
 #[test]
 fn the_event_at_the_cut_is_kept_as_far_as_it_is_there() {
     let forms = Form::ALL.into_iter().filter(|form| {
@@ -280,7 +280,7 @@ fn a_killed_envoy_leaves_the_front_of_an_event() {
     assert_eq!(last[0], last[1] - 54);
 }
 
-/// A payload that claims more than is ever believed leaves no room for it.
+/// A payload with an implausible length gets no gap.
 #[test]
 fn a_claim_at_the_cut_makes_no_terabytes() {
     let claim = (1_u64 << 31) - 100;

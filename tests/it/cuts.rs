@@ -1,4 +1,4 @@
-//! Cuts whose size no trace records: there is room for what the bytes before them say, and the next message
+//! Cuts whose size no trace records: the gap has the size that the bytes before them imply, and the next message
 //! dissects.
 
 use std::fs;

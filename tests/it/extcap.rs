@@ -110,7 +110,7 @@ fn streamed() -> Vec<u8> {
 }
 
 #[test]
-fn install_says_what_it_did_can_be_repeated_and_undone() {
+fn install_reports_its_steps_and_can_be_repeated_and_undone() {
     let home = Home::new();
     let plugin = home.0.path(PLUGIN);
     home.run("--install-wireshark")
@@ -155,7 +155,7 @@ fn install_says_what_it_did_can_be_repeated_and_undone() {
 }
 
 #[test]
-fn a_file_of_somebody_else_is_never_replaced_or_removed() {
+fn a_foreign_file_is_never_replaced_or_removed() {
     let home = Home::installed();
     let (plugin, link) = (home.0.path(PLUGIN), home.link());
     home.run("--uninstall-wireshark").exits(0);

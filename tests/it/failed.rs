@@ -1,4 +1,4 @@
-//! What stands in the middle of a trace and is none: bytes gone bad, and what Envoy writes where it
+//! Other contents in the middle of a trace: corrupt bytes, and what Envoy writes where it
 //! fails to make JSON.
 
 use crate::bad::{convert, made};
@@ -60,7 +60,7 @@ fn damage(form: Form) {
             (start..end).contains(&told),
             "{form:?}: {told}, not {start} to {end}"
         );
-        // How much was saved is told as well.
+        // How much was saved is reported as well.
         let saved = match damaged {
             _ if goes_on && damaged < 11 => "skipped from offset".to_owned(),
             1 => "the event before it is in the capture".to_owned(),
@@ -76,13 +76,13 @@ fn damage(form: Form) {
 }
 
 #[test]
-fn damage_in_the_middle_gives_what_stands_before() {
+fn damage_in_the_middle_keeps_the_events_before_it() {
     each(&Form::ALL, |form| format!("{form:?}"), |&form| damage(form));
 }
 
 /// The trace goes on behind it, and nothing around it is lost.
 #[test]
-fn failures_to_convert_are_passed_over() {
+fn failed_conversions_are_skipped() {
     let encoded = made().encode(Form::StreamedJson);
     let scratch = Scratch::new();
     let whole = convert(&scratch, &encoded.bytes, &[]).1;

@@ -1,7 +1,7 @@
 //! What a system does to a process: disks that are full, readers that go away, rights that lack,
 //! folders of any size and what lies in them.
 //!
-//! Invariant of all of it: a message where somebody can act, the exit status of the contract, and no
+//! Invariant of all of it: a message where a user can act, the exit status of the contract, and no
 //! file under a capture's name that is not whole. More of it in `files.rs`, `signals.rs`, `stdio.rs` and
 //! `batch.rs`.
 
@@ -55,7 +55,7 @@ fn a_limit_on_file_sizes_is_a_full_disk() {
 
 /// What is not a capture can fill a disk as well; and where messages cannot be written, the status tells.
 #[test]
-fn a_full_device_is_told_whatever_is_written() {
+fn a_full_device_is_reported_for_every_output() {
     let scratch = Scratch::new();
     write_trace(&scratch, "small.pb", 0);
     scratch.write("none.pb", b"hello, world\n");
@@ -119,7 +119,7 @@ fn a_reader_may_go_away_at_any_time() {
         let script = format!("{gone}; exec capture2pcap {how} >&3");
         scratch.shell(&script).run().exits(0).says_nothing();
     }
-    // Nor does it matter to the work that nobody reads of it.
+    // Nor does the work depend on the messages being read.
     let script = format!("{gone}; exec capture2pcap -v small.pb large.pb out/ 2>&3");
     scratch.shell(&script).run().exits(0);
     assert!(
@@ -137,7 +137,7 @@ fn a_reader_may_go_away_at_any_time() {
     }
 }
 
-/// Runs a script as somebody whom rights bind.
+/// Runs a script as a user without root's privileges.
 fn bound(scratch: &Scratch, script: &str) -> Option<Outcome> {
     // Root who gives up what lets him pass over rights is bound as an owner is.
     let capabilities = "-dac_override,-dac_read_search";
@@ -158,7 +158,7 @@ fn bound(scratch: &Scratch, script: &str) -> Option<Outcome> {
 }
 
 #[test]
-fn rights_that_lack_are_told() {
+fn missing_permissions_are_reported() {
     let scratch = Scratch::new();
     for (number, name) in (0..).zip(["in/good.pb", "in/secret.pb", "in/closed/lost.pb"]) {
         write_trace(&scratch, name, number);
@@ -269,7 +269,7 @@ fn a_folder_may_hold_very_many_traces() {
 
 /// In a folder they are passed over (see `batch.rs`); by their names they are read, and end.
 #[test]
-fn loops_fifos_and_devices_keep_nobody_waiting() {
+fn loops_fifos_and_devices_do_not_block() {
     let scratch = Scratch::new();
     write_trace(&scratch, "in/path_0.pb", 0);
     let link = |to: &str, name: &str| symlink(to, scratch.path(name)).expect("a link");

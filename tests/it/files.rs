@@ -76,7 +76,7 @@ fn a_full_disk_leaves_the_old_capture() {
 
 /// The same of what is written in place, where no mounts are needed.
 #[test]
-fn a_full_device_is_told() {
+fn a_full_device_is_reported() {
     let scratch = Scratch::new();
     write_trace(&scratch, "small.pb", 0);
     let run = scratch.shell("exec capture2pcap small.pb - > /dev/full");
@@ -86,7 +86,7 @@ fn a_full_device_is_told() {
 }
 
 #[test]
-fn an_unwritable_folder_is_told() {
+fn an_unwritable_folder_is_reported() {
     let scratch = Scratch::new();
     write_trace(&scratch, "small.pb", 0);
     let script = "
@@ -124,7 +124,9 @@ fn an_unwritable_folder_is_told() {
         .run();
     rights(0o755);
     if can {
-        not_tested("rights of a folder do not bind root; see faults::rights_that_lack_are_told");
+        not_tested(
+            "rights of a folder do not bind root; see faults::missing_permissions_are_reported",
+        );
         return;
     }
     outcome.exits(1).says([
@@ -219,9 +221,9 @@ fn a_fifo_and_a_socket_are_written_in_place() {
     }
 }
 
-/// Where OUTPUT was forgotten, as in `capture2pcap *.pb` with two of them, the last trace stands in its place.
+/// If OUTPUT is forgotten, as in `capture2pcap *.pb` with two of them, the last trace is taken for it.
 #[test]
-fn a_trace_is_no_place_for_a_capture() {
+fn a_capture_does_not_replace_a_trace() {
     let scratch = Scratch::new();
     let names = ["path_0.pb", "path_1.pb", "path_2.pb", "renamed"];
     let write = |name: &str| fs::read(write_trace(&scratch, name, name.len() as u16)).expect("it");
@@ -271,7 +273,7 @@ fn a_trace_is_no_place_for_a_capture() {
 
 /// Whatever standard output was redirected to, by any of its names it is written to, not replaced.
 #[test]
-fn standard_output_by_its_name_is_no_file_to_replace() {
+fn standard_output_by_name_is_not_replaced() {
     let scratch = Scratch::new();
     let trace = write_trace(&scratch, "a.pb", 0);
     let expected = [b"before".as_slice(), &alone(&trace), b"behind"].concat();
@@ -335,7 +337,7 @@ fn a_link_stays_and_its_target_is_replaced() {
             fs::read(scratch.path(link)).expect("a capture") == expected,
             "{link}"
         );
-        // Replaced, not written into: whoever reads the old one goes on doing so.
+        // Replaced, not written into: readers of the old file are not affected.
         let replaced = fs::metadata(&target).expect("a target").ino() != before;
         assert_eq!(replaced, link != "dangling", "{link}");
     }
@@ -420,7 +422,7 @@ fn a_capture_is_no_more_readable_than_its_trace() {
 
 /// Also where the trace is standard input, and where the shell has opened it for the capture.
 #[test]
-fn a_trace_is_never_written_over() {
+fn a_trace_is_never_overwritten() {
     let scratch = Scratch::new();
     let bytes = made().encode(Form::Binary).bytes;
     let trace = scratch.write("t.pb", &bytes);

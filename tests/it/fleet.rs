@@ -8,7 +8,7 @@ use crate::batch::{alone, files, write_trace};
 use crate::harness::{Outcome, Scratch};
 use crate::pcap::Capture;
 
-/// What stands in docs/fleet.md between the fences behind `heading`, in the language `info`.
+/// The code blocks of docs/fleet.md in the language `info` after `heading`.
 #[track_caller]
 fn block(heading: &str, info: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/fleet.md");

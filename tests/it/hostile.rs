@@ -1,4 +1,4 @@
-//! What a hostile trace, or a hostile name, could try: to make a terminal obey, to take memory, to write
+//! What a hostile trace, or a hostile name, could try: to inject terminal controls, to take memory, to write
 //! where it should not. docs/security.md lists it, and this file holds the list against the tests.
 
 use std::ffi::{OsStr, OsString};
@@ -31,7 +31,7 @@ const ODD: [&[u8]; 10] = [
     "in\u{200b}visible\u{feff}\u{e0041}".as_bytes(),
 ];
 
-/// Fails if a terminal would obey anything in it but new lines and our own colours.
+/// Fails if it contains terminal controls other than newlines and the program's own colours.
 #[track_caller]
 fn assert_plain(place: &str, output: &[u8]) {
     let mut text = String::from_utf8(output.to_vec()).unwrap_or_else(|e| panic!("{place}: {e}"));
@@ -54,7 +54,7 @@ fn assert_plain(place: &str, output: &[u8]) {
     }
 }
 
-/// Runs the program as on a terminal with colours, and fails if it prints what a terminal would obey.
+/// Runs the program as on a terminal with colours, and fails if it prints other terminal controls.
 #[track_caller]
 fn run_plain(scratch: &Scratch, code: i32, args: &[OsString]) {
     let run = scratch.capture2pcap().env("CLICOLOR_FORCE", "1");
@@ -69,7 +69,7 @@ fn run_plain(scratch: &Scratch, code: i32, args: &[OsString]) {
 }
 
 #[test]
-fn names_are_shown_and_not_obeyed() {
+fn names_are_escaped() {
     let scratch = Scratch::new();
     let name = |odd: &[u8], end: &str| OsString::from_vec([odd, end.as_bytes()].concat());
     let bytes = made().encode(Form::Streamed);
@@ -117,7 +117,7 @@ fn names_are_shown_and_not_obeyed() {
 
 /// Nor does a trace decide what becomes of files: its addresses are words.
 #[test]
-fn what_a_trace_holds_is_shown_and_not_obeyed() {
+fn contents_are_escaped() {
     let scratch = Scratch::new();
     let run = |name: &str, trace: &[u8], code| {
         scratch.write(name, trace);
@@ -140,7 +140,7 @@ fn what_a_trace_holds_is_shown_and_not_obeyed() {
         }
         let headers = ["x", ":path"].map(|name| header(name, &odd)).to_vec();
         run("tap.pb", &piece(7, &Piece::RequestHeaders(headers)), 0);
-        // An error message in a trace's place is told, if it is one.
+        // An error message in place of a trace is quoted.
         run("tap.pb", format!("{odd} is no trace\n").as_bytes(), 1);
         run("tap.pb", format!("{odd}: 1\n").as_bytes(), 1);
         run("tap.json", format!("{{\"{odd}\": 1}}").as_bytes(), 1);
@@ -162,7 +162,7 @@ fn peak(trace: &[u8]) -> u64 {
 
 /// More than are kept of buffered traces (MAX_RESUMABLE), each with a connection of its own.
 #[test]
-fn connections_that_nobody_ends_are_not_kept() {
+fn unended_connections_are_not_kept() {
     let local = socket("10.0.0.1", 10000);
     let event = Ev::new(What::Read, 0, "GET / HTTP/1.1\r\n\r\n").message();
     let message = |i: u64| {
@@ -180,7 +180,7 @@ fn connections_that_nobody_ends_are_not_kept() {
 
 /// More than are kept open of streamed exchanges (MAX_STREAMED).
 #[test]
-fn exchanges_that_nobody_ends_are_not_kept() {
+fn unended_exchanges_are_not_kept() {
     let message = |i: u64| piece(i + 1, &Piece::RequestHeaders(request("GET", &[])));
     let trace: Vec<u8> = (0..60_000).flat_map(message).collect();
     let peak = peak(&trace);
@@ -189,7 +189,7 @@ fn exchanges_that_nobody_ends_are_not_kept() {
 
 /// Two gigabytes are claimed (MAX_MESSAGE), and a few bytes are there.
 #[test]
-fn a_length_that_is_claimed_takes_no_memory() {
+fn a_claimed_length_allocates_no_memory() {
     let claim = |tag: u8, length: u8| [tag, length, 0xff, 0xff, 0xff, 0x07];
     let event = [claim(0x1a, 0xff), claim(0x1a, 0xf0), claim(0x12, 0xe0)].concat();
     let text = b"socket_buffered_trace { trace_id: 7 connection {".to_vec();
@@ -238,7 +238,7 @@ fn convert_to(scratch: &Scratch, trace: &[u8], output: &str) -> (crate::harness:
 /// A merge reads on to the first event with a time, and must not begin its search anew with each: the
 /// square of this number would take minutes.
 #[test]
-fn connections_without_events_take_no_square_of_their_number() {
+fn connections_without_events_take_linear_time() {
     let (local, remote) = (socket("10.0.0.1", 10000), socket("10.0.0.2", 50000));
     let connection = connection(Some(&local), Some(&remote));
     let mut trace: Vec<u8> = (1..=150_000).flat_map(|i| begin(i, &connection)).collect();
@@ -265,7 +265,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 
 /// Every test and every constant that docs/security.md names is there, and each line of its table has one.
 #[test]
-fn the_threat_model_names_what_there_is() {
+fn the_threat_model_names_existing_tests() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let document = fs::read_to_string(root.join("docs/security.md")).expect("docs/security.md");
     let files: Vec<_> = ["src", "tests/it"]

@@ -187,7 +187,7 @@ fn large_bodies_are_split_and_fit_the_windows() {
 }
 
 #[test]
-fn truncated_bodies_are_told() {
+fn truncated_bodies_are_reported() {
     let (asked, mut answered) = halves(0, 1);
     answered.body = Some([body(b"the first of them"), number(3, 1)].concat());
     let one = exchange(Some(&asked), Some(&answered), Some(&downstream()));
@@ -206,7 +206,7 @@ fn truncated_bodies_are_told() {
 }
 
 #[test]
-fn strings_in_place_of_bytes_are_told() {
+fn strings_in_place_of_bytes_are_reported() {
     let (asked, mut answered) = halves(0, 1);
     answered.body = Some(field(2, b"\x89PNG\xff"));
     let trace = exchange(Some(&asked), Some(&answered), Some(&downstream()));

@@ -25,7 +25,7 @@ fn recording(name: &str) -> Value {
 }
 
 #[test]
-fn encodings_and_releases_are_told() {
+fn encodings_and_releases_are_reported() {
     let cases = [
         ("envoy-1.7/buf_v6_99.pb", "binary", "1.7 to 1.9"),
         ("envoy-1.10/buf_v6_99.pb", "binary", "1.10 to 1.27"),
@@ -67,7 +67,7 @@ fn encodings_and_releases_are_told() {
 }
 
 #[test]
-fn connections_are_told_as_recorded() {
+fn connections_are_reported_as_recorded() {
     let grpc = &recording("envoy-1.40/taps/str_grpc_140.pb_length_delimited")["connections"][0];
     let expected: [(&str, Value); 6] = [
         ("id", "140".into()),
@@ -286,7 +286,7 @@ fn quoted(text: &str) -> String {
 }
 
 #[test]
-fn folders_are_searched_and_what_cannot_be_read_is_told() {
+fn folders_are_searched_and_unreadable_files_are_reported() {
     let scratch = Scratch::new();
     scratch.shell("mkdir in").run().exits(0);
     let noise = scratch.write("in/noise.pb", &[0xff; 100]);
@@ -323,7 +323,7 @@ fn folders_are_searched_and_what_cannot_be_read_is_told() {
         .exits(1);
 }
 
-/// tshark does not look for HTTP/1 on a port that another dissector has, nor was it told to.
+/// tshark does not look for HTTP/1 on a port that another dissector has, unless an option says so.
 #[test]
 fn the_command_shows_http1_on_the_port_of_another_protocol() {
     let scratch = Scratch::new();

@@ -1,6 +1,6 @@
 //! The objects that `--json` prints: their members, their order and their values are what scripts rely on.
 //!
-//! Snapshots; `SNAPSHOTS=overwrite cargo test --test it json::` writes them anew.
+//! Snapshots; `SNAPSHOTS=overwrite cargo test --test it json::` updates them.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -117,7 +117,7 @@ fn a_trace_that_has_changed_is_damage() {
 }
 
 #[test]
-fn all_of_an_exchange_lies_in_one_place() {
+fn an_exchange_has_one_location() {
     let path = fixtures::http_traces().into_iter().find(|path| {
         let name = path.to_string_lossy();
         name.contains("http_buf_proto_binary_") && name.ends_with(".pb")

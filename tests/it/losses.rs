@@ -1,5 +1,5 @@
-//! What Envoy did not keep: where it counted, the capture leaves room to the byte; each kind of loss is
-//! told once.
+//! What Envoy did not keep: where it counted, the capture leaves a gap of that size; each kind of loss is
+//! reported once.
 
 use std::io::Write;
 
@@ -171,7 +171,7 @@ fn an_event_of_which_nothing_was_kept_has_its_place() {
         assert_eq!(capture.records[1].time, events[1].nanos(), "{form:?}");
         assert_content(&scratch);
     }
-    // Without a count there is room for one byte of it.
+    // Without a count, the gap is one byte.
     let mut made = Made::v4(events);
     made.events.retain(|event| event.what != What::Closed);
     for event in &mut made.events {
@@ -185,7 +185,7 @@ fn an_event_of_which_nothing_was_kept_has_its_place() {
 }
 
 #[test]
-fn without_a_count_a_cut_leaves_room_for_a_byte() {
+fn without_a_count_a_cut_leaves_a_gap_of_a_byte() {
     let mut events: Vec<_> = (0..6)
         .map(|i| {
             let what = if i % 2 == 0 { What::Read } else { What::Write };
@@ -218,7 +218,7 @@ fn without_a_count_a_cut_leaves_room_for_a_byte() {
 }
 
 #[test]
-fn a_last_event_of_unknown_size_leaves_room_for_a_byte() {
+fn a_last_event_of_unknown_size_leaves_a_gap_of_a_byte() {
     let events = vec![
         counted(What::Read, 0, b"request", 1),
         cut(What::Write, 1000, &[b'b'; 1024], 8),
@@ -309,7 +309,7 @@ fn a_held_frame_comes_with_the_next_event_of_its_trace() {
 
 /// However many there are of each kind, a line each; verbosely, a line each event.
 #[test]
-fn every_loss_is_told_once_with_its_count() {
+fn every_loss_is_reported_once_with_its_count() {
     let mut events = Vec::new();
     let mut seq = 1;
     for i in 0..20 {
@@ -342,7 +342,7 @@ fn every_loss_is_told_once_with_its_count() {
 
 /// The recordings with cut bodies.
 #[test]
-fn recorded_losses_are_told_once() {
+fn recorded_losses_are_reported_once() {
     let mut traces = fixtures::socket_traces();
     traces.retain(|fixture| fixture.name.contains("_trunc_"));
     assert_eq!(traces.len(), 6);

@@ -124,7 +124,7 @@ pub(crate) struct Encoded {
     pub(crate) bytes: Vec<u8>,
     /// Where each event begins and ends: a streamed one with the message around it.
     pub(crate) events: Vec<(usize, usize)>,
-    /// Where what stands before is whole.
+    /// If the bytes before it are complete.
     pub(crate) boundaries: Vec<usize>,
 }
 

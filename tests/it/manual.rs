@@ -49,7 +49,7 @@ fn printed(args: &[&str]) -> String {
     String::from_utf8(outcome.stdout).expect("UTF-8")
 }
 
-/// `capture2pcap --generate man > man/capture2pcap.1` makes it anew.
+/// `capture2pcap --generate man > man/capture2pcap.1` regenerates it.
 #[test]
 fn the_man_page_is_the_one_that_the_program_prints() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("man/capture2pcap.1");
@@ -104,7 +104,7 @@ fn every_option_of_the_contract_is_explained() {
 
 /// What cannot be meant is said on one screen, with exit status 2.
 #[test]
-fn misuse_is_told() {
+fn usage_errors_are_reported() {
     let cases: [(&[&str], &str); 9] = [
         (&[], "INPUT and OUTPUT are missing"),
         (&["one"], "OUTPUT"),

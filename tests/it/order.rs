@@ -187,7 +187,7 @@ fn a_buffered_message_in_any_order() {
             assert_eq!(said(&name, &message, Encoding::Delimited), whole, "{name}");
         }
     }
-    // The last id counts, wherever the first one stands; a stream that has an id and both addresses waits for no other.
+    // The last id counts, wherever the first one is; a stream that has an id and both addresses waits for no other.
     let twice = vec![number(1, 3), number(1, 9), connection];
     let all = [&events[..], &twice].concat();
     for order in orders(&all).iter().filter(|order| keeps(order, &events)) {
@@ -570,7 +570,7 @@ fn a_long_message_names_its_connection_last() {
     };
     let json = Value::Object(json);
     let text = String::from_utf8(made.encode(Form::Text).bytes).expect("text");
-    // The connection ends where the first event begins, and the id stands before it.
+    // The connection ends where the first event begins, and the id is before it.
     let (head, tail) = text.split_once("  events").expect("events");
     let (name, told) = head.split_once('\n').expect("a line");
     let tail = tail.trim_end().strip_suffix('}').expect("an end");
@@ -650,7 +650,7 @@ fn a_stream_that_names_its_connection_too_late_says_so() {
     }
 }
 
-/// Its end says what a message is: nobody waits for the next one.
+/// The end of a message determines it: nothing waits for the next one.
 #[test]
 fn a_live_stream_does_not_wait_for_the_next_message() {
     let one = Ev::new(What::Read, 1, "streamed");
@@ -712,7 +712,7 @@ fn a_cut_message_that_names_its_connection_last_keeps_its_events() {
 
 /// Many messages of which each has to be looked ahead in, and messages of many members.
 #[test]
-fn looking_ahead_takes_no_square() {
+fn looking_ahead_takes_linear_time() {
     let small = Made::v4(vec![Ev::new(What::Read, 1, "one")]);
     let (id, connection, events) = members(&small);
     let one = field(3, &[&events[..], &connection, &id].concat());

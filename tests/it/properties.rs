@@ -516,7 +516,7 @@ fn a_beginning_tells_the_first_of_the_whole() {
             let bytes = std::fs::read(path).expect("a recording");
             let (whole, _) = read(&bytes);
             let encoding = encoding(&bytes).expect("a trace");
-            // What a handshake has at the end is invented, and comes behind what was told up to there.
+            // The end of a handshake is synthesized, and follows the events up to there.
             let how = How {
                 handshake: Handshake::Never,
                 ..How::default()
@@ -537,7 +537,7 @@ fn a_beginning_tells_the_first_of_the_whole() {
                         _ => panic!("{place}: {damage}"),
                     },
                 }
-                // An exchange's end is invented, where its beginning was told.
+                // An exchange's end is synthesized if its beginning was delivered.
                 if *socket {
                     let (cut, _) = convert(&bytes[..cut], how);
                     assert_first(&cut.records, &records.records, &place);

@@ -202,7 +202,7 @@ fn packets(trace: &[u8], options: &[&str]) -> (String, Vec<(u64, Vec<u8>)>) {
 
 /// Datagrams come out of order and twice.
 #[test]
-fn repeated_and_reordered_events_are_put_right() {
+fn repeated_and_reordered_events_are_corrected() {
     let events = many(40);
     for options in [&[][..], &["-m"]] {
         let (_, expected) = packets(&segments(&events), options);
@@ -244,7 +244,7 @@ fn repeated_and_reordered_events_are_put_right() {
 
 /// A hole that both neighbours share is one of their direction; any other is reported only.
 #[test]
-fn a_gap_leaves_room_where_its_direction_is_known() {
+fn a_gap_is_left_if_its_direction_is_known() {
     let request = b"POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 300\r\n\r\n";
     let head = request.len() as u64;
     let events = [
@@ -263,7 +263,7 @@ fn a_gap_leaves_room_where_its_direction_is_known() {
             b"GET /second HTTP/1.1\r\nHost: a\r\n\r\n",
             head + 339,
         ),
-        // 30 bytes, of whom nobody knows which way they went.
+        // 30 bytes in an unknown direction.
         counted(
             What::Write,
             4000,

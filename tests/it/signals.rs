@@ -173,7 +173,7 @@ fn a_signal_ends_the_wait_for_a_writer() {
     }
 }
 
-/// So does opening one for a capture that nobody reads yet.
+/// So does opening one for a capture that has no reader yet.
 #[test]
 fn a_signal_ends_the_wait_for_a_reader() {
     for (signal, code) in [(SIGINT, 130), (SIGTERM, 143)] {
@@ -192,7 +192,7 @@ fn a_signal_ends_the_wait_for_a_reader() {
 
 /// A viewer that is stopped, or waits for a person, takes nothing: the first signal ends the conversion all the same.
 #[test]
-fn a_signal_ends_a_write_to_a_reader_that_stands_still() {
+fn a_signal_ends_a_write_to_a_reader_that_does_not_read() {
     let events = (0..100).map(|i| Ev::new(What::Read, i, vec![b'a'; 100_000]));
     let made = Made::v4(events.collect());
     let scratch = Scratch::new();

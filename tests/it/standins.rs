@@ -88,9 +88,9 @@ fn each_host_and_each_path_is_shown_under_its_own_name() {
     }
 }
 
-/// A path may hold what a terminal obeys, and a name record a NUL at a name's end.
+/// A path may contain terminal controls, and a name record a NUL at a name's end.
 #[test]
-fn a_name_record_holds_nothing_that_a_terminal_obeys() {
+fn a_name_record_has_no_terminal_controls() {
     let scratch = Scratch::new();
     let event = Ev::new(What::Read, 0, "GET / HTTP/1.1\r\n\r\n").message();
     for odd in ["\x1b[31mred", "nul\0nul", "new\nline", "right\u{202e}left"] {

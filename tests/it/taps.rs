@@ -39,7 +39,7 @@ pub(crate) fn assert_shown(name: &str, told: &[Told], view: &View) {
         for side in 0..2 {
             let place = format!("{name}: exchange {i}, {}", ["request", "response"][side]);
             let mut expected = told.messages[side].clone();
-            // HTTP/2 wants pseudo-headers first; the others stay in their order.
+            // HTTP/2 requires pseudo-headers first; the others stay in their order.
             expected
                 .headers
                 .sort_by_key(|(name, _)| !name.starts_with(b":"));
@@ -81,7 +81,7 @@ fn read(path: &Path) -> (String, Vec<Told>) {
 }
 
 #[test]
-fn tshark_shows_what_the_trace_tells() {
+fn tshark_shows_what_the_trace_records() {
     each(
         &http_traces(),
         |path| path.display().to_string(),

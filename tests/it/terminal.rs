@@ -1,6 +1,6 @@
 //! What a person at a terminal sees, and what remains of it where there is none.
 //!
-//! Snapshots; `SNAPSHOTS=overwrite cargo test --test it terminal::` writes them anew.
+//! Snapshots; `SNAPSHOTS=overwrite cargo test --test it terminal::` updates them.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Times that cannot be, and how finely those that can are told.
+//! Impossible times, and the resolution of possible ones.
 
 use crate::bad::convert;
 use crate::harness::Scratch;
@@ -20,7 +20,7 @@ fn at(times: &[(i64, i32)]) -> Made {
     Made::v4(events.collect())
 }
 
-/// The times of the packets, and how many impossible ones are told.
+/// The times of the packets, and the number of impossible ones reported.
 #[track_caller]
 fn times(bytes: &[u8], options: &[&str]) -> (Vec<u64>, u64) {
     let scratch = Scratch::new();

@@ -37,7 +37,7 @@ impl fmt::Debug for Message {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Told {
     id: Option<Vec<u8>>,
-    /// The client's and the server's address, where both are told.
+    /// The client's and the server's address, if both are known.
     pub(crate) ends: Option<[(String, u16); 2]>,
     /// The request and the response.
     pub(crate) messages: [Message; 2],

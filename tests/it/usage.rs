@@ -1,6 +1,6 @@
 //! Command lines that make no sense, or less than they seem to: what is said, and that nothing is made.
 //!
-//! Snapshots of what a person sees; `SNAPSHOTS=overwrite cargo test --test it usage::` writes them anew.
+//! Snapshots of the messages; `SNAPSHOTS=overwrite cargo test --test it usage::` updates them.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -182,9 +182,9 @@ hint: name a file as OUTPUT
     assert_nothing_made(&scratch);
 }
 
-/// Each of these made something that nobody wanted: a folder `all.pcap`, a file `x.pcap.gz` that no program unpacks.
+/// Each of these once made an unwanted output: a folder `all.pcap`, a file `x.pcap.gz` that no program unpacks.
 #[test]
-fn outputs_that_cannot_be_meant_are_refused() {
+fn probably_mistaken_outputs_are_refused() {
     let scratch = with_traces();
     let said = said(
         &scratch,
@@ -389,7 +389,7 @@ fn a_start_may_have_any_form_that_editcap_takes() {
 
 /// A trace behind a link in the output folder was overwritten: that was asked for single outputs only.
 #[test]
-fn a_batch_never_writes_over_a_trace() {
+fn a_batch_never_overwrites_a_trace() {
     let scratch = with_traces();
     let trace = |name: &str| fs::read(scratch.path(name)).expect("a trace");
     // One that is converted, one that is not, and one that Envoy has not written yet.

@@ -35,7 +35,7 @@ fn path_0() -> PathBuf {
 }
 
 #[test]
-fn wireshark_is_started_on_a_temporary_pcapng_that_goes_with_it() {
+fn wireshark_is_started_on_a_temporary_pcapng_that_is_removed() {
     let scratch = Scratch::new();
     let folder = viewer(&scratch, "wireshark", "");
     run(&scratch, &folder)
@@ -150,7 +150,7 @@ fn a_viewer_that_fails_and_a_trace_that_fails_are_failures() {
 
 /// Ctrl-C on a terminal reaches both.
 #[test]
-fn the_temporary_file_goes_after_a_signal_too() {
+fn the_temporary_file_is_removed_after_a_signal_too() {
     let scratch = Scratch::new();
     let folder = viewer(
         &scratch,

@@ -248,7 +248,7 @@ fn whole_traces_hold_every_byte_of_the_wire() {
 }
 
 #[test]
-fn truncated_traces_hold_their_bytes_at_the_places_of_the_wire() {
+fn truncated_traces_have_their_bytes_at_the_offsets_of_the_wire() {
     each(
         &traces(&[Expect::Part], 6),
         |fixture| fixture.name.clone(),
@@ -290,7 +290,7 @@ fn what_the_wire_cannot_judge_converts() {
 
 /// Were tshark to read nothing out of wire.pcap, the comparisons above would prove little.
 #[test]
-fn the_wire_is_what_it_is_held_to_be() {
+fn the_wire_capture_is_valid() {
     let wire = wire();
     let listeners = |ends: &&[Endpoint; 2]| ends.iter().any(|(_, port)| LISTENERS.contains(port));
     assert!(

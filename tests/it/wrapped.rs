@@ -18,7 +18,7 @@ const READABLE: [Form; 4] = [
     Form::StreamedText,
 ];
 
-/// What stands before a trace, and what may follow it.
+/// Text before a trace, and text that may follow it.
 const AROUND: [(&str, &str); 14] = [
     ("\u{feff}", ""),
     ("\u{feff}\r\n", "\r\n"),
@@ -142,7 +142,7 @@ fn plain(form: Form) -> (Vec<u8>, Vec<u8>) {
 }
 
 #[test]
-fn what_stands_around_a_trace_is_read_past() {
+fn text_around_a_trace_is_skipped() {
     for form in READABLE {
         let (trace, capture) = plain(form);
         each(
@@ -162,7 +162,7 @@ fn what_stands_around_a_trace_is_read_past() {
 }
 
 #[test]
-fn prefixes_of_lines_are_read_past() {
+fn prefixes_of_lines_are_skipped() {
     for form in READABLE {
         let (trace, capture) = plain(form);
         each(

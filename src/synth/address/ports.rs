@@ -108,7 +108,7 @@ mod tests {
 
     /// All connections between two hosts, with the same first choice for each.
     #[test]
-    fn to_give_all_ports_away_takes_a_step_for_each() {
+    fn assigning_all_ports_takes_a_step_for_each() {
         let mut ports = Ports::default();
         let (ip, other) = ("10.0.0.1".parse().unwrap(), "10.0.0.2:443".parse().unwrap());
         let mut seen = HashSet::new();
