@@ -1,4 +1,4 @@
-//! One conversion: wires the rooms together. It knows nothing of how many there are.
+//! One conversion, from the input to the capture. Knows nothing of other conversions.
 
 #[cfg(feature = "cli")]
 mod files;
@@ -31,57 +31,57 @@ pub use files::{Source, convert, is_trace};
 /// How a trace is converted.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The trace's encoding; default: told from its content.
+    /// The trace's encoding; default: detected from its content.
     pub encoding: Option<Encoding>,
-    /// What is overwritten in the capture; default: nothing.
+    /// What to redact in the capture; default: nothing.
     pub redaction: Option<Redaction>,
     /// How frames are made.
     pub synth: synth::Options,
     /// How the capture is written.
     pub capture: capture::Options,
-    /// Whether a damaged trace yields no capture; default: what is readable.
+    /// Whether a damaged trace makes no capture; default: everything up to the damage.
     pub strict: bool,
-    /// Whether the [`Summary`] has a summary of each connection; default: no, as they take memory.
+    /// Whether the [`Summary`] has a summary of each connection; default: no, because they use memory.
     pub summaries: bool,
-    /// What is called as the trace is read; default: nothing.
+    /// A callback for the progress of reading; default: none.
     pub progress: Progress,
 }
 
-/// What came of a conversion.
+/// The outcome of a conversion.
 #[derive(Debug, Default)]
 pub struct Summary {
-    /// The connections that have packets in the capture.
+    /// The number of connections that have packets in the capture.
     pub connections: u64,
-    /// The reads, writes and ends of connections in the trace.
+    /// The number of reads, writes and closes in the trace.
     pub events: u64,
-    /// The packets in the capture.
+    /// The number of packets in the capture.
     pub frames: u64,
-    /// The payload that Envoy read, in bytes.
+    /// The payload that Envoy received, in bytes.
     pub bytes_read: u64,
-    /// The payload that Envoy wrote, in bytes.
+    /// The payload that Envoy sent, in bytes.
     pub bytes_written: u64,
-    /// What a reader has to be told to find the HTTP in the capture.
+    /// The options that a reader needs to find the HTTP in the capture.
     pub decode_as: Vec<DecodeAs>,
-    /// How the trace is written; none where it is empty.
+    /// The encoding; `None` if the trace is empty.
     pub encoding: Option<Encoding>,
-    /// Which releases of Envoy write such a trace, e.g. `1.28 or later`.
+    /// The releases of Envoy that write such a trace, e.g. `1.28 or later`.
     pub releases: Option<&'static str>,
-    /// The summaries of its connections in the order of their first events, where the options ask for them.
+    /// The summaries of its connections in the order of their first events, if the options request them.
     pub summaries: Vec<ConnectionSummary>,
-    /// Where the trace stops making sense, if it does.
+    /// The damage that ends the trace early, if any.
     pub damage: Option<Damage>,
-    /// The error that ended the reading early, if one did.
+    /// The error that ended reading early, if any.
     pub unread: Option<io::Error>,
     /// The signal that ended the conversion early, if one did.
     pub signal: Option<u8>,
-    /// Whether the reader of a stream went away before its end.
+    /// Whether the reader of a stream closed it early.
     pub reader_gone: bool,
-    /// Whether there is a capture: a signal may come before it is begun.
+    /// Whether there is a capture: a signal may arrive before it is started.
     pub written: bool,
 }
 
 impl Summary {
-    /// What comes of a conversion that was interrupted before there was anything.
+    /// The outcome of a conversion that was interrupted before the first event.
     fn interrupted(signal: u8) -> Self {
         Self {
             signal: Some(signal),
@@ -89,7 +89,7 @@ impl Summary {
         }
     }
 
-    /// Takes what is known at the end of the conversion.
+    /// Adds what is known at the end of the conversion.
     fn settle(&mut self, synth: &mut Synthesizer, trace: &Reader) {
         self.connections = synth.connections();
         self.decode_as = synth.decode_as();
@@ -99,7 +99,7 @@ impl Summary {
         self.releases = trace.releases();
     }
 
-    /// Refuses a damaged trace where the options are strict.
+    /// Rejects a damaged trace if the options are strict.
     fn check_strict(&mut self, options: &Options, warnings: &Warnings) -> Result<(), Failure> {
         if !options.strict {
             return Ok(());
@@ -109,7 +109,7 @@ impl Summary {
         }
         if let Some(error) = self.unread.take() {
             return Err(Failure::trace(
-                "cannot read on, and --strict allows no capture then",
+                "cannot read the rest, and --strict allows no capture then",
                 error,
             ));
         }
@@ -144,20 +144,20 @@ impl Summary {
     }
 }
 
-/// What a damaged trace comes to where the options are strict.
+/// The outcome of a damaged trace if the options are strict.
 pub(crate) const STRICT: &str = "damaged, and --strict allows no capture then";
 
 /// Why there is no capture.
 #[derive(Debug)]
 pub enum Failure {
-    /// The trace cannot be read, or is none, or is damaged and the options are strict.
+    /// The trace cannot be read, or is not a trace, or is damaged and the options are strict.
     Trace(anyhow::Error),
     /// The capture cannot be written.
     Capture(anyhow::Error),
 }
 
 impl Failure {
-    /// What went wrong.
+    /// The error.
     pub const fn error(&self) -> &anyhow::Error {
         match self {
             Self::Trace(error) | Self::Capture(error) => error,
@@ -237,7 +237,7 @@ pub fn convert_input<W: Write + Send + 'static>(
     Ok((summary, writer))
 }
 
-/// What makes the packets of a conversion.
+/// The synthesizer of a conversion.
 fn synthesizer(options: &Options, labels: Option<Vec<String>>) -> Synthesizer {
     let mut synth = Synthesizer::new(synth::Options {
         latest: options.capture.format.last_time(),
@@ -250,7 +250,7 @@ fn synthesizer(options: &Options, labels: Option<Vec<String>>) -> Synthesizer {
     synth
 }
 
-/// The names of the traces, where the capture's format has a place for them.
+/// The names of the traces, if the capture's format can hold them.
 pub(crate) fn labels(
     options: &Options,
     names: impl Iterator<Item = String>,
@@ -258,13 +258,12 @@ pub(crate) fn labels(
     (options.capture.format == Format::Pcapng).then(|| names.collect())
 }
 
-/// The name of the trace at `path`: nothing of the machine.
+/// The file name of the trace at `path`, without its folders.
 pub(crate) fn label(path: &Path) -> String {
     crate::display_path(Path::new(path.file_name().unwrap_or_default())).to_string()
 }
 
-/// Goes on to the first event, or whatever else there is first: before it, nothing says that it is a
-/// trace.
+/// Advances to the first event, the end or damage. Before that, it is not certain that the input is a trace.
 fn first_step(
     trace: &mut Reader,
     wait: &Wait<'_>,
@@ -293,7 +292,7 @@ fn first_step(
     }
 }
 
-/// A conversion under way.
+/// A conversion in progress.
 struct Conversion<'a, W: Write + Send + 'static> {
     redactor: Option<Redactor>,
     synth: &'a mut Synthesizer,
@@ -328,7 +327,7 @@ impl<W: Write + Send + 'static> Consumer for Conversion<'_, W> {
 }
 
 impl<W: Write + Send + 'static> Conversion<'_, W> {
-    /// Warnings an event that is earlier than one before it: the capture has it where the trace has it.
+    /// Warns about an event that is earlier than one before it: the capture keeps the order of the trace.
     #[inline]
     fn follow(&mut self, event: &Event, time: Timestamp, warnings: &mut Warnings) {
         if time < self.latest {
@@ -338,7 +337,7 @@ impl<W: Write + Send + 'static> Conversion<'_, W> {
         }
     }
 
-    /// Ends what is open, and reports a trace without events: one that was read up to `offset`.
+    /// Ends all connections, and reports a trace without events: one that was read up to `offset`.
     fn end(&mut self, end: End, offset: Option<u64>, warnings: &mut Warnings) -> io::Result<()> {
         let (summary, capture) = (&mut *self.summary, &mut *self.capture);
         match end {

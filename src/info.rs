@@ -1,4 +1,4 @@
-//! What a trace holds, told without making a capture of it.
+//! Inspects a trace without making a capture.
 
 use std::convert::Infallible;
 use std::io;
@@ -19,33 +19,33 @@ use crate::sequence::{Memory, Sequencer};
 use crate::synth::{ConnectionSummary, Nowhere, Synthesizer};
 use crate::trace::{Damage, Encoding, Reader};
 
-/// How many warnings wait until it is certain that they count. Of a trace with more, nothing is mapped.
+/// The number of warnings that wait until it is certain that they apply. A trace with more is not mapped.
 #[cfg(feature = "cli")]
 const MAX_GATHERED: usize = 1_000;
 
-/// What a trace holds.
+/// The contents of a trace.
 #[derive(Debug, Default)]
 pub struct Info {
-    /// How it is written; none where it is empty.
+    /// The encoding; `None` if the trace is empty.
     pub encoding: Option<Encoding>,
-    /// Which releases of Envoy write such a trace, e.g. `1.28 or later`.
+    /// The releases of Envoy that write such a trace, e.g. `1.28 or later`.
     pub releases: Option<&'static str>,
-    /// Its connections, by the times of their first events.
+    /// Its connections, by the time of their first events.
     pub connections: Vec<ConnectionSummary>,
-    /// What a reader of its capture has to be told to find the HTTP in it.
+    /// The options that a reader of its capture needs to find the HTTP in it.
     pub decode_as: Vec<DecodeAs>,
-    /// Where it stops making sense, if it does.
+    /// The damage that ends it early, if any.
     pub damage: Option<Damage>,
-    /// Why it could not be read to its end, if it could not.
+    /// The error that ended reading early, if any.
     pub unread: Option<io::Error>,
-    /// Whether counts in it are impossible, which is damage as well, or damage in it was skipped.
+    /// Whether it has impossible counts or skipped damage, which count as damage, too.
     pub is_impossible: bool,
 }
 
-/// Opens a trace and reads it, and returns what it holds. `wait` ends the wait for a stream's bytes early.
+/// Opens and inspects a trace. `wait` ends the wait for a stream's bytes early.
 ///
 /// # Errors
-/// When it cannot be opened, or is no trace.
+/// When it cannot be opened, or is not a trace.
 #[cfg(feature = "cli")]
 pub fn inspect(
     source: &Source,
@@ -62,7 +62,7 @@ pub fn inspect(
     if path.is_none() || metadata.is_none() {
         return inspect_input(input, path, options, wait, interrupt, warnings);
     }
-    // A mapped file that is cut short meanwhile is read again, so nothing is said before that is certain.
+    // A mapped file that is truncated meanwhile is read again, so nothing is reported before the end.
     let gathered = Arc::new(Mutex::new(Vec::new()));
     let mut first = Warnings::with_listener({
         let gathered = Arc::clone(&gathered);
@@ -85,10 +85,10 @@ pub fn inspect(
     info
 }
 
-/// Reads a trace, and returns what it holds. Where its bytes allow more than one encoding, its name in `path` decides.
+/// Inspects a trace. If its bytes allow more than one encoding, its name in `path` decides.
 ///
 /// # Errors
-/// When it is no trace.
+/// When it is not a trace.
 pub fn inspect_input(
     input: Input,
     path: Option<&Path>,
@@ -148,7 +148,7 @@ fn look(
     (Ok(info), is_torn)
 }
 
-/// Takes the events of a trace that is looked into.
+/// Takes the events of an inspected trace.
 struct Look<'a> {
     synth: &'a mut Synthesizer,
     info: &'a mut Info,
@@ -176,7 +176,7 @@ impl Info {
         ))
     }
 
-    /// The sum of something over all connections.
+    /// Sums a value over all connections.
     pub fn total(&self, what: impl Fn(&ConnectionSummary) -> u64) -> u64 {
         self.connections.iter().map(what).sum()
     }
@@ -184,7 +184,7 @@ impl Info {
 
 /// The tshark command that shows a capture with its HTTP.
 ///
-/// The path is quoted for a shell where it needs to be.
+/// The path is quoted for a shell if necessary.
 pub fn tshark_command(capture: &Path, decode_as: &[DecodeAs]) -> String {
     let options = decode_as.iter().map(|option| format!(" -d {option}"));
     format!(
@@ -194,7 +194,7 @@ pub fn tshark_command(capture: &Path, decode_as: &[DecodeAs]) -> String {
     )
 }
 
-/// A path as a shell takes it: as it is, in quotes, or byte by byte where a terminal would obey it.
+/// Quotes a path for a shell: unchanged, in quotes, or byte by byte if it contains terminal controls.
 pub fn quoted(path: &Path) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./+,:@%".contains(c);
     match path.to_str() {

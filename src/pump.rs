@@ -1,7 +1,7 @@
-//! The one loop that carries events from a trace to what is made of them.
+//! The loop that carries events from a trace to their consumer.
 //!
-//! It handles waiting, signals, damage and the end of the input for conversions, `--info` and a merge's first
-//! pass alike. It knows nothing of packets.
+//! Handles waiting, signals, damage and the end of the input for conversions, `--info` and a merge's first pass
+//! alike. Knows nothing of packets.
 
 use std::io;
 
@@ -12,21 +12,21 @@ use crate::model::warning::Warnings;
 use crate::sequence::{Next, Sequencer};
 use crate::trace::{Damage, Reader, Step};
 
-/// What takes the events of a trace.
+/// A consumer of the events of a trace.
 pub(crate) trait Consumer {
-    /// What ends the work early.
+    /// The error that ends the work early.
     type Error;
 
-    /// Takes an event, in its place among those of its connection.
+    /// Takes an event, in order among those of its connection.
     fn event(&mut self, event: &Event, warnings: &mut Warnings) -> Result<(), Self::Error>;
 
-    /// The trace has been read up to an event: it is delivered next, or later, or never.
+    /// The trace was read up to an event, which is delivered next, later, or never.
     fn read(&mut self, _trace: &Reader) {}
 
-    /// The event that was read last will not be delivered.
+    /// The event read last will not be delivered.
     fn dropped(&mut self) {}
 
-    /// The input has nothing more at the moment.
+    /// The input has no more bytes for now.
     fn idle(&mut self) -> Result<(), Self::Error> {
         Ok(())
     }
@@ -35,19 +35,19 @@ pub(crate) trait Consumer {
 /// How a trace ended.
 #[derive(Debug)]
 pub(crate) enum End {
-    /// With its last message.
+    /// After its last message.
     Whole,
-    /// Where it stops making sense.
+    /// With damage.
     Damaged(Damage),
-    /// Where it could not be read on.
+    /// With a read error.
     Unread(io::Error),
     /// With a signal.
     Interrupted(u8),
-    /// The reader of the output has gone.
+    /// The reader of the output closed it.
     ReaderGone,
 }
 
-/// A trace that is read.
+/// A trace being read.
 pub(crate) struct Pump<'a> {
     pub(crate) trace: &'a mut Reader,
     pub(crate) sequencer: Sequencer,
@@ -56,8 +56,8 @@ pub(crate) struct Pump<'a> {
 }
 
 impl Pump<'_> {
-    /// Carries all events to `consumer`. `first` is what the first step into the trace came to, where the caller
-    /// has taken it.
+    /// Carries all events to `consumer`. `first` is the result of the first step into the trace, if the caller
+    /// has made it.
     ///
     /// # Errors
     /// Those of `consumer`.
@@ -75,7 +75,7 @@ impl Pump<'_> {
             match first.take().unwrap_or_else(|| self.trace.advance()) {
                 Ok(Step::Item(())) => self.take(consumer)?,
                 Ok(Step::More) => {
-                    // A flush makes everything visible that a reader of a live capture may want to see.
+                    // Before waiting, a flush shows the reader of a live capture everything so far.
                     if wait.hangup.is_some() && !self.trace.ready() {
                         consumer.idle()?;
                     }
@@ -93,7 +93,7 @@ impl Pump<'_> {
         Ok(end)
     }
 
-    /// Hands over the event that was read, or what is due in its place.
+    /// Delivers the event that was read, or those that are due before it.
     #[inline]
     fn take<C: Consumer>(&mut self, consumer: &mut C) -> Result<(), C::Error> {
         consumer.read(self.trace);
@@ -110,7 +110,7 @@ impl Pump<'_> {
         }
     }
 
-    /// Hands over what is due.
+    /// Delivers the events that are due.
     fn drain<C: Consumer>(&mut self, consumer: &mut C) -> Result<(), C::Error> {
         while let Some(event) = self.sequencer.pop() {
             consumer.event(&event, self.warnings)?;
@@ -118,7 +118,7 @@ impl Pump<'_> {
         Ok(())
     }
 
-    /// Waits for more input, or until an event has waited for long enough.
+    /// Waits for more input, or until an event has waited long enough.
     fn fill(&mut self, wait: &Wait<'_>) -> Option<End> {
         let deadline = self.sequencer.deadline();
         let filled = self.trace.fill(&Wait { deadline, ..*wait });

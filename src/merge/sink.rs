@@ -21,14 +21,14 @@ use super::fetch::{Fetcher, Lost};
 use super::index::{Entry, Index, UNKNOWN};
 use super::scan::Scan;
 
-/// A merge under way.
+/// A merge in progress.
 pub(super) struct MergeSink {
     pub(super) synth: Synthesizer,
     redactor: Option<Redactor>,
     pub(super) traces: Vec<Outcome>,
     sources: Vec<Source>,
     conversations: Vec<Conversation>,
-    /// The numbers of conversations that traces share: the HTTP exchanges of one connection.
+    /// The numbers of the conversations that traces share: the HTTP exchanges of one connection.
     shared: HashMap<ConversationId, u32>,
     /// The time of the last packet.
     now: Timestamp,
@@ -37,10 +37,10 @@ pub(super) struct MergeSink {
     pub(super) incomplete: bool,
 }
 
-/// What the second pass has to know of a trace.
+/// A trace in the second pass.
 #[derive(Default)]
 struct Source {
-    /// How its events are decoded; none where nothing of it is wanted.
+    /// How its events are decoded; `None` if nothing of it is in the capture.
     format: Option<Format>,
     /// The numbers of its conversations in the merge.
     conversations: Vec<u32>,
@@ -50,15 +50,15 @@ struct Source {
 struct Conversation {
     id: ConversationId,
     trace: TraceId,
-    /// What is to be said about it before its first event.
+    /// Events to deliver before its first event.
     connection: Option<Box<Connection>>,
     is_buffered: bool,
-    /// How many of its events are still to come.
+    /// The number of its events still to come.
     left: u64,
 }
 
 impl MergeSink {
-    /// A merge of no traces yet, whose names are `labels` where the capture has a place for them.
+    /// Creates a merge without traces; their names are `labels`, if the capture can hold them.
     pub(super) fn new(options: &Options, labels: Option<Vec<String>>) -> Self {
         Self {
             synth: Synthesizer::new(synth::Options {
@@ -82,12 +82,12 @@ impl MergeSink {
         }
     }
 
-    /// Whether none of the traces can be read.
+    /// Whether no trace can be read.
     pub(super) fn is_empty(&self) -> bool {
         self.traces.iter().all(|trace| trace.result.is_err())
     }
 
-    /// Adds the next trace, of which the first pass found `scan`.
+    /// Adds the next trace with the result of its first pass, `scan`.
     pub(super) fn add(&mut self, mut outcome: Outcome, scan: Option<Scan>) -> io::Result<()> {
         let mut source = Source::default();
         if let Some(scan) = scan {
@@ -129,7 +129,7 @@ impl MergeSink {
         number
     }
 
-    /// Carries the events of the index into `capture`, unless it is interrupted.
+    /// Writes the events of the index into `capture`, until it is interrupted.
     pub(super) fn run<W: Write + Send + 'static>(
         &mut self,
         mut index: Index,
@@ -202,7 +202,7 @@ impl MergeSink {
         }
     }
 
-    /// Reads an event, and makes packets of it.
+    /// Reads an event, and makes its packets.
     fn fetched<W: Write + Send + 'static>(
         &mut self,
         entry: &Entry,
@@ -240,7 +240,7 @@ impl MergeSink {
         event.time = Some(entry.time);
         event.missing = (entry.missing != UNKNOWN).then_some(entry.missing.into());
         event.gap = (entry.gap > 0).then(|| Box::new(gap(entry)));
-        // Borrowed from the fetcher, not from this.
+        // Borrowed from the fetcher rather than from `self`.
         let event: &Event = event;
         self.event(event, capture)
     }
@@ -261,7 +261,7 @@ impl MergeSink {
         })
     }
 
-    /// Takes note that an event is no longer there.
+    /// Records that an event is no longer in its trace.
     fn lost(&mut self, source: u32, lost: Lost) {
         self.incomplete = true;
         if let Ok(summary) = &mut self.traces[source as usize].result {
@@ -272,7 +272,7 @@ impl MergeSink {
         }
     }
 
-    /// Ends what an interrupt has left open.
+    /// Ends the conversations that an interrupt left open.
     pub(super) fn finish<W: Write + Send + 'static>(
         &mut self,
         capture: &mut Capture<W>,
@@ -285,7 +285,7 @@ impl MergeSink {
     }
 }
 
-/// What is missing before an entry's event.
+/// The gap before an entry's event.
 const fn gap(entry: &Entry) -> Gap {
     Gap {
         bytes: entry.gap as u64,

@@ -1,4 +1,4 @@
-//! A connection's side on the wire: its endpoints and carrier, and the frames that they make.
+//! The flow of a connection: its endpoints, its transport, and the frames that they make.
 
 use crate::model::event::{Direction, Timestamp};
 
@@ -15,7 +15,7 @@ pub(super) struct Flow {
     label: Option<Box<Label>>,
 }
 
-/// What carries the bytes.
+/// The transport of a flow.
 #[derive(Debug)]
 enum Carrier {
     Tcp(Box<Stream>),
@@ -30,7 +30,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Puts bytes on the wire that are all known.
+    /// Sends bytes, all of which are recorded.
     #[inline(always)]
     pub(super) fn data<S: Sink>(
         &mut self,
@@ -66,7 +66,7 @@ impl Headers {
     }
 }
 
-/// Where frames go, and what there is to say about the next of them.
+/// The consumer of frames, and the comments on the next one.
 pub(super) struct Outlet<'a, S> {
     pub(super) out: &'a mut S,
     pub(super) comments: &'a mut Comments,
@@ -124,7 +124,7 @@ impl Flow {
         &self.endpoints
     }
 
-    /// Whether so many bytes are more than one datagram holds.
+    /// Whether this many bytes exceed one datagram.
     pub(super) const fn is_too_much(&self, len: usize) -> bool {
         match self.carrier {
             Carrier::Tcp(..) => false,
@@ -132,7 +132,7 @@ impl Flow {
         }
     }
 
-    /// The TCP connection, where there is nothing to say about its frames.
+    /// The TCP connection, if there are no comments on its frames.
     #[inline(always)]
     pub(super) fn plain_stream(&mut self) -> Option<&mut Stream> {
         match (&mut self.carrier, &self.label) {
@@ -141,7 +141,7 @@ impl Flow {
         }
     }
 
-    /// Opens the connection, as far as that is to be shown.
+    /// Opens the connection, if the opening is to be shown.
     pub(super) fn open<S: Sink>(
         &mut self,
         time: Timestamp,
@@ -154,7 +154,7 @@ impl Flow {
         } = self;
         match carrier {
             Carrier::Tcp(stream) => stream.conversation.open(time, &mut |segment| {
-                // Those of a SYN have options, and there is one a direction.
+                // A SYN has other headers, with options, and occurs once in each direction.
                 let headers = frame::tcp(endpoints, &segment);
                 let Segment {
                     time,
@@ -170,7 +170,7 @@ impl Flow {
         }
     }
 
-    /// Puts bytes on the wire, the first of `original_len`.
+    /// Sends bytes: `payload` is the beginning of `original_len` bytes.
     pub(super) fn data<S: Sink>(
         &mut self,
         (time, direction): (Timestamp, Direction),
@@ -204,8 +204,8 @@ impl Flow {
             Carrier::Udp => {
                 let limit = frame::max_udp_payload(endpoints);
                 let (mut payload, mut left) = (payload, original_len);
-                // A datagram of nothing is a datagram. One beyond IP's limit never was one; its bytes
-                // are shown all the same.
+                // An empty datagram is still sent. A datagram larger than IP's limit never existed; its bytes are
+                // shown nevertheless.
                 loop {
                     let len = left.min(limit);
                     let known;
@@ -222,14 +222,14 @@ impl Flow {
         }
     }
 
-    /// Takes note that Envoy ended its side of the stream.
+    /// Records that Envoy ended its side of the stream.
     pub(super) fn end_local(&mut self) {
         if let Carrier::Tcp(stream) = &mut self.carrier {
             stream.conversation.end_local();
         }
     }
 
-    /// Closes the connection, as far as that is recorded or to be shown.
+    /// Closes the connection, if the close is recorded or to be shown.
     pub(super) fn close<S: Sink>(
         &mut self,
         time: Timestamp,

@@ -1,9 +1,9 @@
-//! Events into frames: the conversations that they belong to, addresses, sequence numbers, headers.
+//! Events into frames: conversations, addresses, sequence numbers, headers.
 //!
-//! Pure: the same events and options give the same frames. It knows nothing of how a trace is encoded
-//! or a capture is written.
+//! Pure: the same events and options make the same frames. Knows nothing of the encoding of a trace or the format
+//! of a capture.
 //!
-//! Invariant: frames of one conversation come in the order of its events.
+//! Invariant: the frames of one conversation are in the order of its events.
 
 mod address;
 pub mod checksum;
@@ -41,18 +41,18 @@ pub use conversation::{ConversationId, Conversations};
 pub use frame::{Endpoints, Frame, Label};
 pub use summary::{ConnectionSummary, percent};
 
-/// The time between two events of a trace that records none, in nanoseconds.
+/// The time between two events of a trace without times, in nanoseconds.
 pub(crate) const STAND_IN_INTERVAL: u64 = 1_000;
 
-/// What to invent of a connection's opening and closing.
+/// Which connections get a synthesized opening and closing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Handshake {
-    /// For each connection of a capture but the first, so that a lone one shows only what was recorded.
+    /// Every connection of a capture but the first, so that a single connection shows only what was recorded.
     #[default]
     Auto,
-    /// For each connection.
+    /// Every connection.
     Always,
-    /// For none.
+    /// No connection.
     Never,
 }
 
@@ -61,22 +61,22 @@ pub enum Handshake {
 pub struct Options {
     /// The largest TCP payload of a frame in bytes; default: what one IP packet holds.
     pub mss: Option<usize>,
-    /// Which connections get an invented handshake; default: [`Handshake::Auto`].
+    /// Which connections get a synthesized handshake; default: [`Handshake::Auto`].
     pub handshake: Handshake,
-    /// The address in place of a local one that a trace lacks; default: one for documentation.
+    /// Replaces a missing local address; default: a documentation address.
     pub local: Option<AddressOverride>,
-    /// The address in place of a remote one that a trace lacks; default: one for documentation.
+    /// Replaces a missing remote address; default: a documentation address.
     pub remote: Option<AddressOverride>,
-    /// The side of the connections that the tap sat on; default: told from the trace.
+    /// The side of Envoy that the connections are on; default: detected.
     pub role: Option<Role>,
-    /// The first time of a trace that records none; default: the Unix epoch.
+    /// The time of the first event of a trace without times; default: the Unix epoch.
     pub start: Timestamp,
-    /// Whether every conversation is [ended](Synthesizer::end) with its last event, so that none that is open
-    /// is over; default: no.
+    /// Whether the caller [ends](Synthesizer::end) every conversation with its last event, so that open
+    /// connections are never over; default: no.
     pub exclusive: bool,
-    /// The traces' names, by their number in a merge, where frames are to be labelled; default: not.
+    /// The traces' names, by their number in a merge, if frames are to have labels; default: no labels.
     pub labels: Option<Vec<String>>,
-    /// The last time that the capture can tell; default: the last that a [`Timestamp`] holds.
+    /// The last time that the capture can represent; default: the last that a [`Timestamp`] holds.
     pub latest: Timestamp,
 }
 
@@ -101,31 +101,31 @@ impl Default for Options {
 pub struct Synthesizer {
     shared: Shared,
     tracked: IndexMap<TraceId, ConnectionState, RandomState>,
-    /// Which of them the last event was about: the next one mostly is, too.
+    /// The index of the last event's connection, which is usually the next one's, too.
     last: usize,
     exchanges: Exchanges,
 }
 
-/// What all connections of a capture share.
+/// State that all connections of a capture share.
 #[derive(Debug)]
 struct Shared {
     options: Options,
     addresses: AddressBook,
-    /// The connections that have put a frame into the capture.
+    /// The number of connections that have a frame in the capture.
     opened: u64,
     spoken: Spoken,
-    /// The last time that stands for one that no trace records.
+    /// The last stand-in time.
     stand_in: Option<Timestamp>,
     occupancy: Occupancy,
-    /// The share of connections that a trace records, in parts of a million, by the trace's number.
+    /// The share of connections that a trace records, in millionths, by the trace's number.
     sample_rates: HashMap<u32, u32>,
-    /// The connections that are over, where somebody wants to know.
+    /// The summaries of finished connections, if requested.
     summaries: Option<Vec<ConnectionSummary>>,
 }
 
 impl Shared {
-    /// The time of an event whose connection records none: one behind the last such, so that the
-    /// capture keeps the trace's order.
+    /// The stand-in time of an event whose connection records no times. Each is later than the one before, so
+    /// that the capture keeps the order of the trace.
     fn stand_in_time(&mut self) -> Timestamp {
         let time = match self.stand_in {
             Some(last) => last.saturating_add(STAND_IN_INTERVAL),
@@ -136,9 +136,9 @@ impl Shared {
     }
 }
 
-/// What takes the frames of a capture.
+/// A consumer of the frames of a capture.
 pub(crate) trait Sink {
-    /// What ends the work early.
+    /// The error that ends the work early.
     type Error;
 
     /// Takes the next frame.
@@ -151,7 +151,7 @@ pub(crate) trait Sink {
     }
 }
 
-/// Where frames go that are not wanted.
+/// Discards frames.
 pub(crate) struct Nowhere;
 
 impl Sink for Nowhere {
@@ -175,7 +175,7 @@ impl<E, F: FnMut(&Frame<'_>) -> Result<(), E>> Sink for F {
     }
 }
 
-/// What an event meets on its way, beside its own connection.
+/// The context of an event, apart from its own connection.
 struct Context<'a, S> {
     shared: &'a mut Shared,
     warnings: &'a mut Warnings,
@@ -183,7 +183,7 @@ struct Context<'a, S> {
 }
 
 impl<S: Sink> Context<'_, S> {
-    /// Takes an event that is of no connection.
+    /// Takes an event that belongs to no connection.
     #[cold]
     fn of_no_connection(&mut self, event: &Event) {
         match event.what {
@@ -219,12 +219,12 @@ impl Synthesizer {
         }
     }
 
-    /// Has the summary of each connection kept, for [`take_summaries`](Self::take_summaries).
+    /// Keeps the summary of each connection for [`take_summaries`](Self::take_summaries).
     pub fn keep_summaries(&mut self) {
         self.shared.summaries.get_or_insert_default();
     }
 
-    /// Gives the summaries of the connections that are over since the last time.
+    /// Returns the summaries of the connections that have finished since the last call.
     pub fn take_summaries(&mut self) -> Vec<ConnectionSummary> {
         self.shared
             .summaries
@@ -233,17 +233,17 @@ impl Synthesizer {
             .unwrap_or_default()
     }
 
-    /// The connections that have put a frame into the capture.
+    /// The number of connections that have a frame in the capture.
     pub const fn connections(&self) -> u64 {
         self.shared.opened
     }
 
-    /// What a reader has to be told to find the HTTP in the capture, port by port.
+    /// The options that a reader needs to find the HTTP in the capture, port by port.
     pub fn decode_as(&self) -> Vec<DecodeAs> {
         self.shared.spoken.decode_as()
     }
 
-    /// Takes an event; `out` gets the frames that it makes.
+    /// Takes an event; `out` gets its frames.
     ///
     /// # Errors
     /// Those of `out`.
@@ -283,7 +283,7 @@ impl Synthesizer {
                 offset: event.offset,
                 time: event.time,
                 adjusted: event.time_adjusted,
-                // A message's body and trailers have its headers' time.
+                // A message's body and trailers share the time of its headers.
                 shared: matches!(
                     http,
                     Http::Part {
@@ -313,7 +313,7 @@ impl Synthesizer {
         Ok(())
     }
 
-    /// Ends one conversation, if it is open, with the last of its events; `out` gets what was held back.
+    /// Ends one conversation after its last event, if it is open; `out` gets the frames that were held back.
     ///
     /// # Errors
     /// Those of `out`.
@@ -337,7 +337,7 @@ impl Synthesizer {
         }
     }
 
-    /// Ends the connections whose end is not recorded; `out` gets what was held back.
+    /// Ends the connections whose end is not recorded; `out` gets the frames that were held back.
     ///
     /// # Errors
     /// Those of `out`.
@@ -352,7 +352,7 @@ impl Synthesizer {
             warnings,
             out,
         };
-        // The map has the order in which they began, mixed by each that is over.
+        // The connections are no longer in the order of their beginnings, because finished ones were swapped out.
         let mut rest: Vec<_> = self.tracked.drain(..).collect();
         rest.sort_by_key(|(id, tracked)| (tracked.last(), *id));
         for (_, mut tracked) in rest {
@@ -362,7 +362,7 @@ impl Synthesizer {
     }
 }
 
-/// Scrambles `x`, the same way everywhere: the finalizer of SplitMix64.
+/// Scrambles `x` in a platform-independent way: the finalizer of SplitMix64.
 const fn mix(x: u64) -> u64 {
     let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -16,58 +16,58 @@ use crate::trace::element::{Action, Form, Level, Part};
 use crate::trace::error::Damage;
 use crate::trace::hold::Taken;
 
-/// The most bytes that a field's header takes: two varints.
+/// The maximum length of a field's header: two varints.
 const HEADER: usize = 20;
-/// The longest connection that is read ahead, in bytes.
+/// The maximum length of a connection that is read ahead, in bytes.
 const MAX_CONNECTION: u64 = 1 << 20;
 
-/// Takes the parts of a message as they come.
+/// Takes the parts of a message as they arrive.
 pub(in crate::trace) trait Sink {
-    /// Whether it wants to have a part of this kind that comes now.
+    /// Whether it takes a part of this kind now.
     fn wants(&mut self, part: Part) -> bool;
 
-    /// A message begins that is the wrapper's member of this number.
+    /// Begins the wrapper's member with this number.
     fn begin(&mut self, number: u32, form: Option<Form>);
 
-    /// Takes a number. True when it gives an event.
+    /// Takes a number. Returns whether that produced an event.
     fn number(&mut self, part: Part, number: u64, offset: u64) -> bool;
 
-    /// Takes a message. True when it gives an event.
+    /// Takes a message. Returns whether that produced an event.
     fn part(&mut self, taken: Taken<'_>) -> Result<bool, Damage>;
 
-    /// The message ends. True when it gives an event.
+    /// Ends the message. Returns whether that produced an event.
     fn end(&mut self) -> Result<bool, Damage>;
 
-    /// Whether anything came that only a trace holds.
+    /// Whether anything was found that only a trace contains.
     fn is_recognised(&self) -> bool;
 
-    /// Bytes were skipped from the offset `from` on, before what comes next.
+    /// Records that bytes were skipped from the offset `from` on.
     fn skipped(&mut self, from: u64, skip: Skip);
 
-    /// Goes on to the next event that it has; false where it has none.
+    /// Advances to the next event; returns false if there is none.
     fn advance(&mut self) -> bool;
 }
 
-/// What was found ahead in a message.
+/// What a search ahead found in a message.
 #[derive(Clone, Debug, Default)]
 pub(in crate::trace) struct Found {
     pub(in crate::trace) id: Option<u64>,
-    /// The encoded connection, of several pieces perhaps, and the offset of its last field.
+    /// The encoded connection, possibly of several pieces, and the offset of its last field.
     pub(in crate::trace) connection: Vec<u8>,
     pub(in crate::trace) offset: u64,
-    /// How far it was looked.
+    /// The offset up to which the message was searched.
     pub(in crate::trace) end: u64,
-    /// Whether another member of a oneof takes the place of what came before.
+    /// Whether another member of a oneof replaces the earlier one.
     pub(in crate::trace) is_void: bool,
-    /// Whether it is a bare trace, of which another may follow at once.
+    /// Whether it is a bare trace, which another may follow immediately.
     pub(in crate::trace) is_bare: bool,
-    /// Whether all has been found.
+    /// Whether everything was found.
     pub(in crate::trace) is_done: bool,
 }
 
 impl Sink for Found {
     fn wants(&mut self, part: Part) -> bool {
-        // What follows the connection of a bare trace may be the next one's.
+        // The fields after a bare trace's connection may belong to the next one.
         self.is_done |= self.is_bare && part == Part::Event && !self.connection.is_empty();
         part == Part::Connection
     }
@@ -97,7 +97,7 @@ impl Sink for Found {
     }
 
     fn skipped(&mut self, _: u64, _: Skip) {
-        // The message has ended, and not well.
+        // The message has ended with an error.
         self.is_done = true;
     }
 
@@ -106,21 +106,21 @@ impl Sink for Found {
     }
 }
 
-/// A message in a binary trace, where the walk is in it.
+/// A message in a binary trace, at the position of the walk.
 #[derive(Debug)]
 pub(in crate::trace) struct Place<'a> {
     /// The open levels.
     pub(in crate::trace) open: &'a [Open],
-    /// Where the message ends.
+    /// The end of the message.
     pub(in crate::trace) end: u64,
-    /// The number of the wrapper's member that it is.
+    /// The number of its field in the wrapper.
     pub(in crate::trace) member: Option<u32>,
-    /// The number of the field in a segment's oneof that came last.
+    /// The number of the last field in a segment's oneof.
     pub(in crate::trace) piece: Option<u32>,
 }
 
 impl Place<'_> {
-    /// Looks at the fields from `at` on, up to the end of the message. None where that cannot be done.
+    /// Searches the fields from `at` up to the end of the message. Returns `None` if that is not possible.
     pub(in crate::trace) fn look(&self, ahead: &mut Ahead<'_>, mut at: u64) -> Option<Found> {
         let mut open: ArrayVec<Open, MAX_DEPTH> = self.open.iter().copied().collect();
         let mut found = Found {
@@ -174,7 +174,7 @@ impl Place<'_> {
         }
     }
 
-    /// Whether the field of this number takes the place of what came before in a oneof.
+    /// Whether the field of this number replaces an earlier member of a oneof.
     fn is_other(&self, level: Level, number: u32) -> bool {
         let (members, before) = match level {
             Level::Wrapper => (1..=4, self.member),

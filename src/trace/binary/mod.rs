@@ -1,4 +1,4 @@
-//! The binary encodings: protobuf's wire format, one message or many, with and without lengths before them.
+//! The binary encodings: protobuf's wire format, one message or many, with and without length prefixes.
 
 pub(super) mod look_ahead;
 pub(super) mod socket;

@@ -1,8 +1,8 @@
-//! Decodes the one message that a trace is full of: an event of a socket tap.
+//! Decodes the events of a socket tap, the most frequent message of a trace.
 //!
-//! Field by field and in place, where a generated type would be filled and taken apart again for each
-//! event. Repeated and unknown fields come out as protobuf has it: what comes last counts, messages
-//! are merged.
+//! They are decoded field by field and in place, whereas a generated type would have to be filled and taken apart
+//! for each event. As in protobuf, the last of repeated fields counts, messages are merged, and unknown fields
+//! are ignored.
 
 use crate::model::event::Direction;
 
@@ -32,7 +32,7 @@ const AS_BYTES: u64 = len_key(1);
 const AS_STRING: u64 = len_key(2);
 const TRUNCATED: u64 = varint_key(3);
 
-/// What an event is about.
+/// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::trace) enum Selector {
     Data(Direction),
@@ -45,21 +45,21 @@ pub(in crate::trace) struct SocketEvent<'a> {
     /// Seconds and nanoseconds.
     pub(in crate::trace) time: Option<(i64, i32)>,
     pub(in crate::trace) selector: Option<Selector>,
-    /// The bytes that were read or written.
+    /// The bytes that Envoy received or sent.
     pub(in crate::trace) payload: &'a [u8],
     pub(in crate::trace) as_string: bool,
     pub(in crate::trace) truncated: bool,
     pub(in crate::trace) end_stream: bool,
-    /// The encoded connection; empty where there is none.
+    /// The encoded connection; empty if there is none.
     pub(in crate::trace) connection: Vec<u8>,
     pub(in crate::trace) seq_num: u64,
 }
 
 impl<'a> SocketEvent<'a> {
-    /// Decodes an event of a time and bytes, perhaps a count, and nothing else, as nearly all are.
+    /// Decodes an event that consists of a time and bytes, and perhaps a count, as nearly all do.
     ///
-    /// None for any other, and for one that is broken: [`decode`](Self::decode) has what that is. What this one
-    /// decodes comes out the same there.
+    /// Returns `None` for any other event and for an invalid one: these are left to [`decode`](Self::decode),
+    /// which has the same result for all events.
     #[inline(always)]
     pub(in crate::trace) fn decode_plain(message: &'a [u8]) -> Option<Self> {
         let [0x0a, len @ ..0x80, time @ ..] = message else {
@@ -69,12 +69,12 @@ impl<'a> SocketEvent<'a> {
         let (seconds, rest) = word_varint(rest)?;
         let [0x10, rest @ ..] = rest else { return None };
         let (nanos, rest) = word_varint(rest)?;
-        // The varints may have gone on after the time's end, as far as is known up to here.
+        // The varints may have exceeded the end of the time.
         if time.len() - rest.len() != usize::from(*len) {
             return None;
         }
         let (key, payload, rest) = match *rest {
-            // The lengths of a small event are a byte each.
+            // In a small event, each length is one byte.
             [key, a @ ..0x80, 0x0a, b, 0x0a, c, ref rest @ ..] => {
                 let (payload, rest) = rest.split_at_checked(usize::from(c))?;
                 if b != c + 2 || a != b + 2 {
@@ -111,7 +111,7 @@ impl<'a> SocketEvent<'a> {
         })
     }
 
-    /// Decodes `message` into an event without fields, which is not moved then.
+    /// Decodes `message` into an event without fields, in place.
     #[inline]
     pub(in crate::trace) fn decode(
         &mut self,
@@ -142,11 +142,11 @@ impl<'a> SocketEvent<'a> {
         })
     }
 
-    /// Decodes the front of an event that is `len` bytes long as a whole, and returns how many bytes of its
-    /// payload are not there.
+    /// Decodes the available part of an event of `len` bytes, and returns how many bytes of its payload are
+    /// missing.
     ///
-    /// None where nothing of the payload is there, or where something else is wrong with it. The number is
-    /// none where the event is cut after its payload.
+    /// Returns `None` if none of the payload is available, or if the event is invalid. The number is `None` if
+    /// the event is cut after its payload.
     pub(in crate::trace) fn decode_cut(
         &mut self,
         front: &'a [u8],
@@ -158,7 +158,7 @@ impl<'a> SocketEvent<'a> {
         let direction = match cut.key {
             READ => Direction::Read,
             WRITE => Direction::Write,
-            // What has to come yet is no payload.
+            // The missing part is not payload.
             _ => return self.has_data().then_some(None),
         };
         self.select(Selector::Data(direction));
@@ -173,7 +173,7 @@ impl<'a> SocketEvent<'a> {
                         self.as_string = cut.key == AS_STRING;
                         self.take_cut(cut)
                     }
-                    // What Envoy writes after a payload is that it is truncated.
+                    // After a payload, Envoy writes whether it is truncated.
                     _ => {
                         self.truncated = true;
                         self.has_data().then_some(None)
@@ -185,7 +185,7 @@ impl<'a> SocketEvent<'a> {
         }
     }
 
-    /// Takes what is there of the payload, and returns how much is not.
+    /// Takes the available part of the payload, and returns how much is missing.
     fn take_cut(&mut self, cut: Cut<'a>) -> Option<Option<u64>> {
         self.payload = cut.front;
         self.truncated = true;
@@ -198,7 +198,7 @@ impl<'a> SocketEvent<'a> {
         matches!(self.selector, Some(Selector::Data(_))) && !self.payload.is_empty()
     }
 
-    /// Takes a field that few events have, or none that is known, and gives what is behind it.
+    /// Takes a rare or unknown field, and returns the bytes after it.
     #[cold]
     fn rare(
         &mut self,
@@ -266,7 +266,7 @@ impl<'a> SocketEvent<'a> {
         })
     }
 
-    /// Makes the event be about something, and forgets what it was about before.
+    /// Changes the kind of the event, and discards the fields of the earlier kind.
     #[inline(always)]
     fn select(&mut self, selector: Selector) {
         if self.selector.is_some_and(|before| before != selector) {
@@ -277,21 +277,20 @@ impl<'a> SocketEvent<'a> {
     }
 }
 
-/// A message whose end is not there.
+/// A message whose end is missing.
 #[derive(Clone, Copy, Debug)]
 struct Cut<'a> {
-    /// The fields that are there in full.
+    /// The complete fields.
     whole: &'a [u8],
-    /// The key of the field that is not; 0 where even that is cut.
+    /// The key of the incomplete field; 0 if the key is incomplete, too.
     key: u64,
-    /// What is there of its value, and how long that is as a whole.
+    /// The available part of its value, and the length of the complete value.
     front: &'a [u8],
     len: u64,
 }
 
 impl<'a> Cut<'a> {
-    /// Splits the front of a message that is `len` bytes long as a whole. None where it holds what cannot be
-    /// in it.
+    /// Splits the available part of a message of `len` bytes. Returns `None` if it is invalid.
     fn of(front: &'a [u8], len: u64) -> Option<Self> {
         let mut at = 0;
         loop {
@@ -331,7 +330,7 @@ impl<'a> Cut<'a> {
     }
 }
 
-/// The value of the field with a length that is all of a message.
+/// The value of a field that makes up the whole message.
 #[inline(always)]
 fn only_field(key: u8, message: &[u8]) -> Option<&[u8]> {
     let (first, rest) = message.split_first()?;
@@ -339,7 +338,7 @@ fn only_field(key: u8, message: &[u8]) -> Option<&[u8]> {
     (*first == key && value.len() as u64 == len).then_some(value)
 }
 
-/// The seconds and nanoseconds of a `Timestamp`; what it lacks is as `before`.
+/// The seconds and nanoseconds of a `Timestamp`; missing fields are taken from `before`.
 #[inline]
 fn timestamp(message: &[u8], before: (i64, i32)) -> Result<(i64, i32), Broken> {
     let (mut seconds, mut nanos) = before;
@@ -359,7 +358,7 @@ fn timestamp(message: &[u8], before: (i64, i32)) -> Result<(i64, i32), Broken> {
     Ok((seconds, nanos))
 }
 
-/// What is wrong with an event that cannot be read.
+/// Why an event cannot be decoded.
 #[cold]
 pub(in crate::trace) fn fault(broken: Broken) -> Fault {
     let what = Part::Event.name();
@@ -369,7 +368,7 @@ pub(in crate::trace) fn fault(broken: Broken) -> Fault {
             claimed,
             left,
         },
-        // It is there in full, and ends inside a field.
+        // It is complete, and ends inside a field.
         Broken::NoHeader(why) => why.fault().unwrap_or_else(|| Fault::Message {
             what,
             why: "a message in it ends inside a field".into(),
@@ -388,7 +387,7 @@ mod tests {
         event.decode(message, Generation::Tap).map(|()| event)
     }
 
-    /// What the generated type holds of `message`.
+    /// The generated type's decoding of `message`.
     fn generated(message: &[u8]) -> SocketEvent<'_> {
         use tap::{body::BodyType, socket_event::EventSelector};
         let event = tap::SocketEvent::decode(message).unwrap();
@@ -431,7 +430,7 @@ mod tests {
         same
     }
 
-    /// A field that holds `bytes`.
+    /// A field that contains `bytes`.
     fn field(number: u32, bytes: &[u8]) -> Vec<u8> {
         let mut field = Vec::new();
         prost::encoding::encode_varint(u64::from(number << 3 | 2), &mut field);
@@ -462,7 +461,7 @@ mod tests {
             field(4, &[]),
             field(5, &field(1, &field(2, &field(1, b"/a")))),
             number(6, 1 << 40),
-            // Unknown ones of each wire type.
+            // Unknown fields of each wire type.
             number(7, 9),
             field(99, b"what"),
             [&[0x79][..], &[1; 8]].concat(),
@@ -473,7 +472,7 @@ mod tests {
                 for third in &pieces {
                     let message = [&first[..], second, third].concat();
                     let mut read = decoded(&message).unwrap();
-                    // What is merged is encoded anew.
+                    // Merged messages are encoded again.
                     let told = tap::Connection::decode(&read.connection[..]).unwrap();
                     read.connection = told.encode_to_vec();
                     assert_eq!(read, generated(&message), "{message:x?}");
@@ -491,7 +490,7 @@ mod tests {
             let read = decoded(&whole[..cut]);
             assert_eq!(read.is_ok(), cut == 0 || cut == time.len(), "{cut}");
         }
-        // A message that ends inside a field of its own, with more behind it.
+        // A message that ends inside a field of its own, followed by other bytes.
         let message = [&[0x0a, 2, 0x08, 0x80][..], &[0x01, 0x10, 0x05]].concat();
         assert!(decoded(&message).is_err());
     }

@@ -1,4 +1,4 @@
-//! The short ways are judged by the long ones: whatever the bytes, the same comes of them.
+//! The fast paths have the same results as the general decoder, for any bytes.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use crate::trace::detect::{Encoding, Generation};
 use crate::trace::readable::lexer::Step;
 use crate::trace::{Location, Reader};
 
-/// A varint, of more bytes than it needs perhaps.
+/// A varint, possibly longer than necessary.
 fn varint(value: u64, padding: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     prost::encoding::encode_varint(value, &mut bytes);
@@ -31,7 +31,7 @@ fn field(number: u64, padding: usize, bytes: &[u8]) -> Vec<u8> {
     [&varint(number << 3 | 2, 0)[..], &len, bytes].concat()
 }
 
-/// Numbers as they are in traces, and at their limits.
+/// Numbers as in traces, and at the limits.
 fn any_number() -> impl Strategy<Value = u64> {
     prop_oneof![
         4 => Just(1_795_327_726),
@@ -41,7 +41,7 @@ fn any_number() -> impl Strategy<Value = u64> {
     ]
 }
 
-/// Mostly nothing, sometimes zeros at a varint's end.
+/// Usually nothing, sometimes zeros at a varint's end.
 fn padding() -> impl Strategy<Value = usize> {
     prop_oneof![15 => Just(0), 1 => 1_usize..9]
 }
@@ -77,7 +77,7 @@ fn data() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// An event, mostly of a time and bytes and nothing else.
+/// An event, usually of a time and bytes only.
 fn event() -> impl Strategy<Value = Vec<u8>> {
     let more = (any_number(), 0..12);
     (time(), data(), data(), any::<bool>(), more).prop_map(
@@ -97,7 +97,7 @@ fn event() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// Bytes with some of them changed, or missing, or more.
+/// Bytes with some of them changed, removed or added.
 fn damaged(bytes: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let change = (0_u8..8, any::<prop::sample::Index>(), any::<u8>());
     (bytes, change).prop_map(|(mut bytes, (kind, at, byte))| {
@@ -106,7 +106,7 @@ fn damaged(bytes: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u
             0 => bytes.truncate(at),
             1 => bytes.insert(at, byte),
             2 if at < bytes.len() => drop(bytes.remove(at)),
-            // Near the front, where the headers are.
+            // Near the beginning, where the headers are.
             3 if at % 40 < bytes.len() => bytes[at % 40] = byte,
             4 if at < bytes.len() => bytes[at] ^= 1 << (byte % 8),
             _ => {}
@@ -143,7 +143,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// What a reader makes of a trace, by the short ways or without them.
+/// The result of reading a trace, with or without the fast paths.
 fn all_of(bytes: &[u8], encoding: Encoding, is_short: bool) -> Vec<String> {
     let mut reader = Reader::new(Input::from_bytes(bytes), Some(encoding), None);
     let mut seen = Vec::new();
@@ -163,7 +163,7 @@ fn all_of(bytes: &[u8], encoding: Encoding, is_short: bool) -> Vec<String> {
     }
 }
 
-/// How a property is tried. What fails is printed, and becomes a test with a name.
+/// How a property is tested. A failure is printed, and becomes a test with a name.
 fn config(cases: u32) -> ProptestConfig {
     ProptestConfig {
         cases,
@@ -220,7 +220,7 @@ proptest! {
     }
 }
 
-/// Events are plain where they should be: a way that nothing takes is equal to any other.
+/// The fast path takes the events that it should: equality would not show that it takes none.
 #[test]
 fn what_a_tap_mostly_records_is_plain() {
     let time = field(
@@ -239,7 +239,7 @@ fn what_a_tap_mostly_records_is_plain() {
     }
 }
 
-/// A message that says it is shorter than what is in it.
+/// A message that claims to be shorter than its contents.
 #[test]
 fn an_event_that_is_longer_than_its_message_is_none() {
     let body = field(1, 0, &field(1, 0, &[7; 30]));

@@ -1,26 +1,26 @@
-//! Protobuf's wire format, as far as a field's header goes. Every length is checked by the caller.
+//! Protobuf's wire format, up to a field's header. The caller checks every length.
 
 use crate::trace::error::Fault;
 
 /// The largest message that protobuf allows, in bytes.
 pub(in crate::trace) const MAX_MESSAGE: u64 = i32::MAX as u64;
-/// The most bytes that a varint of 64 bits takes.
+/// The maximum length of a 64-bit varint, in bytes.
 const MAX_VARINT: usize = 10;
 /// The largest field number, 2^29 − 1.
 const MAX_FIELD: u64 = (1 << 29) - 1;
 
-/// How a field's value is laid out.
+/// The layout of a field's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::trace) enum WireValue {
     /// The value itself.
     Varint(u64),
     /// Eight or four bytes that follow the header.
     Fixed(u64),
-    /// As many bytes that follow the header.
+    /// This many bytes that follow the header.
     Len(u64),
 }
 
-/// A field's number and value, and the length of what came before the value's bytes.
+/// A field's number and value, and the length of the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::trace) struct Header {
     pub(in crate::trace) number: u32,
@@ -28,12 +28,12 @@ pub(in crate::trace) struct Header {
     pub(in crate::trace) len: usize,
 }
 
-/// Why there is no header at the front of some bytes.
+/// Why no header could be read.
 ///
-/// A byte or two: this goes through the hands of every field.
+/// Only one or two bytes, because every field returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::trace) enum NoHeader {
-    /// It may be one when more bytes come.
+    /// More bytes are needed.
     Short,
     Varint,
     FieldNumber,
@@ -41,7 +41,7 @@ pub(in crate::trace) enum NoHeader {
 }
 
 impl NoHeader {
-    /// What is wrong with the bytes; none where there are too few.
+    /// What is wrong with the bytes; `None` if there are too few.
     pub(in crate::trace) const fn fault(self) -> Option<Fault> {
         Some(match self {
             Self::Short => return None,
@@ -52,11 +52,11 @@ impl NoHeader {
     }
 }
 
-/// Reads a varint, and tells how many bytes it takes.
+/// Reads a varint, and returns its length.
 pub(in crate::trace) fn varint(bytes: &[u8]) -> Result<(u64, usize), NoHeader> {
     let mut value = 0_u64;
     for (i, &byte) in bytes.iter().take(MAX_VARINT).enumerate() {
-        // The tenth byte holds the last of 64 bits.
+        // The tenth byte holds only the last of 64 bits.
         if i == MAX_VARINT - 1 && byte > 1 {
             return Err(NoHeader::Varint);
         }
@@ -77,7 +77,7 @@ pub(in crate::trace) fn varint(bytes: &[u8]) -> Result<(u64, usize), NoHeader> {
 pub(in crate::trace) fn split_varint(bytes: &[u8]) -> Result<(u64, &[u8]), NoHeader> {
     let seven = |byte: u8| u64::from(byte & 0x7f);
     Ok(match *bytes {
-        // Most are keys and lengths of one byte, and parts of times, which have four or five.
+        // Most are keys and lengths of one byte, or parts of times with four or five.
         [a @ ..0x80, ref rest @ ..] => (a.into(), rest),
         [a, b @ ..0x80, ref rest @ ..] => (seven(a) | seven(b) << 7, rest),
         [a, b, c @ ..0x80, ref rest @ ..] => (seven(a) | seven(b) << 7 | seven(c) << 14, rest),
@@ -96,9 +96,9 @@ pub(in crate::trace) fn split_varint(bytes: &[u8]) -> Result<(u64, &[u8]), NoHea
     })
 }
 
-/// Splits a varint of up to eight bytes from the front of `bytes`, with one load where it has more than one.
+/// Splits a varint of up to eight bytes from the front of `bytes`, with one load if it has more than one byte.
 ///
-/// None for any other, and near the end of `bytes`: what it is, [`varint`] finds out.
+/// Returns `None` for any other varint, and near the end of `bytes`: these are left to [`varint`].
 #[inline(always)]
 pub(in crate::trace) fn short_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     match bytes {
@@ -107,18 +107,18 @@ pub(in crate::trace) fn short_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     }
 }
 
-/// The same for one that mostly has more than one byte.
+/// The same for a varint that usually has more than one byte.
 #[inline(always)]
 pub(in crate::trace) fn word_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let word = u64::from_le_bytes(*bytes.first_chunk()?);
-    // The lowest byte without its highest bit is the last one.
+    // The last byte is the lowest one without its highest bit.
     let ends = !word & 0x8080_8080_8080_8080;
     if ends == 0 {
         return None;
     }
     let rest = &bytes[(ends.trailing_zeros() / 8 + 1) as usize..];
     let word = word & (ends ^ (ends - 1));
-    // Seven bits of each byte move together: in pairs, in fours, in eights.
+    // Joins groups of seven bits: in pairs, in fours, in eights.
     let word = (word & 0x7f00_7f00_7f00_7f00) >> 1 | word & 0x007f_007f_007f_007f;
     let word = (word & 0x3fff_0000_3fff_0000) >> 2 | word & 0x0000_3fff_0000_3fff;
     let word = (word & 0x0fff_ffff_0000_0000) >> 4 | word & 0x0000_0000_0fff_ffff;
@@ -153,12 +153,12 @@ pub(in crate::trace) fn header(bytes: &[u8]) -> Result<Header, NoHeader> {
     })
 }
 
-/// Why a message that is there in full cannot be read.
+/// Why a complete message cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::trace) enum Broken {
-    /// No field begins where one has to.
+    /// A field is expected and does not begin.
     NoHeader(NoHeader),
-    /// A field is longer than what is left of the message.
+    /// A field is longer than the rest of the message.
     Overrun { claimed: u64, left: u64 },
 }
 
@@ -168,7 +168,7 @@ impl From<NoHeader> for Broken {
     }
 }
 
-/// The key of a field that is a varint.
+/// The key of a varint field.
 pub(in crate::trace) const fn varint_key(number: u32) -> u64 {
     (number << 3) as u64
 }
@@ -178,8 +178,8 @@ pub(in crate::trace) const fn len_key(number: u32) -> u64 {
     (number << 3 | 2) as u64
 }
 
-/// Tells `field` the key of each field of a message that is there in full, and what is behind the key;
-/// `field` takes the value that belongs to it from there, and gives what is behind that.
+/// Calls `field` with the key of each field of a complete message and the bytes after the key. `field` takes the
+/// value from them, and returns the rest.
 #[inline(always)]
 pub(in crate::trace) fn each_field<'a>(
     message: &'a [u8],
@@ -193,7 +193,7 @@ pub(in crate::trace) fn each_field<'a>(
     Ok(())
 }
 
-/// What is left of a message. Each step gives what is left behind it, so that all of it stays in registers.
+/// The rest of a message. Each step returns the next rest, so that it stays in registers.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::trace) struct Rest<'a>(&'a [u8]);
 
@@ -205,7 +205,7 @@ impl<'a> Rest<'a> {
         Ok((number, Self(rest)))
     }
 
-    /// The value of a field with a length.
+    /// The value of a field with a length prefix.
     #[inline(always)]
     pub(in crate::trace) fn bytes(self) -> Result<(&'a [u8], Self), Broken> {
         let (len, rest) = self.number()?;
@@ -226,7 +226,7 @@ impl<'a> Rest<'a> {
         }
     }
 
-    /// What is behind the value of a field that nobody knows, if there can be such a field.
+    /// The bytes after the value of an unknown field, if the field is valid.
     #[cold]
     pub(in crate::trace) fn behind(self, key: u64) -> Result<Self, Broken> {
         let number = key >> 3;
@@ -244,8 +244,8 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// The fields at the front of `bytes`: each header with the bytes of its value, as far as they are
-/// there. It ends at the first thing that is no field, and tells why.
+/// The fields at the front of `bytes`: each header with the available bytes of its value. Ends at the first
+/// error, and records it.
 pub(in crate::trace) struct Fields<'a> {
     pub(in crate::trace) rest: &'a [u8],
     pub(in crate::trace) end: Option<NoHeader>,
@@ -302,7 +302,7 @@ mod tests {
                     let mut bytes = vec![key];
                     bytes.extend((len == 2).then_some(1));
                     prost::encoding::encode_varint(value, &mut bytes);
-                    // Zeros at a varint's end count for nothing.
+                    // Zeros at a varint's end do not change it.
                     while bytes.len() < len + MAX_VARINT {
                         let end = bytes.len();
                         let whole = header(&bytes).unwrap();

@@ -1,50 +1,48 @@
-//! What the two readable encodings, text proto and JSON, have in common: a stream of tokens.
+//! The tokens that text proto and JSON share.
 
 use crate::input::Input;
 
 use crate::trace::error::Damage;
 
-/// What a step of reading came to.
+/// The result of a step of reading.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step<T> {
-    /// One more.
+    /// One item.
     Item(T),
-    /// The window is too short: fill it and ask again.
+    /// The window is too short: it has to be filled, and the step repeated.
     More,
-    /// The input is over, and nothing is missing.
+    /// The input has ended, and nothing is missing.
     End,
 }
 
-/// A piece of a message in a readable encoding.
+/// A token of a message in a readable encoding.
 ///
-/// A repeated field comes as a [`Token::Field`] before each of its values, whatever the encoding's
-/// way to write lists. A value is [`Token::Open`] … [`Token::Close`], [`Token::Quoted`] or
-/// [`Token::Bare`].
+/// A repeated field becomes a [`Token::Field`] before each of its values, however the encoding writes lists. A
+/// value is [`Token::Open`] … [`Token::Close`], [`Token::Quoted`] or [`Token::Bare`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::trace) enum Token {
-    /// A field's name; `text` has it.
+    /// A field's name, in `text`.
     Field,
     /// A message begins.
     Open,
     /// The innermost open message ends.
     Close,
-    /// A value in quotes; `text` has it, free of quotes and escapes, as bytes of any kind.
+    /// A value in quotes, in `text`: without quotes and escapes, any bytes.
     Quoted,
-    /// A number, name or truth value without quotes; `text` has it.
+    /// A number, name or truth value without quotes, in `text`.
     Bare,
-    /// At this offset stands a note that Envoy failed to write a message. Between messages only.
+    /// A note of Envoy's at this offset that it failed to write a message. Only between messages.
     Failed(u64),
-    /// Something that is no message has been passed over; [`Lexer::passed`] has the rest. Between messages
-    /// only.
+    /// Skipped bytes that are not part of a message; [`Lexer::passed`] has the details. Only between messages.
     Passed,
-    /// A field that has no value after all (JSON's null or empty list).
+    /// The last field has no value (JSON's null or empty list).
     Null,
 }
 
-/// What is no message, and has been passed over.
+/// Skipped bytes that are not part of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::trace) struct Passed {
-    /// Where it begins and ends.
+    /// Their range.
     pub(in crate::trace) from: u64,
     pub(in crate::trace) to: u64,
     pub(in crate::trace) what: Foreign,
@@ -52,19 +50,19 @@ pub(in crate::trace) struct Passed {
     pub(in crate::trace) is_last: bool,
 }
 
-/// What stands where a message is expected.
+/// What was found where a message is expected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::trace) enum Foreign {
-    /// Text of which nothing says that it is part of a message.
+    /// Text that does not look like part of a message.
     #[default]
     Text,
     /// A part of a message.
     Fragment,
-    /// A line of Envoy's own.
+    /// A line that Envoy wrote.
     Note,
 }
 
-/// Cuts a readable encoding into tokens.
+/// Splits a readable encoding into tokens.
 pub(in crate::trace) trait Lexer: Clone {
     /// The next token. Its text, where it has one, replaces what `text` held.
     ///
@@ -73,17 +71,17 @@ pub(in crate::trace) trait Lexer: Clone {
     /// pieces, so that a long string is searched once and the window stays short.
     fn next(&mut self, input: &mut Input, text: &mut Vec<u8>) -> Result<Step<Token>, Damage>;
 
-    /// Leaves what is damaged, and looks for the next message from here on: the next token is
-    /// [`Token::Passed`]. `text` is as the last call left it, and `at` is how far the input has been read.
+    /// Leaves the damaged message, and searches for the next one from here: the next token is [`Token::Passed`].
+    /// `text` is as the last call left it, and `at` is the position in the input.
     fn seek(&mut self, text: &[u8], at: u64);
 
-    /// What the last [`Token::Passed`] stands for.
+    /// Details of the last [`Token::Passed`].
     fn passed(&self) -> Passed;
 
-    /// Where the message of the outermost level begins that is being read, or the last one.
+    /// The offset of the current or last outermost message.
     fn begins(&self) -> u64;
 
-    /// Goes on as if the field that was returned last were the first of a message of the outermost level.
+    /// Continues as if the last field were the first of an outermost message.
     fn restart_after_name(&mut self, name: &[u8]);
 
     /// The offset at which a message of the outermost level begins whose first field has just been returned,
@@ -91,6 +89,6 @@ pub(in crate::trace) trait Lexer: Clone {
     /// [`Token::Open`] where `first`.
     fn overtaking(&self, name: &[u8], first: bool, opened: u64, end: u64) -> Option<(u64, usize)>;
 
-    /// Begins anew before a value that is a message, inside another message.
+    /// Restarts before a value that is a message, inside another message.
     fn restart_at_value(&mut self);
 }

@@ -1,6 +1,6 @@
-//! The encodings that a person can read: protobuf's text format and its JSON.
+//! The human-readable encodings: protobuf's text format and its JSON.
 //!
-//! Both lexers give the same tokens, and one transcoder turns these into the messages that the decoder takes.
+//! Both lexers return the same tokens, and one transcoder turns these into binary messages for the decoder.
 
 pub(super) mod json;
 pub(super) mod lexer;

@@ -10,32 +10,32 @@ use crate::input::Input;
 use crate::trace::error::{Damage, Fault};
 use crate::trace::readable::lexer::{Step, Token};
 
-/// How deep messages and lists may nest. Traces need about ten levels.
+/// The maximum nesting of messages and lists. Traces need about ten levels.
 pub(in crate::trace) const MAX_DEPTH: usize = 64;
 
-/// How much of a name is kept, in bytes: more than any that is known has.
+/// The kept length of a name, in bytes: longer than all known names.
 const MAX_REPEATED: usize = 256;
 
-/// Why an escape cannot be read.
+/// Why an escape cannot be decoded.
 pub(in crate::trace) enum Stop {
-    /// It may go on behind the window.
+    /// It may continue after the window.
     Short,
-    /// It is none.
+    /// It is invalid.
     Wrong,
 }
 
-/// Adds the character of the `\uXXXX` at the front of `rest`, or of the surrogate pair of two of
-/// them, and gives its length. A lone surrogate becomes U+FFFD.
+/// Appends the character of the `\uXXXX` at the front of `rest`, or of a surrogate pair, and returns its length.
+/// A lone surrogate becomes U+FFFD.
 pub(in crate::trace) fn unicode(rest: &[u8], text: &mut Vec<u8>) -> Result<usize, Stop> {
     let unit = hex(&rest[2..], 4)?;
     let low = match &rest[6..] {
         _ if !(0xd800..0xdc00).contains(&unit) => None,
-        // No more is looked at than the escape needs, or a live stream would stall here.
+        // Only the bytes of the escape are examined, or a live stream would stall here.
         [] | [b'\\'] => return Err(Stop::Short),
         [b'\\', b'u', digits @ ..] => match hex(digits, 4) {
             Ok(low @ 0xdc00..0xe000) => Some(low),
             Err(Stop::Short) => return Err(Stop::Short),
-            // Whatever it is, it is looked at again, for itself.
+            // Whatever follows is examined again on its own.
             Ok(_) | Err(Stop::Wrong) => None,
         },
         _ => None,
@@ -50,7 +50,7 @@ pub(in crate::trace) fn unicode(rest: &[u8], text: &mut Vec<u8>) -> Result<usize
     Ok(if low.is_some() { 12 } else { 6 })
 }
 
-/// The value of the `count` hexadecimal digits at the front of `rest`; at most eight.
+/// The value of the `count` hexadecimal digits at the front of `rest`, at most eight.
 pub(in crate::trace) fn hex(rest: &[u8], count: usize) -> Result<u32, Stop> {
     let mut value = 0;
     for byte in rest.iter().take(count) {
@@ -63,23 +63,23 @@ pub(in crate::trace) fn hex(rest: &[u8], count: usize) -> Result<u32, Stop> {
     }
 }
 
-/// Adds `char` in UTF-8.
+/// Appends `char` in UTF-8.
 pub(in crate::trace) fn push(char: char, text: &mut Vec<u8>) {
     text.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
-/// How much of a string has been read.
+/// How much of a string was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::trace) enum Stretch {
     /// All of it.
     Whole,
-    /// All up to the end of a line.
+    /// Up to the end of a line.
     Line,
-    /// All that the window has.
+    /// Up to the end of the window.
     Short,
 }
 
-/// The window of an [`Input`], and how much of it has been read.
+/// The window of an [`Input`], and the position in it.
 pub(in crate::trace) struct View<'a> {
     window: &'a [u8],
     pub(in crate::trace) at: usize,
@@ -88,7 +88,7 @@ pub(in crate::trace) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// Lets `step` read in the window of `input`, and takes what it has read.
+    /// Calls `step` to read from the window of `input`, and consumes what was read.
     pub(in crate::trace) fn advance<T>(
         input: &mut Input,
         step: impl FnOnce(&mut View<'_>) -> T,
@@ -101,7 +101,7 @@ impl<'a> View<'a> {
             ended,
         };
         let result = step(&mut view);
-        // Once a token, not once a byte.
+        // Once for each token, not for each byte.
         let read = view.at;
         if read > 0 {
             input.skip(read);
@@ -117,7 +117,7 @@ impl<'a> View<'a> {
         self.window.get(self.at).copied()
     }
 
-    /// Where in the input it reads.
+    /// The offset in the input.
     pub(in crate::trace) fn position(&self) -> u64 {
         self.offset + self.at as u64
     }
@@ -127,7 +127,7 @@ impl<'a> View<'a> {
         self.at = self.window.len();
     }
 
-    /// Reads on to the first byte that is not `passable`.
+    /// Skips to the first byte that is not `passable`.
     pub(in crate::trace) fn pass(&mut self, passable: impl Fn(u8) -> bool) {
         let rest = self.rest();
         self.at += rest
@@ -136,7 +136,8 @@ impl<'a> View<'a> {
             .unwrap_or(rest.len());
     }
 
-    /// Adds the bytes up to the first that is not `part` of a word. False when the window has none.
+    /// Appends the bytes up to the first that is not `part` of a word. Returns false if the window has no such
+    /// byte.
     pub(in crate::trace) fn word(&mut self, text: &mut Vec<u8>, part: impl Fn(u8) -> bool) -> bool {
         let rest = self.rest();
         self.pass(part);
@@ -144,7 +145,7 @@ impl<'a> View<'a> {
         self.peek().is_some()
     }
 
-    /// Adds what a string in `quote`s holds up to its end, or with `LINES` up to the end of a line.
+    /// Appends the contents of a string in `quote`s up to its end, or with `LINES` up to the end of a line.
     pub(in crate::trace) fn string<const LINES: bool>(
         &mut self,
         quote: u8,
@@ -153,7 +154,7 @@ impl<'a> View<'a> {
     ) -> Result<Stretch, Damage> {
         loop {
             let rest = self.rest();
-            // Escapes come in rows, where a search for the next one would be wasted.
+            // Escapes often follow each other directly, so searching for the next one would not pay.
             if rest.first() != Some(&b'\\') {
                 let found = match LINES {
                     true => memchr3(quote, b'\\', b'\n', rest),
@@ -184,7 +185,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether `mark` comes next; none where the window is too short to show it.
+    /// Whether `mark` is next; `None` if the window is too short.
     pub(in crate::trace) fn mark(&self, mark: &[u8]) -> Option<bool> {
         let rest = self.rest();
         match mark.strip_prefix(&rest[..rest.len().min(mark.len())]) {
@@ -194,7 +195,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Asks for more input to finish `what`.
+    /// Requests more input to finish `what`.
     pub(in crate::trace) fn more(&self, what: &'static str) -> Result<Step<Token>, Damage> {
         if !self.ended {
             return Ok(Step::More);
@@ -204,32 +205,32 @@ impl<'a> View<'a> {
         Err(Damage::new(offset, Fault::Cut { what, missing }))
     }
 
-    /// The damage that what is next is not `expected`.
+    /// The damage that `expected` was not found at the current offset.
     pub(in crate::trace) fn expected(&self, expected: &'static str) -> Damage {
         syntax(self.position(), expected)
     }
 }
 
-/// The damage that what is at `offset` is not `expected`.
+/// The damage that `expected` was not found at `offset`.
 pub(in crate::trace) fn syntax(offset: u64, expected: &'static str) -> Damage {
     Damage::new(offset, Fault::Syntax { expected })
 }
 
-/// The messages and lists that are open, and the names that repeat in the lists.
+/// The open messages and lists, and the names of the lists.
 #[derive(Clone, Debug, Default)]
 pub(in crate::trace) struct Nesting {
     open: Vec<Open>,
-    /// The names of the open lists, outermost first, and behind them that of the last field.
+    /// The names of the open lists, outermost first, then that of the last field.
     names: Vec<u8>,
-    /// Where the name of the last field begins.
+    /// The offset of the last field's name.
     last: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Open {
-    /// A message, and what closes it.
+    /// A message, and its closing token.
     Message(u8),
-    /// A list, and where its name begins.
+    /// A list, and the offset of its name.
     List(usize),
 }
 
@@ -238,13 +239,13 @@ impl Nesting {
         self.open.is_empty()
     }
 
-    /// Begins anew inside a message that `closing` ends.
+    /// Restarts inside a message that `closing` ends.
     pub(in crate::trace) fn restart(&mut self, closing: u8) {
         self.clear();
         self.open.push(Open::Message(closing));
     }
 
-    /// Begins anew between messages of the outermost level.
+    /// Restarts between outermost messages.
     pub(in crate::trace) fn clear(&mut self) {
         self.open.clear();
         self.names.clear();
@@ -255,7 +256,7 @@ impl Nesting {
         matches!(self.open.last(), Some(Open::List(_)))
     }
 
-    /// What closes the innermost message, if nothing is open inside it.
+    /// The closing token of the innermost message, if nothing is open inside it.
     pub(in crate::trace) fn closing(&self) -> Option<u8> {
         match self.open.last() {
             Some(&Open::Message(closing)) => Some(closing),
@@ -266,13 +267,13 @@ impl Nesting {
     /// A field of this name begins.
     pub(in crate::trace) fn name(&mut self, name: &[u8]) {
         self.names.truncate(self.last);
-        // A list repeats it for each of its values, and one that is longer than all that are known is as
-        // unknown when it is cut.
+        // A list repeats the name for each value. A truncated name is still longer than all known names, so it
+        // stays unknown.
         let len = name.len().min(MAX_REPEATED);
         self.names.extend_from_slice(&name[..len]);
     }
 
-    /// Gives the name of the innermost list, for one more field.
+    /// Returns the name of the innermost list for its next value.
     pub(in crate::trace) fn repeat(&self, name: &mut Vec<u8>) {
         name.clear();
         if let Some(&Open::List(start)) = self.open.last() {
