@@ -86,5 +86,8 @@ mod attached;
 /// Taps of HTTP exchanges, into files.
 mod http;
 
+/// Secrets that went through Envoy, and captures without them.
+mod redact;
+
 /// Taps of connections, into files.
 mod sockets;
