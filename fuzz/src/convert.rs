@@ -6,8 +6,8 @@ use std::ops::Range;
 use bytes::Bytes;
 use capture2pcap::capture::{Capture, DEFAULT_SNAPLEN, Format};
 use capture2pcap::convert::Options;
-use capture2pcap::model::event::{Event, Field, Http, Part, What};
 use capture2pcap::input::Input;
+use capture2pcap::model::event::{Event, Field, Http, Part, What};
 use capture2pcap::model::warning::Warnings;
 use capture2pcap::sequence::Memory;
 use capture2pcap::synth::Synthesizer;
@@ -124,7 +124,10 @@ fn run(
         assert!(!tally.to_string().is_empty());
     }
     if let Some(keep) = keep {
-        *keep = Kept { delivered, warnings };
+        *keep = Kept {
+            delivered,
+            warnings,
+        };
     }
     let sink = capture.finish().expect("memory is writable");
     (sink, frames, damage)

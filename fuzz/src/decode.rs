@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use capture2pcap::model::event::{Event, Field, Http, Part, What};
 use capture2pcap::input::{Input, Wait};
+use capture2pcap::model::event::{Event, Field, Http, Part, What};
 use capture2pcap::model::warning::Warnings;
 use capture2pcap::sequence::{Memory, Sequencer};
 use capture2pcap::trace::{Damage, Encoding, EventDecoder, Fault, Location, Reader, Step};

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::num::NonZeroU64;
 
-use capture2pcap::model::event::{Connection, Direction, Endpoint, Event, Timestamp, TraceId, What};
+use capture2pcap::model::event::{
+    Connection, Direction, Endpoint, Event, Timestamp, TraceId, What,
+};
 use capture2pcap::model::warning::{WarningKind, Warnings};
 use capture2pcap::sequence::{MAX_EVENT_LOSS, Memory, Sequencer};
 use capture2pcap::slice::Slice;
@@ -196,7 +198,10 @@ fn mixed(data: &[u8], is_cut: bool) {
     assert_eq!(warnings.count(WarningKind::Repeated), repeats as u64);
     for tally in warnings.tallies() {
         let kind = tally.first.kind;
-        assert!(matches!(kind, WarningKind::Repeated | WarningKind::Reordered), "{tally}");
+        assert!(
+            matches!(kind, WarningKind::Repeated | WarningKind::Reordered),
+            "{tally}"
+        );
     }
     for (real, (expected, seen)) in connections.iter().zip(expected.iter().zip(&seen)) {
         assert_eq!(seen, expected, "other events of {:?}", real.connection);
