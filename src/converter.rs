@@ -4,6 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::anyhow;
+
 use crate::capture::{Format, Precision};
 use crate::convert::{Failure, Options, Summary, convert_input};
 use crate::info::{Info, inspect_input};
@@ -179,7 +181,9 @@ impl Converter {
     ) -> Result<(Merged, W), Failure> {
         let traces = traces.iter();
         let traces = traces.map(|trace| (trace.name.clone(), Arc::clone(&trace.bytes)));
-        merge_inputs(traces.collect(), writer, &self.options)
+        let (merged, writer) = merge_inputs(traces.collect(), writer, &self.options)?;
+        let nothing = || Failure::Trace(anyhow!("none of the traces can be read"));
+        Ok((merged, writer.ok_or_else(nothing)?))
     }
 
     /// Reads a trace, and returns what it holds.

@@ -72,13 +72,13 @@ pub struct Outcome {
 /// its bytes allow more than one encoding.
 ///
 /// # Errors
-/// When there is no capture: no trace can be read, or the capture cannot be written. The failure of a single
+/// When the capture cannot be written. If no trace can be read, no writer is returned. The failure of a single
 /// trace is in its [`Outcome`].
 pub fn merge_inputs<W: Write + Send + 'static>(
     traces: Vec<(PathBuf, Arc<dyn ReadAt>)>,
     writer: W,
     options: &Options,
-) -> Result<(Merged, W), Failure> {
+) -> Result<(Merged, Option<W>), Failure> {
     let (interrupt, index) = (
         Interrupt::default(),
         Mutex::new(Builder::new(PathBuf::new())),
@@ -106,10 +106,8 @@ pub fn merge_inputs<W: Write + Send + 'static>(
     let (merged, written) = write(&paths, places, first_pass, options, &interrupt, |sink| {
         Ok((!sink.is_empty()).then_some(writer))
     })?;
-    match written {
-        Some(written) => Ok((merged, written.map_err(Failure::capture)?)),
-        None => Err(Failure::Trace(anyhow!("none of the traces can be read"))),
-    }
+    let written = written.transpose().map_err(Failure::capture)?;
+    Ok((merged, written))
 }
 
 /// What the first pass found in each trace.

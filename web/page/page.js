@@ -1,0 +1,331 @@
+// The page: what was dropped, the choices, the results. It reads no trace itself; worker.js does.
+"use strict";
+const $ = (id) => document.getElementById(id);
+const TRACE = /\.(pb|pb_length_delimited|pb_text|json)(\.(gz|zst))?$/;
+const COMPRESSED = /\.(gz|zst)$/;
+let traces = [];
+let worker = null;
+let running = null;
+let generation = 0;
+
+// What was dropped may have any name: control and invisible characters are shown as escapes.
+const plain = (text) =>
+  String(text).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
+
+function element(name, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+const say = (text) => ($("status").textContent = text);
+const grouped = (n) => n.toLocaleString("en-US");
+const counted = (n, what) => `${grouped(n)} ${what}${n === 1 ? "" : "s"}`;
+
+function human(bytes) {
+  if (bytes < 1024) return `${bytes} B`;
+  let unit = -1;
+  do {
+    bytes /= 1024;
+    unit += 1;
+  } while (bytes >= 1024 && unit < 3);
+  return `${bytes.toFixed(1)} ${["KiB", "MiB", "GiB", "TiB"][unit]}`;
+}
+
+// The worker, made of the text in the page: a file from the disk may not load another.
+function start() {
+  const url = URL.createObjectURL(new Blob([$("worker").textContent], { type: "text/javascript" }));
+  worker = new Worker(url);
+  URL.revokeObjectURL(url);
+  const text = atob($("module").textContent);
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i += 1) bytes[i] = text.charCodeAt(i);
+  worker.postMessage({ module: bytes });
+}
+
+// Has the worker answer a request, one after the other.
+let queue = Promise.resolve();
+function ask(request, files, onRead = () => {}) {
+  const asked = generation;
+  const answered = queue.then(() => {
+    if (asked !== generation) return null;
+    if (!worker) start();
+    return new Promise((resolve) => {
+      running = resolve;
+      worker.onmessage = ({ data }) => ("read" in data ? onRead(data.read) : resolve(data));
+      worker.onerror = (event) => resolve({ object: null, messages: [`capture2pcap: ${event.message}`] });
+      worker.postMessage({ request, files });
+    });
+  });
+  queue = answered;
+  return answered;
+}
+
+// Ends the work at once: the worker goes, and what waits is not begun.
+function stop() {
+  generation += 1;
+  worker?.terminate();
+  worker = null;
+  running?.(null);
+}
+
+function choices() {
+  const form = new FormData($("choices"));
+  return Object.fromEntries(form.entries());
+}
+
+// The captures' names: short ones, and longer ones where they would collide.
+function names(format) {
+  const extension = `.${format}`;
+  const base = (path) => path.split("/").pop();
+  const steps = [
+    (path) => base(path).replace(COMPRESSED, "").replace(/(?<=.)\.[^.]*$/, "") + extension,
+    (path) => base(path) + extension,
+    (path) => path.replaceAll("/", "_") + extension,
+    (path, i) => `${i + 1}_${path.replaceAll("/", "_")}${extension}`,
+  ];
+  const level = traces.map(() => 0);
+  for (;;) {
+    const made = traces.map((trace, i) => steps[level[i]](trace.name, i));
+    const count = Map.groupBy(made.keys(), (i) => made[i].toLowerCase());
+    const colliding = [...count.values()].filter((same) => same.length > 1).flat();
+    const movable = colliding.filter((i) => level[i] < steps.length - 1);
+    if (movable.length === 0) return made;
+    for (const i of movable) level[i] += 1;
+  }
+}
+
+function messageList(messages) {
+  const list = element("ul", { className: "messages" });
+  for (const message of messages) list.append(element("li", { className: "bad", textContent: plain(message) }));
+  return list;
+}
+
+const COLUMNS = [
+  ["id", (c) => c.id],
+  ["local", (c) => c.local],
+  ["remote", (c) => c.remote],
+  ["side", (c) => c.side],
+  ["protocol", (c) => c.protocol ?? "other"],
+  ["events", (c) => grouped(c.events), true],
+  ["received", (c) => human(c.bytes_received), true],
+  ["sent", (c) => human(c.bytes_sent), true],
+  ["missing", (c) => (c.truncated_bytes + c.lost_bytes ? human(c.truncated_bytes + c.lost_bytes) : null), true],
+  ["first", (c) => c.first?.replace(/(\.\d{6})\d*/, "$1")],
+  ["last", (c) => c.last?.replace(/(\.\d{6})\d*/, "$1")],
+];
+const MOST_ROWS = 1000;
+
+function table(object) {
+  const rows = object.connections.slice(0, MOST_ROWS);
+  const columns = COLUMNS.filter(([, cell]) => rows.some((row) => (cell(row) ?? null) !== null));
+  const head = element("tr");
+  for (const [name, , isNumber] of columns)
+    head.append(element("th", { scope: "col", textContent: name, className: isNumber ? "number" : "" }));
+  const body = element("tbody");
+  for (const row of rows) {
+    const line = element("tr");
+    for (const [, cell, isNumber] of columns)
+      line.append(element("td", { textContent: plain(cell(row) ?? "–"), className: isNumber ? "number" : "" }));
+    body.append(line);
+  }
+  const more = object.connections.length - rows.length;
+  const caption = counted(object.connections.length, "connection") + (more > 0 ? `, the first ${grouped(MOST_ROWS)}` : "");
+  const scroll = element("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Connections" });
+  scroll.append(element("table", {}, element("caption", { textContent: caption }), element("thead", {}, head), body));
+  return scroll;
+}
+
+function described(trace, { object, messages }) {
+  trace.article.querySelector(".waiting")?.remove();
+  trace.object = object;
+  if (object && object.error === null) {
+    const release = object.envoy ? `, Envoy ${object.envoy}` : "";
+    trace.article.append(element("p", { className: "note", textContent: `${object.encoding ?? "empty"}${release}, ${human(trace.file.size)}` }));
+    if (object.connections.length > 0) trace.article.append(table(object));
+    const bad = object.warnings.map((warning) => warning.message);
+    if (object.damage) bad.push(object.damage.message);
+    if (object.unread) bad.push(`cannot read the rest: ${object.unread}`);
+    if (bad.length > 0) trace.article.append(messageList(bad));
+  }
+  if (messages.length > 0) trace.article.append(messageList(messages));
+}
+
+async function add(found) {
+  found.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+  if (found.length === 0) return say("No traces found: no file ends in .pb, .pb_length_delimited, .pb_text or .json.");
+  for (const trace of found) {
+    trace.article = element("article", {}, element("h3", { textContent: plain(trace.name) }));
+    trace.article.append(element("p", { className: "note waiting", textContent: "reading…" }));
+    $("traces").append(trace.article);
+  }
+  traces.push(...found);
+  $("choices").hidden = $("clear").hidden = false;
+  const asked = generation;
+  begin();
+  for (const [i, trace] of found.entries()) {
+    say(`Reading ${i + 1} of ${found.length}…`);
+    const capture = names("pcap")[traces.indexOf(trace)];
+    const answer = await ask({ task: "inspect", files: [trace.name], capture }, [trace.file], progress(trace.file.size));
+    if (asked !== generation) return;
+    described(trace, answer);
+  }
+  end();
+  say(`${counted(traces.length, "trace")} read.`);
+}
+
+function progress(total) {
+  const bar = $("progress");
+  bar.max = Math.max(total, 1);
+  bar.value = 0;
+  return (read) => (bar.value = read);
+}
+
+function begin() {
+  $("convert").disabled = true;
+  $("cancel").hidden = $("progress").hidden = false;
+}
+
+function end() {
+  $("convert").disabled = false;
+  $("cancel").hidden = $("progress").hidden = true;
+}
+
+function command(text) {
+  const copy = element("button", { type: "button", textContent: "Copy", ariaLabel: `Copy: ${text}` });
+  const code = element("code", { textContent: text });
+  copy.onclick = async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      // Not from the disk, in some browsers: the selection is copied instead.
+      getSelection().selectAllChildren(code);
+      document.execCommand("copy");
+    }
+    copy.textContent = "Copied";
+    say("Copied.");
+  };
+  return element("div", { className: "command" }, code, copy);
+}
+
+// The links hold the captures: they are let go with the results.
+let urls = [];
+function forget() {
+  urls.forEach((url) => URL.revokeObjectURL(url));
+  urls = [];
+  $("results").replaceChildren();
+}
+
+function result(name, { object, messages, capture }) {
+  const article = element("article", {}, element("h3", { textContent: plain(name) }));
+  const converted = object && object.error === null && object.capture !== null;
+  if (converted) {
+    const url = URL.createObjectURL(capture);
+    urls.push(url);
+    const link = element("a", { className: "button", href: url, download: name, textContent: "Download", ariaLabel: `Download ${plain(name)}` });
+    link.capture = capture;
+    const counts = `${counted(object.packets, "packet")} of ${counted(object.connections.length, "connection")}, ${human(capture.size)}`;
+    article.append(element("p", {}, link, ` ${counts}`));
+    article.append(command(object.tshark), command(object.tshark.replace("tshark", "wireshark")));
+  }
+  if (messages.length > 0) article.append(messageList(messages));
+  article.object = object;
+  $("results").append(article);
+  return converted;
+}
+
+async function convert() {
+  const { merge, ...chosen } = choices();
+  const asked = generation;
+  forget();
+  begin();
+  let [converted, all] = [0, 0];
+  if (merge) {
+    const name = `merged.${chosen.format}`;
+    const total = traces.reduce((sum, trace) => sum + trace.file.size, 0);
+    say("Merging…");
+    const files = traces.map((trace) => trace.name);
+    // A merge reads each trace twice.
+    const answer = await ask({ task: "merge", files, capture: name, ...chosen }, traces.map((trace) => trace.file), progress(2 * total));
+    if (asked !== generation) return;
+    converted += result(name, answer);
+    all = 1;
+  } else {
+    const captures = names(chosen.format);
+    for (const [i, trace] of traces.entries()) {
+      say(`Converting ${i + 1} of ${traces.length}…`);
+      const request = { task: "convert", files: [trace.name], capture: captures[i], ...chosen };
+      const answer = await ask(request, [trace.file], progress(trace.file.size));
+      if (asked !== generation) return;
+      converted += result(captures[i], answer);
+      all += 1;
+    }
+  }
+  end();
+  say(`${grouped(converted)} of ${counted(all, "capture")} ready.`);
+}
+
+// Reads what is below the entries of a drop, folders included.
+async function below(entry, path, found) {
+  if (entry.isFile) {
+    const file = await new Promise((resolve, reject) => entry.file(resolve, reject)).catch(() => null);
+    if (file && (path === "" || TRACE.test(entry.name))) found.push({ name: path + entry.name, file });
+    return;
+  }
+  const reader = entry.createReader();
+  for (;;) {
+    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject)).catch(() => []);
+    if (some.length === 0) return;
+    for (const child of some) await below(child, `${path}${entry.name}/`, found);
+  }
+}
+
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  $("drop").classList.add("over");
+});
+addEventListener("dragleave", () => $("drop").classList.remove("over"));
+addEventListener("drop", async (event) => {
+  event.preventDefault();
+  $("drop").classList.remove("over");
+  // Asked for at once: the browser empties the list after the event.
+  const items = [...event.dataTransfer.items].filter((item) => item.kind === "file");
+  const entries = items.map((item) => item.webkitGetAsEntry?.() ?? item.getAsFile()).filter(Boolean);
+  const found = [];
+  for (const entry of entries) {
+    if (entry instanceof File) found.push({ name: entry.name, file: entry });
+    else await below(entry, "", found);
+  }
+  add(found);
+});
+$("choose").onclick = () => $("files").click();
+$("choose-folder").onclick = () => $("folder").click();
+$("files").onchange = ({ target }) => {
+  add([...target.files].map((file) => ({ name: file.name, file })));
+  target.value = "";
+};
+$("folder").onchange = ({ target }) => {
+  const files = [...target.files].filter((file) => TRACE.test(file.name));
+  add(files.map((file) => ({ name: file.webkitRelativePath || file.name, file })));
+  target.value = "";
+};
+$("choices").onsubmit = (event) => {
+  event.preventDefault();
+  convert();
+};
+$("cancel").onclick = () => {
+  stop();
+  end();
+  for (const waiting of document.querySelectorAll(".waiting")) waiting.textContent = "not read: canceled";
+  say("Canceled.");
+};
+$("clear").onclick = () => {
+  stop();
+  end();
+  forget();
+  traces = [];
+  $("traces").replaceChildren();
+  $("choices").hidden = $("clear").hidden = true;
+  say("");
+  $("choose").focus();
+};

@@ -1,0 +1,106 @@
+//! The border to the browser: plain functions over the module's memory.
+//!
+//! `unsafe` is here alone. The worker fills what [`reserve`] returns and calls [`call`]; both run in one thread, one
+//! after the other.
+
+use std::io::{self, Write};
+use std::sync::Mutex;
+
+use capture2pcap::ReadAt;
+
+/// The request, and the answer in its place.
+static MESSAGE: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+#[cfg(target_arch = "wasm32")]
+#[link(wasm_import_module = "page")]
+unsafe extern "C" {
+    /// Copies up to `len` bytes of a file from `position` on to `room`; returns how many, or less than 0 where the
+    /// file cannot be read.
+    fn read(file: u32, position: f64, room: *mut u8, len: u32) -> i32;
+    /// Takes the next `len` bytes of the capture.
+    fn write(bytes: *const u8, len: u32);
+    /// Says that so many more bytes have been read.
+    fn progress(bytes: f64);
+}
+
+/// A file of the page.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    allow(dead_code, reason = "only the page has files")
+)]
+pub(crate) struct File(pub(crate) u32);
+
+impl ReadAt for File {
+    #[cfg(target_arch = "wasm32")]
+    fn read_at(&self, room: &mut [u8], position: u64) -> io::Result<usize> {
+        let len = u32::try_from(room.len()).unwrap_or(u32::MAX);
+        // SAFETY: the page writes `len` bytes at most, into memory that is borrowed for the call.
+        let read = unsafe { read(self.0, position as f64, room.as_mut_ptr(), len) };
+        usize::try_from(read)
+            .ok()
+            .filter(|&read| read <= room.len())
+            .ok_or_else(|| io::Error::other("the browser can no longer read the file"))
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// The capture, which the page takes piece by piece.
+#[derive(Debug)]
+pub(crate) struct Capture;
+
+impl Write for Capture {
+    #[cfg(target_arch = "wasm32")]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        // SAFETY: the page reads `len` bytes, which are borrowed for the call.
+        unsafe { write(bytes.as_ptr(), len) };
+        Ok(len as usize)
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Tells the page that so many more bytes have been read.
+pub(crate) fn tell(bytes: u64) {
+    #[cfg(target_arch = "wasm32")]
+    // SAFETY: it takes a number.
+    unsafe {
+        progress(bytes as f64);
+    }
+    #[cfg(not(target_arch = "wasm32"))]
+    let _ = bytes;
+}
+
+/// Makes room for a request of `len` bytes, and returns where.
+#[unsafe(no_mangle)]
+pub extern "C" fn reserve(len: u32) -> *mut u8 {
+    let Ok(mut message) = MESSAGE.lock() else {
+        return std::ptr::null_mut();
+    };
+    message.clear();
+    message.resize(len as usize, 0);
+    message.as_mut_ptr()
+}
+
+/// Answers the request; returns where the answer is, in the upper half, and how long it is, in the lower.
+#[unsafe(no_mangle)]
+pub extern "C" fn call() -> u64 {
+    let Ok(mut message) = MESSAGE.lock() else {
+        return 0;
+    };
+    let answer = crate::answer(&String::from_utf8_lossy(&message));
+    *message = answer.into_bytes();
+    (message.as_ptr().addr() as u64) << 32 | message.len() as u64
+}
