@@ -76,3 +76,11 @@ lint-workflows:
 # Checks the Rust version of Cargo.toml
 msrv:
     packaging/msrv.sh
+
+# The page for the browser, in target/page or another folder
+web *ARGS:
+    web/build.sh {{ARGS}}
+
+# The page in Chromium, against the command
+test-web *ARGS:
+    web/test/run.sh {{ARGS}}

@@ -87,8 +87,9 @@ function names(format) {
   const level = traces.map(() => 0);
   for (;;) {
     const made = traces.map((trace, i) => steps[level[i]](trace.name, i));
-    const count = Map.groupBy(made.keys(), (i) => made[i].toLowerCase());
-    const colliding = [...count.values()].filter((same) => same.length > 1).flat();
+    const count = new Map();
+    for (const name of made) count.set(name.toLowerCase(), (count.get(name.toLowerCase()) ?? 0) + 1);
+    const colliding = [...made.keys()].filter((i) => count.get(made[i].toLowerCase()) > 1);
     const movable = colliding.filter((i) => level[i] < steps.length - 1);
     if (movable.length === 0) return made;
     for (const i of movable) level[i] += 1;

@@ -49,13 +49,13 @@ function answer(request) {
 
 let module;
 onmessage = async ({ data }) => {
-  module ??= data.module && (await WebAssembly.compile(data.module));
+  if (data.module) module = WebAssembly.compile(data.module);
   if (!data.request) return;
-  // A new memory each time: what one trace needed does not stay.
-  instance = await WebAssembly.instantiate(module, { page });
-  files = data.files;
-  [parts, pending, size, read, shown] = [[], [], 0, 0, 0];
   try {
+    // A new memory each time: what one trace needed does not stay.
+    instance = await WebAssembly.instantiate(await module, { page });
+    files = data.files;
+    [parts, pending, size, read, shown] = [[], [], 0, 0, 0];
     const { object, messages } = answer(data.request);
     gather();
     postMessage({ object, messages, capture: new Blob(parts, { type: "application/vnd.tcpdump.pcap" }) });
