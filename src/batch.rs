@@ -18,19 +18,20 @@ use walkdir::WalkDir;
 
 use crate::capture::{Format, Target, is_same};
 use crate::convert::{Source, is_trace};
-use crate::input::Input;
+use crate::input::{Compression, Input};
 
 pub use places::{Obstacle, TRACE, holds_trace, prepare};
 
-/// The extensions of trace files in a folder.
+/// The extensions of trace files in a folder; that of a compressed file may follow.
 pub const TRACE_EXTENSIONS: [&str; 4] = ["pb", "pb_length_delimited", "pb_text", "json"];
 
 /// The extensions of compressed files.
 const COMPRESSED_EXTENSIONS: [&str; 8] = ["gz", "zst", "bz2", "xz", "lz4", "lzma", "br", "zip"];
 
-/// Whether a file is named like a trace.
+/// Whether a file is named like a trace, compressed or not.
 pub fn is_named_as_trace(path: &Path) -> bool {
-    let extension = path.extension().and_then(OsStr::to_str);
+    let name = Compression::unpacked_name(path);
+    let extension = name.extension().and_then(OsStr::to_str);
     extension.is_some_and(|extension| TRACE_EXTENSIONS.contains(&extension))
 }
 
@@ -200,13 +201,13 @@ fn check_capture(output: &OsStr, traces: &[Source]) -> Result<(), PlanError> {
         return Ok(());
     };
     let (exists, is_file) = (path.exists(), path.is_file());
-    // The reader of a FIFO with such a name may be a compressor.
-    if is_compressed(&path) && (is_file || !exists) {
-        return Err(PlanError::Compressed(path));
-    }
     // If OUTPUT was forgotten, this is the last trace.
     if is_file && (is_named_as_trace(&path) || is_trace(&path)) {
         return Err(PlanError::Trace(path));
+    }
+    // The reader of a FIFO with such a name may be a compressor.
+    if is_compressed(&path) && (is_file || !exists) {
+        return Err(PlanError::Compressed(path));
     }
     Ok(())
 }
@@ -385,6 +386,15 @@ fn names(traces: &[Trace], extension: &str) -> Result<Vec<PathBuf>, PlanError> {
     }
 }
 
+/// A trace's name without its extension, or without both of a compressed one.
+pub fn stem(name: &Path) -> PathBuf {
+    let unpacked = Compression::unpacked_name(name);
+    match unpacked.as_ref() == name || is_named_as_trace(&unpacked) {
+        true => unpacked.with_extension(""),
+        false => unpacked.into_owned(),
+    }
+}
+
 /// The name of a trace's capture, `step` steps after the shortest.
 fn name(trace: &Trace, step: usize, extension: &str) -> PathBuf {
     // A path out of the folder, or to the root, cannot be mirrored.
@@ -400,7 +410,7 @@ fn name(trace: &Trace, step: usize, extension: &str) -> PathBuf {
     let depth = (trace.depth + parents).min(parts.len());
     let mut name: PathBuf = parts[parts.len() - depth..].iter().collect();
     if !whole {
-        name.set_extension("");
+        name = stem(&name);
     }
     let mut name = name.into_os_string();
     name.push(".");

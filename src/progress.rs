@@ -5,6 +5,8 @@
 
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "cli")]
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Called with the number of bytes of each piece of input that has been read.
 ///
@@ -16,6 +18,21 @@ impl Progress {
     /// Creates a callback `read` for each piece; it is called from any thread.
     pub fn new(read: impl Fn(u64) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(read)))
+    }
+
+    /// What counts the reading of a copy with `sizes.1` bytes as that of a file with `sizes.0` of them.
+    #[cfg(feature = "cli")]
+    pub(crate) fn scaled(&self, sizes: (u64, u64)) -> Self {
+        let Some(read) = self.0.clone() else {
+            return Self::default();
+        };
+        let (of_file, of_copy) = (u128::from(sizes.0), u128::from(sizes.1.max(1)));
+        let so_far = AtomicU64::new(0);
+        Self::new(move |bytes| {
+            let before = so_far.fetch_add(bytes, Ordering::Relaxed);
+            let scaled = |at: u64| (u128::from(at) * of_file / of_copy) as u64;
+            read(scaled(before.saturating_add(bytes)) - scaled(before));
+        })
     }
 
     /// Reports that this many more bytes have been read.

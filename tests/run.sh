@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the tests; installs first what they need besides Rust: tshark, dumpcap and capinfos (Debian's package
-# tshark), tcpdump, GNU parallel, and the shells whose completions are tried. Arguments go to cargo test.
+# tshark), tcpdump, GNU parallel, zstd, and the shells whose completions are tried. Arguments go to cargo test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,6 +9,7 @@ command -v tshark >/dev/null && command -v dumpcap >/dev/null && command -v capi
 command -v tcpdump >/dev/null || packages+=(tcpdump)
 # moreutils has another parallel.
 [[ $(parallel --version 2>/dev/null) == "GNU parallel"* ]] || packages+=(parallel)
+command -v zstd >/dev/null || packages+=(zstd)
 for shell in zsh fish; do
     command -v "$shell" >/dev/null || packages+=("$shell")
 done
@@ -19,9 +20,9 @@ if [ ${#packages[@]} -gt 0 ]; then
         root=(sudo)
     fi
     if ! command -v apt-get >/dev/null || { [ ${#root[@]} -gt 0 ] && ! command -v sudo >/dev/null; }; then
-        echo "tests/run.sh: the tests need tshark, capinfos, tcpdump, GNU parallel, zsh and fish: please install" \
-            "them (Debian: apt-get install tshark tcpdump parallel zsh fish; Fedora: dnf install wireshark-cli" \
-            "tcpdump parallel zsh fish; macOS: brew install wireshark parallel fish)" >&2
+        echo "tests/run.sh: the tests need tshark, capinfos, tcpdump, GNU parallel, zstd, zsh and fish: please install" \
+            "them (Debian: apt-get install tshark tcpdump parallel zstd zsh fish; Fedora: dnf install wireshark-cli" \
+            "tcpdump parallel zstd zsh fish; macOS: brew install wireshark parallel zstd fish)" >&2
         exit 1
     fi
     echo "tests/run.sh: installing ${packages[*]}" >&2

@@ -57,6 +57,12 @@ pub fn stream(data: &[u8]) {
         sizes: *sizes,
         turn: 0,
     };
+    // Files are unpacked, and bytes in memory are not.
+    let is_zstd =
+        |magic: &[u8]| magic == [0x28, 0xb5, 0x2f, 0xfd] || magic[1..] == [0x2a, 0x4d, 0x18];
+    if trace.starts_with(&[0x1f, 0x8b]) || trace.get(..4).is_some_and(is_zstd) {
+        return;
+    }
     let file = file(&trace);
     for wanted in [None, options.encoding] {
         let input = Input::from_bytes(trace.clone());

@@ -51,7 +51,8 @@ pub(crate) struct Args {
     ///
     /// The last PATH is a folder for captures, one for each trace, if it is an existing folder or ends in /, or
     /// if there are several traces or a folder of traces. Folders are searched recursively for files that end in
-    /// .pb, .pb_length_delimited, .pb_text or .json.
+    /// .pb, .pb_length_delimited, .pb_text or .json, or in one of these and .gz or .zst: compressed traces are read
+    /// as they are.
     ///
     /// An existing capture is replaced only when the new one is complete; a trace is never overwritten. A device,
     /// FIFO or socket is written in place.

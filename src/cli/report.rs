@@ -19,6 +19,7 @@ pub(crate) use capture2pcap::describe::reason;
 use capture2pcap::describe::{self, WarningGroups, objects};
 use capture2pcap::grouped;
 use capture2pcap::info::{Info, quoted, tshark_command};
+use capture2pcap::input::Compression;
 use capture2pcap::input::admin::Tap;
 use capture2pcap::merge::{Merged, Outcome};
 use capture2pcap::model::protocol::{self, DecodeAs};
@@ -442,7 +443,11 @@ impl Reporter {
         let extensions = TRACE_EXTENSIONS
             .map(|extension| format!(".{extension}"))
             .join(", ");
-        let why = format!("no traces found: no file ends in {extensions}");
+        let compressed = Compression::EXTENSIONS.map(|extension| format!(".{extension}"));
+        let compressed = compressed.join(", ");
+        let why = format!(
+            "no traces found: no file ends in {extensions}, compressed ({compressed}) or not"
+        );
         let shown = |input: &OsString| capture2pcap::display_path(Path::new(input)).to_string();
         let names: Vec<_> = inputs.iter().map(shown).collect();
         self.failed(&names.join(", "), &why);

@@ -1,10 +1,11 @@
 //! Wireshark and tshark as viewers: `--open`, `--proto-path` and `--install-wireshark`.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use capture2pcap::batch;
 use capture2pcap::model::protocol::DecodeAs;
 use capture2pcap::wireshark;
 use clap::{Args, ValueEnum};
@@ -176,10 +177,11 @@ pub(crate) fn temporary() -> io::Result<tempfile::TempDir> {
 /// The name of the temporary capture, which Wireshark shows in its title bar.
 pub(crate) fn capture_name(inputs: &[OsString]) -> OsString {
     let lone = match inputs {
-        [input] if input != "-" && !Path::new(input).is_dir() => Path::new(input).file_stem(),
+        [input] if input != "-" && !Path::new(input).is_dir() => Path::new(input).file_name(),
         _ => None,
     };
-    let mut name = lone.unwrap_or(OsStr::new("capture")).to_owned();
+    let lone = lone.map(|name| batch::stem(Path::new(name)).into_os_string());
+    let mut name = lone.unwrap_or_else(|| OsString::from("capture"));
     name.push(".pcapng");
     name
 }

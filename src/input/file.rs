@@ -11,10 +11,13 @@ use arrayvec::ArrayVec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::compressed::{MAGIC_LEN, Magic};
 use super::map::Map;
-use super::origin::{Origin, ReadAt};
+use super::origin::{Begun, Origin, ReadAt};
+use super::unpack::{Packed, Unpacking};
 use super::{FIRST_READ, Input, READ_SIZE, Wait};
 use crate::align::PAGE;
+use crate::progress::Progress;
 
 impl ReadAt for File {
     fn read_at(&self, room: &mut [u8], position: u64) -> io::Result<usize> {
@@ -50,22 +53,68 @@ impl Origin for Stream {
     }
 
     fn is_ready(&self) -> bool {
-        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
-        let at_once = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        // Whatever keeps poll from answering shows in the read that follows.
-        poll(&mut fds, Some(&at_once)).map_or(true, |n| n > 0)
+        is_ready(&self.0)
     }
 
     fn wait(&self, wait: &Wait<'_>) -> io::Result<()> {
         wait.for_bytes(&self.0)
     }
+
+    fn begin(&mut self, head: &mut Vec<u8>, progress: &Progress) -> io::Result<Begun> {
+        let at = head.len();
+        head.resize(at + FIRST_READ, 0);
+        let read = self.0.read(&mut head[at..]);
+        head.truncate(at + *read.as_ref().unwrap_or(&0));
+        let read = read?;
+        progress.add(read as u64);
+        Ok(match Magic::of(head, read == 0) {
+            Magic::Short => Begun::Short,
+            Magic::Other => Begun::Plain { ended: read == 0 },
+            Magic::Is(_) => {
+                let packed = Packed::Stream(self.0.try_clone()?);
+                let unpacking = Unpacking::start(packed, std::mem::take(head), progress.clone())?;
+                Begun::Packed(Box::new(unpacking))
+            }
+        })
+    }
+}
+
+/// Whether a stream has bytes, or has ended.
+pub(super) fn is_ready(stream: &File) -> bool {
+    let mut fds = [PollFd::new(stream, PollFlags::IN)];
+    let at_once = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // Whatever keeps poll from answering shows in the read that follows.
+    poll(&mut fds, Some(&at_once)).map_or(true, |n| n > 0)
+}
+
+/// Begins to read a file from the byte number `start` on.
+fn begin(file: &File, start: u64, progress: &Progress) -> io::Result<Begun> {
+    let mut head = [0; MAGIC_LEN];
+    let mut len = 0;
+    while len < head.len() {
+        match FileExt::read_at(file, &mut head[len..], start + len as u64) {
+            Ok(0) => break,
+            Ok(read) => len += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // It shows again in the read that follows.
+            Err(_) => break,
+        }
+    }
+    Ok(match Magic::of(&head[..len], true) {
+        Magic::Is(_) => {
+            let packed = Packed::File(file.try_clone()?, start);
+            let unpacking = Unpacking::start(packed, Vec::new(), progress.clone())?;
+            Begun::Packed(Box::new(unpacking))
+        }
+        Magic::Short | Magic::Other => Begun::Plain { ended: false },
+    })
 }
 
 /// A second cursor over an open file.
-fn beside(file: &File, start: u64) -> Option<Box<dyn Origin>> {
+pub(super) fn beside(file: &File, start: u64) -> Option<Box<dyn Origin>> {
     Some(Box::new(Beside(file.try_clone().ok()?, start)))
 }
 
@@ -87,6 +136,10 @@ impl Origin for Regular {
 
     fn beside(&self) -> Option<Box<dyn Origin>> {
         beside(&self.file, self.start)
+    }
+
+    fn begin(&mut self, _: &mut Vec<u8>, progress: &Progress) -> io::Result<Begun> {
+        begin(&self.file, self.start, progress)
     }
 
     fn begin_mapping(&mut self) -> bool {
@@ -142,6 +195,10 @@ impl Origin for Path {
     fn asks_for_more(&self) -> bool {
         false
     }
+
+    fn begin(&mut self, _: &mut Vec<u8>, progress: &Progress) -> io::Result<Begun> {
+        begin(&File::open(&self.0)?, 0, progress)
+    }
 }
 
 impl Input {
@@ -159,9 +216,12 @@ impl Input {
 
     /// Reads the regular file at `path` from the byte number `offset` on, and keeps it open only while
     /// it does.
+    ///
+    /// A compressed one is unpacked if it is read from its start, and stays open then.
     pub fn from_path(path: PathBuf, offset: u64) -> Self {
         Self {
             offset,
+            head: (offset == 0).then(Vec::new),
             ..Self::new(Path(path))
         }
     }
@@ -179,7 +239,10 @@ impl Input {
 
     fn of(file: File, metadata: &Metadata) -> Self {
         if !metadata.is_file() {
-            return Self::new(Stream(file));
+            return Self {
+                head: Some(Vec::new()),
+                ..Self::new(Stream(file))
+            };
         }
         let start = (&file).stream_position().unwrap_or_default();
         // All of a small file at once, and a byte more: a read that comes full makes the next one larger.
@@ -188,6 +251,7 @@ impl Input {
         Self {
             // In whole pages, lest all that follows is read from within one where the file grows.
             ask: ask.clamp(FIRST_READ, READ_SIZE).next_multiple_of(PAGE),
+            head: Some(Vec::new()),
             ..Self::new(Regular {
                 file,
                 start,
@@ -199,7 +263,7 @@ impl Input {
 
 impl Wait<'_> {
     /// Returns once `stream` has bytes or has ended.
-    fn for_bytes(&self, stream: &File) -> io::Result<()> {
+    pub(super) fn for_bytes(&self, stream: &File) -> io::Result<()> {
         let mut fds: ArrayVec<_, 3> = ArrayVec::new();
         fds.push(PollFd::new(stream, PollFlags::IN));
         let wake = self.wake.as_ref();

@@ -9,6 +9,9 @@
 //! over: then a binary trace is mapped after its first bytes, as it is decoded in place, and what nobody looks at is
 //! not even read. A mapped file that is cut short meanwhile is noticed (`Input::is_torn`).
 //!
+//! Compressed files and streams are recognised by their first bytes, and unpacked: offsets are those of what they
+//! hold. Bytes in memory are taken as they are.
+//!
 //! Invariant: `offset` counts every byte that was ever taken or skipped, so that the first byte of
 //! the window is the input's byte number `offset`.
 
@@ -16,12 +19,17 @@
 pub mod admin;
 mod ahead;
 mod buffer;
+mod compressed;
+#[cfg(feature = "cli")]
+mod decoder;
 #[cfg(feature = "cli")]
 mod file;
 #[cfg(feature = "cli")]
 pub(crate) mod map;
 mod origin;
 mod recode;
+#[cfg(feature = "cli")]
+mod unpack;
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -34,8 +42,10 @@ use crate::slice::Piece;
 
 pub(crate) use ahead::Ahead;
 use buffer::Buffer;
+pub(crate) use compressed::Ending;
+pub use compressed::{Compression, Unpackable};
 pub use origin::ReadAt;
-use origin::{Anywhere, Once, Origin};
+use origin::{Anywhere, Begun, Once, Origin};
 use recode::Recoder;
 pub(crate) use recode::{Match, Prefix, Recoding, Utf16};
 
@@ -59,6 +69,10 @@ pub struct Input {
     /// How much to ask for next.
     ask: usize,
     ended: bool,
+    /// The first bytes, until they show whether they are compressed.
+    head: Option<Vec<u8>>,
+    /// How the unpacking ended, if the bytes are compressed.
+    ending: Option<Ending>,
     /// What changes the bytes back, where something has changed them on their way.
     recoder: Option<Box<Recoder>>,
     progress: Progress,
@@ -124,6 +138,8 @@ impl Input {
             offset: 0,
             ask: FIRST_READ,
             ended: false,
+            head: None,
+            ending: None,
             recoder: None,
             progress: Progress::default(),
             #[cfg(feature = "cli")]
@@ -261,6 +277,27 @@ impl Input {
         self.ended || self.origin.can_look_ahead()
     }
 
+    /// Makes it possible to look ahead in a compressed file, at a cost: it is unpacked once more.
+    pub(crate) fn unpack_aside(&mut self) {
+        self.origin.unpack_aside();
+    }
+
+    /// Whether the bytes are compressed, as far as the first of them have shown.
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.origin.is_compressed()
+    }
+
+    /// How the unpacking ended, if the bytes are compressed and have ended.
+    pub(crate) const fn ending(&self) -> Option<&Ending> {
+        self.ending.as_ref()
+    }
+
+    /// Makes the input end as the compressed one did of which it is a copy.
+    #[cfg(feature = "cli")]
+    pub(crate) fn set_ending(&mut self, ending: Option<Ending>) {
+        self.ending = ending;
+    }
+
     /// Looks at bytes after the window, which stays where it is.
     pub(crate) fn ahead(&self) -> Ahead<'_> {
         Ahead::new(self)
@@ -287,6 +324,9 @@ impl Input {
         if self.ended {
             return Ok(());
         }
+        if self.head.is_some() && self.begin(wait)? {
+            return Ok(());
+        }
         self.origin.wait(wait)?;
         #[cfg(feature = "cli")]
         if self.fill_by_map()? {
@@ -302,24 +342,51 @@ impl Input {
         if let Some(recoder) = &mut self.recoder {
             let (mut room, mut bytes) = (vec![0; RECODED_READ], Vec::new());
             let read = read(&mut room)?;
-            self.ended = read == 0;
-            self.progress.add(read as u64);
-            recoder.feed(&room[..read], self.ended, &mut bytes);
-            return self
-                .buffer
-                .fill(bytes.len(), |room| {
-                    room.copy_from_slice(&bytes);
-                    Ok(bytes.len())
-                })
-                .map(drop);
+            recoder.feed(&room[..read], read == 0, &mut bytes);
+            let filled = self.buffer.fill(bytes.len(), |room| {
+                room.copy_from_slice(&bytes);
+                Ok::<_, io::Error>(bytes.len())
+            });
+            return filled.and_then(|_| self.count(read));
         }
         let read = self.buffer.fill(ask, read)?;
-        self.ended = read == 0;
-        self.progress.add(read as u64);
         if read == ask && origin.asks_for_more() {
             self.ask = (self.ask * 2).min(READ_SIZE);
         }
+        self.count(read)
+    }
+
+    /// Takes note of how much was read.
+    fn count(&mut self, read: usize) -> io::Result<()> {
+        self.ended = read == 0;
+        if !self.origin.is_compressed() {
+            self.progress.add(read as u64);
+        } else if self.ended {
+            self.ending = self.origin.ending()?;
+        }
         Ok(())
+    }
+
+    /// Finds out whether the bytes are compressed. Returns whether there is nothing more to do for now.
+    #[cold]
+    fn begin(&mut self, wait: &Wait<'_>) -> io::Result<bool> {
+        self.origin.wait(wait)?;
+        let head = self.head.get_or_insert_default();
+        match self.origin.begin(head, &self.progress)? {
+            // The window stays empty until it is known what the bytes are.
+            Begun::Short => return Ok(true),
+            Begun::Packed(origin) => self.origin = origin,
+            Begun::Plain { ended } => {
+                self.ended = ended;
+                let head = self.head.take().unwrap_or_default();
+                if ended || !head.is_empty() {
+                    self.buffer = Buffer::holding(head);
+                    return Ok(true);
+                }
+            }
+        }
+        self.head = None;
+        Ok(false)
     }
 }
 

@@ -7,6 +7,8 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use super::Wait;
+use super::compressed::Ending;
+use crate::progress::Progress;
 
 /// Bytes that can be read at any place, by any thread.
 pub trait ReadAt: Send + Sync {
@@ -75,10 +77,42 @@ pub(super) trait Origin: fmt::Debug + Send {
         None
     }
 
+    /// Finds out whether the bytes are compressed. `head` holds those that were read for that so far.
+    fn begin(&mut self, _head: &mut Vec<u8>, _progress: &Progress) -> io::Result<Begun> {
+        Ok(Begun::Plain { ended: false })
+    }
+
+    /// Whether the bytes are unpacked, and counted where that is done.
+    fn is_compressed(&self) -> bool {
+        false
+    }
+
+    /// How the unpacking ended, now that nothing more comes.
+    fn ending(&mut self) -> io::Result<Option<Ending>> {
+        Ok(None)
+    }
+
+    /// Makes it possible to look ahead in a compressed file, at a cost: it is unpacked once more.
+    fn unpack_aside(&mut self) {}
+
     /// Whether more is asked for at once where reads come full.
     fn asks_for_more(&self) -> bool {
         true
     }
+}
+
+/// What the first bytes of an input have shown.
+#[cfg_attr(
+    not(feature = "cli"),
+    allow(dead_code, reason = "only files are unpacked")
+)]
+pub(super) enum Begun {
+    /// They are not compressed; `ended` if there are no more than those at hand.
+    Plain { ended: bool },
+    /// It takes more of them to say.
+    Short,
+    /// They are, and this unpacks them.
+    Packed(Box<dyn Origin>),
 }
 
 /// A reader.

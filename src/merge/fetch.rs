@@ -27,7 +27,8 @@ type Key = (u32, u64);
 /// Reads events.
 pub(super) struct Fetcher<'a> {
     places: &'a [Place],
-    progress: &'a Progress,
+    /// What counts the reading of each trace.
+    progress: Vec<Progress>,
     files: Files,
     blocks: IndexMap<Key, Block, RandomState>,
     /// The bytes of all blocks.
@@ -58,6 +59,10 @@ pub(super) enum Lost {
 
 impl<'a> Fetcher<'a> {
     pub(super) fn new(places: &'a [Place], progress: &'a Progress) -> Self {
+        let progress = places
+            .iter()
+            .map(|place| place.progress(progress))
+            .collect();
         Self {
             places,
             progress,
@@ -79,7 +84,7 @@ impl<'a> Fetcher<'a> {
         location: Location,
     ) -> Result<&mut Event, Lost> {
         let (offset, len) = (location.offset, location.len as usize);
-        self.progress.add(len as u64);
+        self.progress[source as usize].add(len as u64);
         let number = offset / BLOCK;
         let start = (offset % BLOCK) as usize;
         // A large event would fill several blocks, and is read once.

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::input::{Input, ReadAt};
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
 use crate::trace::{Encoding, plain_copy};
 
 #[cfg(feature = "cli")]
@@ -21,7 +23,7 @@ pub(super) enum Place {
     File(std::path::PathBuf),
     /// A temporary file, which goes with this.
     #[cfg(feature = "cli")]
-    Temporary(tempfile::TempPath),
+    Temporary(files::Copy),
 }
 
 impl std::fmt::Debug for Place {
@@ -38,7 +40,7 @@ impl Place {
             #[cfg(feature = "cli")]
             Self::File(path) => files::open(path),
             #[cfg(feature = "cli")]
-            Self::Temporary(path) => files::open(path),
+            Self::Temporary(copy) => copy.open(),
         }
     }
 
@@ -47,18 +49,47 @@ impl Place {
         &self,
         path: &Path,
         wanted: Option<Encoding>,
+        interrupt: &Interrupt,
+        progress: &Progress,
     ) -> io::Result<Option<Self>> {
         match self {
             Self::Anywhere(_) => {
-                let copy = plain_copy(|| self.open(), path, wanted, || Ok(Vec::new()))?;
-                Ok(copy.map(|copy| Self::Anywhere(Arc::new(copy))))
+                let open = || Ok(self.open()?.with_progress(progress.clone()));
+                let copy = plain_copy(open, path, wanted, interrupt, || Ok(Vec::new()))?;
+                Ok(copy.map(|copy| Self::Anywhere(Arc::new(copy.to))))
             }
             #[cfg(feature = "cli")]
             Self::File(_) | Self::Temporary(_) => {
                 let begin = tempfile::NamedTempFile::new;
-                let copy = plain_copy(|| self.open(), path, wanted, begin)?;
-                Ok(copy.map(|copy| Self::Temporary(copy.into_temp_path())))
+                let open = || self.open();
+                let copy = plain_copy(open, path, wanted, interrupt, begin)?;
+                let len = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+                // Counted at once, as most of the time goes into it.
+                if copy.is_some() {
+                    progress.add(len);
+                }
+                Ok(copy.map(|copy| Self::Temporary(files::Copy::new(copy, len))))
             }
+        }
+    }
+}
+
+impl Place {
+    /// What counts the reading of events: of a copy, as that of the trace.
+    pub(super) fn progress(&self, progress: &Progress) -> Progress {
+        match self {
+            #[cfg(feature = "cli")]
+            Self::Temporary(copy) => progress.scaled(copy.sizes),
+            _ => progress.clone(),
+        }
+    }
+
+    /// Whether it is a copy, whose first reading was counted as it was made.
+    pub(super) const fn is_copy(&self) -> bool {
+        match self {
+            #[cfg(feature = "cli")]
+            Self::Temporary(_) => true,
+            _ => false,
         }
     }
 }
@@ -110,10 +141,36 @@ mod files {
     use indexmap::IndexMap;
 
     use super::{Place, read_all};
-    use crate::input::Input;
+    use crate::input::{Ending, Input};
+    use crate::trace::PlainCopy;
 
     /// How many files are kept open.
     const MAX_OPEN: usize = 24;
+
+    /// A copy in a temporary file, which goes with this.
+    pub(in crate::merge) struct Copy {
+        pub(super) path: tempfile::TempPath,
+        /// How many bytes the trace has, and how many the copy.
+        pub(super) sizes: (u64, u64),
+        ending: Option<Ending>,
+    }
+
+    impl Copy {
+        pub(super) fn new(copy: PlainCopy<tempfile::NamedTempFile>, len: u64) -> Self {
+            Self {
+                path: copy.to.into_temp_path(),
+                sizes: (len, copy.len),
+                ending: copy.ending,
+            }
+        }
+
+        /// Opens the copy, which ends as the trace does.
+        pub(super) fn open(&self) -> io::Result<Input> {
+            let mut input = open(&self.path)?;
+            input.set_ending(self.ending.clone());
+            Ok(input)
+        }
+    }
 
     /// Opens a trace.
     pub(super) fn open(path: &Path) -> io::Result<Input> {
@@ -146,7 +203,7 @@ mod files {
             let path: &Path = match place {
                 Place::Anywhere(bytes) => return read_all(&**bytes, room, offset),
                 Place::File(path) => path,
-                Place::Temporary(path) => path,
+                Place::Temporary(copy) => &copy.path,
             };
             let file = match self.open.get_index_of(&source) {
                 Some(at) => &self.open[at],

@@ -64,13 +64,15 @@ pub(super) fn scan(
 ) -> Result<Scan, Failure> {
     let opened = place.open();
     let mut input = opened.map_err(|error| Failure::trace("cannot open", error))?;
-    let copy = place.plain_copy(path, options.encoding);
+    let copy = place.plain_copy(path, options.encoding, interrupt, &options.progress);
     let copy = copy.map_err(|error| Failure::trace("cannot copy", error))?;
     if let Some(copy) = &copy {
         let opened = copy.open();
         input = opened.map_err(|error| Failure::trace("cannot open the copy", error))?;
     }
-    let input = input.with_progress(options.progress.clone());
+    if !copy.as_ref().is_some_and(Place::is_copy) {
+        input = input.with_progress(options.progress.clone());
+    }
     let mut trace = Reader::new(input, options.encoding, Some(path.to_owned()))
         .of_source(source)
         .with_quotes(options.redaction.is_none());

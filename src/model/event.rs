@@ -345,6 +345,8 @@ pub enum SkipKind {
     Note,
     /// A terminal has put them there: the carriage returns before the line feeds of all of a binary trace.
     CarriageReturns,
+    /// It comes after the end of a compressed trace, and is no gzip or zstd: how much it is, is not known.
+    AfterCompressed,
 }
 
 /// What a trace tells of an HTTP exchange: a request and its response.

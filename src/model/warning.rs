@@ -82,6 +82,8 @@ pub enum WarningKind {
     OtherText,
     /// A binary trace went through a terminal, which changed it.
     ThroughTerminal,
+    /// Other bytes stand after a compressed trace.
+    TrailingBytes,
     /// The trace is damaged, and continues after the damage.
     Skipped,
     /// Envoy's byte count contradicts itself.
@@ -184,6 +186,9 @@ impl WarningKind {
                 "the trace went through a terminal, which added a carriage return before each line feed: \
                      removed",
             ),
+            Self::TrailingBytes => {
+                f.write_str("the compressed trace has other bytes after its end: ignored")
+            }
             // The detail of the warning is the whole message.
             Self::Skipped => Ok(()),
             Self::ImpossibleCount => write!(
@@ -267,6 +272,7 @@ impl WarningKind {
             Self::OtherText => "other-text",
             Self::Skipped => "skipped",
             Self::ThroughTerminal => "through-terminal",
+            Self::TrailingBytes => "trailing-bytes",
             Self::LossyString => "lossy-string",
             Self::ConversionFailed => "conversion-failed",
             Self::ImpossibleCount => "impossible-count",
@@ -350,6 +356,7 @@ impl WarningKind {
             | Self::EnvoyLine
             | Self::OtherText
             | Self::Skipped
+            | Self::TrailingBytes
             | Self::OversizedDatagram
             | Self::PortTaken
             | Self::TimeClamped
@@ -416,6 +423,7 @@ impl Warning {
             SkipKind::Text => (WarningKind::OtherText, String::new()),
             SkipKind::Note => (WarningKind::EnvoyLine, String::new()),
             SkipKind::CarriageReturns => (WarningKind::ThroughTerminal, String::new()),
+            SkipKind::AfterCompressed => (WarningKind::TrailingBytes, String::new()),
         };
         Self {
             kind,

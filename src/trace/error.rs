@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use crate::input::{Compression, Unpackable};
+
 /// The position at which a trace becomes invalid, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// The offset of the error in the (decoded) input, in bytes.
+    /// The offset of the error in the (unpacked, decoded) input, in bytes.
     pub offset: u64,
     /// The reason. Boxed, so that results without damage stay small.
     pub fault: Box<Fault>,
@@ -28,6 +30,13 @@ pub enum Fault {
         what: &'static str,
         /// The number of missing bytes, if known.
         missing: Option<u64>,
+    },
+    /// The trace is compressed, and cannot be unpacked any further.
+    Packed {
+        /// How it is compressed.
+        by: Compression,
+        /// What is wrong with that.
+        why: Unpackable,
     },
     /// Another message begins inside `what`, which was cut there.
     Overtaken {
@@ -123,6 +132,7 @@ impl fmt::Display for Fault {
                 what,
                 missing: None,
             } => write!(f, "it ends inside {what}"),
+            Self::Packed { by, why } => write!(f, "the {by} around the trace {why}"),
             Self::Overtaken { what } => write!(f, "another message begins inside {what}"),
             Self::Frame => f.write_str("expected the five bytes that gRPC puts before a message"),
             Self::Varint => f.write_str("a varint longer than 64 bits"),
@@ -163,9 +173,17 @@ impl fmt::Display for Damage {
         let what = match *self.fault {
             Fault::Unrecognised { .. } => "not recognised",
             Fault::Cut { .. } | Fault::Overtaken { .. } => "cut",
+            Fault::Packed {
+                why: Unpackable::Cut,
+                ..
+            } => "cut",
             _ => "damaged",
         };
-        write!(f, "{what} at offset {}: {}", self.offset, self.fault)
+        let of = match *self.fault {
+            Fault::Packed { .. } => " of the unpacked trace",
+            _ => "",
+        };
+        write!(f, "{what} at offset {}{of}: {}", self.offset, self.fault)
     }
 }
 

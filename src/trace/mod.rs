@@ -26,7 +26,8 @@ use std::path::{Path, PathBuf};
 
 use crate::model::event::{Event, Skip, SkipKind, What};
 
-use crate::input::{Input, Recoding, Wait};
+use crate::input::{Compression, Ending, Input, Recoding, Wait};
+use crate::interrupt::Interrupt;
 use crate::slice::Slice;
 
 use address::Numbering;
@@ -57,6 +58,8 @@ pub struct Reader {
     looked: usize,
     /// Whether errors may quote the trace.
     quotes: bool,
+    /// Whether the bytes after a compressed trace are reported.
+    reported: bool,
 }
 
 /// A position in a trace.
@@ -95,6 +98,7 @@ impl Reader {
     ///
     /// The file name in `path` decides if the bytes allow more than one encoding.
     pub fn new(input: Input, wanted: Option<Encoding>, path: Option<PathBuf>) -> Self {
+        let path = path.map(|path| Compression::unpacked_name(&path).into_owned());
         Self {
             input,
             wanted,
@@ -105,6 +109,7 @@ impl Reader {
             detector: Detector::default(),
             looked: 0,
             quotes: true,
+            reported: false,
         }
     }
 
@@ -245,32 +250,53 @@ impl Reader {
             Ok(is_given) => (is_given, step.as_ref().err().cloned()),
             Err(damage) => (source.decoder.advance(), Some(damage)),
         };
+        let is_given = is_given || {
+            let is_trailing = self.input.ending() == Some(&Ending::Trailing);
+            if is_trailing && !std::mem::replace(&mut self.reported, true) {
+                let to = self.input.offset();
+                let kind = SkipKind::AfterCompressed;
+                source.decoder.skipped(to, Skip { to, kind });
+            }
+            source.decoder.advance()
+        };
         if is_given {
             source.parts = Parts::Over(damage);
             return Ok(Step::Item(()));
         }
-        let step = damage.map_or(Ok(Step::End), Err);
-        match step {
-            Ok(Step::End) if !source.decoder.recognised => {
-                Err(self.beginning.unrecognised(self.quotes))
+        let recognised = source.decoder.recognised;
+        let is_cut = |damage: &Damage| matches!(*damage.fault, Fault::Cut { .. });
+        match damage {
+            // What is missing is what could not be unpacked.
+            damage if damage.as_ref().is_none_or(is_cut) && self.packed().is_some() => {
+                self.packed().map_or(Ok(Step::End), Err)
             }
-            Err(damage) if !matches!(*damage.fault, Fault::Cut { .. }) => {
-                // Whatever it is, its beginning only looked like a trace.
-                let recognised = source.decoder.recognised || self.wanted.is_some();
-                Err(if recognised {
-                    damage
-                } else {
-                    self.beginning.unrecognised(self.quotes)
-                })
+            None if !recognised => Err(self.beginning.unrecognised(self.quotes)),
+            None => Ok(Step::End),
+            Some(damage) if is_cut(&damage) || recognised || self.wanted.is_some() => Err(damage),
+            // Whatever it is, its beginning only looked like a trace.
+            Some(_) => Err(self.beginning.unrecognised(self.quotes)),
+        }
+    }
+
+    /// What is wrong with the compression of the trace, once all is read that could be unpacked.
+    fn packed(&self) -> Option<Damage> {
+        match self.input.ending().filter(|_| self.input.ended())? {
+            Ending::Fault(by, why) => {
+                let offset = self.input.offset() + self.input.window().len() as u64;
+                let (by, why) = (*by, why.clone());
+                Some(Damage::new(offset, Fault::Packed { by, why }))
             }
-            step => step,
+            Ending::Whole | Ending::Trailing => None,
         }
     }
 
     fn detect(&mut self) -> Result<Step<Source>, Damage> {
         let (window, ended) = (self.input.window(), self.input.ended());
         if window.is_empty() {
-            return Ok(if ended { Step::End } else { Step::More });
+            return match self.packed() {
+                Some(damage) => Err(damage),
+                None => Ok(if ended { Step::End } else { Step::More }),
+            };
         }
         let (wanted, path) = (self.wanted, self.path.as_deref());
         let detector = &mut self.detector;
@@ -289,7 +315,9 @@ impl Reader {
             Detected::As(layout) => *layout,
             Detected::Short if !ended => return Ok(Step::More),
             Detected::Short | Detected::Nothing => {
-                return Err(Beginning::of(window, ended).unrecognised(self.quotes));
+                let damage = self.packed();
+                return Err(damage
+                    .unwrap_or_else(|| Beginning::of(window, ended).unrecognised(self.quotes)));
             }
         };
         self.beginning = Beginning::of(window, ended);
@@ -375,7 +403,7 @@ impl Reader {
     /// Whether the trace's bytes were changed in transit and are converted back. The offsets of events then
     /// differ from those of the input: see [`plain_copy`].
     pub fn is_recoded(&self) -> bool {
-        self.input.recoding().is_some()
+        self.input.recoding().is_some() || self.input.is_compressed()
     }
 
     /// The encoding of the trace, once it is detected.
@@ -402,11 +430,24 @@ impl Reader {
     }
 }
 
-/// Copies a trace into `copy` in its original form, if its bytes were changed in transit: UTF-16 as UTF-8,
-/// without prefixes of lines, without a terminal's carriage returns. Returns the copy in that case.
+/// A copy of a trace in its original form.
+#[cfg_attr(
+    not(feature = "cli"),
+    allow(dead_code, reason = "what is in memory is never compressed")
+)]
+pub(crate) struct PlainCopy<W> {
+    pub(crate) to: W,
+    /// How many bytes it has.
+    pub(crate) len: u64,
+    /// How the unpacking ended, if the trace is compressed.
+    pub(crate) ending: Option<Ending>,
+}
+
+/// Copies a trace in its original form, if it is compressed or its bytes were changed in transit: unpacked, UTF-16
+/// as UTF-8, without prefixes of lines, without a terminal's carriage returns.
 ///
 /// A merge reads single events by their offsets, which are those of the copy. `open` opens the trace, which is
-/// read twice; `begin` creates the copy.
+/// read twice; `begin` creates the copy. It ends early at a signal.
 ///
 /// # Errors
 /// When reading or writing fails.
@@ -414,30 +455,39 @@ pub(crate) fn plain_copy<W: Write>(
     open: impl Fn() -> io::Result<Input>,
     path: &Path,
     wanted: Option<Encoding>,
+    interrupt: &Interrupt,
     begin: impl FnOnce() -> io::Result<W>,
-) -> io::Result<Option<W>> {
+) -> io::Result<Option<PlainCopy<W>>> {
     let mut reader = Reader::new(open()?, wanted, Some(path.to_owned()));
     while reader.source.is_none() && matches!(reader.advance(), Ok(Step::More)) {
         reader.input.fill(&Wait::default())?;
     }
-    if !reader.is_recoded() {
+    // What is no trace is not worth a copy.
+    if reader.source.is_none() || !reader.is_recoded() {
         return Ok(None);
     }
     // The part that has been read is read again.
-    let recoding = reader.input.recoding().cloned().unwrap_or_default();
+    let recoding = reader.input.recoding().cloned();
+    drop(reader);
     let mut input = open()?;
-    input.recode(recoding);
-    let mut copy = begin()?;
+    if let Some(recoding) = recoding {
+        input.recode(recoding);
+    }
+    let mut to = begin()?;
     loop {
-        copy.write_all(input.window())?;
+        to.write_all(input.window())?;
         input.skip(input.window().len());
-        if input.ended() {
+        if input.ended() || interrupt.signal().is_some() {
             break;
         }
         input.fill(&Wait::default())?;
     }
-    copy.flush()?;
-    Ok(Some(copy))
+    to.flush()?;
+    Ok(Some(PlainCopy {
+        to,
+        len: input.offset(),
+        ending: input.ending().cloned(),
+    }))
 }
 
 impl Parts {

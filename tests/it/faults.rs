@@ -304,15 +304,17 @@ fn loops_fifos_and_devices_do_not_block() {
     let found: Vec<_> = files(&scratch.path("devices")).into_keys().collect();
     assert_eq!(found, ["null.pcap", "path_0.pcap"].map(Path::new));
     // What people take for a trace.
-    scratch.write("packed.pb", b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x03");
+    scratch.write(
+        "packed.pb",
+        b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x03\x00",
+    );
     let run = scratch
         .capture2pcap()
         .args(["devices/path_0.pcap", "packed.pb", "wrong"]);
     run.run().exits(1).says([
         "capture2pcap: devices/path_0.pcap: not recognised at offset 0: \
          not an Envoy tap trace in any encoding: it is a capture already (pcap)",
-        "capture2pcap: packed.pb: not recognised at offset 0: \
-         not an Envoy tap trace in any encoding: it is compressed, and has to be unpacked first (gzip)",
+        "capture2pcap: packed.pb: cut at offset 0 of the unpacked trace: the gzip around the trace ends early",
     ]);
     // A merge reads each trace twice, and asks before it opens one.
     let run = scratch.capture2pcap();

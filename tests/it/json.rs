@@ -512,7 +512,7 @@ fn every_input_gets_its_object() {
     assert_data_eq!(
         errors(&["empty", "new"]),
         str![[r#"
-"empty" "no traces found: no file ends in .pb, .pb_length_delimited, .pb_text, .json"
+"empty" "no traces found: no file ends in .pb, .pb_length_delimited, .pb_text, .json, compressed (.gz, .zst) or not"
 
 "#]]
         .raw()

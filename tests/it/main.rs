@@ -48,6 +48,9 @@ mod big;
 /// How a conversation opens and ends, and what Envoy cut out of it.
 mod conversation;
 
+/// Compressed traces.
+mod compressed;
+
 /// The completion scripts, in their shells.
 mod completions;
 

@@ -437,6 +437,7 @@ impl Binary {
             return Ok(true);
         }
         if decoder.is_full(input.can_look_ahead()) {
+            input.unpack_aside();
             let found = self.ahead(decoder).look(&mut input.ahead(), end);
             decoder.give_full(found, end)?;
             return Ok(decoder.advance());

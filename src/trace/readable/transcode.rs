@@ -199,9 +199,12 @@ impl<L: Lexer> Transcoder<L> {
     /// Gives what is held of a message where that is too much to hold, and reports whether an event comes of
     /// it.
     #[cold]
-    fn give_full(&self, input: &Input, decoder: &mut Decoder) -> Result<bool, Damage> {
+    fn give_full(&self, input: &mut Input, decoder: &mut Decoder) -> Result<bool, Damage> {
         if !decoder.is_full(true) {
             return Ok(false);
+        }
+        if decoder.is_full(false) {
+            input.unpack_aside();
         }
         let found = match input.beside() {
             Some(beside) => Some(self.clone().look(beside, decoder.generation)),

@@ -1,0 +1,122 @@
+//! How an input may be compressed, and how its first bytes show it.
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::Path;
+
+#[cfg(feature = "cli")]
+const GZIP: &[u8] = b"\x1f\x8b";
+#[cfg(feature = "cli")]
+const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
+/// What follows the first byte of a frame of zstd that holds no data; that byte is one of [`SKIPPABLE_FIRST`].
+#[cfg(feature = "cli")]
+const SKIPPABLE: &[u8] = b"\x2a\x4d\x18";
+#[cfg(feature = "cli")]
+const SKIPPABLE_FIRST: std::ops::RangeInclusive<u8> = 0x50..=0x5f;
+/// How many bytes show whether an input is compressed.
+#[cfg(feature = "cli")]
+pub(super) const MAGIC_LEN: usize = 4;
+
+/// How bytes are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// gzip, RFC 1952.
+    Gzip,
+    /// zstd, RFC 8878.
+    Zstd,
+}
+
+impl Compression {
+    /// The extensions that compressed files have after that of what they hold.
+    pub const EXTENSIONS: [&str; 2] = ["gz", "zst"];
+
+    /// The name of what a file holds: its own without the extension of a compressed one.
+    pub fn unpacked_name(path: &Path) -> Cow<'_, Path> {
+        let extension = path.extension().and_then(OsStr::to_str);
+        match extension.is_some_and(|extension| Self::EXTENSIONS.contains(&extension)) {
+            true => Cow::Owned(path.with_extension("")),
+            false => Cow::Borrowed(path),
+        }
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        })
+    }
+}
+
+/// What keeps compressed bytes from being unpacked to their end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unpackable {
+    /// They end too early.
+    Cut,
+    /// A frame of zstd needs a window of more than 128 MiB.
+    Window,
+    /// They are corrupt, and this is the decoder's reason.
+    Corrupt(String),
+}
+
+impl fmt::Display for Unpackable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cut => f.write_str("ends early"),
+            Self::Window => f.write_str("needs a window of more than 128 MiB to be unpacked"),
+            Self::Corrupt(why) => write!(f, "is corrupt ({why})"),
+        }
+    }
+}
+
+/// How the unpacking ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "cli"),
+    allow(dead_code, reason = "only files are unpacked")
+)]
+pub(crate) enum Ending {
+    /// With the last member or frame.
+    Whole,
+    /// With the last one, after which other bytes stand.
+    Trailing,
+    /// Before the end.
+    Fault(Compression, Unpackable),
+}
+
+/// What the first bytes of an input say.
+#[cfg(feature = "cli")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Magic {
+    Is(Compression),
+    /// It takes more of them to say.
+    Short,
+    Other,
+}
+
+#[cfg(feature = "cli")]
+impl Magic {
+    /// Looks at `bytes`; `ended` when no more come.
+    pub(super) fn of(bytes: &[u8], ended: bool) -> Self {
+        if bytes.starts_with(GZIP) {
+            return Self::Is(Compression::Gzip);
+        }
+        let skippable = match bytes {
+            [first, rest @ ..] if SKIPPABLE_FIRST.contains(first) => Some(rest),
+            _ => None,
+        };
+        if bytes.starts_with(ZSTD) || skippable.is_some_and(|rest| rest.starts_with(SKIPPABLE)) {
+            return Self::Is(Compression::Zstd);
+        }
+        let may_become = GZIP.starts_with(bytes)
+            || ZSTD.starts_with(bytes)
+            || skippable.is_some_and(|rest| SKIPPABLE.starts_with(rest));
+        match may_become && !ended {
+            true => Self::Short,
+            false => Self::Other,
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Compressed bytes, unpacked as they come: gzip (RFC 1952) and zstd (RFC 8878).
+//!
+//! Any number of members and frames may follow each other. It knows nothing of files, threads or traces.
+//!
+//! Invariant: all that can be unpacked of the bytes so far is returned before more of them are asked for, and
+//! the memory in use is bounded, whatever the bytes say.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::ops::Range;
+
+use flate2::{Decompress, FlushDecompress, Status};
+use zstd::stream::raw::{DParameter, Decoder as Frame, InBuffer, Operation as _, OutBuffer};
+
+use super::compressed::{Compression, Ending, MAGIC_LEN, Magic, Unpackable};
+use crate::progress::Progress;
+
+/// The largest window of a zstd frame, as a power of two: 128 MiB, which is as much as `zstd -d` takes.
+const ZSTD_WINDOW_LOG: u32 = 27;
+/// The window of gzip, as a power of two.
+const GZIP_WINDOW_LOG: u8 = 15;
+/// How many bytes are read at once.
+const READ: usize = 128 << 10;
+/// How many bytes of a frame zstd asks for at first: what says how long the frame's header is.
+const ZSTD_FIRST: usize = 5;
+
+/// Unpacks bytes.
+pub(super) struct Decoder {
+    packed: Box<dyn Read + Send>,
+    progress: Progress,
+    /// What was read of the compressed bytes, and which part of it is to be unpacked yet.
+    read: Vec<u8>,
+    at_hand: Range<usize>,
+    /// Whether nothing comes after what is at hand.
+    ended: bool,
+    state: State,
+    /// The decoder of zstd, which serves one frame after the other.
+    frames: Option<Frame<'static>>,
+}
+
+enum State {
+    /// Before a member or frame, or at the end.
+    Between,
+    Gzip(Box<Decompress>),
+    /// How many bytes the decoder asks for: what is left of a block. Given no more, it loses no more than that block
+    /// where it is corrupt.
+    Zstd(usize),
+    Over(Ending),
+}
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder")
+            .field("at_hand", &self.at_hand)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a call of a decoder came to.
+struct Made {
+    /// How many bytes it took, and gave.
+    taken: usize,
+    given: usize,
+    /// Whether the member or frame has ended.
+    ended: bool,
+}
+
+impl Decoder {
+    /// Unpacks `head` and what `packed` reads after it, which `progress` learns of.
+    pub(super) fn new(head: Vec<u8>, packed: Box<dyn Read + Send>, progress: Progress) -> Self {
+        Self {
+            packed,
+            progress,
+            at_hand: 0..head.len(),
+            read: head,
+            ended: false,
+            state: State::Between,
+            frames: None,
+        }
+    }
+
+    /// Fills `room` from its front with what comes next, and returns how much that is: at least a byte, and none at
+    /// the end.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub(super) fn unpack(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let at_hand = &self.read[self.at_hand.clone()];
+            let by = match &self.state {
+                State::Over(_) => return Ok(0),
+                State::Between => {
+                    if let Some(state) = self.begin() {
+                        self.state = state;
+                    } else {
+                        self.fill()?;
+                    }
+                    continue;
+                }
+                State::Gzip(_) => Compression::Gzip,
+                State::Zstd(_) => Compression::Zstd,
+            };
+            let made = match (&mut self.state, &mut self.frames) {
+                (State::Gzip(member), _) => inflate(member, at_hand, room),
+                (State::Zstd(wants), Some(frames)) => decompress(frames, wants, at_hand, room),
+                _ => continue,
+            };
+            let (made, fault) = match made {
+                Ok(made) => (made, None),
+                Err((made, fault)) => (made, Some(fault)),
+            };
+            self.at_hand.start += made.taken;
+            let is_stuck = made.taken == 0 && made.given == 0 && !made.ended;
+            if let Some(fault) = fault {
+                self.state = State::Over(Ending::Fault(by, fault));
+            } else if made.ended {
+                self.state = State::Between;
+            } else if is_stuck && self.at_hand.is_empty() && !self.ended {
+                self.fill()?;
+            } else if is_stuck {
+                self.state = State::Over(Ending::Fault(by, Unpackable::Cut));
+            }
+            if made.given > 0 {
+                return Ok(made.given);
+            }
+        }
+    }
+
+    /// How it ended, once nothing more is unpacked.
+    pub(super) fn ending(&self) -> Ending {
+        match &self.state {
+            State::Over(ending) => ending.clone(),
+            _ => Ending::Whole,
+        }
+    }
+
+    /// What comes after a member or a frame; none where more has to be read for that.
+    fn begin(&mut self) -> Option<State> {
+        let at_hand = &self.read[self.at_hand.clone()];
+        if at_hand.is_empty() {
+            return self.ended.then_some(State::Over(Ending::Whole));
+        }
+        match Magic::of(at_hand, self.ended) {
+            Magic::Short => None,
+            Magic::Is(Compression::Gzip) => {
+                let member = Decompress::new_gzip(GZIP_WINDOW_LOG);
+                Some(State::Gzip(Box::new(member)))
+            }
+            Magic::Is(Compression::Zstd) => {
+                if self.frames.is_none() {
+                    match frames() {
+                        Ok(frames) => self.frames = Some(frames),
+                        Err(error) => {
+                            let why = Unpackable::Corrupt(error.to_string());
+                            return Some(State::Over(Ending::Fault(Compression::Zstd, why)));
+                        }
+                    }
+                }
+                Some(State::Zstd(ZSTD_FIRST))
+            }
+            // As gzip has it: zeros fill up a tape's block, and are not worth a word.
+            Magic::Other if at_hand.iter().all(|&byte| byte == 0) => {
+                self.at_hand.start = self.at_hand.end;
+                None
+            }
+            Magic::Other => Some(State::Over(Ending::Trailing)),
+        }
+    }
+
+    /// Reads more after what is at hand.
+    fn fill(&mut self) -> io::Result<()> {
+        let rest = self.at_hand.len();
+        self.read.copy_within(self.at_hand.clone(), 0);
+        self.at_hand = 0..rest;
+        self.read.resize(rest.max(MAGIC_LEN) + READ, 0);
+        let read = self.packed.read(&mut self.read[rest..])?;
+        self.ended = read == 0;
+        self.at_hand.end += read;
+        self.progress.add(read as u64);
+        Ok(())
+    }
+}
+
+/// A decoder for frames of zstd.
+fn frames() -> io::Result<Frame<'static>> {
+    let mut frames = Frame::new()?;
+    frames.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG))?;
+    Ok(frames)
+}
+
+/// Goes on in a member of gzip.
+fn inflate(
+    member: &mut Decompress,
+    packed: &[u8],
+    room: &mut [u8],
+) -> Result<Made, (Made, Unpackable)> {
+    let (taken, given) = (member.total_in(), member.total_out());
+    let status = member.decompress(packed, room, FlushDecompress::None);
+    let made = Made {
+        taken: (member.total_in() - taken) as usize,
+        given: (member.total_out() - given) as usize,
+        ended: matches!(status, Ok(Status::StreamEnd)),
+    };
+    match status {
+        Ok(_) => Ok(made),
+        Err(error) => {
+            let why = error.message().unwrap_or("it does not decode").to_owned();
+            Err((made, Unpackable::Corrupt(why)))
+        }
+    }
+}
+
+/// Goes on in a frame of zstd.
+fn decompress(
+    frame: &mut Frame<'static>,
+    wants: &mut usize,
+    packed: &[u8],
+    room: &mut [u8],
+) -> Result<Made, (Made, Unpackable)> {
+    let mut from = InBuffer::around(&packed[..packed.len().min(*wants)]);
+    let mut to = OutBuffer::around(room);
+    let wanted = frame.run(&mut from, &mut to);
+    let made = Made {
+        taken: from.pos(),
+        given: to.pos(),
+        ended: matches!(wanted, Ok(0)),
+    };
+    match wanted {
+        Ok(wanted) => {
+            *wants = wanted.max(1);
+            Ok(made)
+        }
+        Err(error) => {
+            let why = error.to_string();
+            Err((
+                made,
+                match why.contains("too much memory") {
+                    true => Unpackable::Window,
+                    false => Unpackable::Corrupt(why.to_lowercase()),
+                },
+            ))
+        }
+    }
+}

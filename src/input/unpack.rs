@@ -1,0 +1,204 @@
+//! A file or stream that is unpacked in a thread of its own, which writes into a pipe.
+//!
+//! The pipe is a stream like any other: who reads it can wait for it together with signals and hang-ups, and sees
+//! what has been unpacked at once. The thread ends with its input, or once nothing reads the pipe any more.
+
+use std::fs::File;
+use std::io::{self, Read, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::FileExt as _;
+use std::thread::{self, JoinHandle};
+
+use super::Wait;
+use super::compressed::Ending;
+use super::decoder::Decoder;
+use super::file;
+use super::origin::Origin;
+use crate::progress::Progress;
+
+/// How many bytes are unpacked at once.
+const ROOM: usize = 128 << 10;
+/// The size of the pipe, as far as the system allows it: what is unpacked while the reader works.
+#[cfg(target_os = "linux")]
+const PIPE: usize = 1 << 20;
+
+/// Where compressed bytes come from.
+#[derive(Debug)]
+pub(super) enum Packed {
+    Stream(File),
+    /// A regular file, and where in it they begin.
+    File(File, u64),
+}
+
+/// Bytes that are unpacked as they are read.
+#[derive(Debug)]
+pub(super) struct Unpacking {
+    pipe: File,
+    thread: Option<JoinHandle<io::Result<Ending>>>,
+    /// The compressed file and where in it they begin, if it is a regular one.
+    file: Option<(File, u64)>,
+    /// All that it holds, once that was asked for.
+    copy: Option<File>,
+}
+
+impl Unpacking {
+    /// Starts to unpack `packed`, of which `head` has been read already.
+    ///
+    /// # Errors
+    /// Where the system gives no pipe or thread.
+    pub(super) fn start(packed: Packed, head: Vec<u8>, progress: Progress) -> io::Result<Self> {
+        let (reader, writer) = io::pipe()?;
+        #[cfg(target_os = "linux")]
+        // It only takes longer where it is refused.
+        let _ = rustix::pipe::fcntl_setpipe_size(&writer, PIPE);
+        let (file, packed): (_, Box<dyn Read + Send>) = match packed {
+            Packed::Stream(stream) => {
+                let output = File::from(OwnedFd::from(writer.try_clone()?));
+                (None, Box::new(Waiting { stream, output }))
+            }
+            Packed::File(file, start) => {
+                let kept = (file.try_clone()?, start);
+                let at = start;
+                (Some(kept), Box::new(Beside { file, at }))
+            }
+        };
+        let decoder = Decoder::new(head, packed, progress);
+        let pump = move || pump(decoder, &mut File::from(OwnedFd::from(writer)));
+        let thread = thread::Builder::new()
+            .name("unpack".to_owned())
+            .spawn(pump)?;
+        Ok(Self {
+            pipe: File::from(OwnedFd::from(reader)),
+            thread: Some(thread),
+            file,
+            copy: None,
+        })
+    }
+
+    /// How it ended, now that the pipe has; once.
+    ///
+    /// # Errors
+    /// Those of reading the compressed bytes.
+    fn end(&mut self) -> io::Result<Ending> {
+        let Some(thread) = self.thread.take() else {
+            return Ok(Ending::Whole);
+        };
+        let ended = thread.join();
+        ended.unwrap_or_else(|_| Err(io::Error::other("the decoder broke down")))
+    }
+
+    /// Unpacks a regular file once more, into a file without a name.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn copy_aside(&mut self) -> io::Result<()> {
+        let Some((file, start)) = self.file.as_ref().filter(|_| self.copy.is_none()) else {
+            return Ok(());
+        };
+        let (file, at) = (file.try_clone()?, *start);
+        let packed = Box::new(Beside { file, at });
+        let mut copy = tempfile::tempfile()?;
+        pump(
+            Decoder::new(Vec::new(), packed, Progress::default()),
+            &mut copy,
+        )?;
+        self.copy = Some(copy);
+        Ok(())
+    }
+}
+
+impl Origin for Unpacking {
+    fn read(&mut self, room: &mut [u8], _: u64) -> io::Result<usize> {
+        self.pipe.read(room)
+    }
+
+    fn read_at(&self, room: &mut [u8], position: u64) -> io::Result<usize> {
+        match &self.copy {
+            Some(copy) => copy.read_at(room, position),
+            None => Err(io::ErrorKind::NotSeekable.into()),
+        }
+    }
+
+    fn can_look_ahead(&self) -> bool {
+        self.copy.is_some()
+    }
+
+    fn beside(&self) -> Option<Box<dyn Origin>> {
+        file::beside(self.copy.as_ref()?, 0)
+    }
+
+    fn is_ready(&self) -> bool {
+        // A file has no times at which it has nothing.
+        self.file.is_some() || file::is_ready(&self.pipe)
+    }
+
+    fn wait(&self, wait: &Wait<'_>) -> io::Result<()> {
+        let deadline = wait.deadline.filter(|_| self.file.is_none());
+        Wait { deadline, ..*wait }.for_bytes(&self.pipe)
+    }
+
+    fn is_compressed(&self) -> bool {
+        true
+    }
+
+    fn ending(&mut self) -> io::Result<Option<Ending>> {
+        self.end().map(Some)
+    }
+
+    fn unpack_aside(&mut self) {
+        // What keeps it from being unpacked only means that no look is taken.
+        let _ = self.copy_aside();
+    }
+}
+
+/// Unpacks everything into `to`, unless that is a pipe which nothing reads any more.
+fn pump(mut decoder: Decoder, to: &mut File) -> io::Result<Ending> {
+    let mut room = vec![0; ROOM];
+    loop {
+        match decoder.unpack(&mut room) {
+            Ok(0) => return Ok(decoder.ending()),
+            Ok(given) => match to.write_all(&room[..given]) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    return Ok(Ending::Whole);
+                }
+                written => written?,
+            },
+            // A signal, which is not for this thread to handle.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Nothing reads the pipe any more.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Ending::Whole),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A stream that is waited for as long as something reads the pipe that its bytes go to.
+struct Waiting {
+    stream: File,
+    output: File,
+}
+
+impl Read for Waiting {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let wait = Wait {
+            hangup: Some(self.output.as_fd()),
+            ..Wait::default()
+        };
+        wait.for_bytes(&self.stream)?;
+        self.stream.read(room)
+    }
+}
+
+/// A regular file, read without regard to where others read in it.
+struct Beside {
+    file: File,
+    at: u64,
+}
+
+impl Read for Beside {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(room, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}

@@ -1,0 +1,434 @@
+//! Compressed traces: the same captures as of what they hold, as it comes, and what stood before the damage.
+//!
+//! gzip and zstd, the programs, compress and judge. What they cannot do, such as to flush at a given place, the
+//! crates do that the program under test unpacks with.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use flate2::write::GzEncoder;
+
+use crate::bad::{assert_left_over, convert, made};
+use crate::fixtures;
+use crate::harness::{Run, SIGINT, Scratch, each};
+use crate::make::parts::{connection, segment, socket};
+use crate::make::{Ev, Form, Made, What, field, noise};
+use crate::pcap::Capture;
+use crate::stdio::{PATIENCE, next_record};
+
+/// What a program makes of `bytes`.
+#[track_caller]
+fn through(program: &str, args: &[&str], bytes: &[u8]) -> Vec<u8> {
+    let outcome = Run::new(program).args(args).stdin(bytes).run();
+    outcome.exits(0).stdout
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    through("gzip", &["-c"], bytes)
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    through("zstd", &["-qc"], bytes)
+}
+
+/// A frame that holds no data, as pzstd writes it.
+const SKIPPABLE: &[u8] = b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd";
+
+/// The ways in which `bytes` are compressed here, each with the extension that it has.
+fn ways(bytes: &[u8]) -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    let (first, second) = bytes.split_at(bytes.len() / 3);
+    let empty = gzip(b"");
+    vec![
+        ("a member", "gz", gzip(bytes)),
+        (
+            "members",
+            "gz",
+            [empty.clone(), gzip(first), empty, gzip(second)].concat(),
+        ),
+        ("a frame", "zst", zstd(bytes)),
+        (
+            "frames",
+            "zst",
+            [SKIPPABLE, &zstd(first), SKIPPABLE, &zstd(second)].concat(),
+        ),
+        (
+            "with a checksum and a name",
+            "gz",
+            [gzip(first), through("gzip", &["-9c"], second)].concat(),
+        ),
+        ("stored", "gz", {
+            let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::none());
+            encoder.write_all(bytes).expect("memory");
+            encoder.finish().expect("memory")
+        }),
+    ]
+}
+
+#[test]
+fn a_compressed_trace_gives_the_capture_of_what_it_holds() {
+    each(
+        &fixtures::socket_traces(),
+        |fixture| fixture.name.clone(),
+        |fixture| {
+            let (scratch, code) = (Scratch::new(), fixture.code());
+            let run = scratch.capture2pcap().arg(&fixture.path).arg("plain.pcap");
+            run.run().exits(code);
+            let plain = fs::read(scratch.path("plain.pcap")).expect("a capture");
+            for (way, extension, bytes) in ways(&fixture.bytes()) {
+                let place = format!("{}: {way} of {extension}", fixture.name);
+                // The name says nothing.
+                let input = scratch.write("input", &bytes);
+                let run = scratch.capture2pcap().arg(&input).arg("packed.pcap");
+                run.run().exits(code);
+                let packed = fs::read(scratch.path("packed.pcap")).expect("a capture");
+                assert!(packed == plain, "{place}: another capture from a file");
+                let run = scratch.capture2pcap().args(["-", "-"]).stdin(bytes);
+                let outcome = run.run().exits(code);
+                assert!(outcome.stdout == plain, "{place}: another from a stream");
+            }
+        },
+    );
+}
+
+#[test]
+fn info_is_about_what_a_compressed_trace_holds() {
+    let trace = made().encode(Form::Json).bytes;
+    let scratch = Scratch::new();
+    let info = |bytes: &[u8]| {
+        scratch.write("trace.json", bytes);
+        let run = scratch.capture2pcap().args(["--info", "--json"]);
+        run.arg("trace.json").run().exits(0).says_nothing().stdout
+    };
+    let plain = info(&trace);
+    for (way, extension, bytes) in ways(&trace) {
+        assert_eq!(info(&bytes), plain, "{way} of {extension}");
+    }
+}
+
+/// The traces of testdata that are named as Envoy names them, compressed, in `in`, and as they are in `plain`.
+fn folder(scratch: &Scratch) -> Vec<PathBuf> {
+    let (folder, plain) = (scratch.path("in"), scratch.path("plain"));
+    fs::create_dir(&folder).expect("a folder");
+    fs::create_dir(&plain).expect("a folder");
+    let paths: Vec<_> = fixtures::socket_traces()
+        .into_iter()
+        .filter(|fixture| fixture.code() == 0)
+        .map(|fixture| fixture.path)
+        .filter(|path| path.starts_with(fixtures::testdata().join("envoy-1.40/taps")))
+        .collect();
+    for (number, path) in paths.iter().enumerate() {
+        let bytes = fs::read(path).expect("a trace");
+        let (extension, packed) = match number % 3 {
+            0 => (".gz", gzip(&bytes)),
+            1 => (".zst", zstd(&bytes)),
+            _ => ("", bytes.clone()),
+        };
+        let name = path.file_name().expect("a name").to_str().expect("UTF-8");
+        let name = format!("{name}{extension}");
+        fs::write(folder.join(&name), packed).expect("room");
+        // Of the same name, so that they are in the same order.
+        fs::write(plain.join(&name), bytes).expect("room");
+    }
+    assert!(paths.len() > 6, "{paths:?}");
+    paths
+}
+
+#[test]
+fn folders_are_searched_for_compressed_traces() {
+    let scratch = Scratch::new();
+    let paths = folder(&scratch);
+    fs::write(scratch.path("in/other.txt.gz"), gzip(b"no trace")).expect("room");
+    scratch.capture2pcap().args(["in", "out/"]).run().exits(0);
+    for path in &paths {
+        let name = path.file_name().expect("a name");
+        let capture = Path::new(name).with_extension("pcap");
+        let run = scratch.capture2pcap().arg(path).arg("plain.pcap");
+        run.run().exits(0);
+        let packed = fs::read(scratch.path("out").join(&capture));
+        let packed = packed.unwrap_or_else(|e| panic!("{}: {e}", capture.display()));
+        let plain = fs::read(scratch.path("plain.pcap")).expect("a capture");
+        assert!(packed == plain, "{}", path.display());
+    }
+    let captures = fs::read_dir(scratch.path("out")).expect("a folder").count();
+    assert_eq!(captures, paths.len());
+
+    // The same names, and a list of them.
+    let trace = made().encode(Form::Binary).bytes;
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.path("in")).expect("a folder");
+    for (name, bytes) in [
+        ("p_0.pb", trace.clone()),
+        ("p_0.pb.gz", gzip(&trace)),
+        ("p_1.pb.zst", zstd(&trace)),
+    ] {
+        scratch.write(&format!("in/{name}"), &bytes);
+    }
+    let list = "in/p_0.pb\nin/p_0.pb.gz\nin/p_1.pb.zst\n";
+    let run = scratch.capture2pcap().args(["--files-from", "-", "out/"]);
+    run.stdin(list).run().exits(0);
+    let mut found: Vec<_> = fs::read_dir(scratch.path("out"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
+    found.sort();
+    assert_eq!(found, ["p_0.pb.gz.pcap", "p_0.pb.pcap", "p_1.pcap"]);
+}
+
+#[test]
+fn a_merge_takes_compressed_traces() {
+    let scratch = Scratch::new();
+    folder(&scratch);
+    let run = scratch.capture2pcap().args(["--merge", "plain"]);
+    let plain = run.arg("plain.pcap").run().exits(0);
+    let run = scratch.capture2pcap().args(["--merge", "in", "all.pcap"]);
+    let packed = run.run().exits(0);
+    let read = |name: &str| fs::read(scratch.path(name)).expect("a capture");
+    assert!(
+        read("all.pcap") == read("plain.pcap"),
+        "another capture: {} {}",
+        plain.stderr,
+        packed.stderr
+    );
+    assert_left_over(&scratch, &["all.pcap", "in", "plain", "plain.pcap"]);
+}
+
+/// What stands before a cut or a fault is converted, as far as gzip itself gets.
+#[test]
+fn a_cut_gives_what_was_unpacked_before_it() {
+    let trace = made().encode(Form::StreamedDelimited).bytes;
+    let scratch = Scratch::new();
+    let (_, whole) = convert(&scratch, &trace, &[]);
+    let whole = whole.expect("a capture");
+    for (program, bytes) in [("gzip", gzip(&trace)), ("zstd", zstd(&trace))] {
+        for cut in (3..bytes.len()).step_by(bytes.len() / 40 + 1) {
+            let place = format!("{program}, cut at {cut} of {}", bytes.len());
+            let packed = scratch.write("packed", &bytes[..cut]);
+            let judge = Run::new(program).args(["-dc"]).stdin(&bytes[..cut]).run();
+            let (outcome, records) = convert(&scratch, &bytes[..cut], &[]);
+            let outcome = outcome.exits(1);
+            let records = records.unwrap_or_default();
+            assert!(
+                whole.starts_with(&records) || !records.is_empty(),
+                "{place}"
+            );
+            let (_, expected) = convert(&scratch, &judge.stdout, &[]);
+            let expected = expected.unwrap_or_default();
+            assert!(records.len() >= expected.len(), "{place}");
+            // Before four bytes, it might be anything.
+            if cut >= 4 {
+                let why =
+                    format!("of the unpacked trace: the {program} around the trace ends early");
+                outcome.says(["cut at offset", &why]);
+            }
+            let run = scratch.capture2pcap().args(["--strict", "-q"]);
+            run.arg(&packed).arg("strict.pcap").run().exits(1);
+            assert!(!scratch.path("strict.pcap").exists(), "{place}");
+        }
+    }
+    // Enough for several blocks.
+    let events = (0..200).map(|i| {
+        let data: Vec<u8> = noise(i as u64).take(5000).collect();
+        Ev::new(What::Read, i, data)
+    });
+    let encoded = Made::v4(events.collect()).encode(Form::StreamedDelimited);
+    for bytes in [gzip(&encoded.bytes), zstd(&encoded.bytes)] {
+        let (_, records) = convert(&scratch, &bytes[..bytes.len() / 2], &[]);
+        let given = records.unwrap_or_default().len();
+        assert!((75..=100).contains(&given), "{given} of 200");
+        // In a merge, too.
+        scratch.write("half.pb", &bytes[..bytes.len() / 2]);
+        let run = scratch.capture2pcap().args(["-m", "half.pb", "half.pcap"]);
+        let outcome = run.run().exits(1);
+        outcome.says(["half.pb: cut at offset", "of the unpacked trace"]);
+        let merged = Capture::read(&scratch.path("half.pcap"));
+        let merged = merged.segments().into_iter().filter(|s| s.length > 0);
+        assert_eq!(merged.count(), given);
+        // The end is there, and a byte in the middle is another.
+        let mut corrupt = bytes.clone();
+        let middle = bytes.len() / 2;
+        corrupt[middle] ^= 0x55;
+        let (outcome, records) = convert(&scratch, &corrupt, &[]);
+        outcome.exits(1).says(["around the trace is corrupt ("]);
+        assert!(!records.unwrap_or_default().is_empty());
+    }
+}
+
+/// As gzip has it: zeros are padding, anything else is ignored and reported.
+#[test]
+fn bytes_after_the_end_are_reported_unless_they_are_zeros() {
+    let trace = made().encode(Form::Binary).bytes;
+    let scratch = Scratch::new();
+    let (_, whole) = convert(&scratch, &trace, &[]);
+    for bytes in [gzip(&trace), zstd(&trace)] {
+        let padded = [&bytes[..], &[0; 100_000]].concat();
+        let (outcome, records) = convert(&scratch, &padded, &[]);
+        outcome.exits(0).says_nothing();
+        assert_eq!(records, whole);
+        let followed = [&bytes[..], &[0; 10], b"garbage"].concat();
+        for options in [&[][..], &["--strict"]] {
+            let (outcome, records) = convert(&scratch, &followed, options);
+            outcome
+                .exits(0)
+                .says(["has other bytes after its end: ignored"]);
+            assert_eq!(records, whole);
+        }
+        let run = scratch.capture2pcap().args(["-m", "input", "all.pcap"]);
+        run.run().exits(0).says(["has other bytes after its end"]);
+    }
+}
+
+/// A packet is out once the compressor has flushed its event.
+#[test]
+fn packets_come_out_as_they_are_flushed() {
+    let events = (0..5).map(|i| Ev::new(What::Read, i, format!("GET /{i} HTTP/1.1\r\n\r\n")));
+    let made = Made::v4(events.collect());
+    for form in [
+        Form::Binary,
+        Form::StreamedDelimited,
+        Form::Json,
+        Form::Text,
+    ] {
+        let encoded = made.encode(form);
+        for by_gzip in [true, false] {
+            let place = format!("{form:?}, gzip: {by_gzip}");
+            let scratch = Scratch::new();
+            let mut running = scratch.interruptible().args(["-", "-"]).start();
+            let stdin = running.stdin.take().expect("a pipe");
+            let mut encoder: Box<dyn Write> = match by_gzip {
+                true => Box::new(GzEncoder::new(stdin, flate2::Compression::default())),
+                false => Box::new(zstd::Encoder::new(stdin, 3).expect("memory")),
+            };
+            let mut written = 0;
+            for (i, (event, &(_, end))) in made.events.iter().zip(&encoded.events).enumerate() {
+                let bytes = &encoded.bytes[written..end];
+                encoder.write_all(bytes).expect("a reader");
+                encoder.flush().expect("a reader");
+                written = end;
+                if i == 0 {
+                    let stdout = running.stdout.as_mut().expect("a pipe");
+                    stdout
+                        .read(24, PATIENCE)
+                        .unwrap_or_else(|e| panic!("{place}: {e}"));
+                }
+                let record = next_record(&mut running, &place);
+                assert!(record.ends_with(&event.data), "{place} holds other bytes");
+            }
+            // A signal ends the wait for more.
+            running.signal(SIGINT);
+            running.finish().exits(130);
+        }
+    }
+}
+
+/// Nothing more has to come, compressed or not.
+#[test]
+fn a_reader_that_goes_away_ends_the_wait() {
+    let made = Made::v4(vec![Ev::new(What::Read, 0, "GET / HTTP/1.1\r\n\r\n")]);
+    let scratch = Scratch::new();
+    scratch.write("trace", &gzip(&made.encode(Form::StreamedDelimited).bytes));
+    // The shell holds the FIFO open, so that its end never comes.
+    for (before, reader) in [
+        ("cat trace >&3;", "head -c 24"),
+        ("printf '\\037' >&3;", "true"),
+    ] {
+        let script = format!(
+            "rm -f in; mkfifo in; exec 3<>in; {before} \
+             {{ capture2pcap in -; echo $? >status; }} | {reader} >read"
+        );
+        let outcome = scratch.shell(&script).run().exits(0).says_nothing();
+        let status = fs::read_to_string(scratch.path("status")).expect("a status");
+        assert_eq!(status, "0\n", "{before}{}", outcome.explain());
+    }
+}
+
+/// A message whose connection comes after more events than are held: a file is unpacked once more for it.
+#[test]
+fn a_connection_may_come_after_the_events_of_a_compressed_file() {
+    let events = (0..12).map(|i| Ev::new(What::Read, i, vec![b'x'; 1 << 20]));
+    let events: Vec<_> = events.map(|event| field(3, &event.message())).collect();
+    let (local, remote) = (socket("10.0.0.1", 80), socket("10.0.0.2", 1234));
+    let connection = connection(Some(&local), Some(&remote));
+    let trace = field(3, &[events.concat(), field(2, &connection)].concat());
+    let scratch = Scratch::new();
+    let (outcome, plain) = convert(&scratch, &trace, &[]);
+    outcome.exits(0).says_nothing();
+    for bytes in [gzip(&trace), zstd(&trace)] {
+        let (outcome, records) = convert(&scratch, &bytes, &[]);
+        outcome.exits(0).says_nothing();
+        assert_eq!(records, plain);
+        let run = scratch.capture2pcap().args(["-", "s.pcap"]).stdin(bytes);
+        run.run()
+            .exits(0)
+            .says(["addresses were recorded too late"]);
+    }
+}
+
+/// The most memory that converting a compressed stream takes, but for what is in a pipe.
+fn peak(bytes: &[u8], packets: usize) -> u64 {
+    let scratch = Scratch::new();
+    let mut running = scratch.capture2pcap().args(["-", "-"]).start();
+    let mut stdin = running.stdin.take().expect("a pipe");
+    let stdout = running.stdout.take().expect("a pipe");
+    // Read as it comes, up to the end of what is surely there.
+    let (bytes, mut stdout) = (bytes.to_vec(), stdout);
+    let writer = std::thread::spawn(move || stdin.write_all(&bytes).map(|()| stdin));
+    stdout.read(24 + packets, PATIENCE).expect("packets");
+    let peak = running.peak();
+    drop(stdout);
+    drop(writer.join());
+    running.finish();
+    peak
+}
+
+/// Neither what a bomb unpacks to nor the window that a frame claims is held.
+#[test]
+fn a_bomb_takes_no_memory() {
+    let event = Ev::new(What::Read, 0, vec![b'x'; 1000]);
+    let one = segment(9, &event.message());
+    let trace = one.repeat((256 << 20) / one.len());
+    for bytes in [gzip(&trace), zstd(&trace)] {
+        assert!(bytes.len() < 2 << 20, "{} bytes", bytes.len());
+        let peak = peak(&bytes, 128 << 20);
+        assert!(peak < 40 << 20, "{} MiB", peak >> 20);
+    }
+    // Five frames' worth of window would be needed for this.
+    let scratch = Scratch::new();
+    let far = through("zstd", &["-qc", "--ultra", "--long=28"], &one);
+    let (outcome, records) = convert(&scratch, &far, &[]);
+    let why = "the zstd around the trace needs a window of more than 128 MiB to be unpacked";
+    outcome.exits(1).says([why]);
+    assert_eq!(records, None);
+    let allowed = through("zstd", &["-qc", "--ultra", "--long=27"], &one);
+    convert(&scratch, &allowed, &[]).0.exits(0);
+    // Members and frames without number.
+    for empty in [gzip(b""), zstd(b"")] {
+        let many = [&empty.repeat(50_000), &gzip(&one)[..]].concat();
+        let (outcome, records) = convert(&scratch, &many, &[]);
+        outcome.exits(0);
+        assert_eq!(records.map(|records| records.len()), Some(1));
+    }
+}
+
+#[test]
+fn what_is_compressed_otherwise_is_named() {
+    let trace = made().encode(Form::Binary).bytes;
+    let scratch = Scratch::new();
+    let twice = gzip(&gzip(&trace));
+    let (outcome, records) = convert(&scratch, &twice, &[]);
+    outcome
+        .exits(1)
+        .says(["it is compressed, and has to be unpacked first", "(gzip)"]);
+    assert_eq!(records, None);
+    scratch.write("path_0.pb", &trace);
+    let run = scratch.shell("tar czf a.tar.gz path_0.pb && capture2pcap a.tar.gz out.pcap");
+    run.run().exits(1).says(["it is an archive", "(tar)"]);
+    let (outcome, _) = convert(&scratch, &gzip(b"<html></html>"), &[]);
+    outcome.exits(1).says(["a page of HTML"]);
+    // Nothing has been written to it yet.
+    for empty in [gzip(b""), zstd(b"")] {
+        let (outcome, records) = convert(&scratch, &empty, &[]);
+        outcome.exits(0).says(["the input is empty"]);
+        assert_eq!(records, Some(Vec::new()));
+    }
+}
