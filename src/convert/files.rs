@@ -45,7 +45,7 @@ impl Source {
 /// Converts one trace into one capture.
 ///
 /// # Errors
-/// When there is no capture. Damage behind the first events is told in the [`Summary`] instead.
+/// When there is no capture. Damage after the first events is reported in the [`Summary`] instead.
 pub fn convert(
     source: &Source,
     target: &Target,

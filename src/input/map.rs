@@ -1,6 +1,6 @@
 //! Files, mapped window by window, and what happens where one is cut short meanwhile.
 //!
-//! All `unsafe` code of the project is here. Whoever reads a page of a mapped file that is no longer in the file gets
+//! All `unsafe` code of the project is here. Reading a page of a mapped file that is no longer in the file raises
 //! SIGBUS. A handler then puts a page of zeros there and counts that, so that the access goes on and the process with
 //! it. What was decoded of zeros is worth nothing: a reader asks [`Tears`] before it relies on anything, and begins
 //! again with reads.
