@@ -1,4 +1,4 @@
-//! A request to end the work with complete captures: on Unix, SIGINT, SIGTERM and SIGHUP.
+//! Requests to end the work with complete captures: on Unix, SIGINT, SIGTERM and SIGHUP.
 
 #[cfg(feature = "cli")]
 mod signals;
@@ -17,19 +17,19 @@ pub(crate) use signals::open_at_once;
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
     signal: Arc<AtomicUsize>,
-    /// Readable from the first signal on, to wake a thread that waits for input.
+    /// Becomes readable with the first signal, and so wakes a thread that waits for input.
     wake: Option<Arc<OwnedFd>>,
 }
 
 impl Interrupt {
-    /// The number of the signal, if one arrived.
+    /// The number of the last signal, if one has arrived.
     pub fn signal(&self) -> Option<u8> {
         u8::try_from(self.signal.load(Ordering::Relaxed))
             .ok()
             .filter(|&signal| signal != 0)
     }
 
-    /// A descriptor that is readable from the first signal on.
+    /// A descriptor that becomes readable with the first signal.
     pub fn wake(&self) -> Option<BorrowedFd<'_>> {
         self.wake.as_ref().map(|fd| fd.as_fd())
     }

@@ -1,13 +1,13 @@
-//! Bytes further ahead, while the window stays where it is.
+//! Bytes after the window of an input, read without moving the window.
 //!
-//! What is in the window is looked at there. A file is read from where the bytes are asked for, little at
-//! first, so that what is passed over is not read.
+//! Bytes that are in the window are returned from there. Others are read from the file at their position. The first
+//! read is small, so that bytes between two positions of interest are not read.
 
 use std::io;
 
 use super::Input;
 
-/// The least and the most that is read at once, in bytes.
+/// The smallest and the largest read, in bytes.
 const LEAST: usize = 512;
 const MOST: usize = 64 << 10;
 
@@ -15,10 +15,10 @@ const MOST: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct Ahead<'a> {
     input: &'a Input,
-    /// What was read last, and where it lies in the input.
+    /// The bytes of the last read, and their position in the input.
     read: Vec<u8>,
     at: u64,
-    /// How much to read next.
+    /// The size of the next read, in bytes.
     ask: usize,
 }
 
@@ -32,8 +32,9 @@ impl<'a> Ahead<'a> {
         }
     }
 
-    /// The bytes from the byte number `at` on: `want` of them or more, fewer only where the input ends.
-    /// None where they cannot be looked at.
+    /// Returns at least `want` bytes from the position `at` on, and fewer only at the end of the input.
+    ///
+    /// Returns `None` if the input cannot be read there.
     pub(crate) fn bytes(&mut self, at: u64, want: usize) -> Option<&[u8]> {
         let window = self.input.window();
         let from = usize::try_from(at.checked_sub(self.input.offset)?).ok()?;
@@ -47,15 +48,15 @@ impl<'a> Ahead<'a> {
         self.rest(at)
     }
 
-    /// What was read from the byte number `at` on.
+    /// The part of the last read from the position `at` on.
     fn rest(&self, at: u64) -> Option<&[u8]> {
         let from = usize::try_from(at.checked_sub(self.at)?).ok()?;
         self.read.get(from..)
     }
 
-    /// Reads `want` bytes from the byte number `at` on, or more, or up to the end.
+    /// Reads at least `want` bytes from the position `at` on, or up to the end of the input.
     fn fill(&mut self, at: u64, want: usize) -> Option<()> {
-        // Twice as much where one follows the other, for what is passed over is short then.
+        // Consecutive reads double in size: little is skipped between them, so larger reads pay.
         let is_next = self.rest(at).is_some();
         self.ask = if is_next { self.ask * 2 } else { LEAST }.clamp(LEAST, MOST);
         self.read.resize(self.ask.max(want), 0);
@@ -82,10 +83,10 @@ mod tests {
     use std::io::Write as _;
 
     #[test]
-    fn bytes_ahead_are_those_that_come() {
+    fn bytes_ahead_are_the_input_at_that_position() {
         let mut file = tempfile::tempfile().unwrap();
         let bytes: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
-        // What comes before the input's first byte is none of it.
+        // Bytes before the file's position are not part of the input.
         file.write_all(b"before").unwrap();
         file.write_all(&bytes).unwrap();
         std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(6)).unwrap();
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_shows_its_window_alone() {
+    fn a_stream_shows_only_its_window() {
         let mut input = Input::from_reader(&[7; 100_000][..]);
         input.fill(&Wait::default()).unwrap();
         let len = input.window().len();

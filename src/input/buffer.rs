@@ -1,6 +1,6 @@
-//! The memory behind a window, used again for what comes next.
+//! The memory of a window, reused for the bytes that follow.
 //!
-//! Invariant: memory that somebody holds a slice of is never written to.
+//! Invariant: memory is never written to while a slice of it exists.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use std::sync::Arc;
 use crate::align::{PAGE, start_in};
 use crate::slice::{Backing, Piece};
 
-/// How much memory is kept to be used again where one event replaces another, in bytes: what is seldom so
-/// large is given back.
+/// How much memory is kept for reuse when one event replaces another, in bytes. Events are seldom larger; the
+/// memory beyond it is freed.
 const KEPT: usize = 1 << 20;
 
 /// A window into memory.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     memory: Arc<Backing>,
-    /// Where the bytes at hand lie.
+    /// The range of the window in the memory.
     at_hand: Range<usize>,
 }
 
@@ -29,7 +29,7 @@ impl Buffer {
         }
     }
 
-    /// Holds a copy of `bytes` in the place of what it held.
+    /// Replaces the window by a copy of `bytes`.
     pub(super) fn replace(&mut self, bytes: &[u8]) {
         match Arc::get_mut(&mut self.memory) {
             Some(Backing::Own(memory)) => {
@@ -47,7 +47,7 @@ impl Buffer {
         &self.memory[self.at_hand.clone()]
     }
 
-    /// Takes the bytes of the window that lie in `range`, and drops those before them.
+    /// Takes the bytes of the window in `range`, and drops those before them.
     #[inline]
     pub(super) fn take(&mut self, range: Range<usize>) -> Piece<'_> {
         let start = self.at_hand.start;
@@ -55,7 +55,7 @@ impl Buffer {
         Piece::of(&self.memory, start + range.start..start + range.end)
     }
 
-    /// The bytes of the window that lie in `range`, which stay in it.
+    /// The bytes of the window in `range`, which stay in it.
     pub(super) fn piece(&self, range: Range<usize>) -> Piece<'_> {
         let start = self.at_hand.start;
         Piece::of(&self.memory, start + range.start..start + range.end)
@@ -68,21 +68,21 @@ impl Buffer {
         self.at_hand.start += n;
     }
 
-    /// A window over a part of a map, in the place of what it held.
+    /// Replaces the window by a part of a mapping.
     #[cfg(feature = "cli")]
     pub(super) fn show(&mut self, map: super::map::Map, at_hand: Range<usize>) {
         self.memory = Arc::new(Backing::Map(map));
         self.at_hand = at_hand;
     }
 
-    /// Has `read` put up to `ask` more bytes behind the window, and tells how many it did.
+    /// Lets `read` append up to `ask` bytes to the window, and returns how many it appended.
     pub(super) fn fill<E>(
         &mut self,
         ask: usize,
         read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
     ) -> Result<usize, E> {
         let rest = self.at_hand.len();
-        // What is left goes to the front, so that what comes begins at a page.
+        // The rest of the window moves to the front, so that the new bytes begin at a page boundary.
         let need = PAGE + rest.next_multiple_of(PAGE) + ask;
         match Arc::get_mut(&mut self.memory) {
             Some(Backing::Own(memory)) if self.at_hand.end + ask <= memory.len() => {}
@@ -92,8 +92,8 @@ impl Buffer {
                 self.at_hand = start..start + rest;
             }
             _ => {
-                // Twice as much where an event is larger than what is asked at once: moved at each
-                // fill, it would be copied over and over.
+                // The memory doubles for an event larger than one read. Otherwise each fill would copy the
+                // whole event.
                 let more = if rest > ask { rest } else { 0 };
                 let mut memory = vec![0; need + more];
                 let start = start_in(&memory, rest);
@@ -102,7 +102,7 @@ impl Buffer {
                 self.memory = Arc::new(Backing::Own(memory));
             }
         }
-        // It is free, or new.
+        // Not shared: either checked above, or new.
         let Some(Backing::Own(memory)) = Arc::get_mut(&mut self.memory) else {
             return Ok(0);
         };
@@ -119,7 +119,7 @@ mod tests {
     use crate::slice::Slice;
     use std::convert::Infallible;
 
-    /// Fills, and tells where to.
+    /// Fills the buffer, and returns the address that was written to.
     fn fill(buffer: &mut Buffer, byte: u8, ask: usize) -> usize {
         let mut address = 0;
         let Ok(read) = buffer.fill(ask, |room| {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_used_again_unless_somebody_holds_it() {
+    fn memory_is_reused_unless_a_slice_of_it_exists() {
         let mut buffer = Buffer::default();
         let mut places = Vec::new();
         for i in 0..100_u8 {
@@ -143,7 +143,7 @@ mod tests {
         }
         assert!(places.iter().all(|place| place % PAGE == 0));
         places.dedup();
-        // The first was too small for what was left.
+        // The first memory was too small for the rest of the window.
         assert!(places.len() <= 2, "{places:?}");
         let held = Slice::from(buffer.take(0..77));
         for i in 100..105 {
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_stays_in_front() {
+    fn the_rest_of_the_window_stays_in_front() {
         let mut buffer = Buffer::default();
         fill(&mut buffer, 1, 4);
         fill(&mut buffer, 2, 4);

@@ -1,4 +1,4 @@
-//! Files and descriptors as inputs, and what ends the wait for a stream's bytes.
+//! Files and descriptors as inputs, and the events that end a wait for a stream.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _, Seek as _};
@@ -25,25 +25,25 @@ impl ReadAt for File {
     }
 }
 
-/// A descriptor that can be asked whether it would block.
+/// A pipe, socket, terminal or device: reads may block, and poll(2) reports whether they would.
 #[derive(Debug)]
 struct Stream(File);
 
-/// A regular file, which never does.
+/// A regular file: reads never block.
 #[derive(Debug)]
 struct Regular {
     file: File,
-    /// Where in it the input begins.
+    /// The position in the file at which the input begins.
     start: u64,
-    /// Whether it is mapped, and what is read is read beside that.
+    /// Whether the file is mapped. Reads then pass their position, as the file's own position stands still.
     is_mapped: bool,
 }
 
-/// The same, read without regard to where others read in it.
+/// A regular file, read by position, so that several cursors can share the descriptor; and where the input begins.
 #[derive(Debug)]
 struct Beside(File, u64);
 
-/// A regular file that is open only while it is read from, so that there can be thousands.
+/// A regular file that is open only during a read, so that a merge can have thousands of them.
 #[derive(Debug)]
 struct Path(PathBuf);
 
@@ -79,18 +79,18 @@ impl Origin for Stream {
     }
 }
 
-/// Whether a stream has bytes, or has ended.
+/// Whether a read would return at once: the stream has bytes, or has ended.
 pub(super) fn is_ready(stream: &File) -> bool {
     let mut fds = [PollFd::new(stream, PollFlags::IN)];
     let at_once = Timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // Whatever keeps poll from answering shows in the read that follows.
+    // If poll fails, the read that follows reports the error.
     poll(&mut fds, Some(&at_once)).map_or(true, |n| n > 0)
 }
 
-/// Begins to read a file from the byte number `start` on.
+/// Reads the first bytes of a file, from the position `start` on, and finds out whether they are compressed.
 fn begin(file: &File, start: u64, progress: &Progress) -> io::Result<Begun> {
     let mut head = [0; MAGIC_LEN];
     let mut len = 0;
@@ -99,7 +99,7 @@ fn begin(file: &File, start: u64, progress: &Progress) -> io::Result<Begun> {
             Ok(0) => break,
             Ok(read) => len += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // It shows again in the read that follows.
+            // The read that follows reports it.
             Err(_) => break,
         }
     }
@@ -214,10 +214,9 @@ impl Input {
         Ok(Self::of(file, &metadata))
     }
 
-    /// Reads the regular file at `path` from the byte number `offset` on, and keeps it open only while
-    /// it does.
+    /// Reads the regular file at `path` from the position `offset` on. The file is open only during a read.
     ///
-    /// A compressed one is unpacked if it is read from its start, and stays open then.
+    /// A compressed file is unpacked if `offset` is 0, and then stays open.
     pub fn from_path(path: PathBuf, offset: u64) -> Self {
         Self {
             offset,
@@ -226,10 +225,10 @@ impl Input {
         }
     }
 
-    /// Reads standard input, and tells what it is.
+    /// Reads standard input. Also returns its metadata.
     ///
     /// # Errors
-    /// When the process has none.
+    /// When the process has no standard input.
     pub fn stdin() -> io::Result<(Self, Metadata)> {
         let fd: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
         let file = File::from(fd);
@@ -245,11 +244,11 @@ impl Input {
             };
         }
         let start = (&file).stream_position().unwrap_or_default();
-        // All of a small file at once, and a byte more: a read that comes full makes the next one larger.
+        // One byte more than the file has: a read that fills its buffer would make the next one larger.
         let ask = metadata.len().saturating_add(1);
         let ask = usize::try_from(ask).unwrap_or(READ_SIZE);
         Self {
-            // In whole pages, lest all that follows is read from within one where the file grows.
+            // In whole pages. If the file grows, later reads then still begin at a page boundary.
             ask: ask.clamp(FIRST_READ, READ_SIZE).next_multiple_of(PAGE),
             head: Some(Vec::new()),
             ..Self::new(Regular {
@@ -269,7 +268,7 @@ impl Wait<'_> {
         let wake = self.wake.as_ref();
         fds.extend(wake.map(|wake| PollFd::new(wake, PollFlags::IN)));
         let hangup = self.hangup.as_ref();
-        // Errors and hang-ups are reported unasked. Whether it can be written to does not matter here.
+        // poll(2) always reports errors and hang-ups. No event is requested: being writable must not end the wait.
         fds.extend(hangup.map(|output| PollFd::new(output, PollFlags::empty())));
         // Unlike read(2), poll(2) is never restarted when a signal arrives.
         poll(&mut fds, self.timeout().as_ref())?;
@@ -289,10 +288,10 @@ impl Wait<'_> {
         }
     }
 
-    /// The time to the deadline, as poll(2) takes it.
+    /// The time left until the deadline, as a timeout for poll(2).
     fn timeout(&self) -> Option<Timespec> {
         let left = self.deadline?.saturating_duration_since(Instant::now());
-        // A deadline beyond the clock's range is none.
+        // A deadline beyond the range of the clock never passes.
         Timespec::try_from(left).ok()
     }
 }
@@ -322,7 +321,7 @@ mod tests {
                 while input.window().len() < step {
                     input.fill(&Wait::default()).unwrap();
                 }
-                // Held while the window moves on, as an event may be.
+                // Kept while the window moves on, as an event may be.
                 taken.push(Slice::from(input.take(0..step)));
                 assert_eq!(
                     input.offset(),
@@ -342,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_from_any_place() {
+    fn a_file_is_read_from_any_offset() {
         let path = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(path.path(), b"0123456789").unwrap();
         for (offset, rest) in [(0, "0123456789"), (9, "9"), (10, ""), (11, "")] {
@@ -356,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_is_a_stream_that_ends_at_once() {
+    fn an_empty_file_ends_at_once() {
         let path = tempfile::NamedTempFile::new().unwrap();
         let mut input = Input::from_file(path.reopen().unwrap()).unwrap();
         input.fill(&Wait::default()).unwrap();
@@ -365,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_asked_for_its_size() {
+    fn the_first_read_of_a_file_is_of_its_size() {
         let sizes = [
             (100, FIRST_READ),
             (100_000, 102_400),
@@ -381,7 +380,7 @@ mod tests {
             assert_eq!(input.ask, ask, "{size}");
             input.fill(&Wait::default()).unwrap();
             assert_eq!(input.window().len(), size.min(READ_SIZE));
-            // What it has grown by since is there, too.
+            // Bytes that are appended later are read, too.
             let grown = path.reopen().unwrap();
             grown.set_len(size as u64 + 300_000).unwrap();
             while !input.ended() {
@@ -391,7 +390,7 @@ mod tests {
         }
     }
 
-    /// A file of /proc says that it has no bytes.
+    /// Files in /proc report a size of 0.
     #[cfg(target_os = "linux")]
     #[test]
     fn a_file_that_hides_its_size_is_read_in_large_pieces() {
@@ -409,7 +408,7 @@ mod tests {
         assert_eq!(kind, io::ErrorKind::IsADirectory);
     }
 
-    /// What each end of a wait looks like, alone and together with bytes that are there.
+    /// Each event that ends a wait, without and with bytes to read.
     #[test]
     fn a_wait_ends_with_what_happened() {
         let (reader, mut writer) = io::pipe().unwrap();
@@ -443,7 +442,7 @@ mod tests {
         io::Write::write_all(&mut wakes, b"!").unwrap();
         assert_eq!(kind(&mut input, &wake), io::ErrorKind::Interrupted);
 
-        // Bytes go before a deadline, and after the other two.
+        // Bytes take precedence over a deadline, but not over a signal or a hang-up.
         io::Write::write_all(&mut writer, b"bytes").unwrap();
         assert_eq!(kind(&mut input, &wake), io::ErrorKind::Interrupted);
         assert_eq!(kind(&mut input, &hangup), io::ErrorKind::BrokenPipe);

@@ -1,11 +1,11 @@
-//! Files, mapped window by window, and what happens where one is cut short meanwhile.
+//! Memory-mapped files, and a handler for files that are truncated while they are mapped.
 //!
-//! All `unsafe` code of the project is here. Reading a page of a mapped file that is no longer in the file raises
-//! SIGBUS. A handler then puts a page of zeros there and counts that, so that the access goes on and the process with
-//! it. What was decoded of zeros is worth nothing: a reader asks [`Tears`] before it relies on anything, and begins
-//! again with reads.
+//! All `unsafe` code of the project is here. An access to a mapped page beyond the end of its file raises SIGBUS. The
+//! handler replaces that page by a page of zeros and counts the replacement, so that the access succeeds and the
+//! process continues. Nothing that was decoded from such zeros is valid: the caller checks [`Tears`] before it uses
+//! its result, and if there were any, starts over and reads the file.
 //!
-//! Invariant: each [`Map`] is in the table that the handler searches, from before its first access to after its
+//! Invariant: each [`Map`] is in the table that the handler searches, from before its first access until after its
 //! last.
 
 #![allow(unsafe_code, reason = "see the argument of each block")]
@@ -19,24 +19,27 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::{Mmap, MmapOptions};
 
-/// How many maps there can be at once. What finds no place in the table is read.
+/// How many maps can exist at once. If the table is full, files are read instead.
 const MAX_MAPS: usize = 64;
-/// How many bits of a place in the table hold the number of pages. The rest is the number of the first one.
+/// How many bits of a table entry hold the number of pages. The other bits hold the number of the first page.
 const LENGTH_BITS: u32 = 19;
 
-/// The pages that are mapped; 0 where a place is free. One number, so that the handler never sees half of it.
+/// The mapped pages, an entry for each map; 0 in a free entry. An entry is one number, so that the handler never
+/// sees one that is half written.
 static MAPS: [AtomicU64; MAX_MAPS] = [const { AtomicU64::new(0) }; MAX_MAPS];
-/// How many pages have been replaced.
+/// How many pages the handler has replaced.
 static TORN: AtomicU64 = AtomicU64::new(0);
-/// The size of a page and what was done about SIGBUS before; none where the handler could not be installed.
+/// The state that the handler needs; `None` if it could not be installed.
 static HANDLER: OnceLock<Option<Before>> = OnceLock::new();
 
 struct Before {
+    /// The size of a page, in bytes.
     page: usize,
+    /// The action for SIGBUS before the handler was installed.
     action: libc::sigaction,
 }
 
-/// Knows whether a page was replaced since it was made.
+/// Reports whether a page was replaced since this value was made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tears(u64);
 
@@ -45,21 +48,24 @@ impl Tears {
         Self(TORN.load(Ordering::Acquire))
     }
 
-    /// Whether there was one, in any map of the process.
+    /// Whether a page was replaced, in any map of the process.
     pub(crate) fn happened(self) -> bool {
         TORN.load(Ordering::Acquire) != self.0
     }
 }
 
-/// A part of a file.
+/// A mapped part of a file.
 pub struct Map {
     map: Mmap,
     place: &'static AtomicU64,
 }
 
 impl Map {
-    /// Maps `len` bytes of `file` from the byte number `offset` on, or fewer where the file ends. Returns the map and
-    /// where in it they begin; none where they cannot be mapped, and have to be read.
+    /// Maps `len` bytes of `file` from the position `offset` on, or fewer at the end of the file. Returns the map and
+    /// the index of the first byte in it, or `None` if the bytes have to be read instead.
+    ///
+    /// # Errors
+    /// When the size of the file cannot be read.
     pub(super) fn of(file: &File, offset: u64, len: usize) -> io::Result<Option<(Self, usize)>> {
         let Some(before) = HANDLER.get_or_init(install) else {
             return Ok(None);
@@ -72,10 +78,10 @@ impl Map {
         }
         let mut options = MmapOptions::new();
         options.offset(offset - lead as u64).len(len);
-        // SAFETY: the map is read-only. What memmap2 asks for beyond that is that the file does not change, which
-        // nobody can promise. Shorter, it is handled here. With other bytes, a value may differ between two looks at
-        // it: nothing that takes bytes of a window relies on that for its memory safety, as every length is verified
-        // against the slice that it is used on, and text is made of copies.
+        // SAFETY: the map is read-only. memmap2 also requires that the file does not change, which no program can
+        // guarantee. If the file is truncated, the handler takes care of it. If its bytes change, a value may differ
+        // between two reads of it. No code relies on equal reads for its memory safety: every length is checked
+        // against the slice that it is used on, and text is made from copies.
         let Ok(map) = (unsafe { options.map(file) }) else {
             return Ok(None);
         };
@@ -83,7 +89,7 @@ impl Map {
     }
 }
 
-/// Puts a map into the table, if there is room.
+/// Adds a map to the table; `None` if the table is full, or the map too large for an entry.
 fn register(map: Mmap, page: usize) -> Option<Map> {
     let (first, pages) = (map.as_ptr().addr() / page, map.len().div_ceil(page));
     let entry = (first as u64)
@@ -110,7 +116,7 @@ impl Deref for Map {
 
 impl Drop for Map {
     fn drop(&mut self) {
-        // Before it is unmapped, so that the handler never takes what is mapped there next for this one.
+        // Before it is unmapped, so that the handler never takes the next mapping at this address for this one.
         self.place.store(0, Ordering::Release);
     }
 }
@@ -120,7 +126,7 @@ fn install() -> Option<Before> {
     let page = rustix::param::page_size();
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: zeros are a valid `sigaction`, which is a struct of numbers and pointers that may be null. The handler
-    // does what a signal handler may do, see there.
+    // does only what a signal handler may do; its documentation says why.
     unsafe {
         let new = action.assume_init_mut();
         new.sa_sigaction = on_sigbus as *const () as libc::sighandler_t;
@@ -137,7 +143,7 @@ fn install() -> Option<Before> {
     }
 }
 
-/// Puts a page of zeros where a map has lost its own; passes any other SIGBUS on.
+/// Replaces a page that a map has lost by a page of zeros; passes any other SIGBUS on.
 ///
 /// It reads and writes atomics and makes system calls, and nothing else: no memory is allocated, nothing is locked,
 /// nothing panics.
@@ -146,12 +152,12 @@ extern "C" fn on_sigbus(
     info: *mut libc::siginfo_t,
     context: *mut libc::c_void,
 ) {
-    // No map is made before the cell is set, so that a SIGBUS before it is of no map.
+    // No map exists before the cell is set, so an earlier SIGBUS has another cause.
     let before = HANDLER.get().and_then(Option::as_ref);
     // SAFETY: with SA_SIGINFO, the system passes a valid `siginfo_t`.
     let is_sent = unsafe { (*info).si_code } <= 0;
     if let Some(before) = before.filter(|_| !is_sent) {
-        // SAFETY: as above, and a SIGBUS that no process has sent has an address in it.
+        // SAFETY: as above; a SIGBUS that no process has sent carries an address.
         let address = unsafe { (*info).si_addr() }.addr();
         let page = (address / before.page) as u64;
         let is_ours = MAPS.iter().any(|place| {
@@ -160,8 +166,8 @@ extern "C" fn on_sigbus(
             (first..first + pages).contains(&page)
         });
         if is_ours {
-            // SAFETY: the page belongs to a map that is in the table, and is in use by the thread that stands here,
-            // so it stays mapped. Nothing else lies on it.
+            // SAFETY: the page belongs to a map in the table. The interrupted thread is reading from that map, so it
+            // stays mapped. The page holds nothing else.
             let zeros = unsafe {
                 libc::mmap(
                     (address - address % before.page) as *mut libc::c_void,
@@ -181,7 +187,7 @@ extern "C" fn on_sigbus(
     pass_on(signal, info, context, before, is_sent);
 }
 
-/// Has that done about a signal that was done before.
+/// Handles a signal as it was handled before the handler was installed.
 fn pass_on(
     signal: libc::c_int,
     info: *mut libc::siginfo_t,
@@ -194,8 +200,8 @@ fn pass_on(
         return;
     }
     if handler == libc::SIG_DFL || handler == libc::SIG_IGN {
-        // SAFETY: both may be called in a handler. The signal comes again once this one returns, and ends the
-        // process: a SIGBUS of an access cannot be ignored.
+        // SAFETY: both functions may be called in a handler. The signal is delivered again once the handler returns,
+        // and ends the process: a SIGBUS raised by an access cannot be ignored.
         unsafe {
             libc::signal(signal, libc::SIG_DFL);
             libc::raise(signal);
@@ -203,7 +209,7 @@ fn pass_on(
         return;
     }
     let takes_info = before.is_some_and(|before| before.action.sa_flags & libc::SA_SIGINFO != 0);
-    // SAFETY: the system would have called the function at this address in this way.
+    // SAFETY: without this handler, the system would have called the function at this address with these arguments.
     unsafe {
         if takes_info {
             let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
@@ -222,7 +228,7 @@ mod tests {
     use std::io::Write as _;
 
     #[test]
-    fn a_file_that_is_cut_short_reads_as_zeros_and_is_noticed() {
+    fn a_truncated_file_reads_as_zeros_and_is_noticed() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&vec![7; 1 << 20]).unwrap();
         let tears = Tears::none_yet();
@@ -238,7 +244,7 @@ mod tests {
         assert_eq!(map.len() - lead, (1 << 20) - 1_000_000);
     }
 
-    /// In a process of its own, which it ends.
+    /// Runs in a child process, which the signal ends.
     #[test]
     fn another_sigbus_ends_the_process() {
         use std::os::unix::process::ExitStatusExt as _;
@@ -248,10 +254,10 @@ mod tests {
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(&[7; 100]).unwrap();
             let _map = Map::of(&file, 0, 100).unwrap().unwrap();
-            // The handler that Rust's runtime has installed before takes the first one for an access, which would be
-            // tried again.
+            // Rust's runtime has installed a handler before. It takes the first signal for a failed access, and
+            // returns to have the access tried again.
             for _ in 0..2 {
-                // SAFETY: nothing but a signal comes of it.
+                // SAFETY: raise(3) only sends a signal.
                 unsafe { libc::raise(libc::SIGBUS) };
             }
             return;
@@ -263,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_room_for_so_many_maps_and_the_rest_is_read() {
+    fn the_number_of_maps_is_limited() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[7; 100]).unwrap();
         let maps: Vec<_> = (0..MAX_MAPS)

@@ -1,19 +1,18 @@
-//! Bytes: a file or stream that is read as it comes.
+//! Bytes of a file or stream, read piece by piece.
 //!
-//! An [`Input`] is a cursor over bytes at hand, its [`window`](Input::window). Whoever decodes looks
-//! at the window and takes from its front; when it is too short, [`fill`](Input::fill) brings more.
-//! The buffers behind it are used again and again, so that the memory in use does not grow with the
-//! input.
+//! An [`Input`] is a cursor with a [`window`](Input::window) over the next bytes. A decoder looks at the window and
+//! takes bytes from its front. When the window is too short, [`fill`](Input::fill) extends it. Buffers are reused, so
+//! that the memory in use does not grow with the input.
 //!
-//! Files are read, unless the caller says that its work can begin again (`Input::may_map`) and most bytes are passed
-//! over: then a binary trace is mapped after its first bytes, as it is decoded in place, and what nobody looks at is
-//! not even read. A mapped file that is cut short meanwhile is noticed (`Input::is_torn`).
+//! Files are read, unless the caller is able to start over and skips most bytes (`Input::may_map`). A binary trace is
+//! then mapped after its first bytes: it is decoded in place, and the bytes that the caller skips are not even read
+//! from the disk. `Input::is_torn` reports whether a mapped file was truncated in the meantime.
 //!
-//! Compressed files and streams are recognised by their first bytes, and unpacked: offsets are those of what they
-//! hold. Bytes in memory are taken as they are.
+//! Compressed files and streams are recognised by their first bytes, and unpacked. Offsets are those of the unpacked
+//! bytes. Bytes in memory are not unpacked.
 //!
-//! Invariant: `offset` counts every byte that was ever taken or skipped, so that the first byte of
-//! the window is the input's byte number `offset`.
+//! Invariant: `offset` counts every byte that was taken or skipped. The first byte of the window is at the position
+//! `offset` of the input.
 
 #[cfg(feature = "cli")]
 pub mod admin;
@@ -49,15 +48,15 @@ use origin::{Anywhere, Begun, Once, Origin};
 use recode::Recoder;
 pub(crate) use recode::{Match, Prefix, Recoding, Utf16};
 
-/// The least that is asked, in bytes, and what is asked at first where nothing tells a size: a small trace
-/// takes little memory.
+/// The size of the smallest read, in bytes, and of the first one if the size of the input is unknown. A small trace
+/// then takes little memory.
 const FIRST_READ: usize = 16 << 10;
-/// The most that is asked, once reads come full or where a file is as large.
+/// The size of the largest read, in bytes: for files at least as large, and after reads that filled their buffer.
 const READ_SIZE: usize = 1 << 20;
 /// How much of a file is mapped at once, in bytes.
 #[cfg(feature = "cli")]
 const MAP_SIZE: usize = 4 << 20;
-/// What is asked where the bytes are recoded: they grow by half at most.
+/// The size of a read whose bytes are recoded, in bytes. Recoding adds half as many at most.
 const RECODED_READ: usize = 64 << 10;
 
 /// A cursor over the bytes of a file or stream.
@@ -66,14 +65,14 @@ pub struct Input {
     origin: Box<dyn Origin>,
     buffer: Buffer,
     offset: u64,
-    /// How much to ask for next.
+    /// The size of the next read, in bytes.
     ask: usize,
     ended: bool,
-    /// The first bytes, until they show whether they are compressed.
+    /// The first bytes, until they show whether the input is compressed; `None` after that.
     head: Option<Vec<u8>>,
     /// How the unpacking ended, if the bytes are compressed.
     ending: Option<Ending>,
-    /// What changes the bytes back, where something has changed them on their way.
+    /// Restores the trace's bytes, if something has changed them on their way.
     recoder: Option<Box<Recoder>>,
     progress: Progress,
     #[cfg(feature = "cli")]
@@ -84,31 +83,31 @@ pub struct Input {
 #[cfg(feature = "cli")]
 #[derive(Debug, Default)]
 enum Mapping {
-    /// It is not, and will not be.
+    /// It is read.
     #[default]
     Never,
-    /// It may be, once its first bytes have shown what it is.
+    /// It may be mapped, once its first bytes have shown its encoding.
     Allowed,
-    /// It is.
+    /// It is mapped.
     Begun {
         tears: map::Tears,
-        /// Up to where it was mapped, in bytes of the input.
+        /// The end of the part mapped so far, in bytes of the input.
         end: u64,
     },
 }
 
 impl Input {
-    /// Reads `reader`, which is taken to have bytes ready at any time.
+    /// Reads `reader`, which is assumed never to block.
     pub fn from_reader(reader: impl Read + Send + 'static) -> Self {
         Self::new(Once(reader))
     }
 
-    /// Reads `bytes`, which lie at hand anywhere: in another program's memory, say.
+    /// Reads `bytes`, which can be read at any position.
     pub fn from_anywhere(bytes: Arc<dyn ReadAt>) -> Self {
         Self::new(Anywhere(bytes))
     }
 
-    /// Has all of `bytes` at hand.
+    /// Makes an input whose window is all of `bytes`.
     pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Self {
         Self {
             buffer: Buffer::holding(bytes.into()),
@@ -117,9 +116,9 @@ impl Input {
         }
     }
 
-    /// Has a copy of `bytes` at hand and nothing else, as if they began at byte number `offset`.
+    /// Replaces the input by a copy of `bytes`, whose first byte gets the position `offset`.
     ///
-    /// The memory of what was at hand before is used again unless it is held.
+    /// The memory of the previous window is reused unless a slice of it exists.
     pub(crate) fn replace(&mut self, bytes: &[u8], offset: u64) {
         self.origin = Box::new(Once(io::empty()));
         self.buffer.replace(bytes);
@@ -147,7 +146,7 @@ impl Input {
         }
     }
 
-    /// Allows the input to be mapped: the work can begin again, and does so where it [is torn](Self::is_torn).
+    /// Allows the input to be mapped. The caller has to start over if the input [is torn](Self::is_torn).
     #[cfg(feature = "cli")]
     #[must_use]
     pub(crate) fn may_map(self) -> Self {
@@ -157,7 +156,7 @@ impl Input {
         }
     }
 
-    /// Maps what comes from here on, if that is allowed and possible.
+    /// Maps the bytes after the window, if that is allowed and possible.
     pub(crate) fn begin_mapping(&mut self) {
         #[cfg(feature = "cli")]
         if matches!(self.mapping, Mapping::Allowed)
@@ -171,11 +170,12 @@ impl Input {
         }
     }
 
-    /// Whether bytes that were mapped may have been none of the file's: nothing that was made of them counts.
+    /// Whether a mapped file was truncated. The zeros that took the place of its bytes may have been decoded, so
+    /// nothing that was made from the input is valid.
     #[cfg(feature = "cli")]
     pub(crate) fn is_torn(&self) -> bool {
         match self.mapping {
-            // Zeros at the end of a file's last page are not even noticed.
+            // Reading zeros at the end of a file's last page raises no signal, so its size is compared, too.
             Mapping::Begun { tears, end } => {
                 tears.happened() || self.origin.size().is_none_or(|size| size < end)
             }
@@ -183,14 +183,14 @@ impl Input {
         }
     }
 
-    /// Maps the next window; false where it has to be read.
+    /// Maps the next window. Returns false if it has to be read instead.
     #[cfg(feature = "cli")]
     fn fill_by_map(&mut self) -> io::Result<bool> {
         let Mapping::Begun { end, .. } = &mut self.mapping else {
             return Ok(false);
         };
         let at_hand = self.buffer.window().len();
-        // Of a large event, twice as much each time.
+        // The size doubles each time for an event larger than the window.
         let len = MAP_SIZE.max(at_hand.saturating_mul(2));
         let Some((map, lead)) = self.origin.map(self.offset, len)? else {
             return Ok(false);
@@ -198,7 +198,7 @@ impl Input {
         let mapped = map.len() - lead;
         *end = (*end).max(self.offset + mapped as u64);
         if mapped <= at_hand {
-            // The file has nothing more, or less than it had.
+            // The file has ended, or was truncated.
             return Ok(false);
         }
         let range = lead..map.len();
@@ -207,7 +207,7 @@ impl Input {
         Ok(true)
     }
 
-    /// Recodes the bytes at hand, of which none may have been taken, and all that come after them.
+    /// Recodes all bytes of the input, those of the window and those after it. None may have been taken before.
     pub(crate) fn recode(&mut self, recoding: Recoding) {
         debug_assert_eq!(self.offset, 0);
         let mut recoder = Recoder::new(recoding);
@@ -217,12 +217,12 @@ impl Input {
         self.recoder = Some(Box::new(recoder));
     }
 
-    /// What changes the bytes, if anything does.
+    /// How the bytes are recoded, if they are.
     pub(crate) fn recoding(&self) -> Option<&Recoding> {
         self.recoder.as_deref().map(Recoder::recoding)
     }
 
-    /// Has `progress` called for each piece that is read.
+    /// Counts the bytes that are read in `progress`.
     #[must_use]
     pub fn with_progress(self, progress: Progress) -> Self {
         Self { progress, ..self }
@@ -233,31 +233,31 @@ impl Input {
         self.offset
     }
 
-    /// The bytes at hand.
+    /// The next bytes, as far as they have been read.
     #[inline]
     pub fn window(&self) -> &[u8] {
         self.buffer.window()
     }
 
-    /// Whether nothing comes behind the window.
+    /// Whether the window reaches to the end of the input.
     pub const fn ended(&self) -> bool {
         self.ended
     }
 
-    /// Takes the bytes of the window that lie in `range`, without a copy, and drops those before them.
+    /// Takes the bytes of the window in `range`, without a copy, and drops those before them.
     ///
     /// # Panics
-    /// When the window is shorter.
+    /// When the window is too short.
     #[inline]
     pub fn take(&mut self, range: Range<usize>) -> Piece<'_> {
         self.offset += range.end as u64;
         self.buffer.take(range)
     }
 
-    /// The bytes of the window that lie in `range`, which stay in it.
+    /// The bytes of the window in `range`, which stay in it.
     ///
     /// # Panics
-    /// When the window is shorter.
+    /// When the window is too short.
     pub fn piece(&self, range: Range<usize>) -> Piece<'_> {
         self.buffer.piece(range)
     }
@@ -265,45 +265,45 @@ impl Input {
     /// Drops the first `n` bytes of the window.
     ///
     /// # Panics
-    /// When the window is shorter.
+    /// When the window is too short.
     #[inline]
     pub fn skip(&mut self, n: usize) {
         self.offset += n as u64;
         self.buffer.skip(n);
     }
 
-    /// Whether bytes after the window can be looked at while it stays where it is.
+    /// Whether [`ahead`](Self::ahead) can read bytes after the window.
     pub(crate) fn can_look_ahead(&self) -> bool {
         self.ended || self.origin.can_look_ahead()
     }
 
-    /// Makes it possible to look ahead in a compressed file, at a cost: it is unpacked once more.
+    /// Makes it possible to look ahead in a compressed file. It is unpacked a second time for that.
     pub(crate) fn unpack_aside(&mut self) {
         self.origin.unpack_aside();
     }
 
-    /// Whether the bytes are compressed, as far as the first of them have shown.
+    /// Whether the input is compressed; false until its first bytes have shown it.
     pub(crate) fn is_compressed(&self) -> bool {
         self.origin.is_compressed()
     }
 
-    /// How the unpacking ended, if the bytes are compressed and have ended.
+    /// How the unpacking ended; `None` before that, and for an input that is not compressed.
     pub(crate) const fn ending(&self) -> Option<&Ending> {
         self.ending.as_ref()
     }
 
-    /// Makes the input end as the compressed one did of which it is a copy.
+    /// Sets how the unpacking ended, on an input that is a copy of a compressed one.
     #[cfg(feature = "cli")]
     pub(crate) fn set_ending(&mut self, ending: Option<Ending>) {
         self.ending = ending;
     }
 
-    /// Looks at bytes after the window, which stays where it is.
+    /// Reads bytes after the window, which stays where it is.
     pub(crate) fn ahead(&self) -> Ahead<'_> {
         Ahead::new(self)
     }
 
-    /// A second cursor, which begins where this one is; none where the bytes cannot be read twice.
+    /// A second cursor, which begins at the position of this one; `None` if the bytes cannot be read twice.
     pub(crate) fn beside(&self) -> Option<Self> {
         Some(Self {
             offset: self.offset,
@@ -316,10 +316,10 @@ impl Input {
         self.ended || self.origin.is_ready()
     }
 
-    /// Waits until the stream has more, and adds it to the window; or finds that it has ended.
+    /// Waits for more bytes, and adds them to the window. At the end of the input, sets [`ended`](Self::ended).
     ///
     /// # Errors
-    /// Those of reading, and those of [`Wait`], which a stream alone returns: nothing else waits.
+    /// Those of reading. A stream also returns those of [`Wait`]; no other input waits.
     pub fn fill(&mut self, wait: &Wait<'_>) -> io::Result<()> {
         if self.ended {
             return Ok(());
@@ -332,7 +332,7 @@ impl Input {
         if self.fill_by_map()? {
             return Ok(());
         }
-        // A window that grows is an event larger than the window: ask for more at once.
+        // A window that grows holds an event larger than it: the next read is larger.
         let at_hand = self.window().len();
         let ask = at_hand.clamp(self.ask, READ_SIZE);
         let recoder = self.recoder.as_ref();
@@ -356,7 +356,7 @@ impl Input {
         self.count(read)
     }
 
-    /// Takes note of how much was read.
+    /// Counts the bytes that were read. None at all mean the end.
     fn count(&mut self, read: usize) -> io::Result<()> {
         self.ended = read == 0;
         if !self.origin.is_compressed() {
@@ -367,13 +367,13 @@ impl Input {
         Ok(())
     }
 
-    /// Finds out whether the bytes are compressed. Returns whether there is nothing more to do for now.
+    /// Finds out whether the input is compressed. Returns true if [`fill`](Self::fill) has nothing more to do.
     #[cold]
     fn begin(&mut self, wait: &Wait<'_>) -> io::Result<bool> {
         self.origin.wait(wait)?;
         let head = self.head.get_or_insert_default();
         match self.origin.begin(head, &self.progress)? {
-            // The window stays empty until it is known what the bytes are.
+            // The window stays empty until that is known.
             Begun::Short => return Ok(true),
             Begun::Packed(origin) => self.origin = origin,
             Begun::Plain { ended } => {
@@ -390,14 +390,13 @@ impl Input {
     }
 }
 
-/// What ends the wait for a stream's next bytes before they come.
+/// The events that end a wait for a stream's next bytes early.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wait<'a> {
     /// Ends the wait with `Interrupted` once it is readable. A signal that arrives during the wait does so too.
     pub wake: Option<BorrowedFd<'a>>,
-    /// Ends the wait with `BrokenPipe` once the reader at its other end has gone: a pipe or socket that is
-    /// written to.
+    /// A pipe or socket that the caller writes to: ends the wait with `BrokenPipe` once its reader has closed it.
     pub hangup: Option<BorrowedFd<'a>>,
-    /// Ends the wait with `TimedOut` once it has passed. Bytes that are there already are read first.
+    /// Ends the wait with `TimedOut` once it has passed. Bytes that have arrived are read first.
     pub deadline: Option<Instant>,
 }

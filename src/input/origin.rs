@@ -1,6 +1,6 @@
-//! Where the bytes of an input come from, as far as a cursor has to know.
+//! The sources of an input's bytes, behind one trait.
 //!
-//! The methods have the answers of a stream whose bytes are there at any time; a file and a descriptor give their own.
+//! The default methods are those of a stream that never blocks. Files and descriptors override them.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -10,9 +10,9 @@ use super::Wait;
 use super::compressed::Ending;
 use crate::progress::Progress;
 
-/// Bytes that can be read at any place, by any thread.
+/// Bytes that can be read at any position, by any thread.
 pub trait ReadAt: Send + Sync {
-    /// Reads bytes from the byte number `position` on into `room`, and returns how many; none at the end alone.
+    /// Reads bytes from `position` on into `room`, and returns how many; 0 only at the end.
     ///
     /// # Errors
     /// Those of reading.
@@ -27,12 +27,12 @@ impl ReadAt for Vec<u8> {
     }
 }
 
-/// What an [`Input`](super::Input) reads.
+/// The source that an [`Input`](super::Input) reads.
 pub(super) trait Origin: fmt::Debug + Send {
-    /// Reads the next bytes, which begin at the byte number `position`.
+    /// Reads the next bytes, which begin at `position`.
     fn read(&mut self, room: &mut [u8], position: u64) -> io::Result<usize>;
 
-    /// Reads bytes from the byte number `position` on, wherever the cursor is.
+    /// Reads bytes from `position` on, and leaves the cursor where it is.
     fn read_at(&self, _room: &mut [u8], _position: u64) -> io::Result<usize> {
         Err(io::ErrorKind::NotSeekable.into())
     }
@@ -42,7 +42,7 @@ pub(super) trait Origin: fmt::Debug + Send {
         false
     }
 
-    /// The same bytes for a second cursor; none where they cannot be read twice.
+    /// The same bytes for a second cursor; `None` if they cannot be read twice.
     fn beside(&self) -> Option<Box<dyn Origin>> {
         None
     }
@@ -52,70 +52,70 @@ pub(super) trait Origin: fmt::Debug + Send {
         true
     }
 
-    /// Waits until there are bytes.
+    /// Waits until there are bytes to read, or the end.
     fn wait(&self, _wait: &Wait<'_>) -> io::Result<()> {
         Ok(())
     }
 
-    /// From here on, reads are at the position that is named, and [`map`](Self::map) may be asked; false where the
-    /// bytes cannot be mapped.
+    /// Prepares for calls of [`map`](Self::map). After it, [`read`](Self::read) reads from the `position` that it is
+    /// passed. Returns false if the bytes cannot be mapped.
     #[cfg(feature = "cli")]
     fn begin_mapping(&mut self) -> bool {
         false
     }
 
-    /// Maps `len` bytes from the byte number `position` on, or as many as there are. Returns the map and where in it
-    /// they begin; none where they have to be read.
+    /// Maps `len` bytes from `position` on, or fewer at the end. Returns the map and the index of the first byte in
+    /// it, or `None` if the bytes have to be read instead.
     #[cfg(feature = "cli")]
     fn map(&self, _position: u64, _len: usize) -> io::Result<Option<(super::map::Map, usize)>> {
         Ok(None)
     }
 
-    /// How many bytes there are at the moment, where that is known.
+    /// The current size in bytes, if it is known.
     #[cfg(feature = "cli")]
     fn size(&self) -> Option<u64> {
         None
     }
 
-    /// Finds out whether the bytes are compressed. `head` holds those that were read for that so far.
+    /// Finds out whether the bytes are compressed. `head` holds the bytes that earlier calls have read.
     fn begin(&mut self, _head: &mut Vec<u8>, _progress: &Progress) -> io::Result<Begun> {
         Ok(Begun::Plain { ended: false })
     }
 
-    /// Whether the bytes are unpacked, and counted where that is done.
+    /// Whether the bytes are unpacked. The unpacking then counts what it reads.
     fn is_compressed(&self) -> bool {
         false
     }
 
-    /// How the unpacking ended, now that nothing more comes.
+    /// How the unpacking ended. Called once the bytes have ended.
     fn ending(&mut self) -> io::Result<Option<Ending>> {
         Ok(None)
     }
 
-    /// Makes it possible to look ahead in a compressed file, at a cost: it is unpacked once more.
+    /// Makes it possible to look ahead in a compressed file. It is unpacked a second time for that.
     fn unpack_aside(&mut self) {}
 
-    /// Whether more is asked for at once where reads come full.
+    /// Whether reads grow when they fill their buffer.
     fn asks_for_more(&self) -> bool {
         true
     }
 }
 
-/// What the first bytes of an input have shown.
+/// What the first bytes of an input show.
 #[cfg_attr(
     not(feature = "cli"),
     allow(dead_code, reason = "only files are unpacked")
 )]
 pub(super) enum Begun {
-    /// They are not compressed; `ended` if there are no more than those at hand.
+    /// The input is not compressed. `ended` if there are no further bytes.
     Plain { ended: bool },
-    /// It takes more of them to say.
+    /// More bytes are needed to decide.
     Short,
-    /// They are, and this unpacks them.
+    /// The input is compressed. Reads from this origin return the unpacked bytes.
     Packed(Box<dyn Origin>),
 }
 
-/// A reader.
+/// A reader, whose bytes can be read once.
 pub(super) struct Once<R>(pub(super) R);
 
 impl<R> fmt::Debug for Once<R> {
@@ -130,7 +130,7 @@ impl<R: Read + Send> Origin for Once<R> {
     }
 }
 
-/// Bytes that can be read at any place.
+/// Bytes that can be read at any position.
 pub(super) struct Anywhere(pub(super) Arc<dyn ReadAt>);
 
 impl fmt::Debug for Anywhere {

@@ -1,24 +1,24 @@
-//! Bytes that something has changed on their way, changed back as they are read: UTF-16, prefixes of lines,
-//! line ends of a terminal.
+//! Restores bytes that something has changed on their way: UTF-16, a prefix on each line, the line ends of a
+//! terminal.
 //!
-//! It knows nothing of traces: the caller says what has happened to the bytes. Offsets in an input that is
-//! recoded are those of the recoded bytes.
+//! This module knows nothing about traces: the caller states how the bytes were changed. Offsets in a recoded input
+//! are those of the recoded bytes.
 //!
-//! Invariant: the result does not depend on the pieces in which the bytes come, and no more is held back than a
+//! Invariant: the result does not depend on how the bytes are divided into pieces. No more bytes are held back than a
 //! prefix or a character needs.
 
-/// What has happened to the bytes of an input.
+/// How the bytes of an input were changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Recoding {
-    /// They are UTF-16, and become UTF-8.
+    /// They are UTF-16, and are converted to UTF-8.
     pub(crate) utf16: Option<Utf16>,
-    /// Something stands before each line. Lines without it stay as they are.
+    /// Each line begins with a prefix, which is removed. Lines without it stay as they are.
     pub(crate) prefix: Option<Prefix>,
-    /// A terminal has put a carriage return before each line feed.
+    /// A terminal has inserted a carriage return before each line feed.
     pub(crate) terminal: bool,
 }
 
-/// The order of the bytes of UTF-16.
+/// The byte order of UTF-16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Utf16 {
     Little,
@@ -34,14 +34,14 @@ impl Utf16 {
     }
 }
 
-/// What stands before each line: the same everywhere, but for its numbers.
+/// A prefix of lines: the same on each, except for its numbers and the width of its blanks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Prefix(Vec<Part>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Byte(u8),
-    /// Digits, with points or commas between.
+    /// Digits, with single points or commas between them.
     Number,
     /// Spaces and tabs.
     Blank,
@@ -50,20 +50,21 @@ enum Part {
 /// Whether a line begins with a prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Match {
-    /// It does, with one of this length.
+    /// It does, with a prefix of this length in bytes.
     Yes(usize),
     No,
     /// More of the line is needed.
     Short,
 }
 
-/// The longest prefix, in bytes. A time, the names of a pod and a container, and a level fit.
+/// The length of the longest prefix, in bytes: enough for a time, the names of a pod and a container, and a log
+/// level.
 const MAX_PREFIX: usize = 512;
 
 impl Prefix {
-    /// The prefix that `sample` is one of, unless it could be part of what a message consists of.
+    /// The prefix of which `sample` is an example; `None` if `sample` could be part of a message.
     pub(crate) fn of(sample: &[u8]) -> Option<Self> {
-        // A colour may end after it.
+        // The escape sequence that ends a colour may follow the separator.
         let mut visible = sample;
         while let Some(before) = without_escape(visible) {
             visible = before;
@@ -89,7 +90,7 @@ impl Prefix {
         Some(Self(parts))
     }
 
-    /// The word that it begins with.
+    /// The word that the prefix begins with.
     pub(crate) fn word(&self) -> Vec<u8> {
         let parts = self.0.iter().skip_while(|part| **part == Part::Blank);
         parts
@@ -100,7 +101,7 @@ impl Prefix {
             .collect()
     }
 
-    /// Whether `line` begins with it; `whole` when no more of the line comes.
+    /// Whether `line` begins with the prefix. `whole` if `line` is not going to grow.
     pub(crate) fn matches(&self, line: &[u8], whole: bool) -> Match {
         let mut at = 0;
         for (i, part) in self.0.iter().enumerate() {
@@ -114,9 +115,9 @@ impl Prefix {
             };
             let len = match part {
                 Part::Byte(byte) => usize::from(next == *byte),
-                // What follows the last blank is the line's own indentation.
+                // Only one character of the last blank is the prefix. The others are the line's indentation.
                 Part::Blank if is_last => match next {
-                    // Blanks at the end of a line are often lost.
+                    // Editors and terminals often remove blanks at the end of a line.
                     b'\r' | b'\n' => return Match::Yes(at),
                     _ => blanks(&rest[..1]),
                 },
@@ -126,7 +127,7 @@ impl Prefix {
             if len == 0 {
                 return Match::No;
             }
-            // It may go on.
+            // The number or blank may continue in the bytes that follow.
             let grows =
                 matches!(part, Part::Number | Part::Blank) && !(is_last && *part == Part::Blank);
             if grows && len + 1 >= rest.len() && !whole {
@@ -144,7 +145,7 @@ impl Prefix {
     }
 }
 
-/// What stands before the escape sequence for a colour that ends `text`, if one does.
+/// The text before the escape sequence for a colour at the end of `text`, if there is one.
 fn without_escape(text: &[u8]) -> Option<&[u8]> {
     let rest = text.strip_suffix(b"m")?;
     let digits = rest
@@ -154,13 +155,13 @@ fn without_escape(text: &[u8]) -> Option<&[u8]> {
     rest[..rest.len() - digits.count()].strip_suffix(b"\x1b[")
 }
 
-/// How many spaces and tabs `bytes` begin with.
+/// The number of spaces and tabs at the start of `bytes`.
 fn blanks(bytes: &[u8]) -> usize {
     let other = bytes.iter().position(|byte| !matches!(byte, b' ' | b'\t'));
     other.unwrap_or(bytes.len())
 }
 
-/// The length of the number that `bytes` begin with.
+/// The length of the number at the start of `bytes`; 0 if there is none.
 fn number(bytes: &[u8]) -> usize {
     let mut len = 0;
     while let Some(byte) = bytes.get(len) {
@@ -175,19 +176,19 @@ fn number(bytes: &[u8]) -> usize {
     len
 }
 
-/// Changes bytes back.
+/// Restores bytes, piece by piece.
 #[derive(Debug)]
 pub(super) struct Recoder {
     recoding: Recoding,
-    /// The first bytes of a character of UTF-16.
+    /// The first bytes of an incomplete UTF-16 character.
     character: Vec<u8>,
-    /// Whether any character has come: a byte order mark before them is none.
+    /// Whether the first character has been seen. A byte order mark there is removed.
     begun: bool,
-    /// The first bytes of a line that may be a prefix; none inside a line.
+    /// The first bytes of a line, which may be a prefix; `None` in the rest of the line.
     line: Option<Vec<u8>>,
-    /// A carriage return came last, which a line feed may follow.
+    /// Whether the last byte was a carriage return, which is removed if a line feed follows.
     carriage_return: bool,
-    /// How many bytes have come.
+    /// The number of bytes passed to [`feed`](Self::feed).
     taken: u64,
 }
 
@@ -203,7 +204,7 @@ impl Recoder {
         }
     }
 
-    /// How many bytes have come.
+    /// The number of bytes passed to [`feed`](Self::feed).
     pub(super) const fn taken(&self) -> u64 {
         self.taken
     }
@@ -212,7 +213,7 @@ impl Recoder {
         &self.recoding
     }
 
-    /// Adds to `out` what `bytes` were; `ended` when they are the last.
+    /// Appends the restored `bytes` to `out`. `ended` if they are the last.
     pub(super) fn feed(&mut self, bytes: &[u8], ended: bool, out: &mut Vec<u8>) {
         self.taken += bytes.len() as u64;
         let utf8;
@@ -236,7 +237,7 @@ impl Recoder {
         units.extend_from_slice(bytes);
         let mut whole = units.len() / 2 * 2;
         let unit = |pair: &[u8]| order.unit([pair[0], pair[1]]);
-        // The first half of a pair waits for the other.
+        // The first half of a surrogate pair is held back until the second half is there.
         let last = units[..whole].chunks_exact(2).next_back().map(unit);
         if last.is_some_and(|last| (0xd800..0xdc00).contains(&last)) && !ended {
             whole -= 2;
@@ -259,7 +260,8 @@ impl Recoder {
         text
     }
 
-    /// Takes out the carriage return before each line feed. One that was there before has another before it.
+    /// Removes the carriage return that the terminal inserted before each line feed. In a line that ended with
+    /// CR LF already, the first one stays.
     fn terminal(&mut self, bytes: &[u8], ended: bool, out: &mut Vec<u8>) {
         for &byte in bytes {
             if std::mem::take(&mut self.carriage_return) && byte != b'\n' {
@@ -275,7 +277,7 @@ impl Recoder {
         }
     }
 
-    /// Takes out the prefix of each line.
+    /// Removes the prefix of each line.
     fn lines(&mut self, prefix: &Prefix, bytes: &[u8], ended: bool, out: &mut Vec<u8>) {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -315,7 +317,7 @@ impl Recoder {
 mod tests {
     use super::*;
 
-    /// What `bytes` become, in whatever pieces they come.
+    /// Restores `bytes`, and checks that the size of the pieces makes no difference.
     fn recoded(recoding: &Recoding, bytes: &[u8]) -> String {
         let all = |size: usize| {
             let (mut recoder, mut out) = (Recoder::new(recoding.clone()), Vec::new());
@@ -354,14 +356,14 @@ mod tests {
                 ..Recoding::default()
             };
             assert_eq!(recoded(&recoding, &bytes), text);
-            // What is cut is a character that nothing stands for.
+            // An incomplete character becomes the replacement character.
             let cut = recoded(&recoding, &bytes[..bytes.len() - 1]);
             assert_eq!(cut, format!("{}\u{fffd}", &text[..text.len() - 1]));
         }
     }
 
     #[test]
-    fn a_terminals_carriage_returns_are_taken_out() {
+    fn a_terminals_carriage_returns_are_removed() {
         let recoding = Recoding {
             terminal: true,
             ..Recoding::default()
@@ -369,7 +371,7 @@ mod tests {
         let cases = [
             ("a\r\nb\r\r\nc\rd\r", "a\nb\r\nc\rd\r"),
             ("\r\r\r\n\r\n", "\r\r\n\n"),
-            // One that the terminal has not changed.
+            // A line end that the terminal has not changed.
             ("a\nb", "a\nb"),
         ];
         for (bytes, expected) in cases {
@@ -378,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_are_alike_but_for_their_numbers() {
+    fn prefixes_differ_only_in_their_numbers() {
         let cases = [
             (
                 "2026-11-22T06:08:46.153382123Z ",
@@ -411,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_message_may_consist_of_is_no_prefix() {
+    fn text_that_may_be_part_of_a_message_is_no_prefix() {
         let long = "x".repeat(MAX_PREFIX) + " ";
         for sample in [
             "",
@@ -427,9 +429,9 @@ mod tests {
         }
     }
 
-    /// A line of nothing but what a prefix may begin with is held back no longer than a prefix is.
+    /// A long line that could still be the start of a prefix is held back only up to the length of a prefix.
     #[test]
-    fn what_is_held_back_has_a_limit() {
+    fn the_bytes_held_back_are_limited() {
         let recoding = Recoding {
             prefix: Prefix::of(b"1 a "),
             ..Recoding::default()

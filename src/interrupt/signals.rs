@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM and SIGHUP: a request to end the work. And SIGXFSZ: none at all.
+//! Signal handlers: SIGINT, SIGTERM and SIGHUP request the end of the work; SIGXFSZ is caught and ignored.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -13,8 +13,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use super::Interrupt;
 
 impl Interrupt {
-    /// Takes over SIGINT, SIGTERM and SIGHUP, but for those that the process was told to ignore (nohup,
-    /// a shell's `&`). A second signal ends the process as if nobody had.
+    /// Installs handlers for SIGINT, SIGTERM and SIGHUP, except for those that the process ignores from its start
+    /// (nohup, a shell's `&`). A second signal ends the process, as it does without a handler.
     ///
     /// # Errors
     /// When the handlers cannot be installed.
@@ -30,15 +30,16 @@ impl Interrupt {
             if ignored & 1 << (signal - 1) != 0 {
                 continue;
             }
-            // In this order: the first of them acts on what the last one has set before.
+            // In this order: the first handler acts on the flag that the second one sets, and so only on the second
+            // signal.
             signal_hook::flag::register_conditional_default(signal, Arc::clone(&seen))?;
             signal_hook::flag::register(signal, Arc::clone(&seen))?;
             let number = signal.unsigned_abs() as usize;
             signal_hook::flag::register_usize(signal, Arc::clone(&interrupt.signal), number)?;
             signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
         }
-        // Caught, it lets the write that exceeds `ulimit -f` fail as one to a full disk does, with its
-        // message and without the temporary file; left alone, it ends the process where it is.
+        // With a handler, the write that exceeds `ulimit -f` fails with an error, as one to a full disk does: it is
+        // reported, and the temporary file is removed. Without one, SIGXFSZ ends the process at once.
         if ignored & 1 << (SIGXFSZ - 1) == 0 {
             signal_hook::flag::register(SIGXFSZ, Arc::default())?;
         }
@@ -46,8 +47,8 @@ impl Interrupt {
     }
 }
 
-/// Opens a file for reading; a FIFO without waiting for a writer, as no signal would end that wait. Reads wait as
-/// usual.
+/// Opens a file without waiting. Opening a FIFO would otherwise wait for a writer, and a signal would not end that
+/// wait. Reads from the file wait as usual.
 ///
 /// # Errors
 /// Those of opening.
@@ -59,7 +60,7 @@ pub(crate) fn open_at_once(options: &mut OpenOptions, path: &Path) -> io::Result
     Ok(file)
 }
 
-/// The signals that the process ignores, a bit each from signal 1; none where the system does not tell.
+/// The signals that the process ignores: bit N - 1 for signal N. 0 if the system does not report them.
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,4 +1,4 @@
-//! The taps that Envoy has, from its `/config_dump`.
+//! The taps of an Envoy, from its `/config_dump`.
 
 use std::io::Read as _;
 
@@ -6,10 +6,13 @@ use serde_json::Value;
 
 use super::{ANSWER_TIMEOUT, Error, Url, agent, failed, message, plain, refusal};
 
-/// The largest `/config_dump` that is looked through for taps, in bytes.
+/// The size of the largest `/config_dump` that is searched for taps, in bytes.
 const MAX_CONFIG_DUMP: u64 = 64 << 20;
 
-/// The `config_id` of the only tap that there is.
+/// The `config_id` of Envoy's only tap.
+///
+/// # Errors
+/// When there is none, or several.
 pub(super) fn only_config_id(url: &Url) -> Result<String, Error> {
     let mut ids = config_ids(url)?;
     match (ids.pop(), ids.is_empty()) {
@@ -27,7 +30,7 @@ pub(super) fn only_config_id(url: &Url) -> Result<String, Error> {
 /// The `config_id`s of the taps that Envoy's `/config_dump` lists, sorted.
 ///
 /// # Errors
-/// When it cannot be read.
+/// When `/config_dump` cannot be read.
 pub fn config_ids(url: &Url) -> Result<Vec<String>, Error> {
     let response = agent()
         .get(format!("{url}/config_dump"))
@@ -60,7 +63,8 @@ pub fn config_ids(url: &Url) -> Result<Vec<String>, Error> {
     Ok(ids)
 }
 
-/// Adds the `config_id` of each `admin_config` in a value. serde_json limits its depth.
+/// Adds the `config_id` of each `admin_config` in a value to `ids`. The recursion is bounded: serde_json limits the
+/// depth of a value.
 fn collect(value: &Value, ids: &mut Vec<String>) {
     match value {
         Value::Object(members) => {

@@ -1,10 +1,11 @@
-//! Envoy's admin interface: asks `/tap` for events, and streams the answer as an input.
+//! Envoy's admin interface: requests events from `/tap`, and makes the response an input.
 //!
-//! It owns the HTTP exchange and its thread; what the bytes mean is not its matter. A thread reads the answer and
-//! feeds a socket, so that the reader can wait for bytes and for signals at once, as with any other stream.
+//! This module owns the HTTP exchange and its thread, and does not decode the bytes. The thread reads the response and
+//! writes it to a socket, so that the reader of that socket can wait for bytes and for signals at once, as with any
+//! other stream.
 //!
-//! Invariant: an answer that is no stream of traces never reaches the input. It becomes an [`Error`] with Envoy's own
-//! words.
+//! Invariant: a response that is not a stream of traces never reaches the input. It becomes an [`Error`] with Envoy's
+//! own message.
 
 mod config;
 mod url;
@@ -31,22 +32,22 @@ use config::only_config_id;
 use super::Input;
 use crate::interrupt::Interrupt;
 
-/// How much of each event Envoy records unless it is said, in bytes, each way.
+/// How much of each event Envoy records by default, in bytes each way.
 pub const DEFAULT_MAX_BYTES: u32 = 1 << 20;
-/// Where Envoy's admin interface is unless it is said: the port of Envoy's own examples.
+/// The default address of Envoy's admin interface: the one in Envoy's own examples.
 pub const DEFAULT_URL: &str = "http://localhost:9901";
-/// How long a connection to the admin interface may take to open.
+/// The timeout for opening a connection to the admin interface.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an answer to `/config_dump` may take, and one to `/tap` to begin.
+/// The timeout for a whole response to `/config_dump`, and for the start of one to `/tap`.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How much of an answer that is no trace is kept, in bytes.
+/// How much of an error response is kept for the message, in bytes.
 const MAX_MESSAGE: u64 = 64 << 10;
-/// How much of the answer is handed on at once, in bytes.
+/// The size of a read from the response, in bytes.
 const PIECE: usize = 64 << 10;
-/// How often a wait for the answer looks for a signal.
+/// How often a signal is checked for while a response is awaited.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Why there is no tap.
+/// Why a tap could not be started, or has ended.
 #[derive(Debug)]
 pub struct Error {
     message: String,
@@ -68,7 +69,7 @@ impl Error {
         }
     }
 
-    /// What can be done, where it is known.
+    /// What the user can do about it, if that is known.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
@@ -82,22 +83,22 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// What is asked of `/tap`.
+/// The request to `/tap`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Every connection of a tap.
     Any {
-        /// The tap's `config_id`; none: the only one that there is.
+        /// The tap's `config_id`; `None` for Envoy's only tap.
         config_id: Option<String>,
-        /// How much of each event is recorded, in bytes, each way.
+        /// How much of each event is recorded, in bytes each way.
         max_bytes: u32,
     },
-    /// A body that the user wrote.
+    /// The body of the request, as the user wrote it.
     Body(String),
 }
 
 impl Request {
-    /// The body for a tap.
+    /// The body that records every connection of the tap `config_id`.
     fn body(config_id: &str, max_bytes: u32) -> String {
         json!({
             "config_id": config_id,
@@ -114,9 +115,10 @@ impl Request {
         .to_string()
     }
 
-    /// Refuses what is known to end Envoy's process.
+    /// Refuses a body that is known to make Envoy abort.
     fn check(body: &str) -> Result<(), Error> {
-        // The names may stand in any order and in YAML or JSON; as comments they do no harm to look for.
+        // A plain search: the names may be in any order, in YAML or JSON. If they are only in a comment, the refusal
+        // is harmless.
         if body.contains("streaming_admin") && body.contains("PROTO_") {
             return Err(Error::new(
                 "a streaming_admin sink with a PROTO format makes Envoy abort; nothing was sent",
@@ -127,29 +129,29 @@ impl Request {
     }
 }
 
-/// How much has come so far.
+/// How much has been received so far.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// The connections with events.
+    /// The number of connections with events.
     pub connections: AtomicU64,
-    /// The reads, writes and ends of connections.
+    /// The number of events: bytes received, bytes sent, connections closed.
     pub events: AtomicU64,
-    /// The payload, in bytes, both ways.
+    /// The payload in bytes, both ways together.
     pub bytes: AtomicU64,
 }
 
-/// A tap that Envoy streams, or will.
+/// A stream of events from Envoy, once it has begun or before.
 #[derive(Debug)]
 pub struct Tap {
     url: Url,
     reader: UnixStream,
-    /// Why the stream ended, where that was not Envoy's decision.
+    /// Why the stream ended, if Envoy did not end it in the regular way.
     failure: Arc<Mutex<Option<Error>>>,
-    /// How much has come so far.
+    /// How much has been received so far.
     pub progress: Progress,
 }
 
-/// Taps are the same where they are the same one.
+/// A tap is equal only to itself.
 impl PartialEq for Tap {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
@@ -159,18 +161,18 @@ impl PartialEq for Tap {
 impl Eq for Tap {}
 
 impl Tap {
-    /// Asks for a tap in the background: the input exists at once, and is empty if there is none.
+    /// Requests a tap in the background. The input exists at once, and stays empty if the request fails.
     ///
     /// # Errors
-    /// Those of the system.
+    /// Those of creating the socket and the thread.
     pub fn start(url: Url, request: Request) -> io::Result<Self> {
         Self::begin(url, request).map(|(tap, _)| tap)
     }
 
-    /// Asks for a tap, and returns once Envoy has attached it; none if a signal came before that.
+    /// Requests a tap, and returns once Envoy has attached it. Returns `None` if a signal arrives before that.
     ///
     /// # Errors
-    /// When there is no such tap, or no admin interface.
+    /// When Envoy has no such tap, or the admin interface cannot be reached.
     pub fn attach(
         url: Url,
         request: Request,
@@ -208,7 +210,8 @@ impl Tap {
             if let Err(error) = done {
                 *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             }
-            // In this order: who finds the end of the input, or no attachment, finds the reason there.
+            // After the failure is stored: a reader that sees the end of the input, or a closed channel, then finds
+            // the reason.
             let _ = writer.shutdown(Shutdown::Write);
             drop(attach);
         })?;
@@ -218,26 +221,26 @@ impl Tap {
     /// The bytes that Envoy sends.
     ///
     /// # Errors
-    /// Those of the system.
+    /// Those of creating the socket and the thread.
     pub fn input(&self) -> io::Result<Input> {
         Input::from_file(File::from(OwnedFd::from(self.reader.try_clone()?)))
     }
 
-    /// Why the input ended, where that was not Envoy's decision; once.
+    /// Why the input ended, if Envoy did not end it in the regular way. Only the first call returns it.
     pub fn failure(&self) -> Option<Error> {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         failure.take()
     }
 }
 
-/// The address that was asked.
+/// The URL of the request.
 impl fmt::Display for Tap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/tap", self.url)
     }
 }
 
-/// Asks for a tap, and writes what comes to `writer` until either side ends.
+/// Requests a tap, and copies the response to `writer` until either side ends.
 fn stream(
     url: &Url,
     request: &Request,
@@ -275,7 +278,7 @@ fn stream(
         match body.read(&mut piece) {
             Ok(0) => return Ok(()),
             Ok(n) => {
-                // The input has ended, and nothing more is wanted.
+                // The reader has closed its end: the conversion is over.
                 if writer
                     .write_all(piece.get(..n).unwrap_or_default())
                     .is_err()
@@ -299,7 +302,7 @@ fn agent() -> ureq::Agent {
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
-        // The admin interface is on this host or near it; a proxy for the web does not reach it.
+        // A proxy for the web does not reach the admin interface, which is on this host or in its network.
         .proxy(None)
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .user_agent(concat!("capture2pcap/", env!("CARGO_PKG_VERSION")))
@@ -307,15 +310,15 @@ fn agent() -> ureq::Agent {
         .new_agent()
 }
 
-/// The beginning of an answer that is no trace.
+/// The beginning of an error response, as text.
 fn message(body: &mut impl io::Read) -> String {
     let mut bytes = Vec::new();
-    // What came before an error is worth showing.
+    // If the read fails, the bytes before that are still worth showing.
     let _ = body.take(MAX_MESSAGE).read_to_end(&mut bytes);
     String::from_utf8_lossy(&bytes).trim_end().to_owned()
 }
 
-/// What an answer other than a stream means.
+/// The error for a response with a status other than 200.
 fn refusal(url: &Url, status: u16, text: &str) -> Error {
     let error = Error::new(match text {
         "" => format!("Envoy answers {status} without a reason"),
@@ -338,7 +341,7 @@ fn refusal(url: &Url, status: u16, text: &str) -> Error {
     }
 }
 
-/// Why there is no answer.
+/// The error for a request without a response.
 fn failed(url: &Url, error: &ureq::Error) -> Error {
     let error = match error {
         ureq::Error::Io(error) => Error::new(format!("cannot connect: {}", plain(error))),
@@ -352,7 +355,7 @@ fn failed(url: &Url, error: &ureq::Error) -> Error {
     ))
 }
 
-/// An error of the system without its number.
+/// The text of a system error, without its number.
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error ") {

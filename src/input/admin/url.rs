@@ -1,18 +1,18 @@
-//! Where an admin interface is.
+//! The URL of an admin interface.
 
 use std::fmt;
 
-/// The place of an admin interface: `http://HOST[:PORT][/PREFIX]`.
+/// The URL of an admin interface: `http://HOST[:PORT][/PREFIX]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url(String);
 
 impl std::str::FromStr for Url {
     type Err = String;
 
-    /// Reads a URL.
+    /// Parses a URL.
     ///
     /// # Errors
-    /// When it is none, or of a kind that is not supported.
+    /// When `text` is not a URL, or of a kind that is not supported.
     fn from_str(text: &str) -> Result<Self, String> {
         if text.starts_with("unix:") || text.starts_with('/') || text.starts_with('@') {
             return Err(
@@ -24,14 +24,14 @@ impl std::str::FromStr for Url {
         if lower.starts_with("https:") {
             return Err("https is not supported: Envoy's admin interface speaks plain HTTP".into());
         }
-        // Without a scheme, as curl takes it.
+        // The scheme is optional, as for curl.
         let rest = match lower.strip_prefix("http://") {
             Some(rest) => &text[text.len() - rest.len()..],
             None if text.contains("://") => return Err("not an http:// URL".into()),
             None => text,
         };
         let rest = rest.trim_end_matches('/');
-        // The whole path of the endpoint is a likely thing to paste.
+        // Users may paste the URL of the endpoint itself.
         let rest = rest.strip_suffix("/tap").unwrap_or(rest);
         let url = format!("http://{rest}");
         let parsed: ureq::http::Uri = url.parse().map_err(|error| format!("not a URL: {error}"))?;
