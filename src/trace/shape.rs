@@ -94,7 +94,8 @@ impl Fit {
 
     /// Whether it is a trace if nothing follows.
     const fn is_likely(&self, proof: u32) -> bool {
-        let is_known = self.is_event && (self.unknown == 0 || self.payloads > 0) && proof == 0;
+        let has_events = self.is_event && (self.unknown == 0 || self.has_events());
+        let is_known = has_events && proof == 0;
         !self.is_bad && (self.anchors > 0 || is_known) && !self.is_foreign()
     }
 
@@ -102,10 +103,14 @@ impl Fit {
     /// has, such as the times of an access log. A single address does not outweigh these, because logs have
     /// addresses, too.
     const fn is_foreign(&self) -> bool {
-        let has_events = self.timed_events > 0 || self.payloads > 0;
         let has_headers = self.pseudo_headers > 0 || self.long_values > 0;
-        let is_proved = has_events || has_headers || self.anchors >= 2;
+        let is_proved = self.has_events() || has_headers || self.anchors >= 2;
         self.has_odd_headers && self.pseudo_headers == 0 || self.strange > 0 && !is_proved
+    }
+
+    /// Whether it contains events as deep as only a trace has them, whatever their times.
+    const fn has_events(&self) -> bool {
+        self.timed_events > 0 || self.payloads > 0
     }
 }
 

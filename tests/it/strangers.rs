@@ -174,6 +174,19 @@ fn unknown_fields_of_any_number_and_size_do_not_hide_a_trace() {
     );
 }
 
+/// A segment of a few bytes, recorded with a wrong clock.
+#[test]
+fn unknown_fields_do_not_hide_a_close_at_an_unusual_time() {
+    let unknown = [&[0xa1, 6][..], &7_u64.to_le_bytes()].concat();
+    let time = field(1, &number(1, 1_000_000_000));
+    let event = [time, field(4, &[]), unknown.clone()].concat();
+    let segment = [number(1, 5), field(3, &event), unknown.clone()].concat();
+    let trace = [unknown, field(4, &segment)].concat();
+    let (outcome, records) = convert(&Scratch::new(), &trace, &[]);
+    outcome.exits(0);
+    assert!(records.is_some());
+}
+
 /// Recorded in the field.
 #[test]
 fn the_fields_other_protobufs_are_no_traces() {
