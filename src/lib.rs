@@ -1,7 +1,7 @@
 //! Turns the tap traces that Envoy records into captures that Wireshark opens.
 //!
-//! This is the library of the command `capture2pcap`. It takes traces in memory, of any encoding and any release of
-//! Envoy, to captures in memory:
+//! This is the library of the command `capture2pcap`. It converts traces in memory, in any encoding and of any release
+//! of Envoy, to captures in memory:
 //!
 //! ```
 //! use capture2pcap::{Converter, Format, Trace};
@@ -33,21 +33,21 @@
 //!
 //! Data goes one way. A module imports the types of its left neighbour and nothing to its right:
 //!
-//! - `input` owns bytes: memory, a file or a stream, read as it comes;
-//! - `trace` decodes them into events, whatever their encoding and schema;
+//! - `input` reads bytes: memory, a file or a stream;
+//! - `trace` decodes them into events, in any encoding and schema;
 //! - `sequence` decides which connection each event belongs to, and in which order the events happened;
-//! - `redact` overwrites secret values in them, where that is asked for;
+//! - `redact` overwrites secret values in them, on request;
 //! - `synth` makes Ethernet frames of events: addresses, sequence numbers, headers;
-//! - `capture` writes frames to a file and moves the file into its place;
-//! - `convert` runs one conversion, `merge` writes many traces into one capture, `batch` plans many conversions, `info`
-//!   looks into a trace without making a capture. One loop, `pump`, carries the events in all of them;
-//! - `describe` has the words for what came of them.
+//! - `capture` writes frames to a file, and gives the complete file its name;
+//! - `convert` runs one conversion, `merge` writes many traces into one capture, `batch` plans many conversions, and
+//!   `info` reports the contents of a trace without a capture. One loop, `pump`, carries the events in all of them;
+//! - `describe` puts their results into words.
 //!
-//! `model` holds what they all share: the events, the warnings that report every loss, and the rules that recognize a
-//! protocol and the client's side. `slice` passes bytes on without a copy. `interrupt` asks for an early end, and
-//! `progress` reports how much has been read.
+//! `model` holds the types that all modules share: the events, the warnings that report every loss, and the rules that
+//! recognize a protocol and the client's side. `slice` passes bytes on without a copy. `interrupt` requests an early
+//! end, and `progress` reports how much has been read.
 //!
-//! The modules are public for the command, the page in the browser, the benchmarks and the fuzzer alone: they are
+//! The modules are public only for the command, the page in the browser, the benchmarks and the fuzzer. They are
 //! hidden here, and may change in any release.
 
 mod align;
@@ -110,7 +110,7 @@ compile_error!(
      default-features = false"
 );
 
-/// A number with a comma between each three digits.
+/// A number with commas between groups of three digits.
 #[doc(hidden)]
 pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
@@ -124,13 +124,13 @@ pub fn grouped(n: u64) -> String {
     grouped
 }
 
-/// A path as it may be shown on a terminal: one line, and nothing in it that a terminal obeys.
+/// A path for a terminal: on one line, with all control characters escaped.
 #[doc(hidden)]
 pub fn display_path(path: &Path) -> impl fmt::Display {
     escaped(&path.to_string_lossy(), |c| c.escape_unicode().to_string())
 }
 
-/// Text with `escape` in place of each character that a terminal obeys.
+/// Text with `escape` in place of each character that controls a terminal.
 #[doc(hidden)]
 pub fn escaped(text: &str, escape: impl Fn(char) -> String) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -143,9 +143,9 @@ pub fn escaped(text: &str, escape: impl Fn(char) -> String) -> String {
     shown
 }
 
-/// Whether a terminal does something with a character other than showing it: the control characters,
-/// and those that end lines, turn the direction of writing, or cannot be seen (Unicode's classes Cc, Zl,
-/// Zp and, of Cf, what no name needs).
+/// Whether a character has an effect on a terminal, or is invisible: control characters, line separators, and
+/// characters that change the direction of writing (Unicode's classes Cc, Zl, Zp, and the part of Cf that names do
+/// not need).
 pub(crate) fn is_terminal_control(c: char) -> bool {
     c.is_control()
         || matches!(

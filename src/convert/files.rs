@@ -1,4 +1,4 @@
-//! Conversions of files, of standard input and of live taps, into files and streams.
+//! Conversions of files, standard input and live taps into files and streams.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -20,7 +20,7 @@ use crate::redact::{Redaction, Redactor};
 use crate::sequence::{Memory, Sequencer};
 use crate::trace::{Reader, Step};
 
-/// Where a trace comes from.
+/// The origin of a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// Standard input.
@@ -32,7 +32,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// The name of the trace, which may stand in a capture: nothing of the machine.
+    /// The name of the trace in a capture. It contains no path of this machine.
     fn label(&self) -> String {
         match self {
             Self::Stdin => "standard input".to_owned(),
@@ -72,7 +72,8 @@ pub fn convert(
         deadline: None,
     };
     let first = match tap {
-        // Events may not come for hours, and until the header does, a reader of the capture waits for it.
+        // The first event may be hours away, and a reader of the capture waits for its header. So the output is
+        // created before the first event.
         Some(_) => Ok(Step::More),
         None => match first_step(&mut trace, &wait, interrupt)? {
             ControlFlow::Continue(first) => first,
@@ -122,11 +123,11 @@ pub fn convert(
         let end = match tap {
             Some(tap) => {
                 let work = &mut work;
-                pump.run(Some(first), &wait, &mut Followed { work, tap })?
+                pump.run(Some(first), &wait, &mut LiveConversion { work, tap })?
             }
             None => pump.run(Some(first), &wait, &mut work)?,
         };
-        // A tap during which no connection was opened is no trace that lacks something.
+        // No warning about a live tap without events: no connection was opened while it ran.
         let offset = tap.is_none().then_some(trace.offset());
         work.end(end, offset, warnings)?;
         if trace.offset() == 0 && tap.is_none() && summary.signal.is_none() {
@@ -143,7 +144,7 @@ pub fn convert(
             if summary.events == 0 {
                 return Err(Failure::Trace(error.into()));
             }
-            // What the end of the tap cut in two is no damage of its own.
+            // An event cut in two by the end of the tap is not reported as damage as well.
             summary.damage = None;
             summary.unread = Some(io::Error::other(error));
         }
@@ -161,7 +162,7 @@ pub fn convert(
             summary.reader_gone = true;
             Ok(summary)
         }
-        // A reader that stands still gets no more after a signal.
+        // After a signal, the output gives up waiting for a reader that does not read.
         Err(error) if error.kind() == io::ErrorKind::TimedOut && live => {
             summary.signal = interrupt.signal();
             summary.written = true;
@@ -171,9 +172,9 @@ pub fn convert(
     }
 }
 
-/// Whether the file at `path` holds a trace, as far as its first bytes show.
+/// Whether the file at `path` holds a trace, judged by its first bytes.
 pub fn is_trace(path: &Path) -> bool {
-    // A FIFO would be waited for.
+    // Opening a FIFO would wait for a writer.
     if !path.metadata().is_ok_and(|metadata| metadata.is_file()) {
         return false;
     }
@@ -189,7 +190,7 @@ pub fn is_trace(path: &Path) -> bool {
     reader.recognised()
 }
 
-/// Opens a trace, and tells what it is where it is a file.
+/// Opens a trace. Also returns the metadata of a regular file.
 pub(crate) fn open(source: &Source) -> Result<(Input, Option<Metadata>), Failure> {
     let (input, metadata) = match source {
         Source::Live(tap) => {
@@ -212,23 +213,23 @@ pub(crate) fn open(source: &Source) -> Result<(Input, Option<Metadata>), Failure
     Ok((input, Some(metadata).filter(Metadata::is_file)))
 }
 
-/// Opens a file, without waiting where it is a FIFO that nobody writes to yet: a signal would not end
-/// that. Reading waits instead, and wakes up.
+/// Opens a file without waiting for the writer of a FIFO, since a signal would not end that wait. The first read
+/// waits instead, and a signal ends it.
 fn open_file(path: &Path) -> io::Result<File> {
-    // Elsewhere than on Linux, a FIFO without a writer reads as one at its end.
+    // On systems other than Linux, a FIFO without a writer would read as empty.
     if !cfg!(target_os = "linux") {
         return File::open(path);
     }
     interrupt::open_at_once(File::options().read(true), path)
 }
 
-/// A conversion whose progress is noted.
-struct Followed<'a, 'b> {
+/// A conversion that updates the progress of its live tap.
+struct LiveConversion<'a, 'b> {
     work: &'b mut Conversion<'a, Output>,
     tap: &'b Tap,
 }
 
-impl Consumer for Followed<'_, '_> {
+impl Consumer for LiveConversion<'_, '_> {
     type Error = io::Error;
 
     fn event(&mut self, event: &Event, warnings: &mut Warnings) -> io::Result<()> {

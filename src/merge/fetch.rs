@@ -1,6 +1,6 @@
-//! Single events of the traces, read by their locations.
+//! Reads single events of the traces by their locations.
 //!
-//! It holds few files open, and a bounded number of bytes of them at hand, however many traces there are.
+//! Invariant: the number of open files and of cached bytes is bounded, for any number of traces.
 
 use std::io;
 
@@ -13,47 +13,48 @@ use crate::trace::{Damage, EventDecoder, Fault, Format, Location};
 
 use super::place::{Files, Place};
 
-/// How many bytes are read at once around a small event.
+/// The size of a block, which is read as a whole for a small event, in bytes.
 const BLOCK: u64 = 16 << 10;
-/// How many bytes of blocks are kept.
+/// The size of all blocks in the cache, in bytes.
 const MAX_KEPT: usize = 48 << 20;
 
-/// The memory that is kept for an event that no block holds whole, in bytes.
+/// The memory that is kept for events that cross the end of a block, in bytes. Memory for a larger event is freed
+/// with the next one.
 const USUAL: usize = 1 << 20;
 
-/// A block's trace, and its number in it.
+/// The trace of a block, and its number in that trace.
 type Key = (u32, u64);
 
-/// Reads events.
+/// Reads events, and caches blocks of the traces.
 pub(super) struct Fetcher<'a> {
     places: &'a [Place],
-    /// What counts the reading of each trace.
+    /// The progress of each trace.
     progress: Vec<Progress>,
     files: Files,
     blocks: IndexMap<Key, Block, RandomState>,
-    /// The bytes of all blocks.
+    /// The number of bytes in all blocks.
     kept: usize,
-    /// The next block that may have to go.
+    /// The index of the next block to consider for removal (the hand of a clock cache).
     hand: usize,
-    /// The block that was used last.
+    /// The index of the block that was used last.
     last: usize,
-    /// The bytes of an event that no block holds whole.
+    /// The bytes of an event that crosses the end of a block.
     scratch: Vec<u8>,
     decoder: EventDecoder,
 }
 
 struct Block {
     bytes: Vec<u8>,
-    /// Whether it was used since it was last looked at as one that may go.
+    /// Whether it was used since the hand last passed it.
     used: bool,
 }
 
 /// Why an event cannot be read.
 #[derive(Debug)]
 pub(super) enum Lost {
-    /// The trace is shorter than it was, or holds something else.
+    /// The trace has become shorter, or holds other bytes than before.
     Changed(Damage),
-    /// The system refuses.
+    /// The system reports an error.
     Unread(io::Error),
 }
 
@@ -87,7 +88,8 @@ impl<'a> Fetcher<'a> {
         self.progress[source as usize].add(len as u64);
         let number = offset / BLOCK;
         let start = (offset % BLOCK) as usize;
-        // A large event would fill several blocks, and is read once.
+        // An event that crosses the end of its block is read by itself. A large one would fill several blocks, and is
+        // needed only once.
         if start + len > BLOCK as usize {
             let room = room(&mut self.scratch, len);
             let place = &self.places[source as usize];
@@ -105,7 +107,7 @@ impl<'a> Fetcher<'a> {
             .map_err(Lost::Changed)
     }
 
-    /// The index of a block, which is read unless it is at hand.
+    /// The index of a block, which is read unless it is cached.
     fn block(&mut self, key: Key) -> Result<usize, Lost> {
         if let Some((last, _)) = self.blocks.get_index(self.last)
             && *last == key
@@ -131,7 +133,7 @@ impl<'a> Fetcher<'a> {
         Ok(at)
     }
 
-    /// Drops a block that was not used for a while.
+    /// Removes a block that was not used since the hand last passed it.
     fn drop_one(&mut self) {
         loop {
             self.hand = match self.hand {
@@ -168,7 +170,7 @@ fn whole(location: Location, bytes: &[u8]) -> Result<&[u8], Lost> {
     )))
 }
 
-/// So many bytes of `scratch`, which is no larger for long than what is usual.
+/// The first `len` bytes of `scratch`, which grows or shrinks as needed.
 fn room(scratch: &mut Vec<u8>, len: usize) -> &mut [u8] {
     if scratch.len() > USUAL && len <= USUAL {
         scratch.truncate(USUAL);

@@ -1,4 +1,4 @@
-//! The first pass over a trace: when each of its events happened, and which conversation it belongs to.
+//! The first pass over a trace, which finds the time and the conversation of each event.
 
 use std::io;
 use std::path::Path;
@@ -27,33 +27,34 @@ const CHUNK: usize = 1 << 12;
 #[derive(Debug)]
 pub(super) struct Conversation {
     pub(super) id: ConversationId,
-    /// The id of its events, of an HTTP conversation that of the first exchange.
+    /// The id of its events; in an HTTP conversation, that of the first exchange.
     pub(super) trace: TraceId,
-    /// What the trace says about it, where that is not part of its events.
+    /// The endpoints of the connection, if the trace records them apart from the events.
     pub(super) connection: Option<Box<Connection>>,
-    /// Whether it is of a buffered trace.
+    /// Whether it comes from a buffered trace.
     pub(super) is_buffered: bool,
-    /// How many events it has.
+    /// The number of its events.
     pub(super) events: u64,
-    /// The time of the last of them.
+    /// The time of its last event.
     last: Option<Timestamp>,
-    /// Whether that was recorded.
+    /// Whether the trace has recorded a time for one of its events.
     recorded: bool,
 }
 
-/// What the first pass finds in a trace.
+/// The result of the first pass over a trace.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     pub(super) conversations: Vec<Conversation>,
     pub(super) format: Option<Format>,
-    /// The share of connections that the tap recorded, where the trace says so.
+    /// The share of connections that the tap recorded, if the trace records it.
     pub(super) sample_rate: Option<Event>,
     pub(super) summary: Summary,
-    /// The trace as it was before something changed its bytes on their way, to be read in its place.
+    /// A copy with the trace's original bytes, if something has changed them on their way. The second pass reads it
+    /// instead.
     pub(super) copy: Option<Place>,
 }
 
-/// Goes over a trace, and adds its events to `index`.
+/// Reads a trace, and adds its events to `index`.
 pub(super) fn scan(
     source: u32,
     (path, place): (&Path, &Place),
@@ -76,7 +77,7 @@ pub(super) fn scan(
     let mut trace = Reader::new(input, options.encoding, Some(path.to_owned()))
         .of_source(source)
         .with_quotes(options.redaction.is_none());
-    let mut look = Look {
+    let mut scanner = Scanner {
         source,
         start: options.synth.start,
         index,
@@ -97,9 +98,9 @@ pub(super) fn scan(
         interrupt,
         warnings,
     }
-    .run(None, &Wait::default(), &mut look)
-    .and_then(|end| look.flush().map(|()| end));
-    let (mut scan, hollow) = (look.scan, look.hollow);
+    .run(None, &Wait::default(), &mut scanner)
+    .and_then(|end| scanner.flush().map(|()| end));
+    let (mut scan, hollow) = (scanner.scan, scanner.hollow);
     scan.copy = copy;
     scan.format = trace.format();
     scan.summary.encoding = trace.encoding();
@@ -133,42 +134,42 @@ pub(super) fn scan(
     Ok(scan)
 }
 
-/// Takes the events of a trace.
-struct Look<'a> {
+/// Receives the events of a trace.
+struct Scanner<'a> {
     source: u32,
-    /// The first time of a trace that records none.
+    /// The first time of a trace that records no times.
     start: Timestamp,
     index: &'a Mutex<Builder>,
     /// Entries that are not in the index yet.
     entries: Vec<Entry>,
-    /// How many events there were.
+    /// The number of events so far.
     ordinal: u64,
     conversations: Conversations,
-    /// The conversations' numbers in `scan`.
+    /// The index of each conversation in `scan.conversations`.
     numbers: HashMap<ConversationId, u32>,
     scan: Scan,
-    /// The offset and the location of the event that was read last.
+    /// The offset and the location of the last event that was read.
     current: Option<(u64, Location)>,
-    /// The locations of events that were read and not delivered yet, by their offsets.
+    /// The locations of events that were read but not delivered yet, by their offsets.
     waiting: HashMap<u64, Location>,
-    /// The HTTP exchange whose events come now.
+    /// The current HTTP exchange.
     exchange: Exchange,
-    /// The last time that stands for one that the trace lacks.
+    /// The last stand-in for a time that the trace lacks.
     stand_in: Option<Timestamp>,
     /// The warning about the first event without contents.
     hollow: Option<Warning>,
 }
 
-/// What is known of an HTTP exchange of a buffered trace.
+/// The state of an HTTP exchange of a buffered trace.
 #[derive(Default)]
 struct Exchange {
-    /// Whether it has begun and no event of it has come.
+    /// Whether it has begun, and has no event yet.
     is_new: bool,
     /// The time of its last event.
     last: Option<Timestamp>,
 }
 
-impl Consumer for Look<'_> {
+impl Consumer for Scanner<'_> {
     type Error = io::Error;
 
     #[inline]
@@ -220,8 +221,8 @@ impl Consumer for Look<'_> {
     }
 }
 
-impl Look<'_> {
-    /// The location of an event that was read before, and is delivered now.
+impl Scanner<'_> {
+    /// The location of an event that was read earlier, and is delivered now.
     #[inline]
     fn location(&mut self, event: &Event) -> Location {
         match self.current.take() {
@@ -233,7 +234,7 @@ impl Look<'_> {
         }
     }
 
-    /// Takes what the trace says about a connection.
+    /// Adds the endpoints that the trace records for a connection.
     fn connection(&mut self, event: &Event, connection: &Connection) {
         let number = self.number(&ConversationId::Socket(event.trace), event.trace);
         let conversation = &mut self.scan.conversations[number as usize];
@@ -241,7 +242,7 @@ impl Look<'_> {
         known.learn(connection);
     }
 
-    /// The number of a conversation, which begins here if it has none.
+    /// The index of a conversation. A new conversation is added.
     fn number(&mut self, id: &ConversationId, trace: TraceId) -> u32 {
         if let Some(&number) = self.numbers.get(id) {
             return number;
@@ -268,7 +269,7 @@ impl Look<'_> {
         location: Location,
         warnings: &mut Warnings,
     ) -> io::Result<()> {
-        // Before it, and not after: the last entry may get a flag yet.
+        // Flushed before the entry is added, not after: the last entry may still get a flag.
         if self.entries.len() >= CHUNK {
             self.flush()?;
         }
@@ -309,8 +310,8 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// The time that an event has in the merge: no earlier than the one before it in its conversation, or in
-    /// its exchange, as those of one connection may overlap.
+    /// The time of an event in the merge. It is no earlier than that of the event before it in its conversation. For
+    /// HTTP, that holds for each exchange by itself, since the exchanges of a connection may overlap.
     fn place(&mut self, event: &Event, conversation: u32, warnings: &mut Warnings) -> Timestamp {
         let conversation = &mut self.scan.conversations[conversation as usize];
         let is_http = matches!(event.what, What::Http(_));
@@ -346,7 +347,7 @@ impl Look<'_> {
         time
     }
 
-    /// Adds what is gathered to the index.
+    /// Moves the collected entries to the index.
     fn flush(&mut self) -> io::Result<()> {
         let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         index.add(&mut self.entries)

@@ -1,6 +1,7 @@
-//! The model that all rooms share: what a trace says, free of how it was encoded.
+//! Events: the contents of a trace, independent of its encoding.
 //!
-//! It owns no logic beyond its own invariants and knows neither protobuf nor packets.
+//! All modules share these types. They have no logic beyond their own invariants, and know neither protobuf nor
+//! packets.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,18 +19,18 @@ pub struct Timestamp(u64);
 pub const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 impl Timestamp {
-    /// Makes a timestamp of nanoseconds since the Unix epoch.
+    /// Makes a timestamp from nanoseconds since the Unix epoch.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// Makes a timestamp of protobuf's pair of seconds and nanoseconds.
+    /// Makes a timestamp from protobuf's pair of seconds and nanoseconds.
     ///
-    /// Nanoseconds outside 0..10^9 are carried into the seconds; a result outside the years that
-    /// a `Timestamp` holds is clamped. The flag tells that either happened.
+    /// Nanoseconds outside 0..10^9 are carried into the seconds. A result outside the range of a `Timestamp` is
+    /// clamped. The flag is true if either happened.
     #[inline]
     pub const fn from_parts(seconds: i64, nanos: i32) -> (Self, bool) {
-        // As nearly all are: the product and the sum have room.
+        // The usual case, in which neither the product nor the sum overflows.
         const LAST_WHOLE: u64 = u64::MAX / NANOS_PER_SECOND;
         if (seconds as u64) < LAST_WHOLE && (nanos as u32 as u64) < NANOS_PER_SECOND {
             let total = seconds as u64 * NANOS_PER_SECOND + nanos as u64;
@@ -55,21 +56,21 @@ impl Timestamp {
         self.0
     }
 
-    /// The moment `nanos` nanoseconds later, or the last one that a `Timestamp` holds.
+    /// The moment `nanos` nanoseconds later, or the last moment that a `Timestamp` can hold.
     pub const fn saturating_add(self, nanos: u64) -> Self {
         Self(self.0.saturating_add(nanos))
     }
 }
 
-/// What tells tapped connections (socket taps) or requests (HTTP taps) apart.
+/// Identifies a tapped connection (socket taps) or a tapped request (HTTP taps).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TraceId {
-    /// Which input of a merge it comes from, from 0: Envoys number their connections alike.
+    /// The input of a merge, counted from 0. Different Envoys use the same numbers.
     pub source: u32,
-    /// The number that Envoy gives it.
+    /// The number that Envoy assigned.
     pub number: u64,
-    /// Which of the connections that share this number in their source, from 0: ids start again when
-    /// Envoy restarts, and two Envoys may write to one file.
+    /// Counts the connections with the same number in one input, from 0. Numbers repeat when Envoy restarts, or when
+    /// two Envoys write to one file.
     pub instance: u32,
 }
 
@@ -79,17 +80,17 @@ impl fmt::Display for TraceId {
     }
 }
 
-/// Which way bytes went, as Envoy names it.
+/// The direction of bytes, by Envoy's names for its own reads and writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
-    /// Envoy read them: from the remote to the local endpoint.
+    /// Received by Envoy: from the remote to the local endpoint.
     Read,
-    /// Envoy wrote them: from the local to the remote endpoint.
+    /// Sent by Envoy: from the local to the remote endpoint.
     Write,
 }
 
 impl Direction {
-    /// The other way.
+    /// The opposite direction.
     pub const fn reverse(self) -> Self {
         match self {
             Self::Read => Self::Write,
@@ -98,30 +99,30 @@ impl Direction {
     }
 }
 
-/// A transport protocol that a socket address names.
+/// The transport protocol of a socket address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Transport {
-    /// TCP, and whatever says nothing.
+    /// TCP; also assumed if the trace records none.
     #[default]
     Tcp,
     /// UDP.
     Udp,
 }
 
-/// One end of a connection, as recorded.
+/// One endpoint of a connection, as recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
-    /// An IP address and a port; port 0 where the trace has none.
+    /// An IP address and a port; port 0 if the trace has none.
     Ip(IpAddr, u16),
-    /// A name where an IP address is usual, and its port (0 where the trace has none).
+    /// A name instead of an IP address, and a port; port 0 if the trace has none.
     Host(String, u16),
     /// A Unix domain socket's path; `@` stands for the leading NUL of an abstract one.
     Pipe(String),
-    /// A listener inside Envoy, and an endpoint of it.
+    /// An internal listener of Envoy, and an endpoint of it.
     Internal {
         /// The listener's name.
         listener: String,
-        /// The endpoint's id; empty where there is none.
+        /// The endpoint's id; empty if there is none.
         endpoint: String,
     },
 }
@@ -148,23 +149,23 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Both ends of a connection, as far as the trace names them.
+/// The endpoints of a connection, as far as the trace records them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Connection {
     /// TCP or UDP.
     pub transport: Transport,
-    /// Envoy's end.
+    /// Envoy's endpoint.
     pub local: Option<Endpoint>,
-    /// The peer's end: the client of a downstream tap, the server of an upstream one.
+    /// The peer's endpoint: the client for a downstream tap, the server for an upstream tap.
     pub remote: Option<Endpoint>,
-    /// The network namespace of Envoy's end, where the listener is in one of its own.
+    /// The network namespace of Envoy's endpoint, if the listener is configured with one.
     pub namespace: Option<String>,
 }
 
 impl Event {
-    /// Envoy's running count before this event, on the scale of all others.
+    /// Envoy's byte count before this event, on the same scale for all events.
     ///
-    /// What `closed` carries is one more than what an event at its place would.
+    /// The count in a `closed` event is one higher than in another event at the same position.
     pub fn count_before(&self) -> Option<u64> {
         let seq = self.seq_num?.get();
         Some(if matches!(self.what, What::Closed) {
@@ -174,7 +175,7 @@ impl Event {
         })
     }
 
-    /// The bytes that it holds of what went over the connection, and which way they went.
+    /// The payload of the event, and its direction.
     pub fn payload(&self) -> Option<(Direction, &[u8])> {
         match &self.what {
             What::Data {
@@ -189,7 +190,7 @@ impl Event {
         }
     }
 
-    /// Makes it be about bytes, unless it is, and gives what it tells of them, to be written over.
+    /// Turns the event into a data event, unless it is one, and returns its contents to be overwritten.
     pub(crate) fn data(&mut self) -> &mut What {
         if !matches!(self.what, What::Data { .. }) {
             self.what = What::Data {
@@ -203,7 +204,7 @@ impl Event {
         &mut self.what
     }
 
-    /// Whether it happened at a time, rather than telling of something else that did.
+    /// Whether it has a time of its own. The others describe a connection or the trace.
     pub const fn is_timed(&self) -> bool {
         matches!(
             self.what,
@@ -213,7 +214,7 @@ impl Event {
 }
 
 impl Connection {
-    /// Adds what `other` names; returns whether that is something new.
+    /// Adds the endpoints and the namespace of `other`. Returns whether anything has changed.
     pub(crate) fn learn(&mut self, other: &Self) -> bool {
         let before = self.clone();
         self.transport = other.transport;
@@ -231,41 +232,42 @@ impl Connection {
         before != *self
     }
 
-    /// Whether it names neither end.
+    /// Whether neither endpoint is known.
     pub const fn is_empty(&self) -> bool {
         self.local.is_none() && self.remote.is_none()
     }
 }
 
-/// One thing that a trace says.
+/// One item of a trace: bytes, a closed connection, part of an HTTP message, or information about a connection or the
+/// trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
-    /// The connection it belongs to.
+    /// The connection that it belongs to.
     pub trace: TraceId,
-    /// Where in the (decoded) input it begins, in bytes.
+    /// The position in the (decoded) input at which it begins, in bytes.
     pub offset: u64,
-    /// When it happened, where recorded.
+    /// The time at which it happened, if recorded.
     pub time: Option<Timestamp>,
-    /// Whether what was recorded cannot be, and `time` is the nearest that can.
+    /// Whether the recorded time is impossible, and `time` is the nearest possible one.
     pub time_adjusted: bool,
-    /// Envoy's running count of bytes before this event, both ways together, plus one.
+    /// Envoy's count of the connection's bytes before this event, both directions together, plus one.
     ///
-    /// Streamed traces of Envoy 1.37 and later only.
+    /// Only in streamed traces of Envoy 1.37 and later.
     pub seq_num: Option<NonZeroU64>,
-    /// How many bytes of payload are known to be missing from the end of this event.
+    /// The number of payload bytes that are missing from the end of this event, if it is known.
     pub missing: Option<u64>,
-    /// Bytes that went over the connection before this event, and are in none.
+    /// Bytes that were transferred before this event, and are in no event.
     pub gap: Option<Box<Gap>>,
     /// What happened.
     pub what: What,
 }
 
-/// Bytes that Envoy has counted between two events of a connection, and that no event holds.
+/// Bytes that Envoy counted between two events of a connection, and that no event holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// How many there are.
+    /// The number of bytes.
     pub bytes: u64,
-    /// Which way they went, where that is certain.
+    /// Their direction, if it is certain.
     pub direction: Option<Direction>,
     /// Why they are missing.
     pub kind: GapKind,
@@ -282,107 +284,107 @@ pub enum GapKind {
     ProxyHeader,
 }
 
-/// What an [`Event`] tells.
+/// The contents of an [`Event`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum What {
-    /// A buffered message about this connection begins, up to the next one of its kind. Whether it goes
-    /// on with the connection or another one has its number, only what follows tells.
+    /// A buffered message about this connection begins. It ends with the next event of this kind. Whether the message
+    /// continues a connection with the same number or begins another one, only its contents show.
     Begin,
     /// The connection's endpoints.
     Connection(Box<Connection>),
-    /// What a message says of its connection comes only now, after events of it: it was too long to be held.
+    /// The message names its endpoints only after some of its events, and was too long to be buffered until then.
     Late,
-    /// Bytes went over the connection.
+    /// Envoy received or sent bytes.
     Data {
-        /// Which way.
+        /// Their direction.
         direction: Direction,
         /// The bytes, as far as Envoy kept them.
         payload: Slice,
-        /// Envoy kept only the first of them.
+        /// Whether Envoy kept only the first of them.
         truncated: bool,
-        /// They were recorded as a string, which cannot hold every byte.
+        /// Whether they were recorded as a string, which cannot hold every byte.
         as_string: bool,
-        /// The write that carried them ended the stream.
+        /// Whether the write that carried them ended the stream.
         end_stream: bool,
     },
     /// The connection was closed.
     Closed,
-    /// Nothing more of the connection comes, although its end is not recorded.
+    /// The trace has no further events of the connection, although its end is not recorded.
     Over,
-    /// The whole buffered trace lost bytes of one direction to its limit.
+    /// The buffered trace reached its limit in one direction; later bytes are missing.
     Truncated(Direction),
-    /// A message stood here that Envoy failed to write. It is of no connection.
+    /// Envoy failed to write a message at this position. The event belongs to no connection.
     Failed,
-    /// Some of the trace was skipped, from this event's offset on. It is of no connection.
+    /// A part of the trace was skipped, from this event's offset on. The event belongs to no connection.
     Skipped(Box<Skip>),
     /// The share of connections that the tap was configured to record, in parts of a million (Envoy 1.39
     /// and later). It applies to the whole trace.
     SampleRate(u32),
-    /// An event that tells nothing, as JSON_BODY_AS_STRING writes in place of the connection.
+    /// An event without contents, which JSON_BODY_AS_STRING writes in place of the connection.
     #[default]
     Nothing,
-    /// Something of an HTTP exchange, which an HTTP filter tap records without its bytes.
+    /// Part of an HTTP exchange. An HTTP filter tap records it without the bytes of the connection.
     Http(Http),
 }
 
-/// Some of a trace that was skipped, because no event can be made of it.
+/// A part of a trace that was skipped because it cannot be decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skip {
-    /// Where the trace goes on, in bytes of the (decoded) input.
+    /// The position at which decoding resumes, in bytes of the (decoded) input.
     pub to: u64,
     /// Why it was skipped.
     pub kind: SkipKind,
 }
 
-/// Why some of a trace was skipped.
+/// Why a part of a trace was skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SkipKind {
-    /// It is damaged, in this way and at this place.
+    /// It is damaged; the text says how and at which position.
     Damage(String),
-    /// It is no part of a message, such as a line of a log between two.
+    /// It is not part of a message, such as a log line between two messages.
     Text,
-    /// It is a line that Envoy writes to a client in the place of a message.
+    /// It is a line that Envoy sends to a client in place of a message.
     Note,
-    /// A terminal has put them there: the carriage returns before the line feeds of all of a binary trace.
+    /// It consists of the carriage returns that a terminal inserted before the line feeds of a binary trace.
     CarriageReturns,
-    /// It comes after the end of a compressed trace, and is no gzip or zstd: how much it is, is not known.
+    /// It follows a compressed trace, and is neither gzip nor zstd. Its size is unknown.
     AfterCompressed,
 }
 
-/// What a trace tells of an HTTP exchange: a request and its response.
+/// An item of an HTTP exchange, that is of a request and its response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Http {
     /// The exchange begins.
     Begin {
-        /// The client's connection, where it is recorded.
+        /// The connection to the client, if recorded.
         downstream: Option<Box<Connection>>,
-        /// The connection to the server, where it is recorded (Envoy 1.36 and later).
+        /// The connection to the server, if recorded (Envoy 1.36 and later).
         upstream: Option<Box<Connection>>,
     },
-    /// Something of the request or the response.
+    /// A part of the request or the response.
     Part {
-        /// Whose part it is.
+        /// The request or the response.
         side: Side,
         /// The part.
         part: Part,
-        /// Whether it is known to be the side's last.
+        /// Whether it is known to be the last part of its side.
         last: bool,
     },
-    /// All of the exchange has been told.
+    /// The exchange ends here in the trace.
     End,
 }
 
 /// A side of an HTTP exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// What the client sends.
+    /// The request, sent by the client.
     Request,
-    /// What the server answers.
+    /// The response, sent by the server.
     Response,
 }
 
 impl Side {
-    /// Which way its bytes go on the downstream connection, where HTTP taps sit.
+    /// The direction of its bytes on the downstream connection, which is where an HTTP tap records.
     pub const fn direction(self) -> Direction {
         match self {
             Self::Request => Direction::Read,
@@ -396,13 +398,13 @@ impl Side {
 pub enum Part {
     /// Header fields, pseudo-headers such as `:path` among them.
     Headers(Vec<Field>),
-    /// Some of the body, or all of it.
+    /// The body, or a part of it.
     Body {
         /// The bytes, as far as Envoy kept them.
         payload: Bytes,
-        /// Envoy kept only the first of them.
+        /// Whether Envoy kept only the first of them.
         truncated: bool,
-        /// They were recorded as a string, which cannot hold every byte.
+        /// Whether they were recorded as a string, which cannot hold every byte.
         as_string: bool,
     },
     /// Trailer fields.

@@ -1,6 +1,6 @@
-//! What the first bytes of a connection and its addresses tell: the protocol, and who the client is.
+//! Recognizes the protocol of a connection and the side of its client, from its first bytes and its addresses.
 //!
-//! The one rule for both, for whoever asks: the handshake, the names, the hints.
+//! Handshakes, names and hints all use these rules, so that they agree.
 
 mod proxied;
 
@@ -10,7 +10,7 @@ use memchr::memmem;
 
 use crate::model::event::{Connection, Direction, Endpoint};
 
-/// What a connection speaks, as far as its first bytes show.
+/// The protocol of a connection, as recognized from its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
     /// HTTP/1.0 or 1.1.
@@ -52,19 +52,19 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// The dissector that Wireshark needs to be given for a server's port, which it does not choose by itself.
+/// A dissector that has to be set in Wireshark for a server's port, because Wireshark does not choose it by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeAs {
     /// The port.
     pub port: u16,
     /// The dissector's name.
     pub dissector: &'static str,
-    /// Whether HTTP/2 without its preface is on the port: what a reader's owner of the port may take for its own.
+    /// Whether the port has HTTP/2 without its preface. The dissector that owns the port may claim such a connection.
     pub is_headless: bool,
 }
 
 impl Protocol {
-    /// Wireshark's dissector of a protocol other than HTTP, and the ports on which it looks for it by itself.
+    /// Wireshark's dissector for a protocol other than HTTP, and the ports on which Wireshark uses it by default.
     pub(crate) const fn dissector(self) -> Option<(&'static str, &'static [u16])> {
         Some(match self {
             Self::Http1 | Self::Http2 | Self::Grpc => return None,
@@ -79,26 +79,26 @@ impl Protocol {
     }
 }
 
-/// The dissector of HTTP/1. It hands over to that of HTTP/2 where it sees a preface.
+/// The dissector of HTTP/1. It hands a connection with an HTTP/2 preface over to the dissector of HTTP/2.
 pub(crate) const HTTP: &str = "http";
-/// The dissector of HTTP/2. It shows a connection without a preface, too, but nothing else.
+/// The dissector of HTTP/2. It also shows connections without a preface, but no other protocol.
 pub(crate) const HTTP2: &str = "http2";
 
 impl DecodeAs {
-    /// Whether it is for HTTP, of any version.
+    /// Whether it dissects HTTP, of any version.
     pub fn is_http(&self) -> bool {
         [HTTP, HTTP2].contains(&self.dissector)
     }
 }
 
-/// As tshark's and Wireshark's option `-d` takes it.
+/// The value of the option `-d` of tshark and Wireshark.
 impl fmt::Display for DecodeAs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "tcp.port=={},{}", self.port, self.dissector)
     }
 }
 
-/// Which side of the connection a tap sat on.
+/// The side of Envoy on which a tap recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Between a client and Envoy: the remote endpoint is the client.
@@ -117,20 +117,20 @@ impl Role {
     }
 }
 
-/// What a [`Role`] was told by.
+/// The evidence for a [`Role`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
-    /// The user has said so.
+    /// The user has set it.
     Said,
     /// The first bytes are those of an HTTP client or server.
     FirstBytes,
-    /// The local address is missing: only an upstream tap records before it has one.
+    /// The local address is missing: only an upstream tap starts to record before the connection has one.
     NoLocalAddress,
     /// One port is ephemeral, the other is not.
     Ports,
-    /// Nothing better than who spoke first.
+    /// No other evidence than which side sent the first bytes.
     FirstSpeaker,
-    /// Nothing at all.
+    /// No evidence at all.
     Nothing,
 }
 
@@ -141,16 +141,16 @@ impl Evidence {
     }
 }
 
-/// What an HTTP/2 client sends first (RFC 9113, section 3.4).
+/// The first bytes that an HTTP/2 client sends (RFC 9113, section 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The fewest bytes of it that are like nothing else: `PRI *`.
+/// The number of bytes that identify the preface: `PRI *`.
 const MIN_PREFACE: usize = 5;
-/// Where Linux begins to take ephemeral ports from (`ip_local_port_range`); IANA's begin higher.
+/// The first ephemeral port of Linux (`ip_local_port_range`). IANA's range begins higher.
 const FIRST_EPHEMERAL_PORT: u16 = 32_768;
-/// The longest method that is taken for one, in bytes; the longest registered is 17.
+/// The length of the longest accepted method, in bytes. The longest registered one has 17.
 const MAX_METHOD: usize = 24;
 
-/// Which end of a connection sent some bytes, and in which protocol.
+/// The end of a connection that sent its first bytes, and their protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opening {
     Client(Protocol),
@@ -158,7 +158,7 @@ pub(crate) enum Opening {
 }
 
 impl Opening {
-    /// The protocol, whichever end begins it.
+    /// The protocol, for either end.
     pub(crate) const fn protocol(self) -> Protocol {
         match self {
             Self::Client(protocol) | Self::Server(protocol) => protocol,
@@ -166,14 +166,14 @@ impl Opening {
     }
 }
 
-/// The end that sent some bytes, and its protocol, where the bytes begin like those of a protocol that is known.
+/// The end that sent the first bytes of a connection, and their protocol, if it is recognized.
 pub(crate) fn opening(bytes: &[u8]) -> Option<Opening> {
     proxied::opening(bytes).or_else(|| http_opening(bytes))
 }
 
-/// The end that sent some bytes, and its protocol, where the bytes begin like HTTP.
+/// The end that sent the first bytes of a connection, and the version of HTTP, if it is HTTP.
 pub(crate) fn http_opening(bytes: &[u8]) -> Option<Opening> {
-    // A preface may be cut by the tap's limit or come in pieces.
+    // The preface may be truncated by the tap's limit, or be split over events.
     if bytes.len() >= MIN_PREFACE && bytes.starts_with(&PREFACE[..bytes.len().min(PREFACE.len())]) {
         return Some(Opening::Client(Protocol::Http2));
     }
@@ -198,27 +198,27 @@ pub(crate) fn http_opening(bytes: &[u8]) -> Option<Opening> {
     (is_method && ends_well).then_some(Opening::Client(Protocol::Http1))
 }
 
-/// The protocol whose first bytes, from either side, these are.
+/// The protocol of a connection whose first bytes, from either end, are `bytes`.
 pub fn protocol(bytes: &[u8]) -> Option<Protocol> {
     opening(bytes).map(Opening::protocol)
 }
 
-/// gRPC's content type, as it is and in HPACK's Huffman code (RFC 7541, appendix B), in which a value
-/// begins at a whole byte.
+/// gRPC's content type, plain and in HPACK's Huffman code (RFC 7541, appendix B). A value begins at a byte boundary, so
+/// its code is always the same bytes.
 const GRPC: [&[u8]; 2] = [
     b"application/grpc",
     b"\x1d\x75\xd0\x62\x0d\x26\x3d\x4c\x4d\x65\x64",
 ];
 
-/// Whether some bytes hold gRPC's content type.
+/// Whether `bytes` contain gRPC's content type.
 pub fn is_grpc(bytes: &[u8]) -> bool {
     GRPC.iter()
         .any(|needle| memmem::find(bytes, needle).is_some())
 }
 
-/// Tells on which side of `connection` a tap sat, and by what.
+/// Determines the side of Envoy on which `connection` was tapped, and the evidence for it.
 ///
-/// `first` is the first of its bytes, and which way they went.
+/// `first` holds the direction of the first bytes, and the bytes.
 pub fn role(connection: &Connection, first: Option<(Direction, &[u8])>) -> (Role, Evidence) {
     let sent_by = |direction, client: bool| match (direction, client) {
         (Direction::Read, true) | (Direction::Write, false) => Role::Downstream,
@@ -252,17 +252,17 @@ pub fn role(connection: &Connection, first: Option<(Direction, &[u8])>) -> (Role
 
 /// The sizes of a PROXY protocol header in bytes (HAProxy's PROXY protocol, sections 2.1 and 2.2).
 ///
-/// The least of version 1 is `PROXY UNKNOWN` and its line's end, the least of version 2 is a header without
-/// addresses. The most is what a receiver has to be ready for: 107 bytes of version 1, and 536 of version 2
-/// with its extensions (a segment of the smallest size that every host takes).
+/// The shortest header of version 1 is `PROXY UNKNOWN` with its line end; the shortest of version 2 has no addresses.
+/// The longest ones are those that a receiver has to accept: 107 bytes for version 1, and 536 for version 2 with its
+/// extensions (the smallest segment size that every host accepts).
 const PROXY_HEADER: std::ops::RangeInclusive<u64> = 15..=536;
 
-/// Whether `lost` bytes may be a PROXY protocol header, where they are missing right after the first event of
-/// a connection, which is a write (or before it).
+/// Whether `lost` bytes may be a PROXY protocol header, given that they are missing directly before or after the first
+/// event of a connection, and that this event was sent by Envoy.
 ///
-/// Envoy's upstream PROXY protocol socket sits below the tap. It sends the header before the first bytes that
-/// are written and counts it among them, so that Envoy's count after that write is too large by the header
-/// (seen in 1.40: 28 bytes). A downstream one is read before there is a tap.
+/// Envoy's upstream PROXY protocol socket sits below the tap. It sends the header before the first bytes and counts it
+/// among them, so that Envoy's count after that write is too large by the size of the header (seen in 1.40: 28 bytes).
+/// A downstream header is received before the tap starts.
 pub(crate) fn explains_proxy_header(lost: u64, role: Role) -> bool {
     role == Role::Upstream && PROXY_HEADER.contains(&lost)
 }
@@ -386,7 +386,7 @@ mod tests {
              ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n",
         ];
         let v1 = v1.map(|header| header.len() as u64);
-        // Without addresses, with those of IPv4, IPv6 and Unix sockets, and with extensions.
+        // Without addresses; with those of IPv4, IPv6 and Unix sockets; and with extensions.
         let v2 = [16, 16 + 12, 16 + 36, 16 + 216, 16 + 12 + 50];
         for header in v1.into_iter().chain(v2) {
             assert!(explains_proxy_header(header, Role::Upstream), "{header}");

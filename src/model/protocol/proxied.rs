@@ -1,32 +1,35 @@
-//! The first bytes of the protocols that a TCP proxy carries: of the client, or of a server that speaks first.
+//! Recognizes protocols other than HTTP, by the first bytes of the client or of a server that sends first.
 //!
-//! Each was tried with the traffic of a real client (`testdata/proxy/`). Invariant: no message of HTTP is one of these.
+//! Each rule was tested with the traffic of a real client (`testdata/proxy/`).
+//!
+//! Invariant: no HTTP message matches one of these rules.
 
 use super::{Opening, Protocol};
 
 /// The first words of a PostgreSQL client, after the length of its message: version 3, and the requests for TLS and GSSAPI.
 const POSTGRES_VERSION: u32 = 3 << 16;
 const POSTGRES_REQUESTS: [u32; 2] = [80_877_103, 80_877_104];
-/// The longest startup message that a PostgreSQL server takes, in bytes.
+/// The length of the longest startup message that a PostgreSQL server accepts, in bytes.
 const MAX_POSTGRES_STARTUP: u32 = 10_000;
-/// The longest MySQL greeting that is taken for one, in bytes. Those of MySQL 8 and MariaDB 10 have under 120.
+/// The length of the longest accepted MySQL greeting, in bytes. Those of MySQL 8 and MariaDB 10 have fewer than 120.
 const MAX_MYSQL_GREETING: usize = 1024;
-/// MongoDB's opcodes with which a client begins: OP_QUERY and OP_MSG.
+/// The opcodes of a MongoDB client's first message: OP_QUERY and OP_MSG.
 const MONGO_OPCODES: [u32; 2] = [2004, 2013];
-/// The largest message that a MongoDB server takes, in bytes.
+/// The size of the largest message that a MongoDB server accepts, in bytes.
 const MAX_MONGO_MESSAGE: u32 = 48_000_000;
-/// The keys of the Kafka requests with which a client begins: Metadata, SaslHandshake and ApiVersions.
+/// The API keys of a Kafka client's first request: Metadata, SaslHandshake and ApiVersions.
 const KAFKA_KEYS: [u16; 3] = [3, 17, 18];
-/// Kafka's versions of a request are lower.
+/// An upper bound for the version of a Kafka request.
 const MAX_KAFKA_VERSION: u16 = 32;
-/// The largest of these Kafka requests that is taken for one, in bytes.
+/// The size of the largest accepted Kafka request, in bytes.
 const MAX_KAFKA_REQUEST: u32 = 1 << 16;
-/// How strict Thrift messages begin: the binary protocol's version, a byte that is not used, and a call's type.
+/// The first bytes of a strict Thrift message: the version of the binary protocol, an unused byte, and the type CALL or
+/// ONEWAY.
 const THRIFT_CALLS: [[u8; 4]; 2] = [[0x80, 1, 0, 1], [0x80, 1, 0, 4]];
-/// The longest name of a Thrift method that is taken for one, in bytes.
+/// The length of the longest accepted name of a Thrift method, in bytes.
 const MAX_THRIFT_NAME: usize = 256;
 
-/// Recognizes the beginning of one side.
+/// Whether some bytes are the first ones of one end in one protocol.
 type Begins = fn(&[u8]) -> bool;
 
 const BEGINNINGS: [(Begins, Opening); 8] = [
@@ -40,13 +43,13 @@ const BEGINNINGS: [(Begins, Opening); 8] = [
     (is_smtp_server, Opening::Server(Protocol::Smtp)),
 ];
 
-/// The end that sent some bytes, and its protocol.
+/// The end that sent the first bytes of a connection, and their protocol.
 pub(super) fn opening(bytes: &[u8]) -> Option<Opening> {
     let known = BEGINNINGS.iter().find(|(begins, _)| begins(bytes));
     known.map(|&(_, opening)| opening)
 }
 
-/// Whether a Redis client begins with these bytes: an array of strings (RESP), as every client library sends.
+/// Whether these are the first bytes of a Redis client: an array of strings (RESP), which every client library sends.
 fn is_redis(bytes: &[u8]) -> bool {
     let number = |mark: u8, bytes: &mut &[u8]| {
         let digits = bytes
@@ -65,7 +68,7 @@ fn is_redis(bytes: &[u8]) -> bool {
     number(b'*', &mut rest) && number(b'$', &mut rest) && !rest.is_empty()
 }
 
-/// Whether a PostgreSQL client begins with these bytes.
+/// Whether these are the first bytes of a PostgreSQL client.
 fn is_postgres(bytes: &[u8]) -> bool {
     let Some((&[a, b, c, d, e, f, g, h], rest)) = bytes.split_first_chunk() else {
         return false;
@@ -80,8 +83,8 @@ fn is_postgres(bytes: &[u8]) -> bool {
     }
 }
 
-/// Whether a MySQL server begins with these bytes: a packet of its own, the first, with version 10 of the greeting and
-/// a version of the server.
+/// Whether these are the first bytes of a MySQL server: one packet with sequence number 0, protocol version 10, and the
+/// server's version as text.
 fn is_mysql(bytes: &[u8]) -> bool {
     let Some((&[low, middle, high, sequence, version], rest)) = bytes.split_first_chunk() else {
         return false;
@@ -89,7 +92,7 @@ fn is_mysql(bytes: &[u8]) -> bool {
     let length = u32::from_le_bytes([low, middle, high, 0]) as usize;
     let text = rest.split(|&byte| byte == 0).next().unwrap_or_default();
     let is_text = !text.is_empty() && text.iter().all(u8::is_ascii_graphic);
-    // A tap's limit may cut it, so that more bytes may be missing than are there.
+    // The tap's limit may truncate the greeting.
     sequence == 0
         && version == 10
         && (text.len()..MAX_MYSQL_GREETING).contains(&length)
@@ -98,7 +101,7 @@ fn is_mysql(bytes: &[u8]) -> bool {
         && text.len() < rest.len()
 }
 
-/// Whether a MongoDB client begins with these bytes: a message that answers none.
+/// Whether these are the first bytes of a MongoDB client: a message that is not a reply.
 fn is_mongo(bytes: &[u8]) -> bool {
     let Some((header, _)) = bytes.split_first_chunk::<16>() else {
         return false;
@@ -108,14 +111,14 @@ fn is_mongo(bytes: &[u8]) -> bool {
     (17..=MAX_MONGO_MESSAGE).contains(&length) && answers == 0 && MONGO_OPCODES.contains(&opcode)
 }
 
-/// Whether a Kafka client begins with these bytes: a request whose header has the name of the client.
+/// Whether these are the first bytes of a Kafka client: a request whose header names the client.
 fn is_kafka(bytes: &[u8]) -> bool {
     let Some((header, rest)) = bytes.split_first_chunk::<14>() else {
         return false;
     };
     let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
     let size = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
-    // A length of -1: no name.
+    // A length of -1 means no name.
     let name = match word(12) {
         u16::MAX => &[],
         length => rest.get(..usize::from(length)).unwrap_or(rest),
@@ -127,7 +130,7 @@ fn is_kafka(bytes: &[u8]) -> bool {
         && name.iter().all(u8::is_ascii_graphic)
 }
 
-/// Whether a Thrift client begins with these bytes: a call in the binary protocol, with a frame's length or without.
+/// Whether these are the first bytes of a Thrift client: a call in the binary protocol, framed or not.
 fn is_thrift(bytes: &[u8]) -> bool {
     let is_call = |bytes: &[u8]| {
         let Some((start, rest)) = bytes.split_first_chunk::<4>() else {
@@ -145,7 +148,7 @@ fn is_thrift(bytes: &[u8]) -> bool {
     is_call(bytes) || bytes.get(4..).is_some_and(is_call)
 }
 
-/// Whether an SMTP client begins with these bytes.
+/// Whether these are the first bytes of an SMTP client.
 fn is_smtp_client(bytes: &[u8]) -> bool {
     let command = bytes.get(..5).unwrap_or_default();
     [b"EHLO ", b"HELO ", b"LHLO "]
@@ -154,7 +157,7 @@ fn is_smtp_client(bytes: &[u8]) -> bool {
         && bytes.ends_with(b"\r\n")
 }
 
-/// Whether an SMTP server begins with these bytes: FTP's greeting has the same number and not the name.
+/// Whether these are the first bytes of an SMTP server. The greeting of FTP has the same number, but not the name.
 fn is_smtp_server(bytes: &[u8]) -> bool {
     let line = bytes.strip_suffix(b"\r\n").unwrap_or_default();
     (line.starts_with(b"220 ") || line.starts_with(b"220-"))
