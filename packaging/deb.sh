@@ -4,8 +4,8 @@
 #   packaging/deb.sh [--out FOLDER]
 #
 # It needs cargo-deb (cargo install --locked cargo-deb). The binary is linked with this machine's glibc, so the
-# package is installed on this release of Debian or Ubuntu and later ones. The files for Wireshark are in the package
-# when the program can print them.
+# package can be installed on this release of Debian or Ubuntu and on later ones. The package contains the files for
+# Wireshark if the program can print them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . packaging/common.sh
@@ -35,18 +35,18 @@ generate "$binary" fish "$share/fish/vendor_completions.d/capture2pcap.fish"
 mkdir -p "$share/doc/capture2pcap"
 cp README.md "$share/doc/capture2pcap"
 packaging/third-party.sh "$host" | gzip -9n >"$share/doc/capture2pcap/THIRD-PARTY.txt.gz"
-# Debian's Wireshark looks for the extensions of all users there.
+# Debian's Wireshark searches this folder for the extensions of all users.
 wireshark=$root/usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH)/wireshark
 if has_wireshark_plugin "$binary"; then
     generate "$binary" wireshark "$wireshark/plugins/capture2pcap.lua"
 else
-    echo "packaging/deb.sh: this version has no plugin for Wireshark: left out" >&2
+    echo "packaging/deb.sh: this version has no plugin for Wireshark, so the package has none" >&2
 fi
 if is_extcap "$binary"; then
     mkdir -p "$wireshark/extcap"
     ln -s ../../../../bin/capture2pcap "$wireshark/extcap/capture2pcap"
 else
-    echo "packaging/deb.sh: this version is no capture interface for Wireshark: left out" >&2
+    echo "packaging/deb.sh: this version cannot be a capture interface of Wireshark, so the package has none" >&2
 fi
 
 mkdir -p "$out"

@@ -3,9 +3,9 @@
 #
 #   packaging/dist.sh [--target TRIPLE] [--out FOLDER]
 #
-# The binary of a Linux target is static: glibc is in it, or musl where TRIPLE names it. The same commit gives the
-# same bytes in any folder; `packaging/reproducible.sh` tests that. The binary has to run on this machine, because
-# it prints the completions itself.
+# The binary for Linux is static. It contains glibc, or musl if TRIPLE says so. The same commit gives the same bytes
+# in any folder; `packaging/reproducible.sh` tests that. The binary has to run on this machine, because it prints the
+# completions itself.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . packaging/common.sh
@@ -20,7 +20,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 
-# macOS has another tar; Homebrew's GNU tar is gtar.
+# The tar of macOS is not GNU tar; Homebrew installs GNU tar as gtar.
 tar=$(command -v gtar || command -v tar)
 "$tar" --version | grep -q '^tar (GNU tar)' || fail "GNU tar is needed (macOS: brew install gnu-tar)"
 
@@ -30,10 +30,10 @@ target_dir=${CARGO_TARGET_DIR:-$PWD/target}
 case $target in
 *-linux-*) system=linux flags=(-C target-feature=+crt-static) ;;
 *-apple-darwin) system=macos flags=() ;;
-*) fail "no archive is planned for $target" ;;
+*) fail "unsupported target: $target" ;;
 esac
 export_flags "$target_dir" ${flags[@]+"${flags[@]}"}
-# With --target, the flags are not applied to build scripts and procedural macros, which cannot be static.
+# With --target, the flags do not apply to build scripts and procedural macros, which cannot be static.
 cargo build --locked --profile dist --target "$target" --target-dir "$target_dir" --bin capture2pcap
 binary=$target_dir/$target/dist/capture2pcap
 

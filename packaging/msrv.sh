@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Checks the rust-version of Cargo.toml: with that toolchain, where it is installed; else no crate of the program may
-# say that it needs a newer one. Calls of the standard library that are newer are clippy's to find (incompatible_msrv).
+# Checks the rust-version in Cargo.toml. If that toolchain is installed, it compiles the program with it. Otherwise it
+# checks that no crate of the program declares a newer rust-version. Clippy's lint incompatible_msrv finds newer
+# functions of the standard library.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . packaging/common.sh
@@ -24,7 +25,7 @@ while left:
     if package in reached:
         continue
     reached.add(package)
-    # Crates of the tests alone may be newer.
+    # Crates that only the tests use may be newer.
     left += [d["pkg"] for d in needs[package] if any(k["kind"] != "dev" for k in d["dep_kinds"])]
 
 def parts(version):

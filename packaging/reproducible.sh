@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the archive of the last commit twice, in two folders with names of different lengths, and compares the bytes.
-# It runs the binary in an empty folder as its root, too, where that is permitted (as root).
+# If it runs as root, it also runs the binary in a chroot that is otherwise empty.
 #
 #   packaging/reproducible.sh [--out FOLDER] [ARGUMENT of dist.sh...]        keeps the first archive in FOLDER
 set -euo pipefail
@@ -16,7 +16,7 @@ mkdir -p "$keep"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 folders=(a "another folder/for the second")
-# Both before the first is built: a commit may come meanwhile.
+# Both are cloned before the first is built, because the branch may move in the meantime.
 commit=$(git rev-parse HEAD)
 for folder in "${folders[@]}"; do
     git clone -q --no-local . "$work/$folder"
@@ -29,7 +29,7 @@ for folder in "${folders[@]}"; do
         packaging/dist.sh "$@"
     )
 done
-# What differs is kept, to look into.
+# If the archives differ, both are kept for examination.
 (cd "$work/a/target/publish" && find . -type f) | while read -r file; do
     cmp "$work/a/target/publish/$file" "$work/${folders[1]}/target/publish/$file" || {
         cp "$work/${folders[1]}/target/publish/$file" "$keep/other-${file##*/}"
@@ -47,6 +47,6 @@ if [ "$(uname)" = Linux ] && [ "$(id -u)" -eq 0 ]; then
     cp "$work"/capture2pcap-*/capture2pcap testdata/path_0.pb "$work/root"
     chroot "$work/root" /capture2pcap -v path_0.pb path_0.pcap
     cmp -n 24 "$work/root/path_0.pcap" <(printf '\xd4\xc3\xb2\xa1\2\0\4\0\0\0\0\0\0\0\0\0\0\0\4\0\1\0\0\0') ||
-        fail "in an empty folder as its root, the capture is wrong"
-    echo "runs in an empty folder as its root"
+        fail "in an empty chroot, the capture is wrong"
+    echo "runs in an empty chroot"
 fi

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 cargo cyclonedx --version >/dev/null 2>&1 || fail "cargo-cyclonedx is missing: cargo install --locked cargo-cyclonedx"
 export_epoch
 name=capture2pcap-$(package_version)
-# It writes beside Cargo.toml.
+# cargo cyclonedx writes its file next to Cargo.toml.
 cargo cyclonedx --quiet --format json --describe binaries --all-features --spec-version 1.5
 mkdir -p target/publish
 mv capture2pcap_bin.cdx.json "target/publish/$name.cdx.json"

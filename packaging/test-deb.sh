@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Judges a Debian package with lintian, installs it in a new Debian, runs it there, and removes it again: nothing may
-# be left. It needs lintian and mmdebstrap, and to be root.
+# Checks a Debian package with lintian, installs it in a new Debian, runs it there, and removes it again. No file may be
+# left after that. It needs lintian, mmdebstrap and root.
 #
-#   packaging/test-deb.sh [PACKAGE] [SUITE]        the last one of packaging/deb.sh; this machine's release
+#   packaging/test-deb.sh [PACKAGE] [SUITE]        defaults: the last package of packaging/deb.sh, this machine's release
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . packaging/common.sh
@@ -19,12 +19,12 @@ lintian --fail-on error "$package"
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
 chmod 755 "$tree"
-# With tshark from the start, so that only the package is added and removed.
+# tshark is installed from the start, so that only the package itself is added and removed.
 mmdebstrap --quiet --variant=apt --include=tshark,man-db,bash-completion "$suite" "$tree/root"
 inside() {
     chroot "$tree/root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 "$@"
 }
-# All files but what dpkg and apt note for themselves, and what man-db caches.
+# Lists all files, except for the records of dpkg and apt, logs and caches.
 listing() {
     (cd "$tree/root" && find . -xdev ! -path './var/lib/dpkg/*' ! -path './var/lib/apt/*' ! -path './var/log/*' \
         ! -path './var/cache/*' ! -path './tmp/*' ! -path './proc/*' ! -path './root/*' | sort)
@@ -57,5 +57,5 @@ fi
 
 inside dpkg --purge capture2pcap
 listing >"$tree/after"
-diff "$tree/before" "$tree/after" || fail "something is left after the removal"
-echo "removed without a trace"
+diff "$tree/before" "$tree/after" || fail "files are left after the removal"
+echo "removed: no files are left"

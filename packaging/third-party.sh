@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the licences of all crates that the program is linked from, and of the libraries below them.
+# Prints the licences of all crates that are linked into the program, and of the C library.
 #
 #   packaging/third-party.sh TARGET
 set -euo pipefail
@@ -22,7 +22,7 @@ END
 *-linux-musl*) echo "A static Linux binary contains musl, which is licensed under the MIT license (https://musl.libc.org/)." ;;
 esac
 
-# NAME VERSION MANIFEST, sorted; build and test crates leave nothing in the program.
+# NAME VERSION, sorted. Crates for building and testing are not part of the program.
 crates=$(cargo tree --locked --edges normal,no-proc-macro --target "$target" --prefix none --format '{p}' |
     sed -n 's/^\([^ ]*\) v\([^ ]*\).*/\1 \2/p' | LC_ALL=C sort -u)
 sources=$(cargo metadata --locked --format-version 1 --filter-platform "$target" |
@@ -35,13 +35,13 @@ while read -r name version; do
     printf '\n%s\n%s %s: %s\n' "$(printf '=%.0s' {1..100})" "$name" "$version" "$licence"
     texts=$(cd "$folder" && find . -maxdepth 1 -type f \( -iname 'licen[cs]e*' -o -iname 'copying*' -o -iname 'notice*' \) |
         LC_ALL=C sort)
-    # Where several licences are offered, one is enough: the short one. The Apache License is in LICENSE.
+    # If a crate offers several licences, one is enough: the shortest. The Apache License is in LICENSE.
     short=$(grep -i -e mit -e zlib -e bsd <<<"$texts" || true)
     for text in ${short:-$texts}; do
         printf '%s\n\n' "$(printf -- '-%.0s' {1..100})"
         cat "$folder/$text"
     done
     if [ -z "$texts" ]; then
-        echo "The package holds no text of it; its authors are named at https://crates.io/crates/$name/$version."
+        echo "The package does not contain its text; its authors are listed at https://crates.io/crates/$name/$version."
     fi
 done <<<"$crates"

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Runs the tests; installs first what they need besides Rust: tshark, dumpcap and capinfos (Debian's package
-# tshark), tcpdump, GNU parallel, zstd, and the shells whose completions are tried. Arguments go to cargo test.
+# Runs the tests. First installs the programs that they need besides Rust: tshark, dumpcap and capinfos (Debian's package
+# tshark), tcpdump, GNU parallel, zstd, and the shells whose completions are tested. Arguments are passed to cargo test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=()
 command -v tshark >/dev/null && command -v dumpcap >/dev/null && command -v capinfos >/dev/null || packages+=(tshark)
 command -v tcpdump >/dev/null || packages+=(tcpdump)
-# moreutils has another parallel.
+# The package moreutils has a different program named parallel.
 [[ $(parallel --version 2>/dev/null) == "GNU parallel"* ]] || packages+=(parallel)
 command -v zstd >/dev/null || packages+=(zstd)
 for shell in zsh fish; do
@@ -26,11 +26,11 @@ if [ ${#packages[@]} -gt 0 ]; then
         exit 1
     fi
     echo "tests/run.sh: installing ${packages[*]}" >&2
-    # env, because sudo does not pass variables on.
+    # env, because sudo does not pass environment variables on.
     quiet=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y)
     "${root[@]}" "${quiet[@]}" update >&2
     "${root[@]}" "${quiet[@]}" install --no-install-recommends "${packages[@]}" >&2
 fi
 
-# Not the documentation's examples, of which there are none, nor the benches.
+# Without benches. The example of the documentation is tested by cargo test --doc.
 exec cargo test --locked --lib --bins --tests "$@"

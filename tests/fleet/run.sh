@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Runs the commands of docs/fleet.md that need an engine, as they stand there: GNU parallel over three ssh servers, and
-# the Slurm array on two nodes. All of it is on this machine, with configurations, keys and ports of its own in a
-# temporary folder. `cargo test` does not run this.
+# Runs the commands of docs/fleet.md that need an engine, without changes: GNU parallel over three ssh servers, and the
+# Slurm array on two nodes. Everything runs on this machine, with its own configurations, keys and ports in a temporary
+# folder. `cargo test` does not run this.
 #
 #   tests/fleet/run.sh [--allow-skip] [ssh] [slurm]
 #
-# It installs what is missing from Debian's packages: parallel, openssh-server, slurm-wlm and munge. It has to be root.
-# An engine that cannot be had is a failure; with --allow-skip, or CAPTURE2PCAP_ALLOW_SKIP=1, it is only reported.
+# It installs these Debian packages if they are missing: parallel, openssh-server, slurm-wlm and munge. It has to run as
+# root. An engine that cannot be installed is a failure; with --allow-skip, or CAPTURE2PCAP_ALLOW_SKIP=1, it is only
+# reported.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
@@ -21,7 +22,7 @@ engines=("$@")
 
 passed=0 failed=0 skipped=0
 say() { echo "tests/fleet/run.sh: $*" >&2; }
-# lacking ENGINE WHY: reports loudly that an engine was not tested.
+# lacking ENGINE WHY: reports conspicuously that an engine was not tested.
 lacking() {
     {
         echo "================================================================================"
@@ -31,7 +32,7 @@ lacking() {
     skipped=$((skipped + 1))
 }
 
-# install PACKAGE...: installs what is missing, without starting a service.
+# install PACKAGE...: installs missing packages, without starting services.
 install() {
     local package missing=()
     for package in "$@"; do
@@ -40,7 +41,7 @@ install() {
     [ ${#missing[@]} -gt 0 ] || return 0
     command -v apt-get >/dev/null || return 1
     say "installing ${missing[*]}"
-    # A policy that is there already stays.
+    # An existing policy is kept.
     local policy=/usr/sbin/policy-rc.d made='' code=0
     if [ ! -e $policy ]; then
         made=1
@@ -75,7 +76,7 @@ stop() {
 }
 trap 'stop; rm -rf "$work"' EXIT
 
-# start NAME COMMAND...: a process that ends with this script; what it prints goes to NAME.log.
+# start NAME COMMAND...: starts a process that ends with this script; its output goes to NAME.log.
 start() {
     local name=$1
     shift
@@ -83,7 +84,7 @@ start() {
     pids+=($!)
 }
 
-# wait_until WHAT COMMAND...: for ten seconds at most.
+# wait_until WHAT COMMAND...: repeats the command until it succeeds, for ten seconds at most.
 wait_until() {
     local what=$1 try
     shift
@@ -95,7 +96,7 @@ wait_until() {
     return 1
 }
 
-# Ports that are free now.
+# free_ports N: prints N ports that are free now.
 free_ports() {
     python3 - "$1" <<'END'
 import socket, sys
@@ -106,7 +107,7 @@ print(*(s.getsockname()[1] for s in sockets))
 END
 }
 
-# traces FOLDER: a folder of traces with its list, and the captures that they give.
+# traces FOLDER: makes a folder of traces, their list, and the expected captures.
 traces() {
     mkdir -p "$1"
     (
@@ -126,21 +127,21 @@ traces() {
     )
 }
 
-# sums FOLDER: the captures in it, without their names.
+# sums FOLDER: prints the checksums of the captures in it, without their names.
 sums() { find "$1" -name '*.pcap' -exec sha256sum {} + | cut -d' ' -f1 | sort; }
 
-# judge ENGINE FOLDER: whether out/ holds the captures that it should.
+# judge ENGINE FOLDER: checks that out/ contains the expected captures.
 judge() {
     if [ "$(find "$2/out" -name '*.pcap' | wc -l)" -eq 240 ] && diff <(sums "$2/expected") <(sums "$2/out") >/dev/null; then
         passed=$((passed + 1))
-        say "$1: 240 captures in $(find "$2/out" -mindepth 1 -maxdepth 1 -type d | wc -l) shards: the same as in one process"
+        say "$1: 240 captures in $(find "$2/out" -mindepth 1 -maxdepth 1 -type d | wc -l) shards: the same as from one process"
     else
         failed=$((failed + 1))
-        say "$1: FAILED: $(find "$2/out" -name '*.pcap' | wc -l) captures, or others than in one process"
+        say "$1: FAILED: $(find "$2/out" -name '*.pcap' | wc -l) captures, or different ones than from one process"
     fi
 }
 
-# check ENGINE WHAT COMMAND...
+# check ENGINE WHAT COMMAND...: counts and reports a check, which passes if the command succeeds.
 check() {
     local engine=$1 what=$2
     shift 2
@@ -199,7 +200,7 @@ END
     done
 
     traces "$dir/job"
-    # As printed, but for the number of traces in a shard: there are 240 of them, and more than three shards are wanted.
+    # As printed, except for the number of traces per shard: with 240 traces, a smaller one makes more than three shards.
     local printed code=0
     printed=$(block 'GNU parallel' sh 2)
     (cd "$dir/job" && bash -euo pipefail -c "${printed/-N 1000/-N 20}") || code=$?
@@ -210,7 +211,7 @@ END
             [ "$(grep -c 'Accepted publickey' "$work/sshd$i.log")" -gt 1 ]
     done
 
-    # A bad trace fails its shard, and only that.
+    # A bad trace fails only its own shard.
     rm -rf "$dir/job/out"
     echo 'hello, world' >"$dir/job/taps/host 0/path_0.pb"
     code=0
@@ -257,12 +258,12 @@ ReturnToService=2
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SlurmdParameters=config_overrides
-# The job asks for four CPUs a task, and this machine may have fewer.
+# The job requests four CPUs per task, and this machine may have fewer.
 NodeName=node1 NodeHostname=$host NodeAddr=127.0.0.1 Port=${ports[1]} CPUs=4
 NodeName=node2 NodeHostname=$host NodeAddr=127.0.0.1 Port=${ports[2]} CPUs=4
 PartitionName=main Nodes=node1,node2 Default=YES MaxTime=10 State=UP
 END
-    # Version 2 asks systemd for a group; nothing here needs one of either version.
+    # With cgroup version 2, Slurm requests a group from systemd. This test needs no groups at all.
     echo 'CgroupPlugin=cgroup/v1' >"$dir/cgroup.conf"
     export SLURM_CONF=$dir/slurm.conf
     start slurmctld slurmctld -D
@@ -301,7 +302,7 @@ cargo build --locked
 PATH=${CARGO_TARGET_DIR:-$root/target}/debug:$PATH
 export PATH
 if [ "$(id -u)" -ne 0 ]; then
-    lacking "${engines[*]}" "it has to be root, to start the servers"
+    lacking "${engines[*]}" "it has to run as root, to start the servers"
 else
     for engine in "${engines[@]}"; do
         case $engine in

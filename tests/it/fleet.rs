@@ -100,7 +100,7 @@ fn shards_by_number_cover_the_list() {
     let array = block("A Slurm array", "sh");
     let array = array.strip_prefix("#!/bin/bash\n").expect("a script");
     let cases = [
-        ("INDEX", block("A shard by its number", "sh")),
+        ("INDEX", block("Shards by number", "sh")),
         ("SLURM_ARRAY_TASK_ID", array.to_owned()),
         ("INDEX", job_script()),
     ];
@@ -196,7 +196,10 @@ fn a_merge_is_cut_by_the_times_of_the_files() {
         let touch = format!("touch -d '2024-05-01 {time}' {name}");
         scratch.shell(&touch).run().exits(0);
     }
-    scratch.shell(&block("Cut by time", "sh")).run().exits(0);
+    scratch
+        .shell(&block("One hour of a day", "sh"))
+        .run()
+        .exits(0);
     let streams = Capture::read(&scratch.path("12h.pcap")).streams().len();
     assert_eq!(streams, 2 * 2);
 }
