@@ -102,6 +102,9 @@ mod manual;
 /// Members of a message in any order.
 mod order;
 
+/// The README's commands and configurations.
+mod readme;
+
 /// What pcapng tells beside the packets.
 mod pcapng;
 
