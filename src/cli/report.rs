@@ -72,6 +72,9 @@ struct Counts {
     captures: u64,
     /// Captures that a signal ended early.
     partial: u64,
+    /// Traces that could not be converted.
+    failed_traces: u64,
+    /// All failures, of traces, folders and outputs.
     failures: u64,
     damaged: u64,
     warnings: u64,
@@ -261,13 +264,16 @@ impl Reporter {
                 }
                 self.converted(number, source, target, warnings, summary);
             }
-            Err(failure) => self.failure(source, target, &failure),
+            Err(failure) => {
+                self.counts.failed_traces += 1;
+                self.failure(source, target, &failure);
+            }
         }
         self.bar.count(self.counts.traces);
     }
 
     /// Reports that a trace could not be converted.
-    pub(crate) fn failure(&mut self, source: &Source, target: &Target, failure: &Failure) {
+    fn failure(&mut self, source: &Source, target: &Target, failure: &Failure) {
         let why = reason(failure.error());
         self.object(|| objects::of_failure(&json::source_path(source), &why));
         match failure {
@@ -522,7 +528,8 @@ impl Reporter {
         self.end();
         self.summary(traces);
         if signal.is_some() {
-            let left = traces - self.counts.captures.min(traces) - self.counts.failures.min(traces);
+            let ended = self.counts.captures + self.counts.failed_traces;
+            let left = traces.saturating_sub(ended);
             let mut line = format!("interrupted: {} not converted", plural(left, "trace"));
             if self.counts.partial > 0 {
                 let _ = write!(line, ", {} in part", grouped(self.counts.partial));

@@ -143,9 +143,10 @@ impl fmt::Display for Fault {
                 claimed,
                 left,
             } => {
+                let unit = if *claimed == 1 { "byte" } else { "bytes" };
                 write!(
                     f,
-                    "{what} claims {claimed} bytes where the message around it has {left} left"
+                    "{what} claims {claimed} {unit} where the message around it has {left} left"
                 )
             }
             Self::TooLarge { what, claimed } => {

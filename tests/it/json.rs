@@ -574,7 +574,7 @@ fn every_warning_has_a_code_of_its_own() {
     let read = |path: &str| {
         std::fs::read_to_string(root.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
     };
-    let source = read("src/model/warning.rs");
+    let source = read("src/model/warning/kind.rs");
     let from = source.find("fn code(").expect("the codes");
     let to = from + source[from..].find("\n    }\n").expect("their end");
     // The compiler makes sure that every kind is there.

@@ -430,11 +430,10 @@ fn an_interrupt_before_the_first_event_announces_no_capture() {
     assert_eq!(fs::read(scratch.path("old.pcap")).expect("it"), b"kept");
 }
 
-#[test]
-fn a_folder_that_was_interrupted_says_so() {
-    let scratch = Scratch::new();
+/// Starts the conversion of three traces and two FIFOs, interrupts it after the traces, and returns its messages.
+fn interrupted(scratch: &Scratch) -> String {
     for number in 0..3 {
-        write_trace(&scratch, format!("in/{number}.pb"), number);
+        write_trace(scratch, format!("in/{number}.pb"), number);
     }
     scratch.shell("mkfifo slow.pb never.pb").run().exits(0);
     // One thread comes to the FIFOs last, for they have no size.
@@ -446,13 +445,32 @@ fn a_folder_that_was_interrupted_says_so() {
         (0..3).all(|number| scratch.path(&format!("out/{number}.pcap")).exists())
     });
     running.signal(SIGINT);
-    let outcome = running.finish().exits(130);
+    timeless(&running.finish().exits(130).stderr)
+}
+
+#[test]
+fn a_folder_that_was_interrupted_says_so() {
     assert_data_eq!(
-        timeless(&outcome.stderr),
+        interrupted(&Scratch::new()),
         str![[r#"
 capture2pcap: 3 captures of 5 traces, 3 connections, 6 events (57 bytes received, 81 sent), [time]
 capture2pcap: interrupted: 2 traces not converted
 
 "#]]
+    );
+}
+
+/// Files that could not be searched were counted as traces, and the number of the others went below zero.
+#[test]
+fn unreadable_files_are_not_among_the_traces_that_were_not_converted() {
+    let scratch = Scratch::new();
+    let links = "mkdir in; for i in 1 2 3; do ln -s nowhere in/$i-gone.pb; done";
+    scratch.shell(links).run().exits(0);
+    let messages = interrupted(&scratch);
+    let last = messages.lines().last();
+    assert_eq!(
+        last,
+        Some("capture2pcap: interrupted: 2 traces not converted"),
+        "{messages}"
     );
 }
