@@ -13,15 +13,15 @@ use anyhow::anyhow;
 use crate::capture::{self, Capture, Format};
 use crate::input::{Input, Wait};
 use crate::interrupt::Interrupt;
-use crate::model::event::{Direction, Event, Timestamp, What};
+use crate::model::event::{Direction, Event, PlainEvent, Timestamp};
 use crate::model::protocol::DecodeAs;
 use crate::model::warning::{Warning, WarningKind, Warnings};
 use crate::progress::Progress;
 use crate::pump::{Consumer, End, Pump};
 use crate::redact::{Redaction, Redactor};
 use crate::sequence::{Memory, Sequencer};
-use crate::synth::{self, ConnectionSummary, Synthesizer};
-use crate::trace::{Damage, Encoding, Reader, Step};
+use crate::synth::{self, ConnectionSummary, Frame, Synthesizer};
+use crate::trace::{Damage, Encoding, Lent, Reader, Step};
 
 #[cfg(feature = "cli")]
 pub(crate) use files::open;
@@ -123,24 +123,21 @@ impl Summary {
     /// Counts an event of the trace.
     #[inline]
     pub(crate) fn count(&mut self, event: &Event) {
-        if let What::Data {
-            direction, payload, ..
-        } = &event.what
-        {
-            self.events += 1;
-            match direction {
-                Direction::Read => self.bytes_read += payload.len() as u64,
-                Direction::Write => self.bytes_written += payload.len() as u64,
-            }
-            return;
+        match event.payload() {
+            Some((direction, payload)) => self.count_bytes(direction, payload),
+            None => self.events += u64::from(event.is_timed()),
         }
-        self.events += u64::from(event.is_timed());
-        if let Some((direction, payload)) = event.payload() {
-            match direction {
-                Direction::Read => self.bytes_read += payload.len() as u64,
-                Direction::Write => self.bytes_written += payload.len() as u64,
-            }
-        }
+    }
+
+    /// Counts an event about bytes.
+    #[inline]
+    pub(crate) fn count_bytes(&mut self, direction: Direction, payload: &[u8]) {
+        self.events += 1;
+        let bytes = match direction {
+            Direction::Read => &mut self.bytes_read,
+            Direction::Write => &mut self.bytes_written,
+        };
+        *bytes += payload.len() as u64;
     }
 }
 
@@ -210,13 +207,7 @@ pub fn convert_input<W: Write + Send + 'static>(
         let remark = options.redaction.as_ref().map(Redaction::to_string);
         let mut capture =
             Capture::with_remark(writer, options.capture, &sources, remark.as_deref())?;
-        let mut work = Conversion {
-            redactor: options.redaction.clone().map(Redactor::new),
-            synth: &mut synth,
-            summary: &mut summary,
-            capture: &mut capture,
-            latest: Timestamp::default(),
-        };
+        let mut work = Conversion::new(options, &mut synth, &mut summary, &mut capture);
         let mut pump = Pump {
             trace: &mut trace,
             sequencer: Sequencer::new(Memory::Bounded, false),
@@ -300,10 +291,31 @@ struct Conversion<'a, W: Write + Send + 'static> {
     capture: &'a mut Capture<W>,
     /// The latest time of an event so far.
     latest: Timestamp,
+    /// Whether plain events need nothing but their packets.
+    takes_plain: bool,
 }
 
 impl<W: Write + Send + 'static> Consumer for Conversion<'_, W> {
     type Error = io::Error;
+
+    fn takes_plain(&self) -> bool {
+        self.takes_plain
+    }
+
+    #[inline(always)]
+    fn plain(&mut self, event: &PlainEvent<'_>, _: &Lent<'_>) -> Option<io::Result<()>> {
+        if event.time < self.latest {
+            return None;
+        }
+        let (summary, capture) = (&mut *self.summary, &mut *self.capture);
+        let done = self.synth.plain(event, &mut |frame: &Frame<'_>| {
+            summary.frames += 1;
+            capture.frame(frame)
+        })?;
+        self.latest = event.time;
+        self.summary.count_bytes(event.direction, event.payload);
+        Some(done)
+    }
 
     fn event(&mut self, event: &Event, warnings: &mut Warnings) -> io::Result<()> {
         self.summary.count(event);
@@ -326,7 +338,27 @@ impl<W: Write + Send + 'static> Consumer for Conversion<'_, W> {
     }
 }
 
-impl<W: Write + Send + 'static> Conversion<'_, W> {
+impl<'a, W: Write + Send + 'static> Conversion<'a, W> {
+    fn new(
+        options: &Options,
+        synth: &'a mut Synthesizer,
+        summary: &'a mut Summary,
+        capture: &'a mut Capture<W>,
+    ) -> Self {
+        let redactor = options.redaction.clone().map(Redactor::new);
+        Self {
+            // Labels and summaries would need more.
+            takes_plain: redactor.is_none()
+                && options.capture.format == Format::Pcap
+                && !options.summaries,
+            redactor,
+            synth,
+            summary,
+            capture,
+            latest: Timestamp::default(),
+        }
+    }
+
     /// Warns about an event that is earlier than one before it: the capture keeps the order of the trace.
     #[inline]
     fn follow(&mut self, event: &Event, time: Timestamp, warnings: &mut Warnings) {

@@ -7,10 +7,10 @@ use std::io;
 
 use crate::input::Wait;
 use crate::interrupt::Interrupt;
-use crate::model::event::Event;
+use crate::model::event::{Event, PlainEvent};
 use crate::model::warning::Warnings;
 use crate::sequence::{Next, Sequencer};
-use crate::trace::{Damage, Reader, Step};
+use crate::trace::{Damage, Lent, Reader, Step};
 
 /// A consumer of the events of a trace.
 pub(crate) trait Consumer {
@@ -19,6 +19,22 @@ pub(crate) trait Consumer {
 
     /// Takes an event, in order among those of its connection.
     fn event(&mut self, event: &Event, warnings: &mut Warnings) -> Result<(), Self::Error>;
+
+    /// Whether [`plain`](Self::plain) is worth calling.
+    fn takes_plain(&self) -> bool {
+        false
+    }
+
+    /// Takes the next plain event, which is due. Returns `None`, and does nothing, if the event needs more: then
+    /// [`event`](Self::event) takes it.
+    #[inline(always)]
+    fn plain(
+        &mut self,
+        _event: &PlainEvent<'_>,
+        _lent: &Lent<'_>,
+    ) -> Option<Result<(), Self::Error>> {
+        None
+    }
 
     /// The trace was read up to an event, which is delivered next, later, or never.
     fn read(&mut self, _trace: &Reader) {}
@@ -68,7 +84,11 @@ impl Pump<'_> {
         consumer: &mut C,
     ) -> Result<End, C::Error> {
         let mut first = first;
+        let takes_plain = consumer.takes_plain();
         let end = loop {
+            if takes_plain && first.is_none() {
+                while self.interrupt.signal().is_none() && self.take_plain(consumer)? {}
+            }
             if let Some(signal) = self.interrupt.signal() {
                 break End::Interrupted(signal);
             }
@@ -91,6 +111,26 @@ impl Pump<'_> {
         self.sequencer.finish(self.warnings);
         self.drain(consumer)?;
         Ok(end)
+    }
+
+    /// Delivers the next event, if it is plain and due. Returns whether it was delivered.
+    #[inline(always)]
+    fn take_plain<C: Consumer>(&mut self, consumer: &mut C) -> Result<bool, C::Error> {
+        let Some(lent) = self.trace.plain() else {
+            return Ok(false);
+        };
+        let mut event = lent.event;
+        let Some(connection) = self.sequencer.plain(&event) else {
+            return Ok(false);
+        };
+        event.trace = connection.id();
+        let Some(done) = consumer.plain(&event, &lent) else {
+            return Ok(false);
+        };
+        connection.deliver(&event);
+        let pass = lent.pass();
+        self.trace.pass(pass);
+        done.map(|()| true)
     }
 
     /// Delivers the event that was read, or those that are due before it.
@@ -135,3 +175,6 @@ impl Pump<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,10 +13,10 @@ use crate::capture::{Capture, Output, Target};
 use crate::input::admin::Tap;
 use crate::input::{Input, Wait};
 use crate::interrupt::{self, Interrupt};
-use crate::model::event::{Event, Timestamp};
+use crate::model::event::Event;
 use crate::model::warning::{Warning, Warnings};
 use crate::pump::{Consumer, Pump};
-use crate::redact::{Redaction, Redactor};
+use crate::redact::Redaction;
 use crate::sequence::{Memory, Sequencer};
 use crate::trace::{Reader, Step};
 
@@ -107,13 +107,7 @@ pub fn convert(
         if tap.is_some() {
             capture.flush()?;
         }
-        let mut work = Conversion {
-            redactor: options.redaction.clone().map(Redactor::new),
-            synth: &mut synth,
-            summary: &mut summary,
-            capture: &mut capture,
-            latest: Timestamp::default(),
-        };
+        let mut work = Conversion::new(options, &mut synth, &mut summary, &mut capture);
         let mut pump = Pump {
             trace: &mut trace,
             sequencer: Sequencer::new(Memory::Bounded, live),

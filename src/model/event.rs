@@ -3,6 +3,8 @@
 //! All modules share these types. They have no logic beyond their own invariants, and know neither protobuf nor
 //! packets.
 
+mod plain;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU64;
@@ -10,6 +12,8 @@ use std::num::NonZeroU64;
 use bytes::Bytes;
 
 use crate::slice::Slice;
+
+pub(crate) use plain::PlainEvent;
 
 /// A moment in nanoseconds since the Unix epoch, from 1970 to 2554.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -104,9 +104,9 @@ pub(super) struct Settled {
 impl Directory {
     /// The connection of an event, if it can only be the last event's.
     #[inline]
-    pub(super) fn current(&self, event: &Event) -> Option<Slot> {
+    pub(super) fn current(&self, trace: TraceId) -> Option<Slot> {
         self.last
-            .and_then(|(id, slot)| (id == event.trace).then_some(slot))
+            .and_then(|(id, slot)| (id == trace).then_some(slot))
     }
 
     /// The connection in a slot.
@@ -119,11 +119,10 @@ impl Directory {
         self.tracks[slot as usize].as_mut().expect("an open slot")
     }
 
-    /// The connection in a slot, if an event without a count is always its next one.
+    /// The connection in a slot, if it is open.
     #[inline]
-    pub(super) fn straight_track(&mut self, slot: Slot) -> Option<&mut Track> {
-        let track = self.tracks.get_mut(slot as usize)?.as_mut()?;
-        track.order.is_straight().then_some(track)
+    pub(super) fn open_track(&mut self, slot: Slot) -> Option<&mut Track> {
+        self.tracks.get_mut(slot as usize)?.as_mut()
     }
 
     /// A reference to a connection that may end.

@@ -14,10 +14,10 @@ mod order;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::model::event::{Event, Timestamp, TraceId, What};
+use crate::model::event::{Event, PlainEvent, Timestamp, TraceId, What};
 use crate::model::warning::{Warning, WarningKind, Warnings};
 
-use identify::{Directory, Handle, Slot};
+use identify::{Directory, Handle, Slot, Track};
 use order::Queue;
 
 /// The maximum number of bytes missing from one event, or between two, that is plausible.
@@ -45,6 +45,26 @@ pub enum Next {
     Wait,
     /// It repeats another event, and was dropped.
     Drop,
+}
+
+/// A connection whose next event is delivered at once.
+pub(crate) struct Straight<'a> {
+    track: &'a mut Track,
+}
+
+impl Straight<'_> {
+    /// Its id.
+    #[inline]
+    pub(crate) const fn id(&self) -> TraceId {
+        self.track.id
+    }
+
+    /// Records that its next event is delivered.
+    #[inline(always)]
+    pub(crate) fn deliver(self, event: &PlainEvent<'_>) {
+        self.track.last = Some(event.time);
+        self.track.order.plain(event);
+    }
 }
 
 /// How long connections are remembered.
@@ -91,30 +111,27 @@ impl Sequencer {
         }
     }
 
+    /// The connection of a plain event, if the event would be delivered at once: another event of the last
+    /// connection, for which no event waits.
+    #[inline(always)]
+    pub(crate) fn plain(&mut self, event: &PlainEvent<'_>) -> Option<Straight<'_>> {
+        if !self.ready.is_empty() {
+            return None;
+        }
+        let slot = self.directory.current(event.trace)?;
+        let track = self.directory.open_track(slot)?;
+        let takes_plain = track.order.takes_plain(event);
+        takes_plain.then_some(Straight { track })
+    }
+
     /// Takes the next event of the trace.
     ///
     /// Afterwards, [`pop`](Self::pop) has to be called until it returns `None`, whatever this returns.
-    #[inline(always)]
     pub fn push(&mut self, event: &mut Event, warnings: &mut Warnings) -> Next {
-        // Another event of the last connection, which has no waiting events and no counts.
-        if let (What::Data { .. }, None) = (&event.what, event.seq_num)
-            && self.ready.is_empty()
-            && let Some(slot) = self.directory.current(event)
-            && let Some(track) = self.directory.straight_track(slot)
-        {
-            event.trace.instance = track.id.instance;
-            track.last = event.time.or(track.last);
-            track.order.uncounted();
-            return Next::Deliver;
-        }
-        self.push_any(event, warnings)
-    }
-
-    fn push_any(&mut self, event: &mut Event, warnings: &mut Warnings) -> Next {
         if !matches!(event.what, What::Data { .. } | What::Closed) {
             return self.rare(event);
         }
-        let slot = match self.directory.current(event) {
+        let slot = match self.directory.current(event.trace) {
             Some(slot) => slot,
             None => self.resolve(event, warnings),
         };

@@ -12,7 +12,7 @@ mod window;
 
 use std::collections::VecDeque;
 
-use crate::model::event::{Direction, Event, Gap, GapKind, What};
+use crate::model::event::{Direction, Event, Gap, GapKind, PlainEvent, What};
 use crate::model::protocol::{self, Role};
 use crate::model::warning::{Warning, WarningKind};
 
@@ -83,6 +83,55 @@ impl Order {
         self.rare.is_none() && !self.closed
     }
 
+    /// Whether a plain event is delivered at once: no event waits or ever waited, and its count, if it has one, is
+    /// the expected one.
+    #[inline(always)]
+    pub(super) fn takes_plain(&self, event: &PlainEvent<'_>) -> bool {
+        if !self.is_straight() {
+            return false;
+        }
+        let Some(count) = event.seq_num else {
+            return true;
+        };
+        // An event without bytes may be a repetition.
+        !event.payload.is_empty() && self.next_count().is_none_or(|next| next == count.get())
+    }
+
+    /// Records that a plain event is delivered, which [`takes_plain`](Self::takes_plain) has allowed.
+    #[inline(always)]
+    pub(super) fn plain(&mut self, event: &PlainEvent<'_>) {
+        let Some(count) = event.seq_num else {
+            return self.uncounted();
+        };
+        let flags = [false; 3];
+        let (time, count) = (Some(event.time), count.get());
+        let mark = Mark::of_bytes(time, count, event.direction, flags, event.payload);
+        let end = count.saturating_add(event.payload.len() as u64);
+        self.remember(mark, end, Some(event.direction));
+        self.as_string = false;
+    }
+
+    /// The count of the next event, if no event is missing and it is known.
+    #[inline]
+    const fn next_count(&self) -> Option<u64> {
+        match self.expected {
+            None if self.delivered == 0 => Some(1),
+            expected => expected,
+        }
+    }
+
+    /// Records that an event was delivered, and the count after it.
+    #[inline]
+    fn remember(&mut self, mark: Mark, end: u64, direction: Option<Direction>) {
+        if self.recent.len() == REMEMBERED {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(mark);
+        self.delivered = self.delivered.saturating_add(1);
+        self.expected = Some(end);
+        self.last_direction = direction;
+    }
+
     /// The current wait, if there is one.
     pub(super) fn turn(&self) -> Option<u32> {
         let rare = self.rare.as_ref().filter(|_| !self.is_idle())?;
@@ -136,11 +185,7 @@ impl Order {
             }
             self.measure_cut(count, queue);
         }
-        let expected = match self.expected {
-            None if self.delivered == 0 => Some(1),
-            expected => expected,
-        };
-        match expected {
+        match self.next_count() {
             Some(expected) if count > expected => self.ahead(event, count, expected, queue),
             Some(expected) if count < expected => self.behind(event, count, expected, queue),
             // An event without bytes has the same count as the next one.
@@ -170,14 +215,9 @@ impl Order {
 
     /// Takes an event as the next one; a truncated event waits for its size.
     fn accept(&mut self, event: &mut Event, count: u64, queue: &mut Queue<'_>) -> Next {
-        if self.recent.len() == REMEMBERED {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(Mark::of(event, count));
-        self.delivered = self.delivered.saturating_add(1);
         let end = count.saturating_add(len(event) as u64);
-        self.expected = Some(end);
-        self.last_direction = event.payload().map(|(direction, _)| direction);
+        let direction = event.payload().map(|(direction, _)| direction);
+        self.remember(Mark::of(event, count), end, direction);
         self.closed |= matches!(event.what, What::Closed);
         if let Some(rare) = &mut self.rare {
             rare.unsized_cut = None;

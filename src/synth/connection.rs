@@ -4,7 +4,9 @@
 mod losses;
 mod opening;
 
-use crate::model::event::{Connection, Direction, Event, Timestamp, TraceId, Transport, What};
+use crate::model::event::{
+    Connection, Direction, Event, PlainEvent, Timestamp, TraceId, Transport, What,
+};
 use crate::model::protocol::{self, Protocol};
 use crate::model::warning::{Warning, WarningKind};
 use crate::sequence::MAX_EVENT_LOSS;
@@ -118,27 +120,21 @@ impl ConnectionState {
         self.last
     }
 
-    /// Takes an event that consists only of bytes, on the fast path. Returns `None` for any other event; then
-    /// [`event`](Self::event) has to be called, which has the same result for all events.
+    /// Takes a plain event, if it becomes segments without comments and nothing else. Returns `None` for any other
+    /// event, which is left to [`event`](Self::event).
     #[inline(always)]
-    pub(super) fn plain_event<S: Sink>(
+    pub(super) fn plain<S: Sink>(
         &mut self,
-        event: &Event,
-        latest: Timestamp,
+        event: &PlainEvent<'_>,
         out: &mut S,
     ) -> Option<Result<(), S::Error>> {
-        let What::Data {
+        let &PlainEvent {
+            time,
             direction,
             payload,
-            truncated: false,
-            as_string: false,
-            end_stream: false,
-        } = &event.what
-        else {
-            return None;
-        };
-        let time = event.time.filter(|time| *time <= latest)?;
-        if event.time_adjusted || event.gap.is_some() || self.summary.is_some() {
+            ..
+        } = event;
+        if self.summary.is_some() {
             return None;
         }
         let stream = self.wire.as_mut()?.plain_stream()?;
@@ -146,9 +142,9 @@ impl ConnectionState {
         self.last = Some(time);
         self.is_counted |= event.seq_num.is_some();
         if !self.is_counted {
-            self.framing.follow(*direction, payload, 0);
+            self.framing.follow(direction, payload, 0);
         }
-        Some(stream.data(time, *direction, payload, out))
+        Some(stream.data(time, direction, payload, out))
     }
 
     /// Takes an event of this connection.

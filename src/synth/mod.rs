@@ -26,7 +26,7 @@ use std::convert::Infallible;
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
-use crate::model::event::{Event, Http, Part, Timestamp, TraceId, What};
+use crate::model::event::{Event, Http, Part, PlainEvent, Timestamp, TraceId, What};
 use crate::model::protocol::{DecodeAs, Role};
 use crate::model::warning::{Warning, Warnings};
 
@@ -254,14 +254,27 @@ impl Synthesizer {
         warnings: &mut Warnings,
         out: &mut impl FnMut(&Frame<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let id = event.trace;
-        if let Some((last, state)) = self.tracked.get_index_mut(self.last)
-            && *last == id
-            && let Some(done) = state.plain_event(event, self.shared.options.latest, out)
+        if let Some(plain) = event.as_plain()
+            && let Some(done) = self.plain(&plain, out)
         {
             return done;
         }
         self.any_event(event, warnings, out)
+    }
+
+    /// Takes a plain event of the last event's connection, on the fast path. Returns `None` if the event needs
+    /// more; then [`event`](Self::event) has to be called, which has the same result for all events.
+    #[inline(always)]
+    pub(crate) fn plain<S: Sink>(
+        &mut self,
+        event: &PlainEvent<'_>,
+        out: &mut S,
+    ) -> Option<Result<(), S::Error>> {
+        let (last, state) = self.tracked.get_index_mut(self.last)?;
+        if *last != event.trace || event.time > self.shared.options.latest {
+            return None;
+        }
+        state.plain(event, out)
     }
 
     /// Takes an event of any kind.

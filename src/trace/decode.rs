@@ -5,7 +5,9 @@ use std::num::NonZeroU64;
 
 use bytes::Bytes;
 
-use crate::model::event::{self, Event, Field, Http, Side, Skip, Timestamp, TraceId, What};
+use crate::model::event::{
+    self, Event, Field, Http, PlainEvent, Side, Skip, Timestamp, TraceId, What,
+};
 
 use crate::slice::{Piece, Slice};
 
@@ -17,6 +19,7 @@ use super::hold::{Hold, Message, Taken};
 use super::locate::{Located, Location};
 use crate::trace::binary::look_ahead::{Found, Sink};
 use crate::trace::binary::socket::{self, Selector, SocketEvent};
+use crate::trace::binary::walk::Lent;
 
 #[allow(
     clippy::all,
@@ -235,11 +238,24 @@ impl Decoder {
         Ok(true)
     }
 
-    /// Takes an event on the fast path: it may be delivered as it arrives, and its message has begun.
+    /// Makes a lent event the current one.
     #[inline(always)]
-    pub(super) fn plain_event(&mut self, event: &SocketEvent<'_>, window: Piece<'_>, place: Place) {
-        let location = Location::of(place, Located::Event(self.form));
-        self.set_current(event, window, place.offset, location);
+    pub(super) fn plain_event(&mut self, lent: &Lent<'_>, window: Piece<'_>) {
+        let PlainEvent {
+            trace,
+            time,
+            seq_num,
+            direction,
+            payload,
+        } = lent.event;
+        let event = SocketEvent {
+            selector: Some(Selector::Data(direction)),
+            payload,
+            ..SocketEvent::default()
+        };
+        self.set_current(&event, window, lent.offset, lent.location());
+        let current = &mut self.current;
+        (current.trace, current.time, current.seq_num) = (trace, Some(time), seq_num);
     }
 
     /// Takes an event that was held, in several pieces if it `is_joined`, and queues it.

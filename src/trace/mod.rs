@@ -31,7 +31,7 @@ use crate::interrupt::Interrupt;
 use crate::slice::Slice;
 
 use address::Numbering;
-use binary::walk::Binary;
+use binary::walk::{Binary, Pass};
 use decode::Decoder;
 use detect::{Detected, Detector, Layout};
 use readable::json::Json;
@@ -39,6 +39,7 @@ use readable::text::Text;
 use readable::transcode::{BytesForm, Transcoder};
 use refuse::Beginning;
 
+pub(crate) use binary::walk::Lent;
 pub use detect::{Encoding, Generation};
 pub use error::{Damage, Excerpt, Fault, Instead};
 pub use locate::{EventDecoder, Format, Location};
@@ -211,13 +212,42 @@ impl Reader {
     /// The damage after which no event follows.
     #[inline]
     pub fn advance(&mut self) -> Result<Step<()>, Damage> {
-        if let Some(source) = &mut self.source
-            && let Parts::Binary(binary) = &mut source.parts
-            && binary.next_plain(&mut self.input, &mut source.decoder)
+        if let Some(Source {
+            parts: Parts::Binary(binary),
+            decoder,
+            ..
+        }) = &mut self.source
+            && let Some(lent) = binary.plain(&self.input, decoder)
         {
+            let pass = lent.pass();
+            decoder.plain_event(&lent, self.input.piece(0..self.input.window().len()));
+            pass.over(&mut self.input, decoder);
             return Ok(Step::Item(()));
         }
         self.advance_any()
+    }
+
+    /// Lends the next event, if it is a plain one in a binary trace and all of it is at hand.
+    ///
+    /// It stays the next event until it is [passed over](Self::pass).
+    #[inline(always)]
+    pub(crate) fn plain(&self) -> Option<Lent<'_>> {
+        match &self.source {
+            Some(Source {
+                parts: Parts::Binary(binary),
+                decoder,
+                ..
+            }) => binary.plain(&self.input, decoder),
+            _ => None,
+        }
+    }
+
+    /// Passes over the event that was lent last. It does not become the [`current`](Self::current) one.
+    #[inline(always)]
+    pub(crate) fn pass(&mut self, pass: Pass) {
+        if let Some(source) = &mut self.source {
+            pass.over(&mut self.input, &mut source.decoder);
+        }
     }
 
     /// Advances to the next event of any kind: [`advance`](Self::advance) without its fast path.

@@ -7,8 +7,7 @@
 use crate::model::event::Direction;
 
 use crate::trace::binary::wire::{
-    Broken, NoHeader, Rest, WireValue, each_field, header, len_key, short_varint, split_varint,
-    varint_key, word_varint,
+    Broken, NoHeader, Rest, WireValue, each_field, header, len_key, varint_key,
 };
 use crate::trace::detect::Generation;
 use crate::trace::element::Part;
@@ -56,61 +55,6 @@ pub(in crate::trace) struct SocketEvent<'a> {
 }
 
 impl<'a> SocketEvent<'a> {
-    /// Decodes an event that consists of a time and bytes, and perhaps a count, as nearly all do.
-    ///
-    /// Returns `None` for any other event and for an invalid one: these are left to [`decode`](Self::decode),
-    /// which has the same result for all events.
-    #[inline(always)]
-    pub(in crate::trace) fn decode_plain(message: &'a [u8]) -> Option<Self> {
-        let [0x0a, len @ ..0x80, time @ ..] = message else {
-            return None;
-        };
-        let [0x08, rest @ ..] = time else { return None };
-        let (seconds, rest) = word_varint(rest)?;
-        let [0x10, rest @ ..] = rest else { return None };
-        let (nanos, rest) = word_varint(rest)?;
-        // The varints may have exceeded the end of the time.
-        if time.len() - rest.len() != usize::from(*len) {
-            return None;
-        }
-        let (key, payload, rest) = match *rest {
-            // In a small event, each length is one byte.
-            [key, a @ ..0x80, 0x0a, b, 0x0a, c, ref rest @ ..] => {
-                let (payload, rest) = rest.split_at_checked(usize::from(c))?;
-                if b != c + 2 || a != b + 2 {
-                    return None;
-                }
-                (key, payload, rest)
-            }
-            [key, ref rest @ ..] => {
-                let (len, rest) = word_varint(rest)?;
-                let (data, rest) = rest.split_at_checked(usize::try_from(len).ok()?)?;
-                (key, only_field(0x0a, only_field(0x0a, data)?)?, rest)
-            }
-            [] => return None,
-        };
-        let direction = match key {
-            0x12 => Direction::Read,
-            0x1a => Direction::Write,
-            _ => return None,
-        };
-        let seq_num = match rest {
-            [] => 0,
-            [0x30, rest @ ..] => match split_varint(rest) {
-                Ok((seq_num, [])) => seq_num,
-                _ => return None,
-            },
-            _ => return None,
-        };
-        Some(Self {
-            time: Some((seconds as i64, nanos as i32)),
-            selector: Some(Selector::Data(direction)),
-            payload,
-            seq_num,
-            ..Self::default()
-        })
-    }
-
     /// Decodes `message` into an event without fields, in place.
     #[inline]
     pub(in crate::trace) fn decode(
@@ -328,14 +272,6 @@ impl<'a> Cut<'a> {
             at += header.len + size as usize;
         }
     }
-}
-
-/// The value of a field that makes up the whole message.
-#[inline(always)]
-fn only_field(key: u8, message: &[u8]) -> Option<&[u8]> {
-    let (first, rest) = message.split_first()?;
-    let (len, value) = short_varint(rest)?;
-    (*first == key && value.len() as u64 == len).then_some(value)
 }
 
 /// The seconds and nanoseconds of a `Timestamp`; missing fields are taken from `before`.

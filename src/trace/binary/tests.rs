@@ -4,7 +4,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::input::Input;
-use crate::trace::binary::socket::SocketEvent;
+use crate::model::event::{Event, Timestamp, What};
+use crate::slice::Slice;
+use crate::trace::binary::socket::{Selector, SocketEvent};
+use crate::trace::binary::walk::PlainFields;
 use crate::trace::detect::{Encoding, Generation};
 use crate::trace::readable::lexer::Step;
 use crate::trace::{Location, Reader};
@@ -143,14 +146,45 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// The result of reading a trace, with or without the fast paths.
-fn all_of(bytes: &[u8], encoding: Encoding, is_short: bool) -> Vec<String> {
+/// How a trace is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Without fast paths.
+    General,
+    /// Plain events are decoded on the fast path.
+    Short,
+    /// Plain events are lent.
+    Lent,
+}
+
+/// The result of reading a trace.
+fn all_of(bytes: &[u8], encoding: Encoding, way: Way) -> Vec<String> {
     let mut reader = Reader::new(Input::from_bytes(bytes), Some(encoding), None);
     let mut seen = Vec::new();
     loop {
-        let step = match is_short {
-            true => reader.advance(),
-            false => reader.advance_any(),
+        if let (Way::Lent, Some(lent)) = (way, reader.plain()) {
+            let event = Event {
+                trace: lent.event.trace,
+                offset: lent.offset,
+                time: Some(lent.event.time),
+                seq_num: lent.event.seq_num,
+                what: What::Data {
+                    direction: lent.event.direction,
+                    payload: Slice::copy_of(lent.event.payload),
+                    truncated: false,
+                    as_string: false,
+                    end_stream: false,
+                },
+                ..Event::default()
+            };
+            seen.push(format!("{:?} {:?}", Some(event), lent.location()));
+            let pass = lent.pass();
+            reader.pass(pass);
+            continue;
+        }
+        let step = match way {
+            Way::Short => reader.advance(),
+            Way::General | Way::Lent => reader.advance_any(),
         };
         let location: Location = reader.location();
         seen.push(match &step {
@@ -179,9 +213,18 @@ proptest! {
     fn a_plain_event_is_what_the_general_decoder_makes_of_it(bytes in damaged(event())) {
         let mut general = SocketEvent::default();
         let result = general.decode(&bytes, Generation::Tap);
-        if let Some(plain) = SocketEvent::decode_plain(&bytes) {
+        if let Some(plain) = PlainFields::decode(&bytes) {
             prop_assert_eq!(result, Ok(()));
-            prop_assert_eq!(plain, general);
+            let (seconds, nanos) = general.time.unwrap_or_default();
+            prop_assert_eq!((plain.time, false), Timestamp::from_parts(seconds, nanos));
+            let same = SocketEvent {
+                time: general.time,
+                selector: Some(Selector::Data(plain.direction)),
+                payload: plain.payload,
+                seq_num: plain.seq_num,
+                ..SocketEvent::default()
+            };
+            prop_assert_eq!(same, general);
         }
     }
 
@@ -189,9 +232,18 @@ proptest! {
     fn any_bytes_are_what_the_general_decoder_makes_of_them(bytes in vec(any::<u8>(), 0..60)) {
         let mut general = SocketEvent::default();
         let result = general.decode(&bytes, Generation::Tap);
-        if let Some(plain) = SocketEvent::decode_plain(&bytes) {
+        if let Some(plain) = PlainFields::decode(&bytes) {
             prop_assert_eq!(result, Ok(()));
-            prop_assert_eq!(plain, general);
+            let (seconds, nanos) = general.time.unwrap_or_default();
+            prop_assert_eq!((plain.time, false), Timestamp::from_parts(seconds, nanos));
+            let same = SocketEvent {
+                time: general.time,
+                selector: Some(Selector::Data(plain.direction)),
+                payload: plain.payload,
+                seq_num: plain.seq_num,
+                ..SocketEvent::default()
+            };
+            prop_assert_eq!(same, general);
         }
     }
 }
@@ -203,9 +255,9 @@ proptest! {
     fn a_trace_is_what_the_general_walk_makes_of_it(
         bytes in damaged(vec(message(), 1..6).prop_map(|all| all.concat()))
     ) {
-        let (short, long) = (true, false);
-        let encoding = Encoding::Binary;
-        prop_assert_eq!(all_of(&bytes, encoding, short), all_of(&bytes, encoding, long));
+        let general = all_of(&bytes, Encoding::Binary, Way::General);
+        prop_assert_eq!(&all_of(&bytes, Encoding::Binary, Way::Short), &general);
+        prop_assert_eq!(all_of(&bytes, Encoding::Binary, Way::Lent), general);
     }
 
     #[test]
@@ -214,9 +266,9 @@ proptest! {
             all.iter().flat_map(|one| [varint(one.len() as u64, 0), one.clone()].concat()).collect()
         }))
     ) {
-        let (short, long) = (true, false);
-        let encoding = Encoding::Delimited;
-        prop_assert_eq!(all_of(&bytes, encoding, short), all_of(&bytes, encoding, long));
+        let general = all_of(&bytes, Encoding::Delimited, Way::General);
+        prop_assert_eq!(&all_of(&bytes, Encoding::Delimited, Way::Short), &general);
+        prop_assert_eq!(all_of(&bytes, Encoding::Delimited, Way::Lent), general);
     }
 }
 
@@ -232,9 +284,9 @@ fn what_a_tap_mostly_records_is_plain() {
         for way in [2, 3] {
             let body = field(1, 0, &field(1, 0, &vec![7; len]));
             let event = [time.clone(), field(way, 0, &body)].concat();
-            assert!(SocketEvent::decode_plain(&event).is_some(), "{len}");
+            assert!(PlainFields::decode(&event).is_some(), "{len}");
             let counted = [event, number(6, 123_456, 0)].concat();
-            assert!(SocketEvent::decode_plain(&counted).is_some(), "{len}");
+            assert!(PlainFields::decode(&counted).is_some(), "{len}");
         }
     }
 }
@@ -249,8 +301,13 @@ fn an_event_that_is_longer_than_its_message_is_none() {
     let content = [number(1, 5, 0), events].concat();
     for len in 0..content.len() {
         let trace = [&varint(3 << 3 | 2, 0), &varint(len as u64, 0), &content[..]].concat();
-        let (short, long) = (true, false);
-        let seen = all_of(&trace, Encoding::Binary, short);
-        assert_eq!(seen, all_of(&trace, Encoding::Binary, long), "{len}");
+        let general = all_of(&trace, Encoding::Binary, Way::General);
+        for way in [Way::Short, Way::Lent] {
+            assert_eq!(
+                all_of(&trace, Encoding::Binary, way),
+                general,
+                "{len} {way:?}"
+            );
+        }
     }
 }

@@ -4,18 +4,23 @@
 //! size takes the memory of its largest event. Undelimited and length-delimited files, `TraceWrapper`
 //! and the bare `Trace` differ only in the level that it starts at.
 
+mod plain;
+
 use arrayvec::ArrayVec;
 
 use crate::input::Input;
 
 use crate::trace::binary::look_ahead;
-use crate::trace::binary::socket::SocketEvent;
 use crate::trace::binary::wire::{self, Header, MAX_MESSAGE, NoHeader, WireValue};
 use crate::trace::decode::{Decoder, Place};
 use crate::trace::element::{Action, Level, Part};
 use crate::trace::error::{Damage, Fault};
 use crate::trace::hold::Taken;
 use crate::trace::readable::lexer::Step;
+
+#[cfg(test)]
+pub(in crate::trace) use plain::PlainFields;
+pub(crate) use plain::{Lent, Pass};
 
 /// Walks over a binary trace.
 #[derive(Clone, Debug)]
@@ -71,31 +76,6 @@ pub(in crate::trace) struct Open {
     pub(in crate::trace) end: Option<u64>,
 }
 
-/// The key of a streamed segment in a `TraceWrapper`.
-const SEGMENT: u8 = 0x22;
-
-/// An event at the front of the window about which nothing is special.
-#[derive(Clone, Copy, Debug)]
-struct PlainEvent<'a> {
-    /// The id in the message around it, where that is its own.
-    id: Option<u64>,
-    /// Where in the window its field begins, and where it ends.
-    field: usize,
-    end: usize,
-    message: &'a [u8],
-}
-
-/// The value of the field at the front of `bytes` that has this key and a length, and what follows it.
-#[inline(always)]
-fn only_len(key: u8, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (first, rest) = bytes.split_first()?;
-    let (len, rest) = wire::short_varint(rest)?;
-    if *first != key {
-        return None;
-    }
-    rest.split_at_checked(usize::try_from(len).ok()?)
-}
-
 /// The header of a field that is taken, and where it stands.
 #[derive(Clone, Copy, Debug)]
 struct Found {
@@ -142,93 +122,6 @@ impl Binary {
             start,
             end,
         }
-    }
-
-    /// Goes on to the next event where nothing about it is special and all of it is at hand; false for
-    /// anything else, which [`next`](Self::next) goes on to.
-    ///
-    /// Whatever it goes on to, `next` would have made the same of.
-    #[inline(always)]
-    pub(in crate::trace) fn next_plain(
-        &mut self,
-        input: &mut Input,
-        decoder: &mut Decoder,
-    ) -> bool {
-        let window = input.piece(0..input.window().len());
-        let Some(found) = self.find_plain(window.bytes(), input.offset(), decoder) else {
-            return false;
-        };
-        let Some(event) = SocketEvent::decode_plain(found.message) else {
-            return false;
-        };
-        if found.message.len() as u64 > MAX_MESSAGE {
-            return false;
-        }
-        let offset = input.offset() + found.field as u64;
-        let len = found.message.len() as u64;
-        let place = Place {
-            offset,
-            value: input.offset() + found.end as u64 - len,
-            len,
-        };
-        if let Some(id) = found.id {
-            decoder.open_segment(id);
-        }
-        decoder.plain_event(&event, window, place);
-        input.skip(found.end);
-        true
-    }
-
-    /// The field at the front of the window that is an event of the open level, or the message there that has an
-    /// id, an event and nothing else. None where it is anything else, or may not be given as it comes.
-    #[inline(always)]
-    fn find_plain<'a>(
-        &self,
-        window: &'a [u8],
-        offset: u64,
-        decoder: &Decoder,
-    ) -> Option<PlainEvent<'a>> {
-        if self.skipping > 0 || !decoder.has_nothing_ready() {
-            return None;
-        }
-        let segment = match (self.open.last(), self.framing) {
-            (Some(&Open { level, end: limit }), _) if level != Level::Wrapper => {
-                let (message, rest) = only_len(level.event_key()?, window)?;
-                let end = window.len() - rest.len();
-                let is_last = offset + end as u64 == self.end;
-                let fits = limit.is_none_or(|limit| offset + end as u64 <= limit);
-                return (fits && decoder.is_straight(is_last)).then_some(PlainEvent {
-                    id: None,
-                    field: 0,
-                    message,
-                    end,
-                });
-            }
-            (Some(Open { end: None, .. }), _) => only_len(SEGMENT, window)?.0,
-            (None, Framing::Varint) if self.root == Level::Wrapper => {
-                let (len, rest) = wire::short_varint(window)?;
-                let wrapper = rest.get(..usize::try_from(len).ok()?)?;
-                match only_len(SEGMENT, wrapper)? {
-                    (segment, []) => segment,
-                    _ => return None,
-                }
-            }
-            _ => return None,
-        };
-        let [0x08, rest @ ..] = segment else {
-            return None;
-        };
-        let (id, field) = wire::short_varint(rest)?;
-        let (message, []) = only_len(0x1a, field)? else {
-            return None;
-        };
-        let end = message.as_ptr_range().end.addr() - window.as_ptr().addr();
-        decoder.is_clean().then_some(PlainEvent {
-            id: Some(id),
-            field: end - field.len(),
-            message,
-            end,
-        })
     }
 
     /// The next event that `decoder` makes of the parts on the way.
