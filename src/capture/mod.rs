@@ -137,7 +137,7 @@ impl<W: Write + Send + 'static> Capture<W> {
     ///
     /// # Errors
     /// When the capture cannot be written.
-    #[inline]
+    #[inline(always)]
     pub fn frame(&mut self, frame: &Frame<'_>) -> io::Result<()> {
         match &mut self.0 {
             Writer::Pcap(pcap) => pcap.frame(frame),

@@ -57,7 +57,7 @@ impl<W: Write + Send + 'static> Pcap<W> {
     }
 
     /// Writes one frame as a record.
-    #[inline]
+    #[inline(always)]
     pub(super) fn frame(&mut self, frame: &Frame<'_>) -> io::Result<()> {
         let snaplen = self.snaplen as usize;
         let headers = &frame.headers[..frame.headers.len().min(snaplen)];

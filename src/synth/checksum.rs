@@ -16,7 +16,7 @@ pub struct Sum(u64);
 impl Sum {
     /// Adds `bytes`, padded with zeros to whole words; only the last bytes of a packet may need padding.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn bytes(self, bytes: &[u8]) -> Self {
         if bytes.len() <= SHORT {
             return Self(self.0 + short(bytes));
