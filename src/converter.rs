@@ -18,7 +18,8 @@ use crate::model::warning::Warnings;
 use crate::synth::{AddressOverride, Handshake};
 use crate::trace::Encoding;
 
-/// A trace that is at hand: in memory, or wherever [`ReadAt`] reads it.
+/// A trace that is at hand: in memory, or wherever [`ReadAt`] reads it. It may be compressed with gzip or zstd if the
+/// feature `cli` or `unpack` is on.
 #[derive(Clone)]
 pub struct Trace {
     name: PathBuf,
@@ -170,7 +171,7 @@ impl Converter {
 
     /// Merges traces into one capture in time order, which `writer` takes.
     ///
-    /// The warnings stand with each trace's outcome.
+    /// The warnings stand with each trace's outcome. A compressed trace is unpacked into memory.
     ///
     /// # Errors
     /// When there is no capture: none of the traces can be read, or it cannot be written.
@@ -181,7 +182,9 @@ impl Converter {
     ) -> Result<(Merged, W), Failure> {
         let traces = traces.iter();
         let traces = traces.map(|trace| (trace.name.clone(), Arc::clone(&trace.bytes)));
-        let (merged, writer) = merge_inputs(traces.collect(), writer, &self.options)?;
+        let (merged, writer) = merge_inputs(traces.collect(), writer, &self.options, || {
+            Box::new(Vec::new())
+        })?;
         let nothing = || Failure::Trace(anyhow!("none of the traces can be read"));
         Ok((merged, writer.ok_or_else(nothing)?))
     }

@@ -22,7 +22,8 @@
 //!
 //! [`Converter::merge`] makes one capture of many traces, [`Converter::inspect`] looks into one without a capture, and
 //! [`ReadAt`] reads what is not in memory. With `default-features = false` the crate knows no files, descriptors,
-//! threads or signals, and compiles for `wasm32-unknown-unknown`. The feature `cli`, on by default, adds the command.
+//! threads or signals, and compiles for `wasm32-unknown-unknown`; its feature `unpack` then takes traces that are
+//! compressed with gzip or zstd. The feature `cli`, on by default, adds the command.
 //!
 //! # Inside
 //!

@@ -35,6 +35,7 @@ use fetch::Fetcher;
 pub use files::merge;
 use index::Builder;
 use place::Place;
+pub use place::{NewScratch, Scratch};
 use scan::{Scan, scan};
 use sink::MergeSink;
 
@@ -69,7 +70,7 @@ pub struct Outcome {
 }
 
 /// Merges traces in memory or in open files into one capture, written to `writer`. The name of a trace decides if
-/// its bytes allow more than one encoding.
+/// its bytes allow more than one encoding. A trace that is compressed is copied to what `scratch` begins.
 ///
 /// # Errors
 /// When the capture cannot be written. If no trace can be read, no writer is returned. The failure of a single
@@ -78,6 +79,7 @@ pub fn merge_inputs<W: Write + Send + 'static>(
     traces: Vec<(PathBuf, Arc<dyn ReadAt>)>,
     writer: W,
     options: &Options,
+    scratch: NewScratch,
 ) -> Result<(Merged, Option<W>), Failure> {
     let (interrupt, index) = (
         Interrupt::default(),
@@ -85,7 +87,7 @@ pub fn merge_inputs<W: Write + Send + 'static>(
     );
     let (mut paths, mut places, mut scans) = (Vec::new(), Vec::new(), Vec::new());
     for (number, (path, bytes)) in traces.into_iter().enumerate() {
-        let (place, mut warnings) = (Place::Anywhere(bytes), Warnings::default());
+        let (place, mut warnings) = (Place::Anywhere(bytes, scratch), Warnings::default());
         let trace = (&*path, &place);
         let found = scan(
             number as u32,

@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-#[cfg(feature = "cli")]
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Called with the number of bytes of each piece of input that has been read.
@@ -20,8 +19,7 @@ impl Progress {
         Self(Some(Arc::new(read)))
     }
 
-    /// What counts the reading of a copy with `sizes.1` bytes as that of a file with `sizes.0` of them.
-    #[cfg(feature = "cli")]
+    /// What counts the reading of a copy with `sizes.1` bytes as that of a trace with `sizes.0` of them.
     pub(crate) fn scaled(&self, sizes: (u64, u64)) -> Self {
         let Some(read) = self.0.clone() else {
             return Self::default();

@@ -1,13 +1,14 @@
 //! The same from a file, from a stream, and from memory.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use capture2pcap::input::Input;
-use capture2pcap::trace::Fault;
+use capture2pcap::input::{Input, Wait};
+use capture2pcap::trace::{Encoding, Fault};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::convert::make;
@@ -18,6 +19,8 @@ use crate::knobs;
 const SIZES: usize = 4;
 /// A chunk for which a stream's window has to grow, in bytes.
 const LARGE: usize = 70_000;
+/// A compressed trace that holds more is passed over, in bytes.
+const MAX_UNPACKED: u64 = 1 << 20;
 
 /// A stream that gives its bytes in chunks.
 #[derive(Clone)]
@@ -57,11 +60,10 @@ pub fn stream(data: &[u8]) {
         sizes: *sizes,
         turn: 0,
     };
-    // Files are unpacked, and bytes in memory are not.
     let is_zstd =
         |magic: &[u8]| magic == [0x28, 0xb5, 0x2f, 0xfd] || magic[1..] == [0x2a, 0x4d, 0x18];
     if trace.starts_with(&[0x1f, 0x8b]) || trace.get(..4).is_some_and(is_zstd) {
-        return;
+        return packed(&trace, options.encoding);
     }
     let file = file(&trace);
     for wanted in [None, options.encoding] {
@@ -86,6 +88,26 @@ pub fn stream(data: &[u8]) {
         "another capture from a stream"
     );
     assert_eq!(from_stream.damage.is_some(), from_memory.damage.is_some());
+}
+
+/// The same of a compressed trace from a file, which is unpacked into a pipe, and from memory.
+fn packed(trace: &Bytes, wanted: Option<Encoding>) {
+    let mut opened = file(trace);
+    opened.rewind().expect("a file in memory");
+    let in_memory = || Input::from_anywhere(Arc::new(trace.to_vec()));
+    let mut measured = in_memory();
+    while !measured.ended() {
+        measured.skip(measured.window().len());
+        measured.fill(&Wait::default()).expect("memory");
+        if measured.offset() > MAX_UNPACKED {
+            return;
+        }
+    }
+    let len = measured.offset() as usize;
+    let of_file = Input::from_file(opened).expect("a file");
+    let [of_file, of_memory] =
+        [of_file, in_memory()].map(|input| comparable(read(input, len, wanted)));
+    assert_eq!(of_memory, of_file, "{wanted:?}: compressed, in memory");
 }
 
 /// Without the text that an input is, or what it is by that, where it is no trace: of a stream, less has come.

@@ -5,17 +5,17 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::Path;
 
-#[cfg(feature = "cli")]
+#[cfg(any(feature = "cli", feature = "unpack"))]
 const GZIP: &[u8] = b"\x1f\x8b";
-#[cfg(feature = "cli")]
+#[cfg(any(feature = "cli", feature = "unpack"))]
 const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 /// What follows the first byte of a frame of zstd that holds no data; that byte is one of [`SKIPPABLE_FIRST`].
-#[cfg(feature = "cli")]
+#[cfg(any(feature = "cli", feature = "unpack"))]
 const SKIPPABLE: &[u8] = b"\x2a\x4d\x18";
-#[cfg(feature = "cli")]
+#[cfg(any(feature = "cli", feature = "unpack"))]
 const SKIPPABLE_FIRST: std::ops::RangeInclusive<u8> = 0x50..=0x5f;
 /// How many bytes show whether an input is compressed.
-#[cfg(feature = "cli")]
+#[cfg(any(feature = "cli", feature = "unpack"))]
 pub(super) const MAGIC_LEN: usize = 4;
 
 /// How bytes are compressed.
@@ -75,8 +75,8 @@ impl fmt::Display for Unpackable {
 /// How the unpacking ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
-    not(feature = "cli"),
-    allow(dead_code, reason = "only files are unpacked")
+    not(any(feature = "cli", feature = "unpack")),
+    allow(dead_code, reason = "nothing is unpacked")
 )]
 pub(crate) enum Ending {
     /// With the last member or frame.
@@ -88,7 +88,7 @@ pub(crate) enum Ending {
 }
 
 /// What the first bytes of an input say.
-#[cfg(feature = "cli")]
+#[cfg(any(feature = "cli", feature = "unpack"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Magic {
     Is(Compression),
@@ -97,7 +97,7 @@ pub(super) enum Magic {
     Other,
 }
 
-#[cfg(feature = "cli")]
+#[cfg(any(feature = "cli", feature = "unpack"))]
 impl Magic {
     /// Looks at `bytes`; `ended` when no more come.
     pub(super) fn of(bytes: &[u8], ended: bool) -> Self {

@@ -10,19 +10,20 @@ use std::io::{self, Read};
 use std::ops::Range;
 
 use flate2::{Decompress, FlushDecompress, Status};
-use zstd::stream::raw::{DParameter, Decoder as Frame, InBuffer, Operation as _, OutBuffer};
 
 use super::compressed::{Compression, Ending, MAGIC_LEN, Magic, Unpackable};
+#[cfg(not(feature = "cli"))]
+use super::portable::Frames;
+#[cfg(feature = "cli")]
+use super::reference::Frames;
 use crate::progress::Progress;
 
 /// The largest window of a zstd frame, as a power of two: 128 MiB, which is as much as `zstd -d` takes.
-const ZSTD_WINDOW_LOG: u32 = 27;
+pub(super) const ZSTD_WINDOW_LOG: u32 = 27;
 /// The window of gzip, as a power of two.
 const GZIP_WINDOW_LOG: u8 = 15;
 /// How many bytes are read at once.
 const READ: usize = 128 << 10;
-/// How many bytes of a frame zstd asks for at first: what says how long the frame's header is.
-const ZSTD_FIRST: usize = 5;
 
 /// Unpacks bytes.
 pub(super) struct Decoder {
@@ -35,16 +36,14 @@ pub(super) struct Decoder {
     ended: bool,
     state: State,
     /// The decoder of zstd, which serves one frame after the other.
-    frames: Option<Frame<'static>>,
+    frames: Option<Frames>,
 }
 
 enum State {
     /// Before a member or frame, or at the end.
     Between,
     Gzip(Box<Decompress>),
-    /// How many bytes the decoder asks for: what is left of a block. Given no more, it loses no more than that block
-    /// where it is corrupt.
-    Zstd(usize),
+    Zstd,
     Over(Ending),
 }
 
@@ -57,12 +56,13 @@ impl fmt::Debug for Decoder {
 }
 
 /// What a call of a decoder came to.
-struct Made {
+#[derive(Clone, Copy)]
+pub(super) struct Made {
     /// How many bytes it took, and gave.
-    taken: usize,
-    given: usize,
+    pub(super) taken: usize,
+    pub(super) given: usize,
     /// Whether the member or frame has ended.
-    ended: bool,
+    pub(super) ended: bool,
 }
 
 impl Decoder {
@@ -98,11 +98,11 @@ impl Decoder {
                     continue;
                 }
                 State::Gzip(_) => Compression::Gzip,
-                State::Zstd(_) => Compression::Zstd,
+                State::Zstd => Compression::Zstd,
             };
             let made = match (&mut self.state, &mut self.frames) {
                 (State::Gzip(member), _) => inflate(member, at_hand, room),
-                (State::Zstd(wants), Some(frames)) => decompress(frames, wants, at_hand, room),
+                (State::Zstd, Some(frames)) => frames.run(at_hand, room, self.ended),
                 _ => continue,
             };
             let (made, fault) = match made {
@@ -147,16 +147,17 @@ impl Decoder {
                 Some(State::Gzip(Box::new(member)))
             }
             Magic::Is(Compression::Zstd) => {
-                if self.frames.is_none() {
-                    match frames() {
+                match &mut self.frames {
+                    Some(frames) => frames.begin(),
+                    None => match Frames::new() {
                         Ok(frames) => self.frames = Some(frames),
                         Err(error) => {
                             let why = Unpackable::Corrupt(error.to_string());
                             return Some(State::Over(Ending::Fault(Compression::Zstd, why)));
                         }
-                    }
+                    },
                 }
-                Some(State::Zstd(ZSTD_FIRST))
+                Some(State::Zstd)
             }
             // As gzip has it: zeros fill up a tape's block, and are not worth a word.
             Magic::Other if at_hand.iter().all(|&byte| byte == 0) => {
@@ -181,13 +182,6 @@ impl Decoder {
     }
 }
 
-/// A decoder for frames of zstd.
-fn frames() -> io::Result<Frame<'static>> {
-    let mut frames = Frame::new()?;
-    frames.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG))?;
-    Ok(frames)
-}
-
 /// Goes on in a member of gzip.
 fn inflate(
     member: &mut Decompress,
@@ -206,39 +200,6 @@ fn inflate(
         Err(error) => {
             let why = error.message().unwrap_or("it does not decode").to_owned();
             Err((made, Unpackable::Corrupt(why)))
-        }
-    }
-}
-
-/// Goes on in a frame of zstd.
-fn decompress(
-    frame: &mut Frame<'static>,
-    wants: &mut usize,
-    packed: &[u8],
-    room: &mut [u8],
-) -> Result<Made, (Made, Unpackable)> {
-    let mut from = InBuffer::around(&packed[..packed.len().min(*wants)]);
-    let mut to = OutBuffer::around(room);
-    let wanted = frame.run(&mut from, &mut to);
-    let made = Made {
-        taken: from.pos(),
-        given: to.pos(),
-        ended: matches!(wanted, Ok(0)),
-    };
-    match wanted {
-        Ok(wanted) => {
-            *wants = wanted.max(1);
-            Ok(made)
-        }
-        Err(error) => {
-            let why = error.to_string();
-            Err((
-                made,
-                match why.contains("too much memory") {
-                    true => Unpackable::Window,
-                    false => Unpackable::Corrupt(why.to_lowercase()),
-                },
-            ))
         }
     }
 }

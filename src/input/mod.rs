@@ -8,8 +8,8 @@
 //! then mapped after its first bytes: it is decoded in place, and the bytes that the caller skips are not even read
 //! from the disk. `Input::is_torn` reports whether a mapped file was truncated in the meantime.
 //!
-//! Compressed files and streams are recognised by their first bytes, and unpacked. Offsets are those of the unpacked
-//! bytes. Bytes in memory are not unpacked.
+//! Compressed files and streams are recognised by their first bytes, and unpacked, and so are bytes that can be read at
+//! any position. Offsets are those of the unpacked bytes. Bytes of a reader or a vector are not unpacked.
 //!
 //! Invariant: `offset` counts every byte that was taken or skipped. The first byte of the window is at the position
 //! `offset` of the input.
@@ -17,16 +17,21 @@
 #[cfg(feature = "cli")]
 pub mod admin;
 mod ahead;
+mod anywhere;
 mod buffer;
 mod compressed;
-#[cfg(feature = "cli")]
+#[cfg(any(feature = "cli", feature = "unpack"))]
 mod decoder;
 #[cfg(feature = "cli")]
 mod file;
 #[cfg(feature = "cli")]
 pub(crate) mod map;
 mod origin;
+#[cfg(any(test, all(feature = "unpack", not(feature = "cli"))))]
+mod portable;
 mod recode;
+#[cfg(feature = "cli")]
+mod reference;
 #[cfg(feature = "cli")]
 mod unpack;
 
@@ -40,11 +45,12 @@ use crate::progress::Progress;
 use crate::slice::Piece;
 
 pub(crate) use ahead::Ahead;
+use anywhere::Anywhere;
 use buffer::Buffer;
 pub(crate) use compressed::Ending;
 pub use compressed::{Compression, Unpackable};
 pub use origin::ReadAt;
-use origin::{Anywhere, Begun, Once, Origin};
+use origin::{Begun, Once, Origin};
 use recode::Recoder;
 pub(crate) use recode::{Match, Prefix, Recoding, Utf16};
 
@@ -102,8 +108,16 @@ impl Input {
         Self::new(Once(reader))
     }
 
-    /// Reads `bytes`, which can be read at any position.
+    /// Reads `bytes`, which can be read at any position. Compressed bytes are unpacked.
     pub fn from_anywhere(bytes: Arc<dyn ReadAt>) -> Self {
+        Self {
+            head: Some(Vec::new()),
+            ..Self::new(Anywhere(bytes))
+        }
+    }
+
+    /// Reads `bytes`, which can be read at any position, and does not unpack them.
+    pub(crate) fn from_copy(bytes: Arc<dyn ReadAt>) -> Self {
         Self::new(Anywhere(bytes))
     }
 
@@ -293,7 +307,6 @@ impl Input {
     }
 
     /// Sets how the unpacking ended, on an input that is a copy of a compressed one.
-    #[cfg(feature = "cli")]
     pub(crate) fn set_ending(&mut self, ending: Option<Ending>) {
         self.ending = ending;
     }

@@ -4,7 +4,6 @@
 
 use std::fmt;
 use std::io::{self, Read};
-use std::sync::Arc;
 
 use super::Wait;
 use super::compressed::Ending;
@@ -104,7 +103,7 @@ pub(super) trait Origin: fmt::Debug + Send {
 /// What the first bytes of an input show.
 #[cfg_attr(
     not(feature = "cli"),
-    allow(dead_code, reason = "only files are unpacked")
+    allow(dead_code, reason = "a stream alone may be too short to say")
 )]
 pub(super) enum Begun {
     /// The input is not compressed. `ended` if there are no further bytes.
@@ -127,32 +126,5 @@ impl<R> fmt::Debug for Once<R> {
 impl<R: Read + Send> Origin for Once<R> {
     fn read(&mut self, room: &mut [u8], _: u64) -> io::Result<usize> {
         self.0.read(room)
-    }
-}
-
-/// Bytes that can be read at any position.
-pub(super) struct Anywhere(pub(super) Arc<dyn ReadAt>);
-
-impl fmt::Debug for Anywhere {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Anywhere")
-    }
-}
-
-impl Origin for Anywhere {
-    fn read(&mut self, room: &mut [u8], position: u64) -> io::Result<usize> {
-        self.0.read_at(room, position)
-    }
-
-    fn read_at(&self, room: &mut [u8], position: u64) -> io::Result<usize> {
-        self.0.read_at(room, position)
-    }
-
-    fn can_look_ahead(&self) -> bool {
-        true
-    }
-
-    fn beside(&self) -> Option<Box<dyn Origin>> {
-        Some(Box::new(Self(Arc::clone(&self.0))))
     }
 }

@@ -1,10 +1,11 @@
 //! Where the traces of a merge lie, and how their parts are read.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::input::{Input, ReadAt};
+use crate::input::{Ending, Input, ReadAt};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::trace::{Encoding, plain_copy};
@@ -14,10 +15,28 @@ pub(super) use files::Files;
 #[cfg(not(feature = "cli"))]
 pub(super) use memory::Files;
 
+/// A copy of a trace that is no file, as it is written: the trace unpacked, or as it was before something changed its
+/// bytes on their way.
+pub trait Scratch: Write {
+    /// Ends the copy, which is read from now on.
+    fn finish(self: Box<Self>) -> Arc<dyn ReadAt>;
+}
+
+impl Scratch for Vec<u8> {
+    fn finish(self: Box<Self>) -> Arc<dyn ReadAt> {
+        Arc::new(*self)
+    }
+}
+
+/// Begins a copy.
+pub type NewScratch = fn() -> Box<dyn Scratch>;
+
 /// Where a trace lies.
 pub(super) enum Place {
-    /// Anywhere.
-    Anywhere(Arc<dyn ReadAt>),
+    /// Anywhere, and what copies of it are written to.
+    Anywhere(Arc<dyn ReadAt>, NewScratch),
+    /// A copy, which may be anywhere.
+    Copied(Copied),
     /// A file.
     #[cfg(feature = "cli")]
     File(std::path::PathBuf),
@@ -36,7 +55,8 @@ impl Place {
     /// Opens the trace.
     pub(super) fn open(&self) -> io::Result<Input> {
         match self {
-            Self::Anywhere(bytes) => Ok(Input::from_anywhere(Arc::clone(bytes))),
+            Self::Anywhere(bytes, _) => Ok(Input::from_anywhere(Arc::clone(bytes))),
+            Self::Copied(copy) => Ok(copy.open()),
             #[cfg(feature = "cli")]
             Self::File(path) => files::open(path),
             #[cfg(feature = "cli")]
@@ -53,10 +73,23 @@ impl Place {
         progress: &Progress,
     ) -> io::Result<Option<Self>> {
         match self {
-            Self::Anywhere(_) => {
-                let open = || Ok(self.open()?.with_progress(progress.clone()));
-                let copy = plain_copy(open, path, wanted, interrupt, || Ok(Vec::new()))?;
-                Ok(copy.map(|copy| Self::Anywhere(Arc::new(copy.to))))
+            Self::Copied(_) => Ok(None),
+            Self::Anywhere(_, begin) => {
+                let (counted, progress) = (Arc::new(AtomicU64::new(0)), progress.clone());
+                let count = Arc::clone(&counted);
+                let counting = Progress::new(move |bytes| {
+                    count.fetch_add(bytes, Ordering::Relaxed);
+                    progress.add(bytes);
+                });
+                let open = || Ok(self.open()?.with_progress(counting.clone()));
+                let copy = plain_copy(open, path, wanted, interrupt, || Ok(begin()))?;
+                Ok(copy.map(|copy| {
+                    Self::Copied(Copied {
+                        bytes: copy.to.finish(),
+                        sizes: (counted.load(Ordering::Relaxed), copy.len),
+                        ending: copy.ending,
+                    })
+                }))
             }
             #[cfg(feature = "cli")]
             Self::File(_) | Self::Temporary(_) => {
@@ -80,6 +113,7 @@ impl Place {
         match self {
             #[cfg(feature = "cli")]
             Self::Temporary(copy) => progress.scaled(copy.sizes),
+            Self::Copied(copy) => progress.scaled(copy.sizes),
             _ => progress.clone(),
         }
     }
@@ -89,8 +123,26 @@ impl Place {
         match self {
             #[cfg(feature = "cli")]
             Self::Temporary(_) => true,
+            Self::Copied(_) => true,
             _ => false,
         }
+    }
+}
+
+/// A copy of a trace that is no file.
+pub(super) struct Copied {
+    bytes: Arc<dyn ReadAt>,
+    /// How many bytes the trace has, and how many the copy.
+    sizes: (u64, u64),
+    ending: Option<Ending>,
+}
+
+impl Copied {
+    /// Opens the copy, which ends as the trace does.
+    fn open(&self) -> Input {
+        let mut input = Input::from_copy(Arc::clone(&self.bytes));
+        input.set_ending(self.ending.clone());
+        input
     }
 }
 
@@ -110,7 +162,7 @@ fn read_all(bytes: &dyn ReadAt, room: &mut [u8], offset: u64) -> io::Result<usiz
 
 #[cfg(not(feature = "cli"))]
 mod memory {
-    use super::{Place, io, read_all};
+    use super::{Copied, Place, io, read_all};
 
     /// Nothing that has to be opened.
     #[derive(Default)]
@@ -125,7 +177,7 @@ mod memory {
             room: &mut [u8],
             offset: u64,
         ) -> io::Result<usize> {
-            let Place::Anywhere(bytes) = place;
+            let (Place::Anywhere(bytes, _) | Place::Copied(Copied { bytes, .. })) = place;
             read_all(&**bytes, room, offset)
         }
     }
@@ -140,7 +192,7 @@ mod files {
     use foldhash::fast::RandomState;
     use indexmap::IndexMap;
 
-    use super::{Place, read_all};
+    use super::{Copied, Place, read_all};
     use crate::input::{Ending, Input};
     use crate::trace::PlainCopy;
 
@@ -201,7 +253,9 @@ mod files {
             offset: u64,
         ) -> io::Result<usize> {
             let path: &Path = match place {
-                Place::Anywhere(bytes) => return read_all(&**bytes, room, offset),
+                Place::Anywhere(bytes, _) | Place::Copied(Copied { bytes, .. }) => {
+                    return read_all(&**bytes, room, offset);
+                }
                 Place::File(path) => path,
                 Place::Temporary(copy) => &copy.path,
             };

@@ -461,10 +461,6 @@ impl Reader {
 }
 
 /// A copy of a trace in its original form.
-#[cfg_attr(
-    not(feature = "cli"),
-    allow(dead_code, reason = "what is in memory is never compressed")
-)]
 pub(crate) struct PlainCopy<W> {
     pub(crate) to: W,
     /// How many bytes it has.

@@ -4,9 +4,11 @@
 //! after the other.
 
 use std::io::{self, Write};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use capture2pcap::ReadAt;
+use capture2pcap::merge::Scratch;
 
 /// The request, and the answer in its place.
 static MESSAGE: Mutex<Vec<u8>> = Mutex::new(Vec::new());
@@ -17,13 +19,13 @@ unsafe extern "C" {
     /// Copies up to `len` bytes of a file from `position` on to `room`; returns how many, or less than 0 where the
     /// file cannot be read.
     fn read(file: u32, position: f64, room: *mut u8, len: u32) -> i32;
-    /// Takes the next `len` bytes of the capture.
-    fn write(bytes: *const u8, len: u32);
+    /// Takes the next `len` bytes of the capture, which is file 0, or of a copy.
+    fn write(file: u32, bytes: *const u8, len: u32);
     /// Says that so many more bytes have been read.
     fn progress(bytes: f64);
 }
 
-/// A file of the page.
+/// A file of the page, or a copy.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(
     not(target_arch = "wasm32"),
@@ -54,22 +56,56 @@ impl ReadAt for File {
 pub(crate) struct Capture;
 
 impl Write for Capture {
-    #[cfg(target_arch = "wasm32")]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        // SAFETY: the page reads `len` bytes, which are borrowed for the call.
-        unsafe { write(bytes.as_ptr(), len) };
-        Ok(len as usize)
-    }
-
-    #[cfg(not(target_arch = "wasm32"))]
-    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::Unsupported.into())
+        give(0, bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// How many copies were begun.
+static COPIES: AtomicU32 = AtomicU32::new(0);
+
+/// The copy of a trace, which the page keeps.
+#[derive(Debug)]
+pub(crate) struct Copy(u32);
+
+impl Copy {
+    pub(crate) fn begin() -> Box<dyn Scratch> {
+        Box::new(Self(COPIES.fetch_add(1, Ordering::Relaxed) + 1))
+    }
+}
+
+impl Write for Copy {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        give(self.0, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Scratch for Copy {
+    fn finish(self: Box<Self>) -> Arc<dyn ReadAt> {
+        // The page's own files have the numbers from 0 on.
+        Arc::new(File(u32::MAX - self.0))
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+fn give(file: u32, bytes: &[u8]) -> io::Result<usize> {
+    let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    // SAFETY: the page reads `len` bytes, which are borrowed for the call.
+    unsafe { write(file, bytes.as_ptr(), len) };
+    Ok(len as usize)
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn give(_: u32, _: &[u8]) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Tells the page that so many more bytes have been read.

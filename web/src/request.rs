@@ -18,7 +18,7 @@ use capture2pcap::synth::Handshake;
 use capture2pcap::{ReadAt, display_path};
 use serde_json::{Value, json};
 
-use crate::host::{Capture, File, tell};
+use crate::host::{Capture, Copy, File, tell};
 
 /// The answer to a request: the command's object, and what the command would print on standard error.
 pub(crate) fn answer(request: &Value) -> Value {
@@ -147,7 +147,7 @@ fn merge(
     options.summaries = true;
     let traces = files.iter();
     let traces = traces.map(|(path, file)| (path.clone(), Arc::new(*file) as Arc<dyn ReadAt>));
-    match merge_inputs(traces.collect(), Capture, &options) {
+    match merge_inputs(traces.collect(), Capture, &options, Copy::begin) {
         Ok((merged, _)) => {
             for (number, trace) in merged.traces.iter().enumerate() {
                 match &trace.result {

@@ -1,0 +1,508 @@
+//! Frames of zstd, unpacked in Rust alone.
+//!
+//! ruzstd holds the window of a frame back until the frame has ended. So what is made of a stream comes late, which no
+//! bytes in memory mind; and where a frame is cut or corrupt, it is made to end, to give what it holds.
+
+use std::io::{self, Read as _};
+
+use ruzstd::decoding::errors::{FrameDecoderError, FrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+
+use super::compressed::Unpackable;
+use super::decoder::{Made, ZSTD_WINDOW_LOG};
+
+/// The length of a frame's magic number, of a skippable frame's length, and of a checksum.
+const WORD: usize = 4;
+/// The length of a block's header.
+const BLOCK_HEADER: usize = 3;
+/// The most that a block holds, in bytes (RFC 8878, 3.1.1.2.4).
+const MAX_BLOCK: usize = 128 << 10;
+/// An empty block that is the last one, and the room for a checksum after it.
+const LAST_BLOCK: &[u8] = &[1, 0, 0, 0, 0, 0, 0];
+/// The words of the reference implementation.
+const CORRUPT: &str = "data corruption detected";
+const CHECKSUM: &str = "restored data doesn't match checksum";
+const DICTIONARY: &str = "dictionary mismatch";
+
+/// Unpacks one frame after the other.
+pub(super) struct Frames {
+    decoder: FrameDecoder,
+    /// The bytes of the part that comes next, as far as they are there.
+    part: Vec<u8>,
+    state: State,
+    /// The length that the frame's header states, and what was given of it.
+    stated: Option<u64>,
+    given: u64,
+    has_checksum: bool,
+}
+
+enum State {
+    /// In the header of a frame.
+    Header,
+    /// In a frame that holds no data, of which so many bytes are left.
+    Skippable(u64),
+    /// In a block.
+    Block,
+    /// After the last block.
+    Last,
+    /// After a fault: what is held is given.
+    Fault(Unpackable),
+}
+
+impl Frames {
+    /// A decoder that is at the start of a frame.
+    ///
+    /// # Errors
+    /// None; the reference implementation has some.
+    #[allow(clippy::unnecessary_wraps, reason = "as the other one")]
+    pub(super) fn new() -> io::Result<Self> {
+        let mut decoder = FrameDecoder::new();
+        decoder.set_max_window_size(1 << ZSTD_WINDOW_LOG);
+        Ok(Self {
+            decoder,
+            part: Vec::new(),
+            state: State::Header,
+            stated: None,
+            given: 0,
+            has_checksum: false,
+        })
+    }
+
+    /// Begins a frame.
+    pub(super) fn begin(&mut self) {
+        self.part.clear();
+        self.state = State::Header;
+    }
+
+    /// Goes on in a frame; `ended` if nothing comes after `packed`.
+    pub(super) fn run(
+        &mut self,
+        packed: &[u8],
+        room: &mut [u8],
+        ended: bool,
+    ) -> Result<Made, (Made, Unpackable)> {
+        let mut taken = 0;
+        loop {
+            let given = self.give(room);
+            let mut made = Made {
+                taken,
+                given,
+                ended: false,
+            };
+            if given > 0 || room.is_empty() {
+                return Ok(made);
+            }
+            match &mut self.state {
+                State::Fault(why) => return Err((made, why.clone())),
+                State::Last => {
+                    let checked = self.check();
+                    made.ended = checked.is_ok();
+                    return checked.map(|()| made).map_err(|why| (made, why));
+                }
+                State::Skippable(0) => {
+                    made.ended = true;
+                    return Ok(made);
+                }
+                State::Skippable(left) => {
+                    let rest = (packed.len() - taken) as u64;
+                    let skipped = rest.min(*left);
+                    *left -= skipped;
+                    taken += skipped as usize;
+                    made.taken = taken;
+                    if skipped == rest {
+                        made.ended = *left == 0;
+                        return Ok(made);
+                    }
+                }
+                State::Header | State::Block => match self.whole_part(&packed[taken..]) {
+                    Ok((more, true)) => {
+                        taken += more;
+                        self.take_part();
+                    }
+                    Ok((more, false)) => {
+                        taken += more;
+                        made.taken = taken;
+                        if taken > 0 || !ended {
+                            return Ok(made);
+                        }
+                        self.fail(Unpackable::Cut);
+                    }
+                    Err(why) => self.fail(why),
+                },
+            }
+        }
+    }
+
+    /// Gives what the decoder does not hold back.
+    fn give(&mut self, room: &mut [u8]) -> usize {
+        if self.decoder.can_collect() == 0 {
+            return 0;
+        }
+        // It copies from memory.
+        let given = self.decoder.read(room).unwrap_or_default();
+        self.given += given as u64;
+        given
+    }
+
+    /// Takes from `packed` what the next part lacks. Returns how much that was, and whether the part is whole.
+    fn whole_part(&mut self, packed: &[u8]) -> Result<(usize, bool), Unpackable> {
+        let mut taken = 0;
+        loop {
+            let want = match self.state {
+                State::Block => self.block_len()?,
+                _ => header_len(&self.part),
+            };
+            let lacks = want - self.part.len();
+            if lacks == 0 {
+                return Ok((taken, true));
+            }
+            let more = lacks.min(packed.len() - taken);
+            if more == 0 {
+                return Ok((taken, false));
+            }
+            self.part.extend_from_slice(&packed[taken..taken + more]);
+            taken += more;
+        }
+    }
+
+    /// The length of the block that comes next, as far as it is known.
+    fn block_len(&self) -> Result<usize, Unpackable> {
+        let Some(header) = BlockHeader::of(&self.part) else {
+            return Ok(BLOCK_HEADER);
+        };
+        let size = match header.kind {
+            // One byte, again and again.
+            RLE => 1,
+            RAW | COMPRESSED if header.size <= MAX_BLOCK => header.size,
+            _ => return Err(corrupt()),
+        };
+        let has_checksum = header.is_last && self.has_checksum;
+        let checksum = if has_checksum { WORD } else { 0 };
+        Ok(BLOCK_HEADER + size + checksum)
+    }
+
+    /// Takes the part that is whole.
+    fn take_part(&mut self) {
+        let part = std::mem::take(&mut self.part);
+        match self.state {
+            State::Header => self.enter(&part),
+            _ => {
+                let blocks = BlockDecodingStrategy::UptoBlocks(1);
+                if BlockHeader::of(&part).is_some_and(|header| header.size == 0) {
+                    // As the reference has it, which checks the length after a block with contents.
+                    self.stated = None;
+                }
+                match self.decoder.decode_blocks(&part[..], blocks) {
+                    Ok(true) => self.state = State::Last,
+                    Ok(false) => {}
+                    Err(error) => self.fail(why(&error)),
+                }
+            }
+        }
+        // The memory is used again.
+        self.part = part;
+        self.part.clear();
+    }
+
+    /// Enters a frame with its header.
+    fn enter(&mut self, header: &[u8]) {
+        if let [0x50..=0x5f, _, _, _, rest @ ..] = header
+            && let &[a, b, c, d] = rest
+        {
+            self.state = State::Skippable(u32::from_le_bytes([a, b, c, d]).into());
+            return;
+        }
+        let descriptor = header.get(WORD).copied().unwrap_or_default();
+        self.has_checksum = descriptor & 4 != 0;
+        self.given = 0;
+        if descriptor & 8 != 0 {
+            // A bit that says that a later format is needed.
+            self.state = State::Fault(Unpackable::Corrupt("unsupported parameter".to_owned()));
+            return;
+        }
+        match self.decoder.reset(header) {
+            Ok(()) => {
+                let is_stated = content_size_len(descriptor) > 0;
+                self.stated = is_stated.then(|| self.decoder.content_size());
+                self.state = State::Block;
+            }
+            Err(error) => self.state = State::Fault(why(&error)),
+        }
+    }
+
+    /// Ends the frame before its time.
+    fn fail(&mut self, fault: Unpackable) {
+        if matches!(self.state, State::Block) {
+            let mut last = LAST_BLOCK.to_vec();
+            if let Some(header) = BlockHeader::of(&self.part)
+                && header.kind == RAW
+                && fault == Unpackable::Cut
+            {
+                // What is there of it counts.
+                let bytes = &self.part[BLOCK_HEADER..];
+                let bytes = &bytes[..bytes.len().min(header.size)];
+                let header = (bytes.len() as u32) << 3 | 1;
+                last.splice(
+                    ..BLOCK_HEADER,
+                    header.to_le_bytes()[..BLOCK_HEADER].iter().copied(),
+                );
+                last.splice(BLOCK_HEADER..BLOCK_HEADER, bytes.iter().copied());
+            }
+            // Nothing can be wrong with such a block.
+            let _ = self
+                .decoder
+                .decode_blocks(&last[..], BlockDecodingStrategy::All);
+        }
+        self.state = State::Fault(fault);
+    }
+
+    /// Checks a frame that has been given whole.
+    fn check(&self) -> Result<(), Unpackable> {
+        if self.stated.is_some_and(|stated| stated != self.given) {
+            return Err(corrupt());
+        }
+        let expected = self.decoder.get_checksum_from_data();
+        let is_other = expected.is_some() && expected != self.decoder.get_calculated_checksum();
+        match is_other {
+            true => Err(Unpackable::Corrupt(CHECKSUM.to_owned())),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The header of a block (RFC 8878, 3.1.1.2).
+struct BlockHeader {
+    is_last: bool,
+    kind: u32,
+    size: usize,
+}
+
+/// The kinds of a block.
+const RAW: u32 = 0;
+const RLE: u32 = 1;
+const COMPRESSED: u32 = 2;
+
+impl BlockHeader {
+    /// The header with which `bytes` begin; none where there are too few.
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let &[a, b, c, ..] = bytes else {
+            return None;
+        };
+        let header = u32::from_le_bytes([a, b, c, 0]);
+        Some(Self {
+            is_last: header & 1 == 1,
+            kind: header >> 1 & 3,
+            size: header as usize >> 3,
+        })
+    }
+}
+
+/// The length of the header that begins with `bytes`, as far as it is known (RFC 8878, 3.1.1.1 and 3.1.2).
+fn header_len(bytes: &[u8]) -> usize {
+    match (bytes, bytes.get(WORD)) {
+        ([0x50..=0x5f, ..], _) => 2 * WORD,
+        (_, None) => WORD + 1,
+        (_, Some(&descriptor)) => {
+            let window = usize::from(descriptor & 0x20 == 0);
+            let dictionary = [0, 1, 2, 4][usize::from(descriptor & 3)];
+            WORD + 1 + window + dictionary + content_size_len(descriptor)
+        }
+    }
+}
+
+/// How many bytes of a header state the length of the frame's contents.
+const fn content_size_len(descriptor: u8) -> usize {
+    match descriptor >> 6 {
+        0 => (descriptor >> 5 & 1) as usize,
+        n => 1 << n,
+    }
+}
+
+fn corrupt() -> Unpackable {
+    Unpackable::Corrupt(CORRUPT.to_owned())
+}
+
+/// The reason for an error, in the words of the reference implementation.
+fn why(error: &FrameDecoderError) -> Unpackable {
+    match error {
+        FrameDecoderError::WindowSizeTooBig { .. }
+        | FrameDecoderError::FrameHeaderError(FrameHeaderError::WindowTooBig { .. }) => {
+            Unpackable::Window
+        }
+        FrameDecoderError::DictNotProvided { .. } => Unpackable::Corrupt(DICTIONARY.to_owned()),
+        _ => corrupt(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use zstd::stream::raw::CParameter;
+
+    use super::super::reference;
+    use super::*;
+
+    /// The bytes that a frame gives, why no more, if there is a reason, and where it ends otherwise; `step` bytes of it
+    /// come at a time.
+    fn run(
+        mut run: impl FnMut(&[u8], &mut [u8], bool) -> Result<Made, (Made, Unpackable)>,
+        packed: &[u8],
+        step: usize,
+    ) -> (Vec<u8>, Option<Unpackable>, usize) {
+        let (mut bytes, mut at) = (Vec::new(), 0);
+        let mut room = [0; 5000];
+        loop {
+            let end = packed.len().min(at + step);
+            let (made, fault) = match run(&packed[at..end], &mut room, end == packed.len()) {
+                Ok(made) => (made, None),
+                Err((made, fault)) => (made, Some(fault)),
+            };
+            bytes.extend_from_slice(&room[..made.given]);
+            at += made.taken;
+            let is_stuck = at == packed.len() && made.taken == 0 && made.given == 0;
+            if made.ended || fault.is_some() || is_stuck {
+                let cut = (!made.ended).then_some(Unpackable::Cut);
+                let fault = fault.or(cut);
+                let end = if fault.is_none() { at } else { 0 };
+                return (bytes, fault, end);
+            }
+        }
+    }
+
+    fn by_both(packed: &[u8], step: usize) -> [(Vec<u8>, Option<Unpackable>, usize); 2] {
+        let (mut rust, mut c) = (Frames::new().unwrap(), reference::Frames::new().unwrap());
+        rust.begin();
+        c.begin();
+        [
+            run(|a, b, c| rust.run(a, b, c), packed, step),
+            run(|x, y, z| c.run(x, y, z), packed, step),
+        ]
+    }
+
+    /// Frames of all kinds: each with what it holds.
+    fn frames() -> Vec<(Vec<u8>, Vec<u8>)> {
+        let text = b"GET /a HTTP/1.1\r\nhost: a.example\r\n\r\n";
+        let mut noise = 1_u32;
+        let mut noise = || {
+            noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (noise >> 24) as u8
+        };
+        let mixed = (0..400_000).map(|i| {
+            if i % 3 == 0 {
+                noise()
+            } else {
+                text[i % text.len()]
+            }
+        });
+        let contents = [
+            Vec::new(),
+            text.to_vec(),
+            vec![7; 300_000],
+            mixed.collect(),
+            (0..150_000).map(|_| noise()).collect(),
+            text.repeat(30_000),
+        ];
+        let mut frames = Vec::new();
+        for bytes in contents {
+            for (level, log, is_sized, has_checksum) in [
+                (1, 10, false, true),
+                (3, 17, true, false),
+                (19, 20, true, true),
+                (3, 27, false, false),
+            ] {
+                let mut encoder = zstd::Encoder::new(Vec::new(), level).unwrap();
+                encoder.set_parameter(CParameter::WindowLog(log)).unwrap();
+                encoder.include_checksum(has_checksum).unwrap();
+                if is_sized {
+                    encoder
+                        .set_pledged_src_size(Some(bytes.len() as u64))
+                        .unwrap();
+                }
+                for piece in bytes.chunks(70_001) {
+                    encoder.write_all(piece).unwrap();
+                    encoder.flush().unwrap();
+                }
+                frames.push((encoder.finish().unwrap(), bytes.clone()));
+            }
+        }
+        frames
+    }
+
+    #[test]
+    fn frames_give_what_they_hold() {
+        for (packed, bytes) in frames() {
+            for step in [1, 7, 5000, packed.len() + 10] {
+                if step == 1 && packed.len() > 20_000 {
+                    continue;
+                }
+                let followed = [&packed[..], b"after"].concat();
+                let [rust, c] = by_both(&followed, step);
+                assert!(rust == (bytes.clone(), None, packed.len()), "{step}");
+                assert!(c == rust, "{step}");
+            }
+        }
+        let skippable = b"\x5f\x2a\x4d\x18\x07\x00\x00\x00abcdefg after";
+        let [rust, c] = by_both(skippable, 3);
+        assert_eq!((rust.1.clone(), rust.2), (None, 15));
+        assert_eq!(rust, c);
+    }
+
+    #[test]
+    fn a_cut_frame_gives_what_the_reference_gives() {
+        for (packed, _) in frames() {
+            for cut in (0..packed.len()).step_by(packed.len() / 12 + 1) {
+                let [rust, c] = by_both(&packed[..cut], 4096);
+                assert!(
+                    rust == c,
+                    "{cut} of {}: {:?} {:?}",
+                    packed.len(),
+                    rust.1,
+                    c.1
+                );
+            }
+        }
+    }
+
+    /// The two do not find every fault in the same block. Of a corrupt one, the reference gives nothing; and it refuses
+    /// some frames whose window is larger than their header says.
+    #[test]
+    fn a_corrupt_frame_gives_what_stood_before() {
+        let (mut same, mut all) = (0, 0);
+        for (packed, _) in frames() {
+            for at in (4..packed.len()).step_by(packed.len() / 12 + 1) {
+                let mut corrupt = packed.clone();
+                corrupt[at] ^= 0x55;
+                let [rust, c] = by_both(&corrupt, 4096);
+                let place = format!(
+                    "{at} of {}: {} {:?}, {} {:?}",
+                    packed.len(),
+                    rust.0.len(),
+                    rust.1,
+                    c.0.len(),
+                    c.1
+                );
+                let (short, long) = match rust.0.len() < c.0.len() {
+                    true => (&rust.0, &c.0),
+                    false => (&c.0, &rust.0),
+                };
+                assert!(long.starts_with(short), "{place}");
+                all += 1;
+                same += u32::from(rust.0 == c.0 && rust.1 == c.1);
+            }
+        }
+        assert!(same * 10 > all * 7, "{same} of {all} the same");
+    }
+
+    #[test]
+    fn a_window_has_a_limit() {
+        for (log, is_taken) in [(27, true), (28, false)] {
+            let window = (log - 10) << 3;
+            let packed = [&b"\x28\xb5\x2f\xfd\x00"[..], &[window], &[0x09, 0, 0, b'x']].concat();
+            let [rust, c] = by_both(&packed, 100);
+            assert_eq!(rust, c);
+            let expected = (!is_taken).then_some(Unpackable::Window);
+            assert_eq!(rust.1, expected, "{log}");
+        }
+    }
+}

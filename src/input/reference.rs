@@ -1,0 +1,72 @@
+//! Frames of zstd, unpacked by the reference implementation.
+
+use std::io;
+
+use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation as _, OutBuffer};
+
+use super::compressed::Unpackable;
+use super::decoder::{Made, ZSTD_WINDOW_LOG};
+
+/// How many bytes of a frame are passed on at first: what says how long the frame's header is.
+const FIRST: usize = 5;
+
+/// Unpacks one frame after the other.
+pub(super) struct Frames {
+    decoder: Decoder<'static>,
+    /// How many bytes the decoder asks for: what is left of a block. Given no more, it loses no more than that block
+    /// where it is corrupt.
+    wants: usize,
+}
+
+impl Frames {
+    /// A decoder that is at the start of a frame.
+    ///
+    /// # Errors
+    /// Where there is no memory for it.
+    pub(super) fn new() -> io::Result<Self> {
+        let mut decoder = Decoder::new()?;
+        decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG))?;
+        Ok(Self {
+            decoder,
+            wants: FIRST,
+        })
+    }
+
+    /// Begins a frame.
+    pub(super) const fn begin(&mut self) {
+        self.wants = FIRST;
+    }
+
+    /// Goes on in a frame.
+    pub(super) fn run(
+        &mut self,
+        packed: &[u8],
+        room: &mut [u8],
+        _ended: bool,
+    ) -> Result<Made, (Made, Unpackable)> {
+        let mut from = InBuffer::around(&packed[..packed.len().min(self.wants)]);
+        let mut to = OutBuffer::around(room);
+        let wanted = self.decoder.run(&mut from, &mut to);
+        let made = Made {
+            taken: from.pos(),
+            given: to.pos(),
+            ended: matches!(wanted, Ok(0)),
+        };
+        match wanted {
+            Ok(wanted) => {
+                self.wants = wanted.max(1);
+                Ok(made)
+            }
+            Err(error) => {
+                let why = error.to_string();
+                Err((
+                    made,
+                    match why.contains("too much memory") {
+                        true => Unpackable::Window,
+                        false => Unpackable::Corrupt(why.to_lowercase()),
+                    },
+                ))
+            }
+        }
+    }
+}
