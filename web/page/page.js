@@ -43,18 +43,35 @@ function start() {
   worker.postMessage({ module: bytes });
 }
 
-// Has the worker answer a request, one after the other.
+// Has the worker answer a request, one after the other. The capture goes to `file`, or into the answer.
 let queue = Promise.resolve();
-function ask(request, files, onRead = () => {}) {
+function ask(request, files, onRead = () => {}, file = null) {
   const asked = generation;
   const answered = queue.then(() => {
     if (asked !== generation) return null;
     if (!worker) start();
     return new Promise((resolve) => {
       running = resolve;
-      worker.onmessage = ({ data }) => ("read" in data ? onRead(data.read) : resolve(data));
-      worker.onerror = (event) => resolve({ object: null, messages: [`capture2pcap: ${event.message}`] });
-      worker.postMessage({ request, files });
+      const failed = (why) => resolve({ object: null, messages: [`capture2pcap: ${why}`] });
+      // One part after the other; the worker waits for that, where it can wait.
+      let written = Promise.resolve();
+      const write = async (part) => {
+        await file.write(part);
+        worker?.postMessage({ written: true });
+      };
+      worker.onmessage = ({ data }) => {
+        if ("read" in data) onRead(data.read);
+        else if ("part" in data) written = written.then(() => write(data.part));
+        else written.then(() => resolve(data), (error) => failed(`capture: cannot write: ${error.message}`));
+        written.catch((error) => {
+          if (asked !== generation) return;
+          worker?.terminate();
+          worker = null;
+          failed(`capture: cannot write: ${error.message}`);
+        });
+      };
+      worker.onerror = (event) => failed(event.message);
+      worker.postMessage({ request, files, toFile: file !== null });
     });
   });
   queue = answered;
@@ -152,9 +169,10 @@ function described(trace, { object, messages }) {
   if (messages.length > 0) trace.article.append(messageList(messages));
 }
 
-async function add(found) {
+async function add(found, unread = []) {
   found.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
-  if (found.length === 0) return say("No traces found: no file ends in .pb, .pb_length_delimited, .pb_text or .json.");
+  const rest = unread.length > 0 ? ` The browser does not let the page read all of ${unread.join(", ")}: choose it with a button.` : "";
+  if (found.length === 0) return say(rest.trim() || "No traces found: no file ends in .pb, .pb_length_delimited, .pb_text or .json.");
   for (const trace of found) {
     trace.article = element("article", {}, element("h3", { textContent: plain(trace.name) }));
     trace.article.append(element("p", { className: "note waiting", textContent: "reading…" }));
@@ -162,6 +180,7 @@ async function add(found) {
   }
   traces.push(...found);
   $("choices").hidden = $("clear").hidden = false;
+  offerFile();
   const asked = generation;
   begin();
   for (const [i, trace] of found.entries()) {
@@ -172,7 +191,7 @@ async function add(found) {
     described(trace, answer);
   }
   end();
-  say(`${counted(traces.length, "trace")} read.`);
+  say(`${counted(traces.length, "trace")} read.${rest}`);
 }
 
 function progress(total) {
@@ -217,16 +236,13 @@ function forget() {
   $("results").replaceChildren();
 }
 
-function result(name, { object, messages, capture }) {
+function result(name, { object, messages, capture }, file = null) {
   const article = element("article", {}, element("h3", { textContent: plain(name) }));
   const converted = object && object.error === null && object.capture !== null;
   if (converted) {
-    const url = URL.createObjectURL(capture);
-    urls.push(url);
-    const link = element("a", { className: "button", href: url, download: name, textContent: "Download", ariaLabel: `Download ${plain(name)}` });
-    link.capture = capture;
-    const counts = `${counted(object.packets, "packet")} of ${counted(object.connections.length, "connection")}, ${human(capture.size)}`;
-    article.append(element("p", {}, link, ` ${counts}`));
+    const counts = `${counted(object.packets, "packet")} of ${counted(object.connections.length, "connection")}`;
+    if (file) article.append(element("p", { textContent: `Written to the file: ${counts}` }));
+    else article.append(download(name, capture, counts));
     article.append(command(object.tshark), command(object.tshark.replace("tshark", "wireshark")));
   }
   if (messages.length > 0) article.append(messageList(messages));
@@ -235,49 +251,84 @@ function result(name, { object, messages, capture }) {
   return converted;
 }
 
+function download(name, capture, counts) {
+  const url = URL.createObjectURL(capture);
+  urls.push(url);
+  const link = element("a", { className: "button", href: url, download: name, textContent: "Download", ariaLabel: `Download ${plain(name)}` });
+  link.capture = capture;
+  return element("p", {}, link, ` ${counts}, ${human(capture.size)}`);
+}
+
+// Asks where the capture goes to, if it may go straight to a file; null where it does not.
+async function fileFor(name, format) {
+  const handle = await showSaveFilePicker({
+    suggestedName: name,
+    types: [{ description: `${format} capture`, accept: { "application/vnd.tcpdump.pcap": [`.${format}`] } }],
+  });
+  // Written aside, and put in its place when it is closed.
+  return { name: handle.name, stream: await handle.createWritable() };
+}
+
+// Ends the file of a capture: there is none if the conversion failed.
+async function endFile(file, answer) {
+  const isWhole = answer?.object && answer.object.error === null && answer.object.capture !== null;
+  try {
+    await (isWhole ? file.stream.close() : file.stream.abort());
+  } catch (error) {
+    if (isWhole) return { object: null, messages: [`capture2pcap: capture: cannot write: ${error.message}`] };
+  }
+  return answer;
+}
+
 async function convert() {
-  const { merge, ...chosen } = choices();
+  const { merge, "to-file": toFile, ...chosen } = choices();
+  // Each with the files, the capture's name, and how many bytes are read: a merge reads each trace twice.
+  const size = (some) => some.reduce((sum, trace) => sum + trace.file.size, 0);
+  const captures = merge ? [`merged.${chosen.format}`] : names(chosen.format);
+  const jobs = captures.map((capture, i) => ({ capture, from: merge ? traces : [traces[i]] }));
+  let file = null;
+  if (toFile && jobs.length === 1) {
+    try {
+      file = await fileFor(jobs[0].capture, chosen.format);
+    } catch (error) {
+      return say(error.name === "AbortError" ? "Canceled." : `Cannot write to that file: ${error.message}`);
+    }
+    jobs[0].capture = file.name;
+  }
   const asked = generation;
   forget();
   begin();
-  let [converted, all] = [0, 0];
-  if (merge) {
-    const name = `merged.${chosen.format}`;
-    const total = traces.reduce((sum, trace) => sum + trace.file.size, 0);
-    say("Merging…");
-    const files = traces.map((trace) => trace.name);
-    // A merge reads each trace twice.
-    const answer = await ask({ task: "merge", files, capture: name, ...chosen }, traces.map((trace) => trace.file), progress(2 * total));
+  let converted = 0;
+  for (const [i, { capture, from }] of jobs.entries()) {
+    say(merge ? "Merging…" : `Converting ${i + 1} of ${jobs.length}…`);
+    const request = { task: merge ? "merge" : "convert", files: from.map((trace) => trace.name), capture, ...chosen };
+    const total = merge ? 2 * size(from) : size(from);
+    let answer = await ask(request, from.map((trace) => trace.file), progress(total), file?.stream);
+    if (file) answer = await endFile(file, answer);
     if (asked !== generation) return;
-    converted += result(name, answer);
-    all = 1;
-  } else {
-    const captures = names(chosen.format);
-    for (const [i, trace] of traces.entries()) {
-      say(`Converting ${i + 1} of ${traces.length}…`);
-      const request = { task: "convert", files: [trace.name], capture: captures[i], ...chosen };
-      const answer = await ask(request, [trace.file], progress(trace.file.size));
-      if (asked !== generation) return;
-      converted += result(captures[i], answer);
-      all += 1;
-    }
+    converted += result(capture, answer, file);
   }
   end();
-  say(`${grouped(converted)} of ${counted(all, "capture")} ready.`);
+  say(`${grouped(converted)} of ${counted(jobs.length, "capture")} ready.`);
 }
 
-// Reads what is below the entries of a drop, folders included.
-async function below(entry, path, found) {
-  if (entry.isFile) {
-    const file = await new Promise((resolve, reject) => entry.file(resolve, reject)).catch(() => null);
-    if (file && (path === "" || TRACE.test(entry.name))) found.push({ name: path + entry.name, file });
-    return;
-  }
-  const reader = entry.createReader();
-  for (;;) {
-    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject)).catch(() => []);
-    if (some.length === 0) return;
-    for (const child of some) await below(child, `${path}${entry.name}/`, found);
+// Finds the traces in what was dropped: by a handle, since Chromium lets a page that was opened from the disk look into a
+// folder by nothing else, or by an entry.
+async function below(item, path, found) {
+  const [isFile, inner] = [item.isFile ?? item.kind === "file", `${path}${item.name}/`];
+  if (isFile) {
+    if (path !== "" && !TRACE.test(item.name)) return;
+    const file = await (item.getFile ? item.getFile() : new Promise((resolve, reject) => item.file(resolve, reject)));
+    found.push({ name: path + item.name, file });
+  } else if (item.values) {
+    for await (const child of item.values()) await below(child, inner, found);
+  } else {
+    const reader = item.createReader();
+    for (;;) {
+      const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+      if (some.length === 0) return;
+      for (const child of some) await below(child, inner, found);
+    }
   }
 }
 
@@ -291,13 +342,18 @@ addEventListener("drop", async (event) => {
   $("drop").classList.remove("over");
   // Asked for at once: the browser empties the list after the event.
   const items = [...event.dataTransfer.items].filter((item) => item.kind === "file");
-  const entries = items.map((item) => item.webkitGetAsEntry?.() ?? item.getAsFile()).filter(Boolean);
-  const found = [];
-  for (const entry of entries) {
-    if (entry instanceof File) found.push({ name: entry.name, file: entry });
-    else await below(entry, "", found);
+  const dropped = items.map((item) => [item.getAsFileSystemHandle?.(), item.webkitGetAsEntry?.(), item.getAsFile()]);
+  const [found, unread] = [[], []];
+  for (const [handle, entry, file] of dropped) {
+    const item = (await Promise.resolve(handle).catch(() => null)) ?? entry;
+    try {
+      if (item) await below(item, "", found);
+      else if (file) found.push({ name: file.name, file });
+    } catch {
+      unread.push(plain(item.name));
+    }
   }
-  add(found);
+  add(found, unread);
 });
 $("choose").onclick = () => $("files").click();
 $("choose-folder").onclick = () => $("folder").click();
@@ -310,6 +366,12 @@ $("folder").onchange = ({ target }) => {
   add(files.map((file) => ({ name: file.webkitRelativePath || file.name, file })));
   target.value = "";
 };
+// One capture may go straight to a file, where the browser can do that.
+function offerFile() {
+  const isOne = traces.length === 1 || choices().merge;
+  $("to-file").hidden = !isOne || typeof showSaveFilePicker !== "function";
+}
+$("choices").onchange = offerFile;
 $("choices").onsubmit = (event) => {
   event.preventDefault();
   convert();

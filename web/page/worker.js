@@ -82,10 +82,16 @@ async function readOn(file, position, room, length) {
     ahead.end = to;
   }
   const slice = ahead.slices[0];
-  const bytes = new Uint8Array(await slice.bytes, position - slice.from).subarray(0, length);
-  memory(room, bytes.length).set(bytes);
-  if (position + bytes.length === slice.to) ahead.slices.shift();
-  return bytes.length;
+  const buffer = await slice.bytes;
+  const bytes = new Uint8Array(buffer, position - slice.from).subarray(0, length);
+  const taken = bytes.length;
+  memory(room, taken).set(bytes);
+  if (position + taken === slice.to) {
+    ahead.slices.shift();
+    // Lets its memory go now, and not some time later.
+    buffer.transfer?.(0);
+  }
+  return taken;
 }
 
 function copied(bytes, room) {

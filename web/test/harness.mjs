@@ -1,0 +1,87 @@
+// The page in Chromium, the command beside it, and what the tests need of both. Arguments and variables: page.mjs.
+import { execFileSync, spawnSync } from "node:child_process";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
+import { chromium } from "playwright-core";
+
+export const [page_file, command, testdata, make_trace, screenshots] = process.argv.slice(2).map((arg) => path.resolve(arg));
+export const scratch = fs.mkdtempSync(path.join(os.tmpdir(), "capture2pcap-page-"));
+const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+  "--disable-component-update", "--disable-sync"];
+export const browser = await chromium.launch({ executablePath, headless: true, args });
+export const context = await browser.newContext({ acceptDownloads: true });
+export const requests = [];
+context.on("request", (request) => requests.push(request.url()));
+export const page = await context.newPage();
+export const errors = [];
+page.on("pageerror", (error) => errors.push(error.message));
+
+export async function open() {
+  await page.goto(pathToFileURL(page_file).href);
+}
+
+// Adds files by the file chooser's input, and waits until all are read.
+export async function add(files) {
+  await page.setInputFiles("#files", files);
+  await page.waitForFunction(() => !document.getElementById("convert").disabled && !document.querySelector(".waiting"), null, { timeout: 300_000 });
+}
+
+export async function convert() {
+  await page.click("#convert");
+  await page.waitForFunction(() => !document.getElementById("convert").disabled, null, { timeout: 300_000 });
+}
+
+export const infos = () => page.evaluate(() => traces.map((trace) => trace.object));
+
+export async function results() {
+  return page.evaluate(async () => {
+    const found = [];
+    for (const article of document.querySelectorAll("#results article")) {
+      const link = article.querySelector("a");
+      let capture = null;
+      if (link) {
+        const bytes = new Uint8Array(await link.capture.arrayBuffer());
+        let text = "";
+        for (let i = 0; i < bytes.length; i += 32768) text += String.fromCharCode(...bytes.subarray(i, i + 32768));
+        capture = btoa(text);
+      }
+      found.push({ name: article.querySelector("h3").textContent, capture, object: article.object,
+        messages: [...article.querySelectorAll(".messages li")].map((line) => line.textContent) });
+    }
+    return found;
+  });
+}
+
+export function run(cwd, ...given) {
+  const done = spawnSync(command, given, { cwd, maxBuffer: 1 << 28 });
+  return { stderr: done.stderr.toString().trimEnd().split("\n").filter(Boolean), stdout: done.stdout };
+}
+
+function walk(folder) {
+  return fs.readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const full = path.join(folder, entry.name);
+    return entry.isDirectory() ? walk(full) : [full];
+  });
+}
+
+const isTrace = (name) => /\.(pb|pb_length_delimited|pb_text|json)(\.(gz|zst))?$/.test(name);
+export const fixtures = walk(testdata).filter((file) => isTrace(file) && fs.statSync(file).size < 8 << 20);
+
+// A trace of many events, which is made once.
+export function makeTrace(kind, event, size) {
+  const trace = path.join(scratch, `${kind}_${size}.pb`);
+  if (!fs.existsSync(trace)) execFileSync("python3", [make_trace, kind, String(event), String(size), trace]);
+  return trace;
+}
+
+export const tests = [];
+const wanted = process.env.CAPTURE2PCAP_PAGE_TEST ?? "";
+export const test = (name, body) => void (name.includes(wanted) && tests.push([name, body]));
+
+// Compresses as the programs of these names do.
+export function packed(program, bytes) {
+  return spawnSync(program, ["-c", ...(program === "zstd" ? ["-q"] : ["-n"])], { input: bytes, maxBuffer: 1 << 28 }).stdout;
+}
