@@ -94,6 +94,19 @@ async function readOn(file, position, room, length) {
   return taken;
 }
 
+// The same where nothing can be waited for: one slice, and nothing ahead.
+function readOnNow(file, position, room, length) {
+  if (!(position < ahead.slices[0]?.to)) {
+    const to = Math.min(position + SLICE, file.size);
+    ahead.slices = [{ from: position, to, buffer: bytesOf(file, position, to) }];
+  }
+  const { from, buffer } = ahead.slices[0];
+  const bytes = new Uint8Array(buffer, position - from).subarray(0, length);
+  memory(room, bytes.length).set(bytes);
+  ahead.next = position + bytes.length;
+  return bytes.length;
+}
+
 function copied(bytes, room) {
   memory(room, bytes.byteLength).set(new Uint8Array(bytes));
   return bytes.byteLength;
@@ -109,6 +122,7 @@ const page = {
       const isReadOn = position - ahead.begin >= IN_A_ROW;
       if (!isReadOn) ahead.end = position + length;
       ahead.next = position + length;
+      if (!WAITS && isReadOn) return readOnNow(file, position, room, length);
       if (!WAITS) return copied(bytesOf(file, position, position + length), room);
       if (!isReadOn) return bytesOf(file, position, position + length).then((bytes) => copied(bytes, room), () => -1);
       return readOn(file, position, room, length).then((length) => ((ahead.next = position + length), length), () => -1);

@@ -85,45 +85,47 @@ test("a damaged one, an empty one and something else say what they are; a stand-
   assert.match((await results())[0].messages[0], /local address "nowhere"/);
 });
 
-test("compressed traces give the command's captures, each and merged", async () => {
-  const folder = path.join(scratch, "packed");
-  fs.mkdirSync(folder);
-  const plain = fixtures.filter((file) => !/\.(gz|zst)$/.test(file));
-  // Names that are unique, since the folder is one.
-  const files = plain.flatMap((file, i) => ["gzip", "zstd"].map((program) => {
-    const made = path.join(folder, `${i}_${path.basename(file)}${program === "gzip" ? ".gz" : ".zst"}`);
-    fs.writeFileSync(made, packed(program, fs.readFileSync(file)));
-    return made;
-  }));
-  // The rest of a cut one, what comes after the end, and what is packed otherwise.
-  const [gz, zst] = ["gzip", "zstd"].map((program) => packed(program, Buffer.concat(plain.filter((file) => file.endsWith(".pb_length_delimited")).map((file) => fs.readFileSync(file)))));
-  const cases = { "cut.gz": gz.subarray(0, gz.length / 2), "cut.zst": zst.subarray(0, zst.length / 2), "after.gz": Buffer.concat([gz, Buffer.from("garbage")]),
-    "after.zst": Buffer.concat([zst, zst, Buffer.from("garbage")]), "twice.gz": packed("gzip", gz), "other.bz2": Buffer.from("BZh91AY&SY"),
-    "other.xz": Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0, 0, 4]), "other.zip": Buffer.from("PK\x03\x04\x14\0\0\0") };
-  for (const [name, bytes] of Object.entries(cases)) {
-    fs.writeFileSync(path.join(folder, name), bytes);
-    files.push(path.join(folder, name));
-  }
-  files.sort();
-  await open();
-  await add(files);
-  await convert();
-  const made = await results();
-  for (const [i, file] of files.entries()) {
-    const capture = path.join(scratch, "packed.pcap");
-    fs.rmSync(capture, { force: true });
-    const { stderr } = run(folder, path.basename(file), capture);
-    assert.deepEqual(made[i].messages, stderr, `${file}: messages`);
-    const expected = fs.existsSync(capture) ? fs.readFileSync(capture) : null;
-    assert.equal(made[i].capture === null, expected === null, `${file}: whether there is a capture`);
-    if (expected) assert.ok(Buffer.from(made[i].capture, "base64").equals(expected), file);
-  }
-  await page.check("input[name=merge][value='1']");
-  await convert();
-  const [merged] = await results();
-  const capture = path.join(scratch, "packed_merged.pcap");
-  const { stderr } = run(folder, "--merge", ...files.map((file) => path.basename(file)), capture);
-  assert.deepEqual(merged.messages, stderr.filter((line) => !/^capture2pcap: \d+ captures? of /.test(line)));
-  assert.ok(Buffer.from(merged.capture, "base64").equals(fs.readFileSync(capture)), "merged");
-  return `${files.length} compressed ones`;
-});
+for (const waits of [true, false]) {
+  test(`compressed traces give the command's captures, each and merged${waits ? "" : ", in a browser without JSPI"}`, async () => {
+    const folder = path.join(scratch, "packed");
+    fs.mkdirSync(folder, { recursive: true });
+    const plain = fixtures.filter((file) => !/\.(gz|zst)$/.test(file));
+    // Names that are unique, since the folder is one.
+    const files = plain.flatMap((file, i) => ["gzip", "zstd"].map((program) => {
+      const made = path.join(folder, `${i}_${path.basename(file)}${program === "gzip" ? ".gz" : ".zst"}`);
+      fs.writeFileSync(made, packed(program, fs.readFileSync(file)));
+      return made;
+    }));
+    // The rest of a cut one, what comes after the end, and what is packed otherwise.
+    const [gz, zst] = ["gzip", "zstd"].map((program) => packed(program, Buffer.concat(plain.filter((file) => file.endsWith(".pb_length_delimited")).map((file) => fs.readFileSync(file)))));
+    const cases = { "cut.gz": gz.subarray(0, gz.length / 2), "cut.zst": zst.subarray(0, zst.length / 2), "after.gz": Buffer.concat([gz, Buffer.from("garbage")]),
+      "after.zst": Buffer.concat([zst, zst, Buffer.from("garbage")]), "twice.gz": packed("gzip", gz), "other.bz2": Buffer.from("BZh91AY&SY"),
+      "other.xz": Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0, 0, 4]), "other.zip": Buffer.from("PK\x03\x04\x14\0\0\0") };
+    for (const [name, bytes] of Object.entries(cases)) {
+      fs.writeFileSync(path.join(folder, name), bytes);
+      files.push(path.join(folder, name));
+    }
+    files.sort();
+    await open(waits);
+    await add(files);
+    await convert();
+    const made = await results();
+    for (const [i, file] of files.entries()) {
+      const capture = path.join(scratch, "packed.pcap");
+      fs.rmSync(capture, { force: true });
+      const { stderr } = run(folder, path.basename(file), capture);
+      assert.deepEqual(made[i].messages, stderr, `${file}: messages`);
+      const expected = fs.existsSync(capture) ? fs.readFileSync(capture) : null;
+      assert.equal(made[i].capture === null, expected === null, `${file}: whether there is a capture`);
+      if (expected) assert.ok(Buffer.from(made[i].capture, "base64").equals(expected), file);
+    }
+    await page.check("input[name=merge][value='1']");
+    await convert();
+    const [merged] = await results();
+    const capture = path.join(scratch, "packed_merged.pcap");
+    const { stderr } = run(folder, "--merge", ...files.map((file) => path.basename(file)), capture);
+    assert.deepEqual(merged.messages, stderr.filter((line) => !/^capture2pcap: \d+ captures? of /.test(line)));
+    assert.ok(Buffer.from(merged.capture, "base64").equals(fs.readFileSync(capture)), "merged");
+    return `${files.length} compressed ones`;
+  });
+}

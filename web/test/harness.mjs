@@ -19,8 +19,10 @@ export const page = await context.newPage();
 export const errors = [];
 page.on("pageerror", (error) => errors.push(error.message));
 
-export async function open() {
+// Opens the page. Without `waits`, the module cannot wait for promises, as in browsers without JSPI.
+export async function open(waits = true) {
   await page.goto(pathToFileURL(page_file).href);
+  if (!waits) await page.evaluate(() => (document.getElementById("worker").textContent = `delete WebAssembly.Suspending;${document.getElementById("worker").textContent}`));
 }
 
 // Adds files by the file chooser's input, and waits until all are read.

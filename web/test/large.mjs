@@ -93,62 +93,63 @@ test("1 GiB is converted without being held", async () => {
   return `${Math.round(total / (1 << 20))} MiB of capture in ${seconds} s, at most ${mib} MiB in the page's process, ${longest.toFixed(0)} ms without an answer`;
 });
 
-test("a capture goes straight to a file, where the browser has a picker for one", async () => {
-  const trace = makeTrace("streamed", 16384, 24 << 20);
-  const small = fixtures.find((file) => file.endsWith(".pb"));
-  await open();
-  await page.evaluate(() => {
-    window.saved = [];
-    window.showSaveFilePicker = async ({ suggestedName }) => {
-      if (window.refuse === "picker") throw new DOMException("no", "AbortError");
-      const saved = { name: suggestedName, parts: [], ended: null };
-      window.saved.push(saved);
-      return { name: `my_${suggestedName}`, createWritable: async () => ({
-        async write(part) {
-          if (window.refuse === "write") throw new Error("the disk is full");
-          saved.parts.push(part);
-        },
-        close: async () => (saved.ended = "closed"),
-        abort: async () => (saved.ended = "aborted"),
-      }) };
-    };
+for (const waits of [true, false]) {
+  test(`a capture goes straight to a file, where the browser has a picker for one${waits ? "" : ", without JSPI"}`, async () => {
+    const trace = makeTrace("streamed", 16384, 24 << 20);
+    const small = fixtures.find((file) => file.endsWith(".pb"));
+    await open(waits);
+    await page.evaluate(() => {
+      window.saved = [];
+      window.showSaveFilePicker = async ({ suggestedName }) => {
+        if (window.refuse === "picker") throw new DOMException("no", "AbortError");
+        const saved = { name: suggestedName, parts: [], ended: null };
+        window.saved.push(saved);
+        return { name: `my_${suggestedName}`, createWritable: async () => ({
+          async write(part) {
+            if (window.refuse === "write") throw new Error("the disk is full");
+            saved.parts.push(part);
+          },
+          close: async () => (saved.ended = "closed"),
+          abort: async () => (saved.ended = "aborted"),
+        }) };
+      };
+    });
+    await add([trace]);
+    await page.check("input[name='to-file']");
+    await convert();
+    const expected = path.join(scratch, "expected.pcap");
+    run(scratch, trace, expected);
+    const bytes = fs.readFileSync(expected);
+    const saved = () => page.evaluate(async () => {
+      const { name, parts, ended } = window.saved.at(-1);
+      const digest = await crypto.subtle.digest("SHA-256", await new Blob(parts).arrayBuffer());
+      return { name, ended, parts: parts.length, digest: [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("") };
+    });
+    const whole = await saved();
+    assert.deepEqual([whole.ended, whole.digest], ["closed", createHash("sha256").update(bytes).digest("hex")]);
+    assert.ok(whole.parts > 4, `${whole.parts} parts`);
+    assert.match(await page.textContent("#results article code"), /^tshark -r my_/);
+    assert.equal(await page.locator("#results a").count(), 0);
+    // What cannot be written is reported, and leaves no file.
+    await page.evaluate(() => (window.refuse = "write"));
+    await convert();
+    assert.equal((await saved()).ended, "aborted");
+    assert.match((await results())[0].messages[0], /capture: cannot write: the disk is full/);
+    await page.evaluate(() => (window.refuse = "picker"));
+    await page.click("#convert");
+    await page.waitForFunction(() => document.getElementById("status").textContent === "Canceled.");
+    // What is no trace leaves none either, and several captures are several downloads.
+    await page.evaluate(() => (window.refuse = null));
+    await page.click("#clear");
+    const other = path.join(scratch, "other.pb");
+    fs.writeFileSync(other, "<html></html>");
+    await add([other]);
+    await convert();
+    assert.equal((await saved()).ended, "aborted");
+    await add([small]);
+    assert.ok(await page.locator("#to-file").isHidden());
   });
-  await add([trace]);
-  await page.check("input[name='to-file']");
-  await convert();
-  const expected = path.join(scratch, "expected.pcap");
-  run(scratch, trace, expected);
-  const bytes = fs.readFileSync(expected);
-  const saved = () => page.evaluate(async () => {
-    const { name, parts, ended } = window.saved.at(-1);
-    const digest = await crypto.subtle.digest("SHA-256", await new Blob(parts).arrayBuffer());
-    return { name, ended, parts: parts.length, digest: [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("") };
-  });
-  const whole = await saved();
-  assert.deepEqual([whole.ended, whole.digest], ["closed", createHash("sha256").update(bytes).digest("hex")]);
-  assert.ok(whole.parts > 4, `${whole.parts} parts`);
-  assert.match(await page.textContent("#results article code"), /^tshark -r my_/);
-  assert.equal(await page.locator("#results a").count(), 0);
-  // What cannot be written is reported, and leaves no file.
-  await page.evaluate(() => (window.refuse = "write"));
-  await convert();
-  assert.equal((await saved()).ended, "aborted");
-  assert.match((await results())[0].messages[0], /capture: cannot write: the disk is full/);
-  await page.evaluate(() => (window.refuse = "picker"));
-  await page.click("#convert");
-  await page.waitForFunction(() => document.getElementById("status").textContent === "Canceled.");
-  // What is no trace leaves none either, and several captures are several downloads.
-  await page.evaluate(() => (window.refuse = null));
-  await page.click("#clear");
-  const other = path.join(scratch, "other.pb");
-  fs.writeFileSync(other, "<html></html>");
-  await add([other]);
-  await convert();
-  assert.equal((await saved()).ended, "aborted");
-  await add([small]);
-  assert.ok(await page.locator("#to-file").isHidden());
-});
-
+}
 
 // The time that the browser needs to read a file without a module, two slices at a time, and to keep its bytes in Blobs
 // if `kept`, in milliseconds.
