@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { once } from "node:events";
 import fs from "node:fs";
 import path from "node:path";
-import { command, scratch, page, open, add, convert, results, run, fixtures, makeTrace, test } from "./harness.mjs";
+import { command, scratch, page, open, add, convert, results, run, fixtures, makeTrace, test, packed } from "./harness.mjs";
 
 // The processes that this one started, with what they were started as, and the most memory that each has had, in bytes.
 function processes() {
@@ -91,6 +91,36 @@ test("1 GiB is converted without being held", async () => {
   assert.ok(mib < 400, `the page's process had ${mib} MiB`);
   assert.ok(longest < 1000, `the page did not answer for ${longest} ms`);
   return `${Math.round(total / (1 << 20))} MiB of capture in ${seconds} s, at most ${mib} MiB in the page's process, ${longest.toFixed(0)} ms without an answer`;
+});
+
+test("what unpacks to 256 MiB is not held either", async () => {
+  // The same event of one connection, again and again: a field of protobuf in another.
+  const field = (number, bytes) => Buffer.concat([Buffer.from([number << 3 | 2, bytes.length & 127 | 128, bytes.length >> 7]), bytes]);
+  const number = (number, value) => Buffer.from([number << 3, value]);
+  const read = field(2, field(1, field(1, Buffer.alloc(1000, "x"))));
+  const event = field(3, Buffer.concat([field(1, number(1, 100)), read]));
+  const segment = field(4, Buffer.concat([number(1, 9), event]));
+  const unpacked = Buffer.concat(Array(Math.ceil((256 << 20) / segment.length)).fill(segment));
+  const sizes = [];
+  for (const [program, extension] of [["gzip", "gz"], ["zstd", "zst"]]) {
+    const bomb = path.join(scratch, `bomb.pb.${extension}`);
+    fs.writeFileSync(bomb, packed(program, unpacked));
+    sizes.push(`${fs.statSync(bomb).size >> 10} KiB`);
+    await open();
+    await add([bomb]);
+    await convert();
+    const size = await page.evaluate(() => document.querySelector("#results a").capture.size);
+    const capture = path.join(scratch, "bomb.pcap");
+    fs.rmSync(capture, { force: true });
+    run(scratch, "-q", bomb, capture);
+    assert.equal(size, fs.statSync(capture).size);
+    assert.ok(size > unpacked.length, `${size} bytes`);
+    fs.rmSync(capture);
+  }
+  const peak = Math.max(...processes().filter(({ kind }) => kind === "renderer").map(({ peak }) => peak));
+  const mib = Math.round(peak / (1 << 20));
+  assert.ok(mib < 400, `the page's process had ${mib} MiB`);
+  return `${sizes.join(" and ")}, at most ${mib} MiB in the page's process`;
 });
 
 for (const waits of [true, false]) {
