@@ -98,6 +98,17 @@ enum Beginning {
 }
 
 impl Connection {
+    /// Takes bytes, if all of them are certainly inside a body.
+    #[inline]
+    pub(super) fn is_inside(&mut self, direction: Direction, bytes: &[u8]) -> bool {
+        !self.sides[direction as usize].is_cut
+            && match &mut self.talk {
+                Talk::Http1(http1) => http1.side(direction).is_inside(bytes),
+                Talk::Http2(http2) => http2.side(direction).is_inside(bytes),
+                Talk::Unknown | Talk::Other => false,
+            }
+    }
+
     /// Takes bytes. Returns whether they are the first that are left as they are, although nothing is known of
     /// their protocol.
     pub(super) fn data(&mut self, data: Data<'_>, patch: &mut Patch<'_>, rules: Rules<'_>) -> bool {
@@ -432,6 +443,9 @@ fn is_request(bytes: &[u8]) -> bool {
 fn has_field(bytes: &[u8], names: &Names) -> bool {
     memchr_iter(b':', bytes).any(|colon| {
         let before = &bytes[colon.saturating_sub(MAX_NAME + 1)..colon];
+        if !before.last().is_some_and(|last| names.may_end_with(*last)) {
+            return false;
+        }
         let is_name = |&&byte: &&u8| byte.is_ascii_graphic() && byte != b':' && byte != b'"';
         let len = before.iter().rev().take_while(is_name).count();
         names.has(&before[before.len() - len..])

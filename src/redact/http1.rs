@@ -217,6 +217,23 @@ impl Messages {
         }
     }
 
+    /// Goes on over an event's bytes, if all of them are certainly inside a body.
+    #[inline]
+    pub(super) fn is_inside(&mut self, bytes: &[u8]) -> bool {
+        // A message begins with a method or `HTTP`.
+        if bytes.first().is_some_and(u8::is_ascii_uppercase) {
+            return false;
+        }
+        match &mut self.place {
+            Place::Body(left, _) if (bytes.len() as u64) < *left => {
+                *left -= bytes.len() as u64;
+                true
+            }
+            Place::UntilClose => true,
+            _ => false,
+        }
+    }
+
     /// Goes on over an event's bytes, from `at` on.
     pub(super) fn follow(
         &mut self,
@@ -353,22 +370,26 @@ impl Messages {
         let begin = at;
         for end in memchr_iter(b'\n', &bytes[begin..]) {
             let end = begin + end;
-            if matches!(field, InField::Begin(_)) && names.is_plain_line(&bytes[at..=end]) {
-                field = InField::Begin(Kind::Other);
-            } else {
+            let is_begin = matches!(field, InField::Begin(_));
+            match bytes[at..end] {
+                _ if is_begin && names.is_plain_line(&bytes[at..=end]) => {
+                    field = InField::Begin(Kind::Other);
+                }
                 // The empty line that ends most heads.
-                let is_empty = matches!(bytes[at..end], [] | [b'\r']);
-                if is_empty && matches!(field, InField::Begin(_)) {
+                [] | [b'\r'] if is_begin => {
                     self.start();
                     return Some(end + 1);
                 }
-                match self.piece(at..end, true, field, patch, names)? {
+                [first, ..] if is_begin && !is_space(first) => {
+                    field = InField::Begin(self.line(at..end, patch, names)?);
+                }
+                _ => match self.piece(at..end, true, field, patch, names)? {
                     Some(next) => field = next,
                     None => {
                         self.start();
                         return Some(end + 1);
                     }
-                }
+                },
             }
             at = end + 1;
         }
@@ -379,6 +400,24 @@ impl Messages {
         }
         self.place = Place::Fields(part, field);
         Some(bytes.len())
+    }
+
+    /// Takes a whole line, and returns the kind of its field; none: it is no field.
+    fn line(&mut self, line: Range<usize>, patch: &mut Patch<'_>, names: &Names) -> Option<Kind> {
+        let bytes = &patch.bytes()[line.clone()];
+        let colon = bytes.iter().position(|byte| *byte == b':')?;
+        let kind = kind_of(bytes[..colon].trim_ascii(), names);
+        self.line.clear();
+        match kind {
+            Kind::Other => {}
+            Kind::Length | Kind::Coding => {
+                self.head.take(kind, bytes[colon + 1..].trim_ascii(), false);
+            }
+            Kind::Secret => {
+                self.value(kind, true, line.start + colon + 1..line.end, true, patch);
+            }
+        }
+        Some(kind)
     }
 
     /// Takes a line, or as much of one as has come, and returns the place after it: none after the empty line that
@@ -501,9 +540,15 @@ impl Messages {
             let digits = hex_digits(&self.line.kept);
             return (1..MAX_LINE).contains(&digits).then_some(bytes.len());
         };
-        self.line.push(&bytes[at..end]);
-        let size = chunk_size(&self.line.kept)?;
-        self.line.clear();
+        let line = &bytes[at..end];
+        let size = if self.line.is_empty() {
+            chunk_size(line)?
+        } else {
+            self.line.push(line);
+            let size = chunk_size(&self.line.kept)?;
+            self.line.clear();
+            size
+        };
         self.place = match size {
             0 => Place::Fields(Part::Trailers, InField::Begin(Kind::Other)),
             size => Place::Body(size, true),
@@ -514,6 +559,10 @@ impl Messages {
     /// Takes bytes of the line's end after a chunk, and returns where they end; none: it is none.
     fn chunk_end(&mut self, bytes: &[u8], at: usize) -> Option<usize> {
         match (bytes[at], self.line.is_empty()) {
+            (b'\r', true) if bytes.get(at + 1) == Some(&b'\n') => {
+                self.place = Place::ChunkSize;
+                return Some(at + 2);
+            }
             (b'\r', true) => self.line.push(b"\r"),
             (b'\n', _) => {
                 self.line.clear();
@@ -618,6 +667,7 @@ impl Method {
 #[inline]
 fn begins_message(is_client: bool, bytes: &[u8]) -> bool {
     bytes.first().is_some_and(u8::is_ascii_uppercase)
+        && (is_client || bytes.starts_with(b"HTTP/1."))
         && match protocol::http_opening(bytes) {
             Some(Opening::Client(Protocol::Http1)) => is_client,
             Some(Opening::Server(Protocol::Http1)) => !is_client,
@@ -659,8 +709,12 @@ fn hex_digits(line: &[u8]) -> usize {
 fn chunk_size(line: &[u8]) -> Option<u64> {
     let (digits, rest) = line.split_at(hex_digits(line));
     let is_end = matches!(rest.trim_ascii_start().first(), None | Some(b';'));
-    let digits = std::str::from_utf8(digits).ok().filter(|_| is_end)?;
-    u64::from_str_radix(digits, 16).ok()
+    // 16 digits fit into a `u64`, and nobody writes more.
+    if !is_end || !(1..=16).contains(&digits.len()) {
+        return None;
+    }
+    let digit = |byte: &u8| u64::from(byte & 15) + 9 * u64::from(byte >> 6);
+    Some(digits.iter().fold(0, |size, byte| size << 4 | digit(byte)))
 }
 
 /// The number that decimal digits make.

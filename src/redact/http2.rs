@@ -154,6 +154,19 @@ impl Frames {
         self.leave_content();
     }
 
+    /// Goes on over an event's bytes, if all of them are certainly inside the data of one frame.
+    #[inline]
+    pub(super) fn is_inside(&mut self, bytes: &[u8]) -> bool {
+        let is_inside = self.place == Place::Content
+            && self.frame.kind == DATA
+            && bytes.len() < self.frame.left as usize
+            && !are_frames(bytes, true);
+        if is_inside {
+            self.frame.left -= bytes.len() as u32;
+        }
+        is_inside
+    }
+
     /// Goes on over an event's bytes, from `at` on.
     pub(super) fn follow(
         &mut self,

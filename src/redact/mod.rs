@@ -86,11 +86,16 @@ impl Connections {
     #[inline]
     fn of(&mut self, trace: TraceId) -> &mut Connection {
         if !matches!(self.open.get_index(self.last), Some((last, _)) if *last == trace) {
-            let entry = self.open.entry(trace);
-            self.last = entry.index();
-            entry.or_default();
+            self.find(trace);
         }
         &mut self.open[self.last]
+    }
+
+    #[inline(never)]
+    fn find(&mut self, trace: TraceId) {
+        let entry = self.open.entry(trace);
+        self.last = entry.index();
+        entry.or_default();
     }
 }
 
@@ -109,6 +114,19 @@ impl Redactor {
     #[inline]
     pub fn event<'a>(&'a mut self, event: &'a Event, warnings: &mut Warnings) -> &'a Event {
         match &event.what {
+            What::Data {
+                direction,
+                payload,
+                truncated: false,
+                as_string: false,
+                ..
+            } if event.gap.is_none() && !self.redaction.bodies => {
+                let connection = self.connections.of(event.trace);
+                if connection.is_inside(*direction, payload) {
+                    return event;
+                }
+                self.data(event, warnings)
+            }
             What::Data { .. } => self.data(event, warnings),
             What::Http(Http::Part { side, part, last }) => match self.part(part) {
                 Some(part) => {
@@ -160,9 +178,6 @@ impl Redactor {
             names: &self.redaction.names,
             has_bodies: self.redaction.bodies,
         };
-        if self.scratch.capacity() == 0 {
-            self.scratch = take_back(&mut self.changed);
-        }
         let mut patch = Patch::new(payload, &mut self.scratch);
         let connection = self.connections.of(event.trace);
         let is_left = connection.data(data, &mut patch, rules);
@@ -172,7 +187,7 @@ impl Redactor {
         if !patch.is_changed() {
             return event;
         }
-        self.changed = Event {
+        let changed = Event {
             trace: event.trace,
             offset: event.offset,
             time: event.time,
@@ -188,6 +203,7 @@ impl Redactor {
                 end_stream,
             },
         };
+        self.scratch = memory_of(std::mem::replace(&mut self.changed, changed));
         &self.changed
     }
 
@@ -230,10 +246,9 @@ fn overwritten(bytes: &Bytes) -> Bytes {
 }
 
 /// The memory of an event's bytes, which nobody needs any more.
-#[cold]
-fn take_back(event: &mut Event) -> Vec<u8> {
-    match &mut event.what {
-        What::Data { payload, .. } => std::mem::take(payload).into_memory(),
+fn memory_of(event: Event) -> Vec<u8> {
+    match event.what {
+        What::Data { payload, .. } => payload.into_memory(),
         _ => Vec::new(),
     }
 }

@@ -25,12 +25,23 @@ const FRAMING: [&str; 2] = [LENGTH, CODING];
 pub struct Names {
     /// In lower case, in the order in which they were given.
     names: Vec<String>,
-    /// For each first byte of a line, whether one of them begins with it.
+    /// For each byte, whether a name begins with it, in either case.
     begins: [bool; 256],
-    /// For each first byte of a line, the second ones with which it may be more than a line: a field among them or
-    /// one that says where a message ends, the rest of a field, or no field. A bit stands for the last five of a
-    /// byte, so that both cases are the same.
-    special: [u32; 256],
+    /// For each byte, whether a name ends with it, in either case.
+    ends: [bool; 256],
+    /// Whether a name begins with four bytes that have this [`hash`]: one of the names, or one that says where a
+    /// message ends.
+    hashes: [bool; 256],
+    /// Whether a name has fewer than four bytes.
+    has_short: bool,
+}
+
+/// A hash of the first four bytes of a line, which is the same in both cases.
+#[inline]
+const fn hash(begin: [u8; 4]) -> usize {
+    let folded = u32::from_le_bytes(begin) | 0x2020_2020;
+    // Fibonacci hashing: the highest bits depend on all others.
+    (folded.wrapping_mul(0x9e37_79b1) >> 24) as usize
 }
 
 impl Default for Names {
@@ -38,11 +49,10 @@ impl Default for Names {
         let mut names = Self {
             names: Vec::new(),
             begins: [false; 256],
-            special: [0; 256],
+            ends: [false; 256],
+            hashes: [false; 256],
+            has_short: false,
         };
-        for first in b"\r\n \t:" {
-            names.special[usize::from(*first)] = u32::MAX;
-        }
         for name in FRAMING {
             names.mark(name.as_bytes());
         }
@@ -64,30 +74,34 @@ impl Names {
         if self.names.contains(&name) {
             return;
         }
-        if let Some(&first) = name.as_bytes().first() {
-            self.begins[usize::from(first.to_ascii_lowercase())] = true;
-            self.begins[usize::from(first.to_ascii_uppercase())] = true;
+        if let [first, ..] = name.as_bytes()
+            && let [.., last] = name.as_bytes()
+        {
+            for (table, byte) in [(&mut self.begins, first), (&mut self.ends, last)] {
+                table[usize::from(byte.to_ascii_lowercase())] = true;
+                table[usize::from(byte.to_ascii_uppercase())] = true;
+            }
         }
         self.mark(name.as_bytes());
         self.names.push(name);
     }
 
     fn mark(&mut self, name: &[u8]) {
-        let seconds = match name.get(1) {
-            Some(second) => 1 << (second & 31),
-            None => u32::MAX,
-        };
-        if let Some(first) = name.first() {
-            self.special[usize::from(first.to_ascii_lowercase())] |= seconds;
-            self.special[usize::from(first.to_ascii_uppercase())] |= seconds;
+        match name.first_chunk() {
+            Some(begin) => self.hashes[hash(*begin)] = true,
+            None => self.has_short = true,
         }
     }
 
-    /// Whether a whole line of a head is a field that does not matter here.
+    /// Whether a whole line of a head is certainly none of these: a field that is looked for, the rest of the field
+    /// before it, the end of the head.
     #[inline]
     pub(super) fn is_plain_line(&self, line: &[u8]) -> bool {
         match *line {
-            [first, second, ..] => self.special[usize::from(first)] >> (second & 31) & 1 == 0,
+            [first, second, third, fourth, ..] if first > b' ' => {
+                !self.hashes[hash([first, second, third, fourth])]
+                    && !(self.has_short && self.may_begin_with(first))
+            }
             _ => false,
         }
     }
@@ -101,6 +115,12 @@ impl Names {
     #[inline]
     pub(super) const fn may_begin_with(&self, byte: u8) -> bool {
         self.begins[byte as usize]
+    }
+
+    /// Whether one of them ends with this byte, in either case.
+    #[inline]
+    pub(super) const fn may_end_with(&self, byte: u8) -> bool {
+        self.ends[byte as usize]
     }
 
     /// Whether this is one of them.
