@@ -32,6 +32,8 @@ pub(super) struct Rules<'a> {
 pub(super) struct Connection {
     talk: Talk,
     sides: [Side; 2],
+    /// Envoy's count of bytes at which the next event begins, where the last one had a count.
+    expected: Option<u64>,
     /// Whether some of it was not redacted, and that was reported.
     is_reported: bool,
 }
@@ -83,6 +85,23 @@ pub(super) struct Data<'a> {
     pub(super) missing: Option<u64>,
     /// Whether what is no text is lost in them.
     pub(super) as_string: bool,
+    /// Envoy's count of bytes before them.
+    pub(super) count: Option<u64>,
+}
+
+impl Data<'_> {
+    /// The count after so many bytes and those that are missing after them, where it is known.
+    fn end(&self, len: usize) -> Option<u64> {
+        let missing = match self.is_truncated {
+            true => self.missing?,
+            false => 0,
+        };
+        Some(
+            self.count?
+                .saturating_add(len as u64)
+                .saturating_add(missing),
+        )
+    }
 }
 
 /// What the first bytes of a direction show.
@@ -100,13 +119,26 @@ enum Beginning {
 impl Connection {
     /// Takes bytes, if all of them are certainly inside a body.
     #[inline]
-    pub(super) fn is_inside(&mut self, direction: Direction, bytes: &[u8]) -> bool {
-        !self.sides[direction as usize].is_cut
-            && match &mut self.talk {
-                Talk::Http1(http1) => http1.side(direction).is_inside(bytes),
-                Talk::Http2(http2) => http2.side(direction).is_inside(bytes),
-                Talk::Unknown | Talk::Other => false,
-            }
+    pub(super) fn is_inside(
+        &mut self,
+        direction: Direction,
+        bytes: &[u8],
+        count: Option<u64>,
+    ) -> bool {
+        if self.sides[direction as usize].is_cut || count != self.expected {
+            return false;
+        }
+        let is_inside = match &mut self.talk {
+            Talk::Http1(http1) => http1.side(direction).is_inside(bytes),
+            Talk::Http2(http2) => http2.side(direction).is_inside(bytes),
+            Talk::Unknown | Talk::Other => false,
+        };
+        if let Some(expected) = &mut self.expected
+            && is_inside
+        {
+            *expected = expected.saturating_add(bytes.len() as u64);
+        }
+        is_inside
     }
 
     /// Takes bytes. Returns whether they are the first that are left as they are, although nothing is known of
@@ -114,7 +146,14 @@ impl Connection {
     pub(super) fn data(&mut self, data: Data<'_>, patch: &mut Patch<'_>, rules: Rules<'_>) -> bool {
         if let Some(gap) = data.gap {
             self.gap(gap);
+        } else if let (Some(count), Some(expected)) = (data.count, self.expected)
+            && count != expected
+        {
+            // Strings lack what is no text, and a count may make no sense.
+            self.lose(Direction::Read);
+            self.lose(Direction::Write);
         }
+        self.expected = data.end(patch.bytes().len());
         let side = &mut self.sides[data.direction as usize];
         if !patch.bytes().is_empty() && std::mem::take(&mut side.is_cut) {
             self.lose(data.direction);
@@ -173,7 +212,10 @@ impl Connection {
             }
             Talk::Http2(http2) => http2.side(direction).lose(),
             // A message may begin in what is missing, and not look like one afterwards.
-            Talk::Unknown => side.is_dark = true,
+            Talk::Unknown => {
+                side.is_dark = true;
+                side.begun.clear();
+            }
             Talk::Other => {}
         }
     }
@@ -191,6 +233,7 @@ impl Connection {
                     };
                     *self = Self {
                         is_reported: self.is_reported,
+                        expected: self.expected,
                         ..Self::default()
                     };
                     at = end;
@@ -214,11 +257,18 @@ impl Connection {
                         Beginning::of(&side.begun)
                     };
                     side.begun.truncate(known);
-                    if beginning == Beginning::Open && !side.is_dark {
-                        let _ = side.begun.try_extend_from_slice(&bytes[at..more]);
-                        return false;
+                    match beginning {
+                        // The other direction may show the protocol.
+                        Beginning::Open | Beginning::Other if side.is_dark => {
+                            patch.overwrite_whole(at..bytes.len(), STAND_IN);
+                            return false;
+                        }
+                        Beginning::Open => {
+                            let _ = side.begun.try_extend_from_slice(&bytes[at..more]);
+                            return false;
+                        }
+                        _ => self.begin(direction, beginning, rules),
                     }
-                    self.begin(direction, beginning, rules);
                 }
                 Talk::Other => return self.other(direction, at, patch, rules),
             }
@@ -234,20 +284,7 @@ impl Connection {
             .map(|side| std::mem::take(&mut side.begun));
         let late = self.sides.each_ref().map(|side| side.is_late);
         self.talk = match beginning {
-            Beginning::Http(opening) => match opening {
-                Opening::Client(Protocol::Http1) => Talk::http1(direction, late),
-                Opening::Server(Protocol::Http1) => Talk::http1(direction.reverse(), late),
-                Opening::Client(Protocol::Http2 | Protocol::Grpc) => {
-                    // The preface is the first that a client sends, whatever is missing before.
-                    let mut late = late;
-                    late[direction as usize] = false;
-                    Talk::http2(direction, late)
-                }
-                Opening::Server(Protocol::Http2 | Protocol::Grpc) => {
-                    Talk::http2(direction.reverse(), late)
-                }
-                Opening::Client(_) | Opening::Server(_) => Talk::Other,
-            },
+            Beginning::Http(opening) => Talk::of(opening, direction, late),
             Beginning::Frames => Talk::http2(direction, [true; 2]),
             Beginning::Open | Beginning::Other => Talk::Other,
         };
@@ -273,15 +310,12 @@ impl Connection {
     ) -> bool {
         let bytes = patch.bytes();
         // It may be HTTP whose beginning is not in the trace.
-        let talk = match Beginning::of(&bytes[at..]) {
-            Beginning::Http(Opening::Client(Protocol::Http1)) => Talk::http1(direction, [true; 2]),
-            Beginning::Http(Opening::Server(Protocol::Http1)) => {
-                Talk::http1(direction.reverse(), [true; 2])
-            }
+        let beginning = Beginning::in_the_middle(&bytes[at..]);
+        self.talk = match beginning {
+            Beginning::Http(opening) => Talk::of(opening, direction, [true; 2]),
             Beginning::Frames => Talk::http2(direction, [true; 2]),
-            _ => Talk::Other,
+            Beginning::Open | Beginning::Other => Talk::Other,
         };
-        self.talk = talk;
         match &mut self.talk {
             Talk::Http1(http1) => {
                 let _ = http1.follow(direction, at, patch, rules);
@@ -307,6 +341,23 @@ impl Connection {
 }
 
 impl Talk {
+    /// A connection that begins like this; `late` says of which directions the beginning is missing.
+    fn of(opening: Opening, direction: Direction, mut late: [bool; 2]) -> Self {
+        match opening {
+            Opening::Client(Protocol::Http1) => Self::http1(direction, late),
+            Opening::Server(Protocol::Http1) => Self::http1(direction.reverse(), late),
+            Opening::Client(Protocol::Http2 | Protocol::Grpc) => {
+                // The preface is the first that a client sends, whatever is missing before.
+                late[direction as usize] = false;
+                Self::http2(direction, late)
+            }
+            Opening::Server(Protocol::Http2 | Protocol::Grpc) => {
+                Self::http2(direction.reverse(), late)
+            }
+            Opening::Client(_) | Opening::Server(_) => Self::Other,
+        }
+    }
+
     fn http1(from_client: Direction, late: [bool; 2]) -> Self {
         let is_certain = |direction: Direction| !late[direction as usize];
         let mut http1 = Http1 {
@@ -383,6 +434,16 @@ impl Http2 {
 }
 
 impl Beginning {
+    /// What bytes show, where other bytes may have come before them.
+    #[inline]
+    fn in_the_middle(bytes: &[u8]) -> Self {
+        match bytes.first() {
+            // A method, a version, or the length of a frame that needs no setting.
+            Some(b'A'..=b'Z' | 0) => Self::of(bytes),
+            _ => Self::Other,
+        }
+    }
+
     /// What bytes show, where they are the first of a direction.
     fn of(bytes: &[u8]) -> Self {
         if is_cut_short(bytes) {
@@ -429,14 +490,18 @@ fn is_cut_short(bytes: &[u8]) -> bool {
         && memchr(b' ', bytes).is_none_or(|space| space + 1 == bytes.len())
 }
 
-/// Whether bytes are a request's first line, which may be cut, with a method that everybody knows.
+/// Whether bytes are a request's first line, which may be cut after a known method or in the target.
 fn is_request(bytes: &[u8]) -> bool {
-    let method = memchr(b' ', bytes).map(|space| &bytes[..space]);
-    method.is_some_and(|method| METHODS.contains(&method))
-        && memchr(b'\n', bytes).is_none_or(|end| {
-            let line = bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]);
-            line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0")
-        })
+    match memchr(b'\n', bytes) {
+        Some(end) => http1::is_request_line(&bytes[..end]),
+        None => {
+            let mut parts = bytes.splitn(3, |byte| *byte == b' ');
+            let (method, target) = (parts.next(), parts.next());
+            method.is_some_and(|method| METHODS.contains(&method))
+                || (http1::may_begin_request(bytes)
+                    && matches!(target, Some([b'/' | b'*' | b'h', ..])))
+        }
+    }
 }
 
 /// Whether one of the names and a colon stand somewhere in bytes.

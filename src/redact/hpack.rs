@@ -192,7 +192,12 @@ impl Table {
     }
 
     fn has(&self, index: u32) -> bool {
-        (1..=STATIC.len() + self.entries.len()).contains(&(index as usize))
+        (1..=self.len()).contains(&(index as usize))
+    }
+
+    /// The number of entries, those of the static table included.
+    fn len(&self) -> usize {
+        STATIC.len() + self.entries.len()
     }
 
     fn add(&mut self, entry: Entry) {
@@ -308,13 +313,17 @@ impl HeaderBlocks {
                     at = piece.end;
                     self.value_piece(text, piece, patch).ok_or(lost)?;
                 }
-                // A field by index: most are.
+                // Fields by index: most are.
                 Place::Field if (0x81..0xff).contains(&bytes[at]) => {
-                    if !self.table.has((bytes[at] & 0x7f).into()) {
-                        return Err(Lost(at));
-                    }
+                    let known = self.table.len();
+                    let is_known = |byte: u8| usize::from(byte & 0x7f) <= known;
                     self.has_fields = true;
-                    at += 1;
+                    while at < end && (0x81..0xff).contains(&bytes[at]) {
+                        if !is_known(bytes[at]) {
+                            return Err(Lost(at));
+                        }
+                        at += 1;
+                    }
                 }
                 _ => {
                     self.byte(bytes[at], names).ok_or(Lost(at))?;

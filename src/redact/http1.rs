@@ -261,7 +261,7 @@ impl Messages {
                 }
                 Place::Start => self.first_line(bytes, at, requests),
                 Place::Fields(part, field) => {
-                    let end = self.field(at, part, field, patch, names);
+                    let end = self.fields(at, part, field, patch, names);
                     let is_over = part == Part::Head && self.place == Place::Start;
                     if let Some(end) = end.filter(|_| is_over)
                         && self.head_ends(requests)
@@ -310,6 +310,9 @@ impl Messages {
     /// Takes bytes of a message's first line, and returns where they end; none: it is no such line.
     fn first_line(&mut self, bytes: &[u8], at: usize, requests: &mut Requests) -> Option<usize> {
         let Some(end) = self.line_end(bytes, at) else {
+            if !self.is_certain && !is_text(&bytes[at..]) {
+                return None;
+            }
             let may_be = if self.is_client {
                 may_begin_request(&self.line.kept)
             } else {
@@ -358,7 +361,7 @@ impl Messages {
     }
 
     /// Takes bytes of a field, or many fields, and returns where they end; none: they are no fields.
-    fn field(
+    fn fields(
         &mut self,
         mut at: usize,
         part: Part,
@@ -367,31 +370,35 @@ impl Messages {
         names: &Names,
     ) -> Option<usize> {
         let bytes = patch.bytes();
+        if !self.is_certain {
+            self.check_fields(&bytes[at..], field)?;
+        }
         let begin = at;
         for end in memchr_iter(b'\n', &bytes[begin..]) {
-            let end = begin + end;
-            let is_begin = matches!(field, InField::Begin(_));
-            match bytes[at..end] {
-                _ if is_begin && names.is_plain_line(&bytes[at..=end]) => {
-                    field = InField::Begin(Kind::Other);
-                }
-                // The empty line that ends most heads.
-                [] | [b'\r'] if is_begin => {
-                    self.start();
-                    return Some(end + 1);
-                }
-                [first, ..] if is_begin && !is_space(first) => {
-                    field = InField::Begin(self.line(at..end, patch, names)?);
-                }
-                _ => match self.piece(at..end, true, field, patch, names)? {
+            let line = at..begin + end;
+            at = line.end + 1;
+            let InField::Begin(kind) = &mut field else {
+                match self.piece(line, true, field, patch, names)? {
                     Some(next) => field = next,
                     None => {
                         self.start();
-                        return Some(end + 1);
+                        return Some(at);
                     }
-                },
+                }
+                continue;
+            };
+            match bytes[line.clone()] {
+                ref line if names.is_plain_line(line) => *kind = Kind::Other,
+                // The empty line that ends most heads.
+                [] | [b'\r'] => {
+                    self.start();
+                    return Some(at);
+                }
+                [first, ..] if is_space(first) => {
+                    field = self.piece(line, true, field, patch, names)??;
+                }
+                _ => *kind = self.line(line, patch, names)?,
             }
-            at = end + 1;
         }
         if at < bytes.len()
             && let Some(next) = self.piece(at..bytes.len(), false, field, patch, names)?
@@ -400,6 +407,32 @@ impl Messages {
         }
         self.place = Place::Fields(part, field);
         Some(bytes.len())
+    }
+
+    /// Checks that what looks like fields is fields, where something else may be taken for a head: a body's text, and
+    /// what follows it. None: it is something else.
+    fn check_fields(&self, bytes: &[u8], field: InField) -> Option<()> {
+        let mut lines = bytes.split(|byte| *byte == b'\n').peekable();
+        let mut is_value = matches!(field, InField::Value(..));
+        let mut is_name = field == InField::Name;
+        while let Some(line) = lines.next() {
+            let line = without_cr(line);
+            // The end of the head, or of the bytes.
+            if line.is_empty() && !is_value && !is_name {
+                return Some(());
+            }
+            let colon = memchr(b':', line);
+            let is_whole = lines.peek().is_some();
+            let is_field = is_value
+                || (!is_name && is_space(line[0]))
+                || colon.is_some_and(|colon| is_token(line[..colon].trim_ascii_end()))
+                || (!is_whole && line.len() <= MAX_LINE && is_token(line.trim_ascii_end()));
+            if !is_field || !is_text(line) || (is_name && self.line.is_long) {
+                return None;
+            }
+            (is_value, is_name) = (false, false);
+        }
+        Some(())
     }
 
     /// Takes a whole line, and returns the kind of its field; none: it is no field.
@@ -591,13 +624,20 @@ fn kind_of(name: &[u8], names: &Names) -> Kind {
         Kind::Secret
     } else if name.len() < LENGTH.len() {
         Kind::Other
-    } else if name.eq_ignore_ascii_case(LENGTH.as_bytes()) {
+    } else if is_name(name, LENGTH) {
         Kind::Length
-    } else if name.eq_ignore_ascii_case(CODING.as_bytes()) {
+    } else if is_name(name, CODING) {
         Kind::Coding
     } else {
         Kind::Other
     }
+}
+
+/// Whether a field's name is this one, in lower case. It takes the same few steps for each name of its length.
+#[inline]
+fn is_name<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
+    let name: Result<[u8; N], _> = name.try_into();
+    name.is_ok_and(|name| name.to_ascii_lowercase() == *known)
 }
 
 impl Head {
@@ -609,9 +649,14 @@ impl Head {
             let method = Method::of(line);
             return is_request.then_some(Self { method, ..head });
         }
-        let digits = line.strip_prefix(b"HTTP/1.")?.get(2..5)?;
-        let status = u16::try_from(number(digits)?).ok()?;
-        Some(Self { status, ..head })
+        let digits = line
+            .strip_prefix(b"HTTP/1.")?
+            .get(2..)?
+            .first_chunk::<3>()?;
+        let is_status = digits.iter().all(u8::is_ascii_digit);
+        let [a, b, c] = digits.map(|digit| u16::from(digit & 15));
+        let status = 100 * a + 10 * b + c;
+        is_status.then_some(Self { status, ..head })
     }
 
     fn take(&mut self, kind: Kind, value: &[u8], is_long: bool) {
@@ -666,21 +711,26 @@ impl Method {
 /// Whether an event begins like a message.
 #[inline]
 fn begins_message(is_client: bool, bytes: &[u8]) -> bool {
+    if !is_client {
+        return bytes.starts_with(b"HTTP/1.");
+    }
     bytes.first().is_some_and(u8::is_ascii_uppercase)
-        && (is_client || bytes.starts_with(b"HTTP/1."))
-        && match protocol::http_opening(bytes) {
-            Some(Opening::Client(Protocol::Http1)) => is_client,
-            Some(Opening::Server(Protocol::Http1)) => !is_client,
-            _ => false,
-        }
+        && (protocol::http_opening(bytes) == Some(Opening::Client(Protocol::Http1))
+            || memchr(b'\n', bytes).is_some_and(|end| is_request_line(&bytes[..end])))
 }
 
 /// Whether bytes may be the beginning of a request's first line.
 pub(super) fn may_begin_request(bytes: &[u8]) -> bool {
-    let method = memchr(b' ', bytes).unwrap_or(bytes.len());
-    let is_method = |&byte: &u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_');
-    let is_line_end = bytes == b"\r";
-    is_line_end || (method <= MAX_METHOD && bytes[..method].iter().all(is_method))
+    let is_method = |&&byte: &&u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_');
+    let method = bytes
+        .iter()
+        .take(MAX_METHOD + 1)
+        .take_while(is_method)
+        .count();
+    match bytes.get(method) {
+        Some(b'\r') => bytes.len() == 1,
+        after => method <= MAX_METHOD && matches!(after, None | Some(b' ')),
+    }
 }
 
 /// Whether bytes may be the beginning of a response's first line.
@@ -693,6 +743,24 @@ pub(super) fn may_begin_response(bytes: &[u8]) -> bool {
 /// Whether a request's first line ends as it must.
 fn has_version(line: &[u8]) -> bool {
     line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0")
+}
+
+/// Whether a whole line is a request's first one.
+pub(super) fn is_request_line(line: &[u8]) -> bool {
+    let line = without_cr(line);
+    may_begin_request(line) && has_version(line)
+}
+
+/// Whether bytes hold no control character that a head does not have (RFC 9110, section 5.5).
+fn is_text(bytes: &[u8]) -> bool {
+    let is_text = |&byte: &u8| byte >= b' ' && byte != 0x7f || matches!(byte, b'\t' | b'\r');
+    bytes.iter().all(is_text)
+}
+
+/// Whether bytes may be the name of a field (RFC 9110, section 5.6.2).
+fn is_token(bytes: &[u8]) -> bool {
+    let is_token = |&byte: &u8| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(&byte);
+    bytes.iter().all(is_token)
 }
 
 fn without_cr(line: &[u8]) -> &[u8] {

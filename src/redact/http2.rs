@@ -3,6 +3,8 @@
 //! It fails closed. Where header blocks make no sense, all that follow are overwritten whole. Where frames make no
 //! sense, everything is, up to an event that holds nothing but whole frames.
 
+use std::ops::Range;
+
 use crate::model::protocol::PREFACE;
 
 use super::hpack::{HeaderBlocks, Lost};
@@ -178,13 +180,17 @@ impl Frames {
         let bytes = patch.bytes();
         let mut told = Told::default();
         match self.place {
-            Place::Unknown if are_frames(&bytes[at..], false) => self.find(),
             // Bytes may be missing that the trace says nothing of.
             Place::Content if self.frame.kind == DATA && are_frames(&bytes[at..], true) => {
                 self.lose();
-                self.find();
             }
             _ => {}
+        }
+        if self.place == Place::Unknown
+            && are_frames(&bytes[at..], false)
+            && is_whole_frame(&bytes[at..])
+        {
+            self.find();
         }
         while at < bytes.len() {
             let rest = bytes.len() - at;
@@ -206,7 +212,15 @@ impl Frames {
                         false => Place::Preface(have + len as u8),
                     };
                 }
-                Place::Header => at = self.header(bytes, at),
+                Place::Header => {
+                    if self.have == 0
+                        && let Some(end) = self.plain_frame(at, patch, names, has_bodies)
+                    {
+                        at = end;
+                        continue;
+                    }
+                    at = self.header(bytes, at);
+                }
                 Place::PadLength => {
                     let padding = u32::from(bytes[at]);
                     at += 1;
@@ -237,6 +251,47 @@ impl Frames {
             }
         }
         told
+    }
+
+    /// Takes a whole frame with data, or with a whole header block, and returns where it ends; none: another one
+    /// comes, or as much of one.
+    ///
+    /// Nearly all frames are like that, and take few steps here.
+    #[inline]
+    fn plain_frame(
+        &mut self,
+        at: usize,
+        patch: &mut Patch<'_>,
+        names: &Names,
+        has_bodies: bool,
+    ) -> Option<usize> {
+        let rest = &patch.bytes()[at..];
+        let [a, b, c, kind, flags, id @ ..] = *rest.first_chunk::<HEADER>()?;
+        let len = u32::from_be_bytes([0, a, b, c]) as usize;
+        let is_stream = 1..=i32::MAX as u32;
+        let is_plain = len <= rest.len() - HEADER
+            && is_stream.contains(&u32::from_be_bytes(id))
+            && self.open_block.is_none()
+            && !self.is_first;
+        let content = at + HEADER..at + HEADER + len;
+        match kind {
+            DATA if is_plain && flags & PADDED == 0 => {
+                if has_bodies {
+                    patch.overwrite(content.clone());
+                }
+            }
+            HEADERS
+                if is_plain
+                    && self.has_blocks
+                    && flags & (END_HEADERS | PADDED | HAS_PRIORITY) == END_HEADERS =>
+            {
+                self.blocks.begin();
+                self.header_block(content.clone(), patch, names);
+                self.has_blocks &= self.blocks.may_end();
+            }
+            _ => return None,
+        }
+        Some(content.end)
     }
 
     /// Takes the place at the beginning of an event that holds whole frames.
@@ -363,7 +418,7 @@ impl Frames {
 
     fn content(
         &mut self,
-        range: std::ops::Range<usize>,
+        range: Range<usize>,
         patch: &mut Patch<'_>,
         names: &Names,
         has_bodies: bool,
@@ -371,22 +426,26 @@ impl Frames {
     ) {
         match self.frame.kind {
             DATA if has_bodies => patch.overwrite(range),
-            HEADERS | PUSH_PROMISE | CONTINUATION => {
-                let mut lost = range.start;
-                if self.has_blocks {
-                    match self.blocks.follow(range.start, range.end, patch, names) {
-                        Ok(()) => return,
-                        Err(Lost(at)) => lost = at,
-                    }
-                    self.has_blocks = false;
-                }
-                patch.overwrite_whole(lost..range.end, EMPTY_FIELD);
-            }
+            HEADERS | PUSH_PROMISE | CONTINUATION => self.header_block(range, patch, names),
             SETTINGS => self.settings(&patch.bytes()[range], told),
             DATA | PRIORITY..=WINDOW_UPDATE | ALTSVC | ORIGIN | PRIORITY_UPDATE => {}
             // Envoy's METADATA, which is a header block of another kind, and what else there may be.
             _ => patch.overwrite_whole(range, STAND_IN),
         }
+    }
+
+    /// Takes bytes of a header block.
+    #[inline]
+    fn header_block(&mut self, range: Range<usize>, patch: &mut Patch<'_>, names: &Names) {
+        let mut lost = range.start;
+        if self.has_blocks {
+            match self.blocks.follow(range.start, range.end, patch, names) {
+                Ok(()) => return,
+                Err(Lost(at)) => lost = at,
+            }
+            self.has_blocks = false;
+        }
+        patch.overwrite_whole(lost..range.end, EMPTY_FIELD);
     }
 
     fn settings(&mut self, bytes: &[u8], told: &mut Told) {
@@ -460,6 +519,13 @@ impl Frame {
 pub(super) fn are_frames(bytes: &[u8], has_headers: bool) -> bool {
     let first = bytes.first_chunk().and_then(Frame::of);
     first.is_some_and(|frame| frame.is_usual()) && are_usual_frames(bytes, has_headers)
+}
+
+/// Whether the first frame is whole, so that what follows it shows that it is one. A header that is read from the
+/// wrong place, as one byte too late, mostly has a length that goes far beyond the event.
+fn is_whole_frame(bytes: &[u8]) -> bool {
+    let frame = bytes.first_chunk().and_then(Frame::of);
+    frame.is_some_and(|frame| HEADER + frame.left as usize <= bytes.len())
 }
 
 fn are_usual_frames(bytes: &[u8], has_headers: bool) -> bool {

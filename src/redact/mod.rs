@@ -91,6 +91,11 @@ impl Connections {
         &mut self.open[self.last]
     }
 
+    /// The connection that was looked for last.
+    fn last(&mut self) -> &mut Connection {
+        &mut self.open[self.last]
+    }
+
     #[inline(never)]
     fn find(&mut self, trace: TraceId) {
         let entry = self.open.entry(trace);
@@ -122,12 +127,15 @@ impl Redactor {
                 ..
             } if event.gap.is_none() && !self.redaction.bodies => {
                 let connection = self.connections.of(event.trace);
-                if connection.is_inside(*direction, payload) {
+                if connection.is_inside(*direction, payload, event.count_before()) {
                     return event;
                 }
                 self.data(event, warnings)
             }
-            What::Data { .. } => self.data(event, warnings),
+            What::Data { .. } => {
+                self.connections.of(event.trace);
+                self.data(event, warnings)
+            }
             What::Http(Http::Part { side, part, last }) => match self.part(part) {
                 Some(part) => {
                     let (side, last) = (*side, *last);
@@ -156,6 +164,7 @@ impl Redactor {
         self.connections.open.swap_remove(&trace);
     }
 
+    /// Follows the bytes of an event, whose connection was just looked for.
     fn data<'a>(&'a mut self, event: &'a Event, warnings: &mut Warnings) -> &'a Event {
         let What::Data {
             direction,
@@ -173,13 +182,14 @@ impl Redactor {
             is_truncated: truncated,
             missing: event.missing.filter(|missing| *missing <= MAX_EVENT_LOSS),
             as_string,
+            count: event.count_before(),
         };
         let rules = Rules {
             names: &self.redaction.names,
             has_bodies: self.redaction.bodies,
         };
         let mut patch = Patch::new(payload, &mut self.scratch);
-        let connection = self.connections.of(event.trace);
+        let connection = self.connections.last();
         let is_left = connection.data(data, &mut patch, rules);
         if is_left || patch.whole > 0 {
             report(event, is_left, patch.whole, warnings);

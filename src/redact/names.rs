@@ -16,9 +16,9 @@ pub const DEFAULT_NAMES: [&str; 5] = [
 ];
 
 /// Fields that say where a message ends: without them, a reader finds no message after it.
-pub(super) const LENGTH: &str = "content-length";
-pub(super) const CODING: &str = "transfer-encoding";
-const FRAMING: [&str; 2] = [LENGTH, CODING];
+pub(super) const LENGTH: &[u8; 14] = b"content-length";
+pub(super) const CODING: &[u8; 17] = b"transfer-encoding";
+const FRAMING: [&[u8]; 2] = [LENGTH, CODING];
 
 /// Names of header fields, without regard to case.
 #[derive(Clone, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Default for Names {
             has_short: false,
         };
         for name in FRAMING {
-            names.mark(name.as_bytes());
+            names.mark(name);
         }
         for name in DEFAULT_NAMES {
             names.add(name.to_owned());
@@ -97,10 +97,10 @@ impl Names {
     /// before it, the end of the head.
     #[inline]
     pub(super) fn is_plain_line(&self, line: &[u8]) -> bool {
-        match *line {
-            [first, second, third, fourth, ..] if first > b' ' => {
-                !self.hashes[hash([first, second, third, fourth])]
-                    && !(self.has_short && self.may_begin_with(first))
+        match line.first_chunk() {
+            Some(begin) if begin[0] > b' ' => {
+                let is_short = self.has_short && self.may_begin_with(begin[0]);
+                !self.hashes[hash(*begin)] && !is_short
             }
             _ => false,
         }
@@ -165,7 +165,7 @@ impl FromStr for Names {
                 return Err(NameError(format!("a name is longer than {MAX_NAME} bytes")));
             }
             let name = name.to_ascii_lowercase();
-            if FRAMING.contains(&&*name) {
+            if FRAMING.contains(&name.as_bytes()) {
                 let why = "says where a message ends, and cannot be overwritten";
                 return Err(NameError(format!("{name} {why}")));
             }

@@ -571,3 +571,152 @@ fn noise_is_followed_without_harm() {
         }
     }
 }
+
+/// A secret that follows `before` in a head, sent in pieces of each length.
+fn in_pieces(before: &str) -> impl Iterator<Item = Vec<Event>> {
+    let bytes = format!("{before}Set-Cookie: a-secret\r\nCookie: a-secret\r\n\r\n");
+    (1..bytes.len()).map(move |len| {
+        let pieces = bytes.as_bytes().chunks(len);
+        pieces.map(|piece| data(READ, piece)).collect()
+    })
+}
+
+#[test]
+fn a_request_has_any_method() {
+    for method in ["M-SEARCH", "VERSION-CONTROL", "PROPFIND", "X_Y"] {
+        for target in ["/", "*", "http://a/"] {
+            for events in in_pieces(&format!("{method} {target} HTTP/1.1\r\n")) {
+                let (payloads, whole) = shown(&events);
+                let all = payloads.concat();
+                assert!(all.ends_with("Cookie: ********\\r\\n\\r\\n"), "{all}");
+                assert!(!all.contains("secret") && whole == 0, "{all}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_direction_that_lost_its_beginning_does_not_hide_the_other() {
+    // The first loss is of the client's bytes, in a method, and the server's answer is cut anywhere.
+    let begin = [
+        data(READ, b"GE"),
+        after_gap(data(READ, b"/ HTTP/1.1\r\n"), 2, Some(READ)),
+    ];
+    for events in in_pieces("HTTP/1.1 103 Early Hints\r\n") {
+        let answer = events.into_iter().map(|mut event| {
+            if let What::Data { direction, .. } = &mut event.what {
+                *direction = WRITE;
+            }
+            event
+        });
+        let events: Vec<_> = begin.iter().cloned().chain(answer).collect();
+        let (payloads, whole) = shown(&events);
+        assert_eq!((&*payloads[0], &*payloads[1]), ("GE", "************"));
+        let all = payloads[2..].concat();
+        assert!(all.starts_with("HTTP/1.1 103 Early Hints"), "{all}");
+        assert!(!all.contains("secret") && whole == 12, "{all}");
+    }
+}
+
+#[test]
+fn what_looks_like_a_head_after_a_loss_holds_nothing_but_fields() {
+    let secret = frame(1, 4, 1, COOKIE);
+    for body in [
+        "GET / HTTP",
+        "GET / HTTP/1.1\r\n",
+        "GET / HTTP/1.1\r\nHos",
+        "GET / HTTP/1.1\r\nHost: a",
+        "HTTP/1.1 200 OK\r\nSome text\r\n",
+        "HTTP/1.1 200 OK\r\na: b\r\n c",
+    ] {
+        for direction in [None, Some(READ)] {
+            let lost = after_gap(data(READ, body.as_bytes()), 100, direction);
+            let next = data(READ, &secret);
+            let (payloads, _) = shown(&[lost.clone(), next]);
+            assert_eq!(payloads[1], "*".repeat(secret.len()), "{body}");
+            // In one event, what comes before stays.
+            let both = [body.as_bytes(), &secret].concat();
+            let (payloads, _) = shown(&[after_gap(data(READ, &both), 100, direction)]);
+            assert!(!payloads[0].contains("secret"), "{payloads:?}");
+        }
+    }
+}
+
+#[test]
+fn a_frame_is_not_found_one_byte_too_late() {
+    let begin = data(READ, &[PREFACE, &frame(4, 0, 0, b"")].concat());
+    // One byte of the header is in the event before, and the rest looks like that of a long frame with data.
+    let block = frame(1, 4, 1, COOKIE);
+    let all = [&frame(0x70, 0, 1, b"")[..], &block, &block].concat();
+    let lost = cut(data(READ, b"\0\0"), None);
+    let events = [begin, lost, data(READ, &all[..1]), data(READ, &all[1..])];
+    let (payloads, _) = shown(&events);
+    assert_eq!(payloads[3], "*".repeat(all.len() - 1));
+}
+
+#[test]
+fn frames_are_found_in_a_connection_of_no_known_protocol() {
+    let begin = data(READ, b"\x01\x02\x03");
+    let both = [frame(4, 0, 0, b""), frame(1, 4, 1, COOKIE)].concat();
+    for direction in [READ, WRITE] {
+        let (payloads, _) = shown(&[begin.clone(), data(direction, &both)]);
+        assert!(!payloads[1].contains("secret"), "{payloads:?}");
+    }
+}
+
+#[test]
+fn a_count_that_bytes_do_not_fit_loses_the_place() {
+    let counted = |count: u64, direction, payload: &[u8]| {
+        let mut event = data(direction, payload);
+        event.seq_num = std::num::NonZeroU64::new(count + 1);
+        event
+    };
+    let len = GET.len() as u64;
+    let next = b"Cookie: secret\r\n\r\n";
+    for (count, expected) in [
+        (len + 20, "Cookie: ******\\r\\n\\r\\n"),
+        // A string lacks what is no text, and a count may make no sense.
+        (len + 25, "******************"),
+        (len + 15, "******************"),
+    ] {
+        let events = [
+            counted(0, READ, GET),
+            counted(len, READ, b"GET / HTTP/1.1\r\nSet-"),
+            counted(count, READ, next),
+        ];
+        assert_eq!(shown(&events).0[2], expected, "{count}");
+    }
+    // In the middle of a body.
+    let mut body = vec![counted(0, READ, GET), counted(len, WRITE, ANSWER)];
+    let count = len + ANSWER.len() as u64;
+    body.push(counted(count, WRITE, b"456"));
+    body.push(counted(count + 4, WRITE, b"789"));
+    let (payloads, whole) = shown(&body);
+    assert_eq!((&*payloads[2], &*payloads[3], whole), ("456", "***", 3));
+}
+
+#[test]
+fn nothing_is_kept_of_a_connection_that_has_ended() {
+    let mut redactor = Redactor::new(Redaction::default());
+    let mut warnings = Warnings::default();
+    let settings = [PREFACE, &frame(4, 0, 0, b""), &frame(1, 4, 1, COOKIE)].concat();
+    for number in 0..20_000 {
+        for (payload, end) in [(GET, What::Closed), (&settings[..], What::Over)] {
+            let trace = TraceId {
+                number,
+                ..TraceId::default()
+            };
+            let (begin, end) = (data(READ, payload), What::clone(&end));
+            for what in [begin.what, What::Truncated(WRITE), end] {
+                let event = Event {
+                    trace,
+                    what,
+                    ..Event::default()
+                };
+                redactor.event(&event, &mut warnings);
+            }
+            assert_eq!(redactor.connections.open.len(), 0, "{number}");
+        }
+    }
+    assert!(redactor.connections.open.capacity() < 10);
+}
