@@ -777,7 +777,7 @@ fn hex_digits(line: &[u8]) -> usize {
 fn chunk_size(line: &[u8]) -> Option<u64> {
     let (digits, rest) = line.split_at(hex_digits(line));
     let is_end = matches!(rest.trim_ascii_start().first(), None | Some(b';'));
-    // 16 digits fit into a `u64`, and nobody writes more.
+    // 16 digits fill a `u64`, and no size has more.
     if !is_end || !(1..=16).contains(&digits.len()) {
         return None;
     }

@@ -360,6 +360,54 @@ fn a_busy_tap_shows_its_packets() {
 }
 
 #[test]
+fn a_capture_is_redacted_as_the_dialog_says() {
+    let events = vec![
+        Ev::new(
+            What::Read,
+            0,
+            "GET /a HTTP/1.1\r\nCookie: a-secret-cookie\r\nX-Token: a-secret-token\r\n\r\n",
+        ),
+        Ev::new(
+            What::Write,
+            1000,
+            "HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\na long body",
+        ),
+    ];
+    let bytes = Made::v4(events).encode(Form::StreamedJson).bytes;
+    let cases = [
+        (
+            &["redact:fields"][..],
+            &["a-secret-token", "a long body"][..],
+        ),
+        (&["redactfields:x-token"], &["a long body"]),
+        (&["redact:bodies", "redactfields:X-Token"], &[]),
+    ];
+    for (preferences, kept) in cases {
+        let (home, admin) = (Home::installed(), Admin::new(&["my_tap"]));
+        let preferences: Vec<_> = preferences
+            .iter()
+            .flat_map(|preference| ["-o".to_owned(), format!("extcap.envoy_tap.{preference}")])
+            .collect();
+        let preferences: Vec<_> = preferences.iter().map(String::as_str).collect();
+        let running = home.capture(&admin.url(), &preferences);
+        admin.wait_for_client();
+        admin.send(&bytes);
+        let (outcome, packets) = running.packets();
+        assert_eq!(packets.len(), 2, "{packets:?}{}", outcome.explain());
+        let capture = fs::read(home.0.path("live.pcapng")).unwrap();
+        let text = String::from_utf8_lossy(&capture);
+        for secret in ["a-secret-cookie", "a-secret-token", "a long body"] {
+            assert_eq!(
+                text.contains(secret),
+                kept.contains(&secret),
+                "{preferences:?}: {secret}"
+            );
+        }
+        assert!(text.contains("GET /a HTTP/1.1\r\nCookie: "), "{text}");
+    }
+}
+
+#[test]
 fn an_admin_interface_that_is_missing_is_one_clear_line() {
     let line = Home::installed().capture("http://127.0.0.1:1", &[]).error();
     assert!(

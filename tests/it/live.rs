@@ -51,6 +51,42 @@ fn a_live_tap_gives_the_capture_that_its_trace_gives() {
 }
 
 #[test]
+fn a_live_tap_is_redacted_before_it_ends() {
+    let get = "GET /a HTTP/1.1\r\nX-Token: a-secret-token\r\nCook";
+    let made = Made::v4(vec![
+        Ev::new(What::Read, 0, get),
+        Ev::new(What::Read, 500, "ie: a-secret-cookie\r\n\r\n"),
+        Ev::new(
+            What::Write,
+            1000,
+            "HTTP/1.1 200 OK\r\nSet-Cookie: a-secret-too\r\nContent-Length: 11\r\n\r\na long body",
+        ),
+    ]);
+    let options = ["--redact=x-token", "--redact-bodies"];
+    for (options, has_body) in [(&options[..1], true), (&options[..], false)] {
+        let (scratch, admin) = (Scratch::new(), Admin::new(&["my_tap"]));
+        let mut running = tap(&scratch, &admin).args(options).arg("-").start();
+        admin.send(&made.encode(Form::StreamedJson).bytes);
+        // The connection is open yet.
+        let stdout = running.stdout.as_mut().expect("a pipe");
+        let mut capture = stdout.read(24, PATIENCE).expect("a header");
+        for _ in 0..3 {
+            capture.extend(next_record(&mut running, "live"));
+        }
+        let text = String::from_utf8_lossy(&capture);
+        assert!(
+            text.contains("/a HTTP/1.1\r\nX-Token: **************\r\n"),
+            "{text}"
+        );
+        assert!(text.contains("ie: ***************\r\n"), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+        assert_eq!(text.contains("a long body"), has_body, "{text}");
+        admin.end();
+        running.finish().exits(0).says_nothing();
+    }
+}
+
+#[test]
 fn the_request_asks_for_whole_events_of_every_connection() {
     let scratch = Scratch::new();
     let admin = Admin::new(&["a", "my_tap"]);
