@@ -10,9 +10,10 @@ mod http1;
 mod http2;
 
 use crate::model::event::Direction;
+use crate::model::protocol::http1::Methods;
 use crate::model::protocol::{self, Opening, PREFACE, Protocol};
 
-use http1::{Messages, Requests};
+use http1::Messages;
 use http2::Frames;
 
 /// The most bytes that a truncation is assumed to lack: the size of the largest HTTP/2 frame. A larger body does
@@ -44,7 +45,7 @@ enum Places {
     Http1 {
         client: Messages,
         server: Messages,
-        requests: Requests,
+        requests: Methods,
     },
     Http2 {
         client: Frames,
@@ -117,7 +118,7 @@ impl Framing {
             Protocol::Http1 => Places::Http1 {
                 client: Messages::new(client),
                 server: Messages::new(server),
-                requests: Requests::default(),
+                requests: Methods::default(),
             },
             Protocol::Http2 | Protocol::Grpc => Places::Http2 {
                 client: Frames::new(client, PREFACE.len() as u32),

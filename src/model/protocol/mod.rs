@@ -2,6 +2,7 @@
 //!
 //! Handshakes, names and hints all use these rules, so that they agree.
 
+pub(crate) mod http1;
 mod proxied;
 
 use std::fmt;

@@ -1,5 +1,6 @@
 //! The messages of HTTP/1 (RFC 9112) in the bytes of one direction.
 
+use crate::model::protocol::http1::{Method, Methods, has_version, number, status, without_cr};
 use crate::model::protocol::{self, Opening, Protocol};
 
 /// The number of bytes that are kept of a line that arrives in pieces: enough for a length, a coding, a status or
@@ -52,47 +53,6 @@ enum Start {
     Response(u16),
 }
 
-/// The property of a request's method that determines the length of the response.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Method {
-    #[default]
-    Other,
-    Head,
-    Connect,
-}
-
-/// The methods of requests without a response so far, the oldest in the lowest bits.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Requests {
-    methods: u64,
-    count: u32,
-}
-
-impl Requests {
-    /// The maximum number of methods, at two bits each.
-    const ROOM: u32 = u64::BITS / 2;
-
-    fn push(&mut self, method: Method) {
-        if self.count < Self::ROOM {
-            self.methods |= (method as u64) << (2 * self.count);
-        }
-        self.count = self.count.saturating_add(1);
-    }
-
-    fn pop(&mut self) {
-        self.count = self.count.saturating_sub(1);
-        self.methods >>= 2;
-    }
-
-    const fn first(&self) -> Method {
-        match self.methods & 3 {
-            1 => Method::Head,
-            2 => Method::Connect,
-            _ => Method::Other,
-        }
-    }
-}
-
 /// A line that arrives in pieces, as far as it is kept.
 #[derive(Clone, Copy, Debug)]
 struct Line {
@@ -120,9 +80,9 @@ impl Line {
             return Some(take(without_cr(line)));
         }
         self.keep(line);
-        let told = take(without_cr(self.begun()));
+        let taken = take(without_cr(self.begun()));
         self.len = 0;
-        Some(told)
+        Some(taken)
     }
 
     fn keep(&mut self, bytes: &[u8]) {
@@ -137,10 +97,6 @@ impl Line {
     fn begun(&self) -> &[u8] {
         &self.kept[..self.len.min(MAX_LINE)]
     }
-}
-
-fn without_cr(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 impl Messages {
@@ -165,7 +121,7 @@ impl Messages {
 
     /// Advances over the bytes of an event, sent by the client or the server.
     #[inline]
-    pub(super) fn follow(&mut self, is_client: bool, payload: &[u8], requests: &mut Requests) {
+    pub(super) fn follow(&mut self, is_client: bool, payload: &[u8], requests: &mut Methods) {
         match &mut self.place {
             Place::Body(left) if !self.unsure && (payload.len() as u64) < *left => {
                 *left -= payload.len() as u64;
@@ -174,7 +130,7 @@ impl Messages {
         }
     }
 
-    fn follow_messages(&mut self, is_client: bool, mut payload: &[u8], requests: &mut Requests) {
+    fn follow_messages(&mut self, is_client: bool, mut payload: &[u8], requests: &mut Methods) {
         if self.unsure && begins_message(is_client, payload) {
             (self.place, self.unsure) = (Place::Head(Head::default()), false);
             self.line.len = 0;
@@ -212,7 +168,7 @@ impl Messages {
     }
 
     /// Advances over `missing` unknown bytes.
-    pub(super) fn skip(&mut self, is_client: bool, missing: u64, requests: &mut Requests) {
+    pub(super) fn skip(&mut self, is_client: bool, missing: u64, requests: &mut Methods) {
         self.place = match &self.place {
             Place::Body(left) => match left.checked_sub(missing) {
                 Some(0) => Place::Head(Head::default()),
@@ -238,7 +194,7 @@ impl Messages {
 
     /// The minimum number of bytes missing if the last event is truncated: the rest of the head, and of the body
     /// or chunk.
-    pub(super) fn missing(&self, requests: &Requests) -> u64 {
+    pub(super) fn missing(&self, requests: &Methods) -> u64 {
         match &self.place {
             Place::Head(head) => head.missing(self.line.begun(), requests),
             Place::Body(left) | Place::Chunk(left) => *left,
@@ -290,12 +246,12 @@ impl Head {
         is_client: bool,
         line: &mut Line,
         payload: &mut &[u8],
-        requests: &mut Requests,
+        requests: &mut Methods,
     ) -> Option<Place> {
         if line.len > 0 {
-            let told = line.next(payload, |line| self.line(is_client, line, requests))?;
-            if told.is_some() {
-                return told;
+            let next = line.next(payload, |line| self.line(is_client, line, requests))?;
+            if next.is_some() {
+                return next;
             }
         }
         let (bytes, mut begin) = (*payload, 0);
@@ -318,7 +274,7 @@ impl Head {
     }
 
     /// Takes a line; returns the position after it, unless that is still in the head.
-    fn line(&mut self, is_client: bool, line: &[u8], requests: &mut Requests) -> Option<Place> {
+    fn line(&mut self, is_client: bool, line: &[u8], requests: &mut Methods) -> Option<Place> {
         if self.start.is_none() {
             // Empty lines before a message are allowed (RFC 9112, section 2.2).
             if line.is_empty() {
@@ -337,9 +293,10 @@ impl Head {
             None => return Some(self.body(requests)),
             Some(b'c' | b'C') => {
                 if let Some(value) = value_of(line, b"content-length") {
-                    let told = number(value);
-                    self.is_odd |= told.is_none() || (self.length.is_some() && self.length != told);
-                    self.length = told;
+                    let length = number(value);
+                    self.is_odd |=
+                        length.is_none() || (self.length.is_some() && self.length != length);
+                    self.length = length;
                 }
             }
             Some(b't' | b'T') => {
@@ -354,7 +311,7 @@ impl Head {
     }
 
     /// The position after a complete head (RFC 9112, section 6.3).
-    fn body(&self, requests: &mut Requests) -> Place {
+    fn body(&self, requests: &mut Methods) -> Place {
         let method = requests.first();
         match self.start {
             Some(Start::Response(101)) => return Place::Tunnel,
@@ -389,18 +346,18 @@ impl Head {
     }
 
     /// Ends the head although its rest is unknown; `begun` is the line at the truncation.
-    fn skip(&self, is_client: bool, begun: &[u8], requests: &mut Requests) {
+    fn skip(&self, is_client: bool, begun: &[u8], requests: &mut Methods) {
         match self.start {
             None if begun.is_empty() => {}
-            None if is_client => requests.push(Method::of(begun)),
-            None => requests.pop(),
+            None if is_client => drop(requests.push(Method::of(begun))),
+            None => drop(requests.pop()),
             Some(Start::Response(100..200) | Start::Request(_)) => {}
-            Some(Start::Response(_)) => requests.pop(),
+            Some(Start::Response(_)) => drop(requests.pop()),
         }
     }
 
     /// The minimum number of bytes missing from the message, with the incomplete line `begun`.
-    fn missing(&self, begun: &[u8], requests: &Requests) -> u64 {
+    fn missing(&self, begun: &[u8], requests: &Methods) -> u64 {
         let rest = match (self.start, begun) {
             // A message that has not started may never come.
             (None, [] | [b'\r']) => return 1,
@@ -425,41 +382,14 @@ impl Start {
     /// Parses the first line of a message.
     fn of(is_client: bool, line: &[u8]) -> Option<Self> {
         if !is_client {
-            let status = line.strip_prefix(b"HTTP/1.")?.get(2..5)?;
-            let status = u16::try_from(number(status)?).ok()?;
-            return Some(Self::Response(status));
+            return status(line).map(Self::Response);
         }
         // The end of a long line is not kept.
         let is_long = line.len() >= MAX_LINE;
-        let is_request = is_long || line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0");
+        let is_request = is_long || has_version(line);
         let method = Method::of(line);
         (is_request && line.first()?.is_ascii_uppercase()).then_some(Self::Request(method))
     }
-}
-
-impl Method {
-    fn of(line: &[u8]) -> Self {
-        if line.starts_with(b"HEAD ") {
-            Self::Head
-        } else if line.starts_with(b"CONNECT ") {
-            Self::Connect
-        } else {
-            Self::Other
-        }
-    }
-}
-
-/// Parses decimal digits.
-fn number(digits: &[u8]) -> Option<u64> {
-    let mut number = 0_u64;
-    for digit in digits {
-        let digit = u64::from(digit.wrapping_sub(b'0'));
-        if digit > 9 {
-            return None;
-        }
-        number = number.checked_mul(10)?.checked_add(digit)?;
-    }
-    (!digits.is_empty()).then_some(number)
 }
 
 /// The value of the header field with this name.
