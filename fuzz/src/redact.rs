@@ -1,17 +1,22 @@
 //! Redaction: an event's bytes become as many others, and a known secret never stays.
 //!
 //! An input is a list of pieces: a byte for the direction, what is missing and the options, a byte for the length,
-//! and the bytes. They are sent as they are, in one piece each and byte by byte, behind a conversation with a
-//! secret in it, which none of them can bring back.
+//! and the bytes. They are sent unchanged, in one piece each and byte by byte, after a conversation with a secret,
+//! which none of them can bring back.
 
 use capture2pcap::model::event::{Direction, Event, Gap, GapKind, What};
 use capture2pcap::model::warning::Warnings;
 use capture2pcap::redact::{Redaction, Redactor};
 use capture2pcap::slice::Slice;
 
+use event::data;
+
+#[path = "../../tests/support/event.rs"]
+mod event;
+
 const SECRET: &[u8] = b"k3-Vq9_Zx7";
 
-/// What is sent before the input's own bytes: nothing, or something with a secret in it.
+/// The bytes before those of the input: none, or some with a secret.
 fn begins(choice: u8) -> Vec<u8> {
     let head = [b"GET / HTTP/1.1\r\nCookie: ", SECRET, b"\r\n\r\n"].concat();
     let frames = [
@@ -26,27 +31,14 @@ fn begins(choice: u8) -> Vec<u8> {
     }
 }
 
-fn event(direction: Direction, payload: &[u8]) -> Event {
-    Event {
-        what: What::Data {
-            direction,
-            payload: Slice::copy_of(payload),
-            truncated: false,
-            as_string: false,
-            end_stream: false,
-        },
-        ..Event::default()
-    }
-}
-
 /// The events of an input.
-fn events(mut data: &[u8]) -> Vec<Event> {
+fn events(mut input: &[u8]) -> Vec<Event> {
     let mut events = Vec::new();
-    while let [kind, len, rest @ ..] = data {
+    while let [kind, len, rest @ ..] = input {
         let (payload, rest) = rest.split_at(rest.len().min(usize::from(*len)));
-        data = rest;
+        input = rest;
         let direction = [Direction::Read, Direction::Write][usize::from(kind & 1)];
-        let mut next = event(direction, payload);
+        let mut next = data(direction, payload);
         if let What::Data {
             truncated,
             as_string,
@@ -69,7 +61,7 @@ fn events(mut data: &[u8]) -> Vec<Event> {
     events
 }
 
-/// What becomes of the events, one after the other.
+/// The bytes of the redacted events.
 fn redacted(bodies: bool, events: &[Event]) -> Vec<u8> {
     let mut redactor = Redactor::new(Redaction {
         bodies,
@@ -97,10 +89,10 @@ fn redacted(bodies: bool, events: &[Event]) -> Vec<u8> {
 }
 
 /// Redacts the bytes of an input.
-pub fn redact(data: &[u8]) {
-    let [options, data @ ..] = data else { return };
-    let first = event(Direction::Read, &begins(options >> 1));
-    let events: Vec<_> = std::iter::once(first).chain(events(data)).collect();
+pub fn redact(input: &[u8]) {
+    let [options, rest @ ..] = input else { return };
+    let first = data(Direction::Read, &begins(options >> 1));
+    let events: Vec<_> = std::iter::once(first).chain(events(rest)).collect();
     let bodies = options & 1 != 0;
     let whole = redacted(bodies, &events);
     let begin = &whole[..events[0].payload().expect("bytes").1.len()];
@@ -108,11 +100,11 @@ pub fn redact(data: &[u8]) {
     if bodies {
         return;
     }
-    // What is not overwritten does not depend on where events end, but for what may begin one.
+    // Byte by byte, the secret is overwritten as well.
     let first = events[0].payload().expect("bytes").1;
     let pieces: Vec<_> = first
         .chunks(1)
-        .map(|byte| event(Direction::Read, byte))
+        .map(|byte| data(Direction::Read, byte))
         .collect();
     let by_bytes = redacted(bodies, &pieces);
     assert_eq!(by_bytes.len(), first.len());

@@ -1,107 +1,39 @@
 //! The header blocks of one direction of an HTTP/2 connection (RFC 7541), followed byte by byte.
 //!
-//! Of the dynamic table it keeps how long each name and entry is and whether the value was overwritten: an entry
-//! that is referred to later holds what stands in the capture.
+//! Of the dynamic table it keeps the lengths of each name and entry, and whether the value was overwritten. A later
+//! reference to an entry shows the overwritten value in the capture.
 //!
-//! Invariant: a value is overwritten by as many characters in as many bytes, so that a reader's table has the
-//! same entries of the same sizes.
+//! Invariant: a value is overwritten by the same number of characters in the same number of bytes, so that a reader's
+//! table has the same entries of the same sizes.
 
-use std::collections::VecDeque;
+mod table;
 
 use arrayvec::ArrayVec;
 
 use super::huffman::{self, Node};
-use super::names::{MAX_NAME, Names};
-use super::patch::Patch;
 
-/// The size of a table before any update (RFC 9113, section 6.5.2).
-pub(super) const DEFAULT_TABLE: u32 = 4096;
-/// The largest table that is followed, in the measure of RFC 7541, section 4.1.
-pub(super) const MAX_TABLE: u32 = 1 << 20;
-/// What an entry counts beside its name and value.
-const ENTRY: u32 = 32;
-/// The most bits of an integer; a length or an index with more makes no sense here.
+use super::names::{MAX_NAME, Names};
+
+use super::patch::Patch;
+use table::{ENTRY, Entry, Table};
+
+/// The maximum number of bits of an integer; a longer length or index is invalid here.
 const MAX_BITS: u32 = 28;
 
-/// The names of the static table (RFC 7541, appendix A).
-const STATIC: [&str; 61] = [
-    ":authority",
-    ":method",
-    ":method",
-    ":path",
-    ":path",
-    ":scheme",
-    ":scheme",
-    ":status",
-    ":status",
-    ":status",
-    ":status",
-    ":status",
-    ":status",
-    ":status",
-    "accept-charset",
-    "accept-encoding",
-    "accept-language",
-    "accept-ranges",
-    "accept",
-    "access-control-allow-origin",
-    "age",
-    "allow",
-    "authorization",
-    "cache-control",
-    "content-disposition",
-    "content-encoding",
-    "content-language",
-    "content-length",
-    "content-location",
-    "content-range",
-    "content-type",
-    "cookie",
-    "date",
-    "etag",
-    "expect",
-    "expires",
-    "from",
-    "host",
-    "if-match",
-    "if-modified-since",
-    "if-none-match",
-    "if-range",
-    "if-unmodified-since",
-    "last-modified",
-    "link",
-    "location",
-    "max-forwards",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "range",
-    "referer",
-    "refresh",
-    "retry-after",
-    "server",
-    "set-cookie",
-    "strict-transport-security",
-    "transfer-encoding",
-    "user-agent",
-    "vary",
-    "via",
-    "www-authenticate",
-];
-
-/// A header block makes no sense from this place of the event's bytes on.
+/// A header block is invalid from this index of the event's bytes on.
 #[derive(Debug)]
 pub(super) struct Lost(pub(super) usize);
 
-/// The place in the header blocks of one direction.
+/// The position in the header blocks of one direction.
 #[derive(Debug)]
 pub(super) struct HeaderBlocks {
     table: Table,
     place: Place,
-    /// The field that is being read.
+    /// The current field.
     field: Field,
-    /// The name that is being read, as far as it may be one that is looked for.
+    /// The current name, up to one byte more than the longest name to overwrite.
     name: ArrayVec<u8, { MAX_NAME + 1 }>,
-    /// Whether a field has been read in this block: no table's size comes after one.
+    /// Whether this block has had a field, after which no table size is valid.
     has_fields: bool,
 }
 
@@ -153,82 +85,8 @@ struct Field {
     name_len: u32,
 }
 
-/// A dynamic table (RFC 7541, section 2.3.2), without its contents.
-#[derive(Debug)]
-struct Table {
-    /// The latest first.
-    entries: VecDeque<Entry>,
-    size: u32,
-    max_size: u32,
-    /// The largest size that the other side has allowed.
-    limit: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    size: u32,
-    name_len: u32,
-    is_secret: bool,
-}
-
-impl Table {
-    const fn new() -> Self {
-        Self {
-            entries: VecDeque::new(),
-            size: 0,
-            max_size: DEFAULT_TABLE,
-            limit: DEFAULT_TABLE,
-        }
-    }
-
-    /// The length of a name, and whether it is one that is looked for.
-    fn name(&self, index: u32, names: &Names) -> Option<(u32, bool)> {
-        let index = (index as usize).checked_sub(1)?;
-        if let Some(name) = STATIC.get(index) {
-            return Some((name.len() as u32, names.has(name.as_bytes())));
-        }
-        let entry = self.entries.get(index - STATIC.len())?;
-        Some((entry.name_len, entry.is_secret))
-    }
-
-    fn has(&self, index: u32) -> bool {
-        (1..=self.len()).contains(&(index as usize))
-    }
-
-    /// The number of entries, those of the static table included.
-    fn len(&self) -> usize {
-        STATIC.len() + self.entries.len()
-    }
-
-    fn add(&mut self, entry: Entry) {
-        self.make_room(entry.size);
-        if entry.size <= self.max_size {
-            self.size += entry.size;
-            self.entries.push_front(entry);
-        }
-    }
-
-    fn resize(&mut self, size: u32) -> bool {
-        if size > self.limit {
-            return false;
-        }
-        self.max_size = size;
-        self.make_room(0);
-        true
-    }
-
-    /// Drops the oldest entries until there is room for one of so much.
-    fn make_room(&mut self, size: u32) {
-        while self.size + size > self.max_size
-            && let Some(oldest) = self.entries.pop_back()
-        {
-            self.size -= oldest.size;
-        }
-    }
-}
-
 impl Begin {
-    /// How the field begins whose first byte this is, and how many bits of an integer are in it.
+    /// The meaning of a field's first byte, and the number of bits of the integer in it.
     const fn of(byte: u8) -> (Self, u32) {
         match byte {
             0x80.. => (Self::Indexed, 7),
@@ -240,14 +98,14 @@ impl Begin {
 }
 
 impl Integer {
-    /// The integer that begins in the last `bits` bits of a byte, and whether it ends there.
+    /// Begins an integer in the last `bits` bits of a byte, and returns whether it also ends there.
     const fn begin(byte: u8, bits: u32) -> (Self, bool) {
         let max = (1 << bits) - 1;
         let value = byte as u32 & max;
         (Self { value, bits: 0 }, value < max)
     }
 
-    /// Takes the next byte, and returns whether it is the last; none: it makes no sense.
+    /// Takes the next byte, and returns whether it is the last; `None` if the integer is invalid.
     fn next(&mut self, byte: u8) -> Option<bool> {
         if self.bits >= MAX_BITS {
             return None;
@@ -275,9 +133,9 @@ impl HeaderBlocks {
         }
     }
 
-    /// Takes note of the largest table that the other side allows.
+    /// Notes the largest table that the other side allows.
     pub(super) fn allow(&mut self, size: u32) {
-        self.table.limit = self.table.limit.max(size.min(MAX_TABLE));
+        self.table.allow(size);
     }
 
     /// Begins a block.
@@ -290,7 +148,7 @@ impl HeaderBlocks {
         matches!(self.place, Place::Field)
     }
 
-    /// Goes on over a fragment of a block, which ends at `end` of the event's bytes.
+    /// Advances over a fragment of a block, from `at` to `end` of the event's bytes.
     pub(super) fn follow(
         &mut self,
         mut at: usize,
@@ -313,7 +171,7 @@ impl HeaderBlocks {
                     at = piece.end;
                     self.value_piece(text, piece, patch).ok_or(lost)?;
                 }
-                // Fields by index: most are.
+                // Most fields are indexed.
                 Place::Field if (0x81..0xff).contains(&bytes[at]) => {
                     let known = self.table.len();
                     let is_known = |byte: u8| usize::from(byte & 0x7f) <= known;
@@ -334,7 +192,7 @@ impl HeaderBlocks {
         Ok(())
     }
 
-    /// Takes a byte that belongs to no string.
+    /// Takes a byte outside strings.
     #[inline]
     fn byte(&mut self, byte: u8, names: &Names) -> Option<()> {
         match self.place {
@@ -370,7 +228,7 @@ impl HeaderBlocks {
         Some(())
     }
 
-    /// Takes what a field begins with.
+    /// Takes the integer that a field begins with.
     fn begun(&mut self, begin: Begin, integer: u32, names: &Names) -> Option<()> {
         self.place = Place::Field;
         if begin == Begin::TableSize {
@@ -399,14 +257,14 @@ impl HeaderBlocks {
 
     fn name_begins(&mut self, is_huffman: bool, len: u32) {
         self.name.clear();
-        // No name is empty, but that is not for this to judge.
+        // An empty name is invalid HTTP, but valid HPACK.
         self.place = match len {
             0 => Place::ValueLength,
             _ => Place::Name(Text::new(is_huffman, len)),
         };
     }
 
-    /// Takes a piece of a name; none: it makes no sense.
+    /// Takes a part of a name; `None` if it is invalid.
     fn name_piece(&mut self, mut text: Text, piece: &[u8], names: &Names) -> Option<()> {
         text.left -= piece.len() as u32;
         let name = &mut self.name;
@@ -441,7 +299,7 @@ impl HeaderBlocks {
         }
     }
 
-    /// Takes a piece of a value; none: it makes no sense.
+    /// Takes a part of a value; `None` if it is invalid.
     fn value_piece(
         &mut self,
         mut text: Text,
@@ -461,7 +319,7 @@ impl HeaderBlocks {
                 let piece = patch.part(piece);
                 text.chars += huffman::overwrite(piece, &mut text.node, text.left == 0).ok()?;
             }
-            // How many characters it has matters in the table only.
+            // Only the table needs the number of its characters.
             (true, false) if self.field.is_added => {
                 let piece = &patch.bytes()[piece];
                 huffman::decode(piece, &mut text.node, |_| text.chars += 1).ok()?;

@@ -1,57 +1,30 @@
 //! The frames of one direction of an HTTP/2 connection (RFC 9113), followed byte by byte.
 //!
-//! It fails closed. Where header blocks make no sense, all that follow are overwritten whole. Where frames make no
-//! sense, everything is, up to an event that holds nothing but whole frames.
+//! It fails closed. After an invalid header block, all later blocks are overwritten. After an invalid frame, everything
+//! is overwritten up to an event that begins with a complete frame and has nothing but frames.
 
-use std::ops::Range;
+mod content;
+mod frame;
 
 use crate::model::protocol::PREFACE;
 
-use super::hpack::{HeaderBlocks, Lost};
+use super::hpack::HeaderBlocks;
+
 use super::names::Names;
+
 use super::patch::{Patch, STAND_IN};
+pub(super) use frame::are_frames;
+use frame::{
+    CONTINUATION, DATA, END_HEADERS, Frame, HAS_PRIORITY, HEADER, HEADERS, PADDED, PUSH_PROMISE,
+    SETTINGS, is_whole_frame,
+};
 
-/// The length of a frame's header (RFC 9113, section 4.1), in bytes.
-const HEADER: usize = 9;
-/// What stands in the place of each byte of a header block that cannot be followed: an empty `max-forwards` of the
-/// static table. So the block stays one, whatever its length, and no table changes.
-const EMPTY_FIELD: u8 = 0x80 | 47;
-
-/// The largest frame that needs no setting (RFC 9113, section 4.2), in bytes.
-const USUAL_LENGTH: u32 = 16_384;
-/// The largest stream id of a frame that is recognized anywhere.
-const USUAL_STREAM: u32 = (1 << 24) - 1;
-
-/// Frame types (RFC 9113, section 6; RFC 7838, 8336 and 9218).
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const PRIORITY: u8 = 2;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PUSH_PROMISE: u8 = 5;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-const ALTSVC: u8 = 10;
-const ORIGIN: u8 = 12;
-const PRIORITY_UPDATE: u8 = 16;
-
-/// Frame flags (RFC 9113, section 6).
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-const PADDED: u8 = 8;
-const HAS_PRIORITY: u8 = 0x20;
-
-/// The setting of a table's size (RFC 9113, section 6.5.2).
-const HEADER_TABLE_SIZE: u16 = 1;
-
-/// The place in one direction.
+/// The position in one direction.
 #[derive(Debug)]
 pub(super) struct Frames {
     place: Place,
     frame: Frame,
-    /// The stream whose header block goes on in the next frame.
+    /// The stream whose header block continues in the next frame.
     open_block: Option<u32>,
     blocks: HeaderBlocks,
     /// Whether header blocks can be followed.
@@ -59,44 +32,26 @@ pub(super) struct Frames {
     /// The first bytes of a frame's header, or of a setting.
     begun: [u8; HEADER],
     have: u8,
-    /// Whether the first frame is still to come.
+    /// Whether no frame has arrived so far.
     is_first: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// So many bytes into the client's preface.
+    /// After this many bytes of the client's preface.
     Preface(u8),
     Header,
     PadLength,
-    /// In fields of fixed length before what the frame holds.
+    /// In fields of fixed length before the content; the number of bytes left.
     Fixed(u8),
     Content,
     Padding,
-    /// Where frames begin is unknown.
+    /// The position is lost.
     Unknown,
 }
 
-/// The frame that is being read.
-#[derive(Clone, Copy, Debug, Default)]
-struct Frame {
-    kind: u8,
-    flags: u8,
-    stream: u32,
-    /// The bytes of it that are still to come, without padding.
-    left: u32,
-    padding: u32,
-}
-
-/// What the whole connection has to know of an event.
-#[derive(Debug, Default)]
-pub(super) struct Told {
-    /// The largest table that the sender allows the other side.
-    pub(super) table_size: Option<u32>,
-}
-
 impl Frames {
-    /// The place at the beginning.
+    /// The position at the beginning of a direction.
     pub(super) fn new(is_client: bool) -> Self {
         let place = if is_client {
             Place::Preface(0)
@@ -106,7 +61,7 @@ impl Frames {
         Self::at(place, true)
     }
 
-    /// An unknown place: what came before is not known.
+    /// A lost position.
     pub(super) fn unknown() -> Self {
         Self::at(Place::Unknown, false)
     }
@@ -124,12 +79,12 @@ impl Frames {
         }
     }
 
-    /// Takes note of the largest table that the other side allows.
+    /// Notes the largest table that the other side allows.
     pub(super) fn allow(&mut self, size: u32) {
         self.blocks.allow(size);
     }
 
-    /// Loses the place.
+    /// Loses the position.
     pub(super) fn lose(&mut self) {
         self.place = Place::Unknown;
         self.has_blocks = false;
@@ -137,7 +92,7 @@ impl Frames {
         self.open_block = None;
     }
 
-    /// Goes on over so many bytes that are not known.
+    /// Advances over `missing` unknown bytes.
     pub(super) fn skip(&mut self, missing: u64) {
         if missing == 0 || self.place == Place::Unknown {
             return;
@@ -145,7 +100,7 @@ impl Frames {
         let is_header_block = matches!(self.frame.kind, HEADERS | PUSH_PROMISE | CONTINUATION);
         let is_inside = matches!(self.place, Place::Content | Place::Padding);
         let left = u64::from(self.frame.left) + u64::from(self.frame.padding);
-        // Tables, settings and blocks that go on cannot be followed without all of their bytes.
+        // Header blocks and settings cannot be followed without all of their bytes.
         if !is_inside || missing > left || is_header_block || self.frame.kind == SETTINGS {
             self.lose();
             return;
@@ -156,7 +111,8 @@ impl Frames {
         self.leave_content();
     }
 
-    /// Goes on over an event's bytes, if all of them are certainly inside the data of one frame.
+    /// Advances over the bytes of an event if all of them are certainly inside the data of one frame. Returns whether
+    /// they are.
     #[inline]
     pub(super) fn is_inside(&mut self, bytes: &[u8]) -> bool {
         let is_inside = self.place == Place::Content
@@ -169,18 +125,18 @@ impl Frames {
         is_inside
     }
 
-    /// Goes on over an event's bytes, from `at` on.
+    /// Advances over the bytes of an event, from `at` on. Returns the largest table that they allow the other side.
     pub(super) fn follow(
         &mut self,
         mut at: usize,
         patch: &mut Patch<'_>,
         names: &Names,
         has_bodies: bool,
-    ) -> Told {
+    ) -> Option<u32> {
         let bytes = patch.bytes();
-        let mut told = Told::default();
+        let mut table_size = None;
         match self.place {
-            // Bytes may be missing that the trace says nothing of.
+            // Bytes may be missing that the trace does not mention.
             Place::Content if self.frame.kind == DATA && are_frames(&bytes[at..], true) => {
                 self.lose();
             }
@@ -237,7 +193,7 @@ impl Frames {
                 }
                 Place::Content => {
                     let end = at + rest.min(self.frame.left as usize);
-                    self.content(at..end, patch, names, has_bodies, &mut told);
+                    self.content(at..end, patch, names, has_bodies, &mut table_size);
                     self.frame.left -= (end - at) as u32;
                     at = end;
                     self.leave_content();
@@ -250,13 +206,12 @@ impl Frames {
                 }
             }
         }
-        told
+        table_size
     }
 
-    /// Takes a whole frame with data, or with a whole header block, and returns where it ends; none: another one
-    /// comes, or as much of one.
+    /// Takes a complete frame with data or a complete header block, and returns its end; `None` for any other frame.
     ///
-    /// Nearly all frames are like that, and take few steps here.
+    /// Most frames are like that, and take a short path here.
     #[inline]
     fn plain_frame(
         &mut self,
@@ -294,13 +249,13 @@ impl Frames {
         Some(content.end)
     }
 
-    /// Takes the place at the beginning of an event that holds whole frames.
+    /// Takes the position at the beginning of a frame.
     const fn find(&mut self) {
         self.place = Place::Header;
         self.have = 0;
     }
 
-    /// Takes bytes of a frame's header, and returns where they end.
+    /// Takes bytes of a frame's header, and returns their end.
     #[inline]
     fn header(&mut self, bytes: &[u8], at: usize) -> usize {
         let have = usize::from(self.have);
@@ -323,7 +278,7 @@ impl Frames {
         }
     }
 
-    /// Takes a frame's header, and returns where it ends, or `at` where it is none: then it is overwritten.
+    /// Takes a frame's header, and returns its end, or `at` if it is invalid, so that it is overwritten.
     #[inline]
     fn whole_header(&mut self, header: &[u8; HEADER], at: usize) -> usize {
         match Frame::of(header) {
@@ -345,7 +300,7 @@ impl Frames {
         match self.open_block {
             Some(stream) => frame.kind == CONTINUATION && frame.stream == stream,
             None if self.is_first => frame.kind == SETTINGS,
-            // Without what went before, a block may go on here.
+            // The beginning of the block may be lost.
             None => frame.kind != CONTINUATION || !self.has_blocks,
         }
     }
@@ -397,7 +352,7 @@ impl Frames {
         self.leave_content();
     }
 
-    /// Goes on to the padding or the next frame, where the content has ended.
+    /// Advances to the padding or the next frame at the end of the content.
     fn leave_content(&mut self) {
         if self.frame.left > 0 {
             return;
@@ -412,133 +367,7 @@ impl Frames {
         }
         let is_end = self.frame.flags & END_HEADERS != 0;
         self.open_block = (!is_end).then_some(self.frame.stream);
-        // A block that ends inside a field makes no sense, nor does the table after it.
+        // After a block that ends inside a field, the table is unknown.
         self.has_blocks &= !is_end || self.blocks.may_end();
     }
-
-    fn content(
-        &mut self,
-        range: Range<usize>,
-        patch: &mut Patch<'_>,
-        names: &Names,
-        has_bodies: bool,
-        told: &mut Told,
-    ) {
-        match self.frame.kind {
-            DATA if has_bodies => patch.overwrite(range),
-            HEADERS | PUSH_PROMISE | CONTINUATION => self.header_block(range, patch, names),
-            SETTINGS => self.settings(&patch.bytes()[range], told),
-            DATA | PRIORITY..=WINDOW_UPDATE | ALTSVC | ORIGIN | PRIORITY_UPDATE => {}
-            // Envoy's METADATA, which is a header block of another kind, and what else there may be.
-            _ => patch.overwrite_whole(range, STAND_IN),
-        }
-    }
-
-    /// Takes bytes of a header block.
-    #[inline]
-    fn header_block(&mut self, range: Range<usize>, patch: &mut Patch<'_>, names: &Names) {
-        let mut lost = range.start;
-        if self.has_blocks {
-            match self.blocks.follow(range.start, range.end, patch, names) {
-                Ok(()) => return,
-                Err(Lost(at)) => lost = at,
-            }
-            self.has_blocks = false;
-        }
-        patch.overwrite_whole(lost..range.end, EMPTY_FIELD);
-    }
-
-    fn settings(&mut self, bytes: &[u8], told: &mut Told) {
-        for &byte in bytes {
-            self.begun[usize::from(self.have)] = byte;
-            self.have += 1;
-            if self.have < 6 {
-                continue;
-            }
-            self.have = 0;
-            let [a, b, c, d, e, f, ..] = self.begun;
-            if u16::from_be_bytes([a, b]) == HEADER_TABLE_SIZE {
-                told.table_size = Some(u32::from_be_bytes([c, d, e, f])).max(told.table_size);
-            }
-        }
-    }
-}
-
-impl Frame {
-    /// The frame with this header, if there is such a frame.
-    #[inline]
-    fn of(header: &[u8; HEADER]) -> Option<Self> {
-        let [a, b, c, kind, flags, id @ ..] = *header;
-        let left = u32::from_be_bytes([0, a, b, c]);
-        let stream = u32::from_be_bytes(id);
-        // A reserved bit is 0 in all that is sent.
-        let is_frame = stream >> 31 == 0
-            && match kind {
-                DATA | HEADERS | PUSH_PROMISE | CONTINUATION => stream != 0,
-                PRIORITY => stream != 0 && left == 5,
-                RST_STREAM => stream != 0 && left == 4,
-                SETTINGS => stream == 0 && left.is_multiple_of(6),
-                PING => stream == 0 && left == 8,
-                GOAWAY => stream == 0 && left >= 8,
-                WINDOW_UPDATE => left == 4,
-                _ => true,
-            };
-        is_frame.then_some(Self {
-            kind,
-            flags,
-            stream,
-            left,
-            padding: 0,
-        })
-    }
-
-    /// Whether nearly every frame is like it, and hardly any other bytes are.
-    const fn is_usual(&self) -> bool {
-        if self.left > USUAL_LENGTH || self.stream > USUAL_STREAM {
-            return false;
-        }
-        match self.kind {
-            DATA => self.flags & !(END_STREAM | PADDED) == 0,
-            HEADERS => {
-                self.left > 0
-                    && self.flags & !(END_STREAM | END_HEADERS | PADDED | HAS_PRIORITY) == 0
-            }
-            PUSH_PROMISE => self.left > 4 && self.flags & !(END_HEADERS | PADDED) == 0,
-            CONTINUATION => self.left > 0 && self.flags & !END_HEADERS == 0,
-            SETTINGS | PING => self.flags & !1 == 0,
-            PRIORITY | RST_STREAM | GOAWAY | WINDOW_UPDATE => self.flags == 0,
-            _ => false,
-        }
-    }
-}
-
-/// Whether an event's bytes are whole frames of the usual kinds, the last of which may go on in the next event.
-///
-/// `has_headers` asks for a header block among them.
-#[inline]
-pub(super) fn are_frames(bytes: &[u8], has_headers: bool) -> bool {
-    let first = bytes.first_chunk().and_then(Frame::of);
-    first.is_some_and(|frame| frame.is_usual()) && are_usual_frames(bytes, has_headers)
-}
-
-/// Whether the first frame is whole, so that what follows it shows that it is one. A header that is read from the
-/// wrong place, as one byte too late, mostly has a length that goes far beyond the event.
-fn is_whole_frame(bytes: &[u8]) -> bool {
-    let frame = bytes.first_chunk().and_then(Frame::of);
-    frame.is_some_and(|frame| HEADER + frame.left as usize <= bytes.len())
-}
-
-fn are_usual_frames(bytes: &[u8], has_headers: bool) -> bool {
-    let (mut rest, mut found) = (bytes, !has_headers);
-    while !rest.is_empty() {
-        let Some(frame) = rest.first_chunk().and_then(Frame::of) else {
-            return false;
-        };
-        if !frame.is_usual() {
-            return false;
-        }
-        found |= matches!(frame.kind, HEADERS | PUSH_PROMISE | CONTINUATION);
-        rest = rest.get(HEADER + frame.left as usize..).unwrap_or_default();
-    }
-    found
 }

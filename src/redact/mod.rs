@@ -1,14 +1,14 @@
-//! The values of header fields are overwritten before packets are made of them, and bodies where that is asked for.
+//! Overwrites the values of header fields, and bodies if requested, before packets are made of them.
 //!
-//! A stage between [`sequence`](crate::sequence) and [`synth`](crate::synth): events in, events out, of the same
-//! lengths. It follows HTTP/1 and HTTP/2 byte by byte and holds no event back, so that a live capture has each as
-//! soon as without it. It knows nothing of packets.
+//! A stage between [`sequence`](crate::sequence) and [`synth`](crate::synth): events in, events of the same lengths
+//! out. It follows HTTP/1 and HTTP/2 byte by byte and delays no event of a live capture. It knows nothing of packets.
 //!
-//! It fails closed: where it cannot know what bytes are, it overwrites them, and reports how many. A connection that
-//! is no HTTP is left as it is, which is reported as well, unless bodies are overwritten.
+//! It fails closed: bytes of unknown meaning are overwritten, and their number is reported. A connection that is not
+//! HTTP is left unchanged and reported, unless bodies are overwritten.
 //!
-//! Invariant: no length, time, count or order of events changes, nor does anything but what is overwritten.
+//! Invariant: lengths, times, counts and the order of events never change, nor do bytes that are not overwritten.
 
+mod beginning;
 mod connection;
 mod hpack;
 mod http1;
@@ -16,6 +16,7 @@ mod http2;
 mod huffman;
 mod names;
 mod patch;
+mod state;
 
 use std::fmt;
 
@@ -33,16 +34,16 @@ use patch::{Patch, STAND_IN};
 
 pub use names::{DEFAULT_NAMES, NameError, Names};
 
-/// What is overwritten.
+/// The choice of what to overwrite.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Redaction {
-    /// The fields whose values are.
+    /// The fields whose values are overwritten.
     pub names: Names,
-    /// Whether bodies are, too, and all of a connection that is no HTTP.
+    /// Whether bodies and all bytes of connections that are not HTTP are overwritten, too.
     pub bodies: bool,
 }
 
-/// What a capture says of it.
+/// The remark in a pcapng capture.
 impl fmt::Display for Redaction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.bodies {
@@ -60,7 +61,7 @@ impl fmt::Display for Redaction {
     }
 }
 
-/// How many names are listed at most.
+/// The maximum number of names in the remark.
 const MAX_NAMED: usize = 12;
 
 /// Overwrites values in the events of one capture.
@@ -68,17 +69,17 @@ const MAX_NAMED: usize = 12;
 pub struct Redactor {
     redaction: Redaction,
     connections: Connections,
-    /// The event that was changed last.
+    /// The event that was changed last, which the caller borrows.
     changed: Event,
-    /// Where the bytes of the next one are changed.
+    /// Memory for the bytes of the next changed event.
     scratch: Vec<u8>,
 }
 
-/// The connections that are open.
+/// The open connections.
 #[derive(Debug, Default)]
 struct Connections {
     open: IndexMap<TraceId, Box<Connection>, RandomState>,
-    /// Which of them the last event was about: the next one mostly is, too.
+    /// The index of the last event's connection, which is mostly that of the next event, too.
     last: usize,
 }
 
@@ -91,7 +92,7 @@ impl Connections {
         &mut self.open[self.last]
     }
 
-    /// The connection that was looked for last.
+    /// The connection that was looked up last.
     fn last(&mut self) -> &mut Connection {
         &mut self.open[self.last]
     }
@@ -115,7 +116,7 @@ impl Redactor {
         }
     }
 
-    /// Takes the next event, and gives what stands in its place: itself, where nothing of it is overwritten.
+    /// Takes the next event, and returns its replacement: the event itself if nothing in it is overwritten.
     #[inline]
     pub fn event<'a>(&'a mut self, event: &'a Event, warnings: &mut Warnings) -> &'a Event {
         match &event.what {
@@ -159,12 +160,12 @@ impl Redactor {
         }
     }
 
-    /// Ends a connection, of which nothing more comes.
+    /// Drops the state of a connection that has ended.
     pub fn end(&mut self, trace: TraceId) {
         self.connections.open.swap_remove(&trace);
     }
 
-    /// Follows the bytes of an event, whose connection was just looked for.
+    /// Follows the bytes of an event, whose connection was looked up last.
     fn data<'a>(&'a mut self, event: &'a Event, warnings: &mut Warnings) -> &'a Event {
         let What::Data {
             direction,
@@ -217,7 +218,7 @@ impl Redactor {
         &self.changed
     }
 
-    /// What stands in the place of a part of an HTTP exchange, if it is not the part itself.
+    /// The replacement of a part of an HTTP exchange, unless it stays.
     fn part(&self, part: &Part) -> Option<Part> {
         match part {
             Part::Headers(fields) => Some(Part::Headers(self.fields(fields)?)),
@@ -255,7 +256,7 @@ fn overwritten(bytes: &Bytes) -> Bytes {
     vec![STAND_IN; bytes.len()].into()
 }
 
-/// The memory of an event's bytes, which nobody needs any more.
+/// The memory of the bytes of an event that is no longer needed.
 fn memory_of(event: Event) -> Vec<u8> {
     match event.what {
         What::Data { payload, .. } => payload.into_memory(),

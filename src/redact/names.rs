@@ -3,10 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The longest name that can be asked for, in bytes.
+use memchr::memchr_iter;
+
+/// The maximum length of a name, in bytes.
 pub(super) const MAX_NAME: usize = 64;
 
-/// The names that are always among them, in lower case.
+/// The names that are always included, in lower case.
 pub const DEFAULT_NAMES: [&str; 5] = [
     "authorization",
     "proxy-authorization",
@@ -15,7 +17,7 @@ pub const DEFAULT_NAMES: [&str; 5] = [
     "x-api-key",
 ];
 
-/// Fields that say where a message ends: without them, a reader finds no message after it.
+/// Fields that determine the end of a message, which readers of the capture need.
 pub(super) const LENGTH: &[u8; 14] = b"content-length";
 pub(super) const CODING: &[u8; 17] = b"transfer-encoding";
 const FRAMING: [&[u8]; 2] = [LENGTH, CODING];
@@ -29,14 +31,13 @@ pub struct Names {
     begins: [bool; 256],
     /// For each byte, whether a name ends with it, in either case.
     ends: [bool; 256],
-    /// Whether a name begins with four bytes that have this [`hash`]: one of the names, or one that says where a
-    /// message ends.
+    /// For each [`hash`], whether one of the names, or a field that determines the end of a message, has it.
     hashes: [bool; 256],
     /// Whether a name has fewer than four bytes.
     has_short: bool,
 }
 
-/// A hash of the first four bytes of a line, which is the same in both cases.
+/// A hash of the first four bytes of a line, equal for upper and lower case.
 #[inline]
 const fn hash(begin: [u8; 4]) -> usize {
     let folded = u32::from_le_bytes(begin) | 0x2020_2020;
@@ -93,8 +94,8 @@ impl Names {
         }
     }
 
-    /// Whether a whole line of a head is certainly none of these: a field that is looked for, the rest of the field
-    /// before it, the end of the head.
+    /// Whether a complete line of a head is certainly a field that needs no attention: not one of the names, not one
+    /// that determines the message's end, not a continuation of the line before, not the end of the head.
     #[inline]
     pub(super) fn is_plain_line(&self, line: &[u8]) -> bool {
         match line.first_chunk() {
@@ -111,19 +112,19 @@ impl Names {
         self.names.iter().map(String::as_str)
     }
 
-    /// Whether one of them begins with this byte, in either case.
+    /// Whether a name begins with this byte, in either case.
     #[inline]
     pub(super) const fn may_begin_with(&self, byte: u8) -> bool {
         self.begins[byte as usize]
     }
 
-    /// Whether one of them ends with this byte, in either case.
+    /// Whether a name ends with this byte, in either case.
     #[inline]
     pub(super) const fn may_end_with(&self, byte: u8) -> bool {
         self.ends[byte as usize]
     }
 
-    /// Whether this is one of them.
+    /// Whether `name` is one of the names.
     #[inline]
     pub(super) fn has(&self, name: &[u8]) -> bool {
         match name.first() {
@@ -132,13 +133,26 @@ impl Names {
         }
     }
 
+    /// Whether one of the names, with a colon after it, occurs in `bytes`.
+    pub(super) fn are_in(&self, bytes: &[u8]) -> bool {
+        memchr_iter(b':', bytes).any(|colon| {
+            let before = &bytes[colon.saturating_sub(MAX_NAME + 1)..colon];
+            if !before.last().is_some_and(|last| self.may_end_with(*last)) {
+                return false;
+            }
+            let is_name = |&&byte: &&u8| byte.is_ascii_graphic() && byte != b':' && byte != b'"';
+            let len = before.iter().rev().take_while(is_name).count();
+            self.has(&before[before.len() - len..])
+        })
+    }
+
     fn has_any(&self, name: &[u8]) -> bool {
         let is_it = |known: &String| known.as_bytes().eq_ignore_ascii_case(name);
         self.names.iter().any(is_it)
     }
 }
 
-/// Why a list of names is none.
+/// The reason why a list of names is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameError(String);
 
@@ -150,7 +164,7 @@ impl fmt::Display for NameError {
 
 impl std::error::Error for NameError {}
 
-/// Reads a list of names with commas between them, which are added to the default ones.
+/// Parses a comma-separated list of names, and adds them to the default ones.
 impl FromStr for Names {
     type Err = NameError;
 

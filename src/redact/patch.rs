@@ -1,22 +1,22 @@
-//! An event's bytes, of which a copy is made once something in them is overwritten.
+//! The bytes of an event, copied when the first of them is overwritten.
 
 use std::ops::Range;
 
-/// What stands in the place of each byte of a value.
+/// The replacement of each byte of a value.
 pub(super) const STAND_IN: u8 = b'*';
 
-/// The bytes of an event on their way through the stage.
+/// The bytes of an event, and their changed copy.
 #[derive(Debug)]
 pub(super) struct Patch<'a> {
     original: &'a [u8],
     changed: &'a mut Vec<u8>,
     is_changed: bool,
-    /// How many bytes were overwritten because what they are is unknown.
+    /// The number of bytes overwritten because their meaning is unknown.
     pub(super) whole: u64,
 }
 
 impl<'a> Patch<'a> {
-    /// Bytes as they are; `changed` is where a copy is made, if need be.
+    /// Unchanged bytes; a copy, if one is needed, goes into `changed`.
     pub(super) fn new(original: &'a [u8], changed: &'a mut Vec<u8>) -> Self {
         Self {
             original,
@@ -26,7 +26,7 @@ impl<'a> Patch<'a> {
         }
     }
 
-    /// The bytes as they were recorded.
+    /// The recorded bytes.
     pub(super) const fn bytes(&self) -> &'a [u8] {
         self.original
     }
@@ -36,7 +36,7 @@ impl<'a> Patch<'a> {
         self.is_changed
     }
 
-    /// Some of the bytes, to be overwritten.
+    /// Some bytes of the copy, for the caller to overwrite.
     pub(super) fn part(&mut self, range: Range<usize>) -> &mut [u8] {
         if !self.is_changed {
             self.is_changed = true;
@@ -53,7 +53,7 @@ impl<'a> Patch<'a> {
         }
     }
 
-    /// Overwrites bytes of which nobody knows what they are.
+    /// Overwrites bytes of unknown meaning, and counts them.
     pub(super) fn overwrite_whole(&mut self, range: Range<usize>, by: u8) {
         if !range.is_empty() {
             self.whole += range.len() as u64;

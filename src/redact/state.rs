@@ -1,0 +1,132 @@
+//! The protocol of a connection, and the position in both directions.
+
+use crate::model::event::Direction;
+use crate::model::protocol::{Opening, Protocol};
+
+use super::connection::Rules;
+use super::http1::{Messages, Outcome, Requests};
+use super::http2::Frames;
+use super::patch::Patch;
+
+#[derive(Debug, Default)]
+pub(super) enum ProtocolState {
+    #[default]
+    Unknown,
+    Http1(Box<Http1>),
+    Http2(Box<Http2>),
+    Other,
+}
+
+#[derive(Debug)]
+pub(super) struct Http1 {
+    from_client: Direction,
+    client: Messages,
+    server: Messages,
+    requests: Requests,
+}
+
+#[derive(Debug)]
+pub(super) struct Http2 {
+    from_client: Direction,
+    client: Frames,
+    server: Frames,
+}
+
+impl ProtocolState {
+    /// The state of a connection with this opening; `late` marks the directions without their first bytes.
+    pub(super) fn of(opening: Opening, direction: Direction, mut late: [bool; 2]) -> Self {
+        match opening {
+            Opening::Client(Protocol::Http1) => Self::http1(direction, late),
+            Opening::Server(Protocol::Http1) => Self::http1(direction.reverse(), late),
+            Opening::Client(Protocol::Http2 | Protocol::Grpc) => {
+                // The preface is always the first that a client sends.
+                late[direction as usize] = false;
+                Self::http2(direction, late)
+            }
+            Opening::Server(Protocol::Http2 | Protocol::Grpc) => {
+                Self::http2(direction.reverse(), late)
+            }
+            Opening::Client(_) | Opening::Server(_) => Self::Other,
+        }
+    }
+
+    pub(super) fn http1(from_client: Direction, late: [bool; 2]) -> Self {
+        let is_certain = |direction: Direction| !late[direction as usize];
+        let mut http1 = Http1 {
+            from_client,
+            client: Messages::new(true, is_certain(from_client)),
+            server: Messages::new(false, is_certain(from_client.reverse())),
+            requests: Requests::default(),
+        };
+        http1.note_losses();
+        Self::Http1(Box::new(http1))
+    }
+
+    pub(super) fn http2(from_client: Direction, late: [bool; 2]) -> Self {
+        let frames = |direction: Direction| match late[direction as usize] {
+            true => Frames::unknown(),
+            false => Frames::new(direction == from_client),
+        };
+        Self::Http2(Box::new(Http2 {
+            from_client,
+            client: frames(from_client),
+            server: frames(from_client.reverse()),
+        }))
+    }
+}
+
+impl Http1 {
+    pub(super) fn side(&mut self, direction: Direction) -> &mut Messages {
+        match direction == self.from_client {
+            true => &mut self.client,
+            false => &mut self.server,
+        }
+    }
+
+    /// Forgets which request a response belongs to, if requests may be missing.
+    pub(super) fn note_losses(&mut self) {
+        if !self.client.is_certain() {
+            self.requests.lose();
+        }
+    }
+
+    pub(super) fn follow(
+        &mut self,
+        direction: Direction,
+        at: usize,
+        patch: &mut Patch<'_>,
+        rules: Rules<'_>,
+    ) -> Outcome {
+        let Rules { names, has_bodies } = rules;
+        let side = match direction == self.from_client {
+            true => &mut self.client,
+            false => &mut self.server,
+        };
+        let outcome = side.follow(at, patch, names, has_bodies, &mut self.requests);
+        self.note_losses();
+        outcome
+    }
+}
+
+impl Http2 {
+    pub(super) fn side(&mut self, direction: Direction) -> &mut Frames {
+        match direction == self.from_client {
+            true => &mut self.client,
+            false => &mut self.server,
+        }
+    }
+
+    pub(super) fn follow(
+        &mut self,
+        direction: Direction,
+        at: usize,
+        patch: &mut Patch<'_>,
+        rules: Rules<'_>,
+    ) {
+        let Rules { names, has_bodies } = rules;
+        let table_size = self.side(direction).follow(at, patch, names, has_bodies);
+        if let Some(size) = table_size {
+            self.side(direction.reverse()).allow(size);
+        }
+    }
+}
