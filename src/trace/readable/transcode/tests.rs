@@ -1,0 +1,99 @@
+use super::*;
+use crate::model::event::Event;
+use crate::trace::{Parts, Reader, Source};
+
+/// A trace of events that read 3,000 bytes each: the first 0x00, the next 0x01, and so on.
+fn trace(events: u8) -> Reader {
+    let event = |byte| {
+        let payload = BASE64.encode([byte; 3_000]);
+        format!(r#"{{"read":{{"data":{{"as_bytes":"{payload}"}}}}}}"#)
+    };
+    let events: Vec<_> = (0..events).map(event).collect();
+    let events = events.join(",");
+    let address = r#"{"pipe":{"path":"/a"}}"#;
+    let connection = format!(r#"{{"local_address":{address},"remote_address":{address}}}"#);
+    let trace = format!(
+        r#"{{"socket_buffered_trace":{{"trace_id":1,"connection":{connection},"events":[{events}]}}}}"#
+    );
+    Reader::new(Input::from_bytes(trace), None, None)
+}
+
+/// The bytes that an event holds.
+fn payload(event: &Event) -> Option<&[u8]> {
+    event.payload().map(|(_, payload)| payload)
+}
+
+#[test]
+fn memory_is_used_again_once_nobody_holds_it() {
+    let (mut reader, mut places, mut events) = (trace(100), Vec::new(), 0);
+    while let Step::Item(()) = reader.advance().unwrap() {
+        if let Some(payload) = reader.current().and_then(payload) {
+            assert_eq!(payload, [events; 3_000]);
+            places.push(payload.as_ptr());
+            events += 1;
+        }
+    }
+    assert_eq!(events, 100);
+    places.sort_unstable();
+    places.dedup();
+    // One is written to while the other is read.
+    assert!(places.len() <= 2, "{places:?}");
+}
+
+#[test]
+fn memory_that_somebody_holds_stays_as_it_is() {
+    let (mut reader, mut kept) = (trace(100), Vec::new());
+    while let Step::Item(event) = reader.event().unwrap() {
+        kept.push(event);
+    }
+    let payloads: Vec<_> = kept.iter().filter_map(payload).collect();
+    assert_eq!(payloads.len(), 100);
+    for (byte, payload) in (0..).zip(payloads) {
+        assert_eq!(payload, [byte; 3_000]);
+    }
+}
+
+#[test]
+fn a_mark_holds_no_memory() {
+    let holders = |reader: &Reader| match &reader.source {
+        Some(Source {
+            parts: Parts::Json(json),
+            ..
+        }) => Arc::strong_count(&json.build.whole),
+        _ => 0,
+    };
+    let (mut reader, mut marks) = (trace(3), Vec::new());
+    while let Step::Item(()) = reader.advance().unwrap() {
+        let before = holders(&reader);
+        marks.extend(reader.mark());
+        assert_eq!(holders(&reader), before);
+    }
+    assert_eq!(marks.len(), 5);
+}
+
+#[test]
+fn times_of_all_of_protobufs_years() {
+    let cases = [
+        ("1970-01-01T00:00:00Z", Some((0, 0))),
+        (
+            "2026-11-22T06:08:46.153382Z",
+            Some((1_795_327_726, 153_382_000)),
+        ),
+        (
+            "2026-11-22T08:08:46.5+02:00",
+            Some((1_795_327_726, 500_000_000)),
+        ),
+        ("1969-12-31T23:59:59.75Z", Some((-1, 750_000_000))),
+        ("0001-01-01T00:00:00Z", Some((-62_135_596_800, 0))),
+        (
+            "9999-12-31T23:59:59.999999999Z",
+            Some((253_402_300_799, 999_999_999)),
+        ),
+        ("yesterday", None),
+        ("2026-11-22", None),
+        ("\u{e9}Z", None),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(rfc3339(text.as_bytes()), expected, "{text}");
+    }
+}
