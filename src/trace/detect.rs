@@ -14,7 +14,8 @@ use super::element::Level;
 use super::schema::{self, Message};
 use super::shape;
 use crate::trace::binary::walk::Framing;
-use crate::trace::readable::seek::{Beginning, FAILURE, Found, Grammar, MAX_NAME, Seeker};
+use crate::trace::readable::begin::{Beginning, FAILURE, MAX_NAME};
+use crate::trace::readable::seek::{Found, Grammar, Seeker};
 
 /// How a trace is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

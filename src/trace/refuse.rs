@@ -6,7 +6,7 @@ use base64::Engine as _;
 
 use super::detect::{Detected, Detector};
 use super::error::{Damage, Excerpt, Fault, Instead};
-use crate::trace::readable::transcode::base64_engine;
+use crate::trace::readable::scalar::base64_engine;
 
 /// How much of a text is quoted, in bytes: enough for a service's error.
 const MAX_SHOWN: usize = 4 << 10;

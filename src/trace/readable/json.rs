@@ -1,20 +1,21 @@
-//! Cuts JSON as Envoy writes it into tokens: objects one after the other, or in one array.
+//! Splits JSON as Envoy writes it into tokens: objects one after the other, or in one array.
 //!
-//! Knows the grammar of JSON, and none of the names or types of a trace.
+//! Implements the grammar of JSON, and does not depend on the names or types of a trace.
 //!
-//! Invariant: what a call looked at without coming to a token is taken and remembered in `self` and
-//! `text`, or shorter than a few words. So the window stays short, no byte is searched twice, and
-//! the tokens do not depend on where the input was cut into pieces.
-
-use crate::input::Input;
+//! Invariant: the bytes that a call examined without reaching a token are consumed and remembered in `self` and
+//! `text`, or they are few. So the window stays short, no byte is examined more than twice, and the tokens do not
+//! depend on the pieces in which the input arrives.
 
 use crate::trace::detect::Generation;
 use crate::trace::error::Damage;
-use crate::trace::readable::lexer::{Foreign, Lexer, Passed, Step, Token};
-use crate::trace::readable::scan::{Nesting, Stop, Stretch, View, syntax, unicode};
-use crate::trace::readable::seek::{Beginning, Found, Grammar, Seeker};
+use crate::trace::readable::begin::Beginning;
+use crate::trace::readable::lexer::{Foreign, Lexer, MIN_OVERTAKING, Passed, Step, Token};
+use crate::trace::readable::scan::{Nesting, Stretch, View, is_usual_word, syntax};
+use crate::trace::readable::search::{Search, Why};
+use crate::trace::readable::seek::{Found, Grammar};
+use crate::trace::readable::swar;
 
-/// The mark that some programs put at the beginning of UTF-8.
+/// The mark that some programs write at the beginning of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The lexer of JSON.
@@ -23,40 +24,25 @@ pub(in crate::trace) struct Json {
     generation: Generation,
     state: State,
     nesting: Nesting,
-    /// Inside an array around the objects.
+    /// Whether the objects are in an array.
     array: bool,
-    /// Where the last string ended.
+    /// The offset after the last string.
     string_end: u64,
-    seeker: Seeker,
-    /// Where what is no object begins.
-    from: u64,
-    passed: Passed,
-    /// A line of Envoy's own that comes next.
+    search: Search,
+    /// A line of Envoy's that is reported next.
     note: Option<Note>,
-    /// Where the object of the outermost level begins that is being read.
+    /// The offset of the current object of the outermost level.
     begins: u64,
-    /// Whether the last object was found after something else: what would close the ones around it may
-    /// follow.
+    /// Whether the last object was found by a search. Closing brackets of enclosing messages may then follow it.
     is_found: bool,
 }
 
-/// Why the next object is looked for.
-#[derive(Clone, Copy, Debug)]
-enum Mode {
-    /// The one before is damaged.
-    Damage,
-    /// Something else stands in its place.
-    Foreign,
-    /// The reason of a failure comes first.
-    Reason,
-}
-
-/// A line of Envoy's own.
+/// A line that Envoy wrote.
 #[derive(Clone, Copy, Debug)]
 enum Note {
-    /// That a message failed, at this offset.
+    /// A message failed at this offset.
     Failure(u64),
-    /// Another, between these.
+    /// Another line, between these offsets.
     Line(u64, u64),
 }
 
@@ -65,10 +51,10 @@ enum State {
     /// Between objects of the outermost level.
     #[default]
     Outside,
-    /// After a brace or bracket between them, at this offset, which may begin an object or an array.
+    /// After a brace or bracket of the outermost level at this offset, which may begin an object or an array.
     Opened { bracket: bool, at: u64 },
-    /// In something that is no object.
-    Seeking(Mode),
+    /// In bytes that are not an object.
+    Seeking,
     /// After the first name of an object that was found.
     FoundName,
     /// Before a name or the end of the object.
@@ -88,36 +74,217 @@ enum State {
 }
 
 impl Lexer for Json {
-    fn next(&mut self, input: &mut Input, text: &mut Vec<u8>) -> Result<Step<Token>, Damage> {
-        View::advance(input, |view| self.step(view, text))
+    #[inline]
+    fn usual(&mut self, view: &mut View<'_>, text: &mut Vec<u8>) -> Option<Token> {
+        let rest = view.rest();
+        let (token, state, rest) = match self.state {
+            State::Colon => self.usual_value(rest.strip_prefix(b":")?, view, text)?,
+            State::Value => self.usual_value(rest, view, text)?,
+            State::Name | State::After => {
+                let is_after = matches!(self.state, State::After);
+                let in_list = self.nesting.in_list();
+                let comma = rest.strip_prefix(b",").filter(|_| is_after);
+                let may_name = comma.is_some() || !is_after;
+                match swar::after_indent(comma.unwrap_or(rest)) {
+                    [b'"', name @ ..] if may_name && !in_list => {
+                        let end =
+                            swar::quote_or_backslash(&name[..name.len().min(MIN_OVERTAKING)])?;
+                        let (name, rest) = name.split_at(end);
+                        let rest = rest.strip_prefix(b"\"")?;
+                        text.clear();
+                        text.extend_from_slice(name);
+                        self.string_end = view.offset_of(rest);
+                        (Token::Field, State::Colon, rest)
+                    }
+                    // The end of the outermost object has no token.
+                    [b'}', rest @ ..] if !in_list && self.nesting.depth() > 1 => {
+                        if comma.is_some() {
+                            return None;
+                        }
+                        self.nesting.leave();
+                        (Token::Close, State::After, rest)
+                    }
+                    rest @ [b'{', ..] if in_list && comma.is_some() => {
+                        if self.nesting.list_name().len() >= MIN_OVERTAKING {
+                            return None;
+                        }
+                        self.nesting.repeat(text);
+                        (Token::Field, State::Value, rest)
+                    }
+                    _ => return None,
+                }
+            }
+            _ => return None,
+        };
+        self.state = state;
+        view.advance_to(rest);
+        Some(token)
+    }
+
+    fn general(&mut self, view: &mut View<'_>, text: &mut Vec<u8>) -> Result<Step<Token>, Damage> {
+        loop {
+            if let Some(token) = self.take_note() {
+                return Ok(Step::Item(token));
+            }
+            match self.state {
+                State::String { name } => {
+                    if view.string::<false>(b'"', text)? == Stretch::Short {
+                        return Ok(Step::More);
+                    }
+                    self.string_end = view.position();
+                    if name {
+                        self.state = State::Colon;
+                        return Ok(Step::Item(Token::Field));
+                    }
+                    self.state = State::After;
+                    return Ok(Step::Item(Token::Quoted));
+                }
+                State::Word { start } => {
+                    if !view.word(text, is_word) {
+                        return view.more("a JSON object");
+                    }
+                    self.state = State::After;
+                    let token = match text.as_slice() {
+                        b"null" => Token::Null,
+                        b"true" | b"false" => Token::Bare,
+                        word if is_number(word) => Token::Bare,
+                        _ => return Err(syntax(start, "a JSON value")),
+                    };
+                    return Ok(Step::Item(token));
+                }
+                State::Opened { bracket, at } => {
+                    if !self.opened(view, bracket, at)? {
+                        return Ok(Step::More);
+                    }
+                    continue;
+                }
+                State::Seeking => match self.continue_search(view, text) {
+                    Some(step) => return Ok(step),
+                    None => continue,
+                },
+                State::FoundName => {
+                    self.state = State::Colon;
+                    return Ok(Step::Item(Token::Field));
+                }
+                _ => {}
+            }
+
+            view.pass(is_blank);
+            let Some(byte) = view.peek() else {
+                return match (self.state, self.array) {
+                    (State::Outside, false) if view.ended => Ok(Step::End),
+                    (State::Outside, true) => view.more("a JSON array"),
+                    _ => view.more("a JSON object"),
+                };
+            };
+            let in_list = self.nesting.in_list();
+            // An arm without a new state has consumed the byte itself, or leaves it to the next iteration.
+            let (state, token) = match (self.state, byte) {
+                (State::Outside, b'{' | b'[') if byte == b'{' || !self.array => {
+                    let (bracket, at) = (byte == b'[', view.position());
+                    (State::Opened { bracket, at }, None)
+                }
+                (State::Outside, b',') => (State::Outside, None),
+                (State::Outside, b']') if self.array => {
+                    self.array = false;
+                    (State::Outside, None)
+                }
+                (State::Outside, b'}' | b']') if self.is_found => (State::Outside, None),
+                (State::Outside, _) => {
+                    match view.mark(BYTE_ORDER_MARK) {
+                        Some(true) => view.at += BYTE_ORDER_MARK.len(),
+                        None if !view.ended => return Ok(Step::More),
+                        _ => self.begin_search(view.position(), Why::Foreign),
+                    }
+                    continue;
+                }
+                (State::Name, b'"') => {
+                    text.clear();
+                    (State::String { name: true }, None)
+                }
+                // Also after a comma, which remains where a trace was shortened by hand.
+                (State::Name, b'}') => self.leave(),
+                (State::Name, _) => return Err(view.expected("a name in quotes")),
+                (State::Colon, b':') => (State::Value, None),
+                (State::Colon, _) => return Err(view.expected("a colon")),
+                (State::Item { first }, b']') => {
+                    self.nesting.leave();
+                    (State::After, first.then_some(Token::Null))
+                }
+                (State::Item { first }, _) => {
+                    if !matches!(byte, b'"' | b'{') && !is_word(byte) {
+                        return Err(view.expected("a JSON value"));
+                    }
+                    self.state = State::Value;
+                    if first {
+                        continue;
+                    }
+                    self.nesting.repeat(text);
+                    return Ok(Step::Item(Token::Field));
+                }
+                (State::Value, b'"') => {
+                    text.clear();
+                    (State::String { name: false }, None)
+                }
+                (State::Value, b'{') => {
+                    self.nesting.enter_message(b'}', view)?;
+                    (State::Name, Some(Token::Open))
+                }
+                (State::Value, b'[') if !in_list => {
+                    self.nesting.enter_list(text, view)?;
+                    (State::Item { first: true }, None)
+                }
+                (State::Value, _) if is_word(byte) => {
+                    text.clear();
+                    let start = view.position();
+                    self.state = State::Word { start };
+                    continue;
+                }
+                (State::Value, _) => return Err(view.expected("a JSON value")),
+                (State::After, b',') if in_list => (State::Item { first: false }, None),
+                (State::After, b']') if in_list => {
+                    self.nesting.leave();
+                    (State::After, None)
+                }
+                (State::After, b',') => (State::Name, None),
+                (State::After, b'}') if !in_list => self.leave(),
+                (State::After, _) if in_list => return Err(view.expected("a comma or ]")),
+                // Only After is left.
+                _ => return Err(view.expected("a comma or }")),
+            };
+            view.at += 1;
+            self.state = state;
+            if let Some(token) = token {
+                return Ok(Step::Item(token));
+            }
+        }
     }
 
     fn seek(&mut self, text: &[u8], at: u64) {
-        // A string that was cut goes on to the first quote of the next message, which follows a brace.
+        // A truncated string continues to the first quote of the next message, which follows a brace.
         let before = text.trim_ascii_end();
         let blanks = (text.len() - before.len()) as u64;
         let brace = at.checked_sub(blanks + 2);
         self.nesting.clear();
-        self.look(at, Mode::Damage);
+        self.begin_search(at, Why::Damage);
         if let Some(brace) = brace
             && at == self.string_end
             && before.ends_with(b"{")
         {
-            self.seeker.restart_in_name(brace);
+            self.search.seeker.restart_in_name(brace);
         }
     }
 
     fn passed(&self) -> Passed {
-        self.passed
+        self.search.passed
     }
 
     fn begins(&self) -> u64 {
         self.begins
     }
 
-    fn restart_after_name(&mut self, name: &[u8]) {
+    fn restart_after_name(&mut self) {
         self.nesting.restart(b'}');
-        self.nesting.name(name);
         self.state = State::Colon;
         self.is_found = true;
     }
@@ -149,156 +316,46 @@ impl Json {
             nesting: Nesting::default(),
             array: false,
             string_end: 0,
-            seeker: Seeker::new(Grammar::Json, generation),
-            from: 0,
-            passed: Passed::default(),
+            search: Search::new(Grammar::Json, generation),
             note: None,
             begins: 0,
             is_found: false,
         }
     }
 
-    fn step(&mut self, view: &mut View<'_>, text: &mut Vec<u8>) -> Result<Step<Token>, Damage> {
-        loop {
-            if let Some(token) = self.noted() {
-                return Ok(Step::Item(token));
+    /// The same for a value, which is in `rest` after white space.
+    #[inline]
+    fn usual_value<'a>(
+        &mut self,
+        rest: &'a [u8],
+        view: &View<'a>,
+        text: &mut Vec<u8>,
+    ) -> Option<(Token, State, &'a [u8])> {
+        match swar::after_indent(rest) {
+            [b'"', string @ ..] => {
+                let end = usual_string(string, text)?;
+                let rest = &string[end + 1..];
+                self.string_end = view.offset_of(rest);
+                Some((Token::Quoted, State::After, rest))
             }
-            match self.state {
-                State::String { name } => {
-                    if view.string::<false>(b'"', text, escape)? == Stretch::Short {
-                        return Ok(Step::More);
-                    }
-                    self.string_end = view.position();
-                    if name {
-                        self.nesting.name(text);
-                        self.state = State::Colon;
-                        return Ok(Step::Item(Token::Field));
-                    }
-                    self.state = State::After;
-                    return Ok(Step::Item(Token::Quoted));
-                }
-                State::Word { start } => {
-                    if !view.word(text, is_word) {
-                        return view.more("a JSON object");
-                    }
-                    self.state = State::After;
-                    let token = match text.as_slice() {
-                        b"null" => Token::Null,
-                        b"true" | b"false" => Token::Bare,
-                        word if is_number(word) => Token::Bare,
-                        _ => return Err(syntax(start, "a JSON value")),
-                    };
-                    return Ok(Step::Item(token));
-                }
-                State::Opened { bracket, at } => {
-                    if !self.opened(view, bracket, at)? {
-                        return Ok(Step::More);
-                    }
-                    continue;
-                }
-                State::Seeking(mode) => match self.seeking(view, mode, text) {
-                    Some(step) => return Ok(step),
-                    None => continue,
-                },
-                State::FoundName => {
-                    self.state = State::Colon;
-                    return Ok(Step::Item(Token::Field));
-                }
-                _ => {}
+            [b'{', rest @ ..] => {
+                self.nesting.enter_message(b'}', view).ok()?;
+                Some((Token::Open, State::Name, rest))
             }
-
-            view.pass(is_blank);
-            let Some(byte) = view.peek() else {
-                return match (self.state, self.array) {
-                    (State::Outside, false) if view.ended => Ok(Step::End),
-                    (State::Outside, true) => view.more("a JSON array"),
-                    _ => view.more("a JSON object"),
-                };
-            };
-            let in_list = self.nesting.in_list();
-            // An arm that gives no state reads the byte itself, or leaves it to the next round.
-            let (state, token) = match (self.state, byte) {
-                (State::Outside, b'{' | b'[') if byte == b'{' || !self.array => {
-                    let (bracket, at) = (byte == b'[', view.position());
-                    (State::Opened { bracket, at }, None)
+            word => {
+                let end = word.iter().position(|&byte| !is_word(byte))?;
+                let (word, rest) = word.split_at(end);
+                if !is_usual_word(word) {
+                    return None;
                 }
-                (State::Outside, b',') => (State::Outside, None),
-                (State::Outside, b']') if self.array => {
-                    self.array = false;
-                    (State::Outside, None)
-                }
-                (State::Outside, b'}' | b']') if self.is_found => (State::Outside, None),
-                (State::Outside, _) => {
-                    match view.mark(BYTE_ORDER_MARK) {
-                        Some(true) => view.at += BYTE_ORDER_MARK.len(),
-                        None if !view.ended => return Ok(Step::More),
-                        _ => self.look(view.position(), Mode::Foreign),
-                    }
-                    continue;
-                }
-                (State::Name, b'"') => {
-                    text.clear();
-                    (State::String { name: true }, None)
-                }
-                // Behind a comma as well: people leave those when they cut a trace down.
-                (State::Name, b'}') => self.leave(),
-                (State::Name, _) => return Err(view.expected("a name in quotes")),
-                (State::Colon, b':') => (State::Value, None),
-                (State::Colon, _) => return Err(view.expected("a colon")),
-                (State::Item { first }, b']') => {
-                    self.nesting.leave();
-                    (State::After, first.then_some(Token::Null))
-                }
-                (State::Item { first }, _) => {
-                    if !matches!(byte, b'"' | b'{') && !is_word(byte) {
-                        return Err(view.expected("a JSON value"));
-                    }
-                    self.state = State::Value;
-                    if first {
-                        continue;
-                    }
-                    self.nesting.repeat(text);
-                    return Ok(Step::Item(Token::Field));
-                }
-                (State::Value, b'"') => {
-                    text.clear();
-                    (State::String { name: false }, None)
-                }
-                (State::Value, b'{') => {
-                    self.nesting.enter_message(b'}', view)?;
-                    (State::Name, Some(Token::Open))
-                }
-                (State::Value, b'[') if !in_list => {
-                    self.nesting.enter_list(view)?;
-                    (State::Item { first: true }, None)
-                }
-                (State::Value, _) if is_word(byte) => {
-                    text.clear();
-                    let start = view.position();
-                    self.state = State::Word { start };
-                    continue;
-                }
-                (State::Value, _) => return Err(view.expected("a JSON value")),
-                (State::After, b',') if in_list => (State::Item { first: false }, None),
-                (State::After, b']') if in_list => {
-                    self.nesting.leave();
-                    (State::After, None)
-                }
-                (State::After, b',') => (State::Name, None),
-                (State::After, b'}') if !in_list => self.leave(),
-                (State::After, _) if in_list => return Err(view.expected("a comma or ]")),
-                // Only After is left.
-                _ => return Err(view.expected("a comma or }")),
-            };
-            view.at += 1;
-            self.state = state;
-            if let Some(token) = token {
-                return Ok(Step::Item(token));
+                text.clear();
+                text.extend_from_slice(word);
+                Some((Token::Bare, State::After, rest))
             }
         }
     }
 
-    /// Ends the innermost object. The outermost one has no token.
+    /// Ends the innermost object. The end of an outermost object has no token.
     fn leave(&mut self) -> (State, Option<Token>) {
         self.nesting.leave();
         if self.nesting.is_empty() {
@@ -308,12 +365,12 @@ impl Json {
         }
     }
 
-    /// The token of a line of Envoy's own, where one was found.
-    fn noted(&mut self) -> Option<Token> {
+    /// The token of a line of Envoy's that was found.
+    fn take_note(&mut self) -> Option<Token> {
         Some(match self.note.take()? {
             Note::Failure(at) => Token::Failed(at),
             Note::Line(from, to) => {
-                self.passed = Passed {
+                self.search.passed = Passed {
                     from,
                     to,
                     what: Foreign::Note,
@@ -324,15 +381,14 @@ impl Json {
         })
     }
 
-    /// Looks for the next object from `from` on.
-    fn look(&mut self, from: u64, mode: Mode) {
-        self.seeker.restart(true);
-        self.from = from;
-        self.state = State::Seeking(mode);
+    /// Searches for the next object from the offset `from` on.
+    fn begin_search(&mut self, from: u64, why: Why) {
+        self.search.begin(from, why);
+        self.state = State::Seeking;
     }
 
-    /// After a brace or bracket of the outermost level at `at`: begins an object or array if it is one. False
-    /// when the window does not show that.
+    /// Begins an object or an array after a brace or bracket of the outermost level at `at`, if it is one. Returns
+    /// false if the window is too short to decide that.
     fn opened(&mut self, view: &mut View<'_>, bracket: bool, at: u64) -> Result<bool, Damage> {
         view.pass(is_blank);
         match (view.peek(), bracket) {
@@ -350,50 +406,33 @@ impl Json {
                 self.state = State::Outside;
             }
             _ => {
-                self.look(at, Mode::Foreign);
-                self.seeker.feed(if bracket { b"[" } else { b"{" }, at);
+                self.begin_search(at, Why::Foreign);
+                let opening: &[u8] = if bracket { b"[" } else { b"{" };
+                self.search.seeker.feed(opening, at);
             }
         }
         Ok(true)
     }
 
-    /// Passes over what is no object. None where something else comes next.
-    fn seeking(
-        &mut self,
-        view: &mut View<'_>,
-        mode: Mode,
-        text: &mut Vec<u8>,
-    ) -> Option<Step<Token>> {
-        let (taken, found) = self.seeker.feed(view.rest(), view.position());
-        view.at += taken;
-        if found.is_none() {
-            if !view.ended {
-                return Some(Step::More);
-            }
-            self.seeker.end();
-        }
-        let passage = self.seeker.passage;
-        let end = view.position();
-        let at = found.map_or(end, |_| self.seeker.at);
-        self.passed = Passed {
-            from: self.from,
-            to: at,
-            what: match passage.is_fragment {
-                true => Foreign::Fragment,
-                false => Foreign::Text,
-            },
-            is_last: found.is_none(),
+    /// Skips what is not an object. Returns `None` if what follows has its own token.
+    fn continue_search(&mut self, view: &mut View<'_>, text: &mut Vec<u8>) -> Option<Step<Token>> {
+        let found = match self.search.advance(view) {
+            Step::Item(found) => Some(found),
+            Step::More => return Some(Step::More),
+            Step::End => None,
         };
+        let (passage, why) = (self.search.seeker.passage, self.search.why);
+        let (at, end) = (self.search.passed.to, view.position());
         match found {
             Some(Found::Message) => {
                 text.clear();
-                text.extend_from_slice(self.seeker.name());
-                self.restart_after_name(text);
+                text.extend_from_slice(self.search.seeker.name());
+                self.restart_after_name();
                 self.begins = at;
                 self.state = State::FoundName;
             }
             Some(Found::Failure) => {
-                self.look(end, Mode::Reason);
+                self.begin_search(end, Why::Reason);
                 self.note = Some(Note::Failure(at));
             }
             Some(Found::Note) => {
@@ -402,22 +441,35 @@ impl Json {
             }
             None => self.state = State::Outside,
         }
-        let is_told = passage.is_fragment
-            || match mode {
-                Mode::Damage => true,
-                Mode::Foreign => passage.is_text,
-                Mode::Reason => false,
+        let is_reported = passage.is_fragment
+            || match why {
+                Why::Damage => true,
+                Why::Foreign => passage.is_text,
+                Why::Reason => false,
             };
-        is_told.then_some(Step::Item(Token::Passed))
+        is_reported.then_some(Step::Item(Token::Passed))
     }
 }
 
-/// What JSON takes for blanks.
+/// Replaces `text` by the string at the front of `rest`, if it has no escapes and its closing quote is in `rest`.
+/// Returns the position of the quote.
+#[inline]
+fn usual_string(rest: &[u8], text: &mut Vec<u8>) -> Option<usize> {
+    let end = swar::quote_or_backslash(rest)?;
+    if rest[end] != b'"' {
+        return None;
+    }
+    text.clear();
+    text.extend_from_slice(&rest[..end]);
+    Some(end)
+}
+
+/// The white space of JSON.
 const fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// What may stand in a number, truth value or null.
+/// Whether a number, truth value or null may contain `byte`.
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')
 }
@@ -442,21 +494,6 @@ fn is_number(word: &[u8]) -> bool {
                     .unwrap_or(exponent),
             )
         })
-}
-
-/// Adds what JSON's escape at the front of `rest` stands for, and gives its length.
-fn escape(rest: &[u8], text: &mut Vec<u8>) -> Result<usize, Stop> {
-    text.push(match rest.get(1).ok_or(Stop::Short)? {
-        b'u' => return unicode(rest, text),
-        b'b' => 0x08,
-        b'f' => 0x0c,
-        b'n' => b'\n',
-        b'r' => b'\r',
-        b't' => b'\t',
-        &byte @ (b'"' | b'\\' | b'/') => byte,
-        _ => return Err(Stop::Wrong),
-    });
-    Ok(2)
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! The tokens that text proto and JSON share.
 
-use crate::input::Input;
-
 use crate::trace::error::Damage;
+use crate::trace::readable::scan::View;
 
 /// The result of a step of reading.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,14 +61,34 @@ pub(in crate::trace) enum Foreign {
     Note,
 }
 
+/// All names with which a message begins that [overtakes](Lexer::overtaking) another are at least as long, in bytes.
+pub(in crate::trace) const MIN_OVERTAKING: usize = 17;
+
 /// Splits a readable encoding into tokens.
 pub(in crate::trace) trait Lexer: Clone {
-    /// The next token. Its text, where it has one, replaces what `text` held.
+    /// The next token in `view`. Its text, where it has one, replaces what `text` held; the name of a field stays
+    /// there until its value.
     ///
     /// [`Step::End`] comes only between messages of the outermost level. After [`Step::More`] the
     /// caller passes `text` as it was left: it may hold the beginning of a token that arrives in
     /// pieces, so that a long string is searched once and the window stays short.
-    fn next(&mut self, input: &mut Input, text: &mut Vec<u8>) -> Result<Step<Token>, Damage>;
+    #[inline]
+    fn next(&mut self, view: &mut View<'_>, text: &mut Vec<u8>) -> Result<Step<Token>, Damage> {
+        match self.usual(view, text) {
+            Some(token) => Ok(Step::Item(token)),
+            None => self.general(view, text),
+        }
+    }
+
+    /// The fast path of [`next`](Self::next): the next token, if it is inside a message, in the window as a whole, and
+    /// spelled as Envoy spells it. A name is shorter than [`MIN_OVERTAKING`]. Otherwise nothing changes.
+    ///
+    /// Wherever it returns a token, [`general`](Self::general) would return the same one, and have the same state
+    /// afterwards.
+    fn usual(&mut self, view: &mut View<'_>, text: &mut Vec<u8>) -> Option<Token>;
+
+    /// The next token, however it is spelled: [`next`](Self::next) without its fast path.
+    fn general(&mut self, view: &mut View<'_>, text: &mut Vec<u8>) -> Result<Step<Token>, Damage>;
 
     /// Leaves the damaged message, and searches for the next one from here: the next token is [`Token::Passed`].
     /// `text` is as the last call left it, and `at` is the position in the input.
@@ -81,8 +100,8 @@ pub(in crate::trace) trait Lexer: Clone {
     /// The offset of the current or last outermost message.
     fn begins(&self) -> u64;
 
-    /// Continues as if the last field were the first of an outermost message.
-    fn restart_after_name(&mut self, name: &[u8]);
+    /// Continues as if the field whose name is in `text` were the first of an outermost message.
+    fn restart_after_name(&mut self);
 
     /// The offset at which a message of the outermost level begins whose first field has just been returned,
     /// if there is one: `name` is that field's, and `opened` is where the token before it ended, which was

@@ -8,64 +8,28 @@ use memchr::{memchr2, memchr3};
 use crate::input::Input;
 
 use crate::trace::error::{Damage, Fault};
+use crate::trace::readable::dense;
+use crate::trace::readable::escape::{self, Stop};
 use crate::trace::readable::lexer::{Step, Token};
 
 /// The maximum nesting of messages and lists. Traces need about ten levels.
 pub(in crate::trace) const MAX_DEPTH: usize = 64;
 
+/// So many stretches between escapes in a row, each shorter than this, show that a string consists mostly of escapes.
+const DENSE_ESCAPES: usize = 4;
+const SHORT_STRETCH: usize = 8;
+
 /// The kept length of a name, in bytes: longer than all known names.
 const MAX_REPEATED: usize = 256;
 
-/// Why an escape cannot be decoded.
-pub(in crate::trace) enum Stop {
-    /// It may continue after the window.
-    Short,
-    /// It is invalid.
-    Wrong,
-}
-
-/// Appends the character of the `\uXXXX` at the front of `rest`, or of a surrogate pair, and returns its length.
-/// A lone surrogate becomes U+FFFD.
-pub(in crate::trace) fn unicode(rest: &[u8], text: &mut Vec<u8>) -> Result<usize, Stop> {
-    let unit = hex(&rest[2..], 4)?;
-    let low = match &rest[6..] {
-        _ if !(0xd800..0xdc00).contains(&unit) => None,
-        // Only the bytes of the escape are examined, or a live stream would stall here.
-        [] | [b'\\'] => return Err(Stop::Short),
-        [b'\\', b'u', digits @ ..] => match hex(digits, 4) {
-            Ok(low @ 0xdc00..0xe000) => Some(low),
-            Err(Stop::Short) => return Err(Stop::Short),
-            // Whatever follows is examined again on its own.
-            Ok(_) | Err(Stop::Wrong) => None,
-        },
-        _ => None,
-    };
-    let point = low.map_or(unit, |low| {
-        0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00)
-    });
-    push(
-        char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER),
-        text,
-    );
-    Ok(if low.is_some() { 12 } else { 6 })
-}
-
-/// The value of the `count` hexadecimal digits at the front of `rest`, at most eight.
-pub(in crate::trace) fn hex(rest: &[u8], count: usize) -> Result<u32, Stop> {
-    let mut value = 0;
-    for byte in rest.iter().take(count) {
-        value = value << 4 | char::from(*byte).to_digit(16).ok_or(Stop::Wrong)?;
+/// Whether `word` is a truth value or a plain decimal number, in JSON and in the text format.
+#[inline]
+pub(in crate::trace) fn is_usual_word(word: &[u8]) -> bool {
+    match word {
+        b"true" | b"false" | b"0" => true,
+        [b'1'..=b'9', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
+        _ => false,
     }
-    if rest.len() < count {
-        Err(Stop::Short)
-    } else {
-        Ok(value)
-    }
-}
-
-/// Appends `char` in UTF-8.
-pub(in crate::trace) fn push(char: char, text: &mut Vec<u8>) {
-    text.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
 /// How much of a string was read.
@@ -113,6 +77,18 @@ impl<'a> View<'a> {
         &self.window[self.at..]
     }
 
+    /// Consumes the window up to `rest`, which is the end of it.
+    #[inline]
+    pub(in crate::trace) fn advance_to(&mut self, rest: &[u8]) {
+        self.at = self.window.len() - rest.len();
+    }
+
+    /// The offset in the input of `rest`, which is the end of the window.
+    #[inline]
+    pub(in crate::trace) fn offset_of(&self, rest: &[u8]) -> u64 {
+        self.offset + (self.window.len() - rest.len()) as u64
+    }
+
     pub(in crate::trace) fn peek(&self) -> Option<u8> {
         self.window.get(self.at).copied()
     }
@@ -145,18 +121,20 @@ impl<'a> View<'a> {
         self.peek().is_some()
     }
 
-    /// Appends the contents of a string in `quote`s up to its end, or with `LINES` up to the end of a line.
-    pub(in crate::trace) fn string<const LINES: bool>(
+    /// Appends the contents of a string in `quote`s up to its end, or if it `IS_TEXT` up to the end of a line.
+    ///
+    /// A string of the text format `IS_TEXT`; any other is one of JSON.
+    pub(in crate::trace) fn string<const IS_TEXT: bool>(
         &mut self,
         quote: u8,
         text: &mut Vec<u8>,
-        escape: impl Fn(&[u8], &mut Vec<u8>) -> Result<usize, Stop>,
     ) -> Result<Stretch, Damage> {
+        let mut short_stretches = 0;
         loop {
             let rest = self.rest();
             // Escapes often follow each other directly, so searching for the next one would not pay.
             if rest.first() != Some(&b'\\') {
-                let found = match LINES {
+                let found = match IS_TEXT {
                     true => memchr3(quote, b'\\', b'\n', rest),
                     false => memchr2(quote, b'\\', rest),
                 };
@@ -169,15 +147,29 @@ impl<'a> View<'a> {
                         self.at += 1;
                         return Ok(Stretch::Whole);
                     }
-                    Some(end) if LINES && rest[end] == b'\n' => {
+                    Some(end) if IS_TEXT && rest[end] == b'\n' => {
                         self.at += 1;
                         text.push(b'\n');
                         return Ok(Stretch::Line);
                     }
+                    Some(end) if end >= SHORT_STRETCH => short_stretches = 0,
                     Some(_) => {}
                 }
             }
-            match escape(self.rest(), text) {
+            short_stretches += 1;
+            if IS_TEXT && short_stretches > DENSE_ESCAPES {
+                short_stretches = 0;
+                let read = dense::decode(self.rest(), text);
+                self.at += read;
+                if read > 0 {
+                    continue;
+                }
+            }
+            let decoded = match IS_TEXT {
+                true => escape::text(self.rest(), text),
+                false => escape::json(self.rest(), text),
+            };
+            match decoded {
                 Ok(length) => self.at += length,
                 Err(Stop::Short) => return self.more("a string").map(|_| Stretch::Short),
                 Err(Stop::Wrong) => return Err(self.expected("another escape in a string")),
@@ -220,23 +212,26 @@ pub(in crate::trace) fn syntax(offset: u64, expected: &'static str) -> Damage {
 #[derive(Clone, Debug, Default)]
 pub(in crate::trace) struct Nesting {
     open: Vec<Open>,
-    /// The names of the open lists, outermost first, then that of the last field.
+    /// The names of the open lists, outermost first.
     names: Vec<u8>,
-    /// The offset of the last field's name.
-    last: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Open {
     /// A message, and its closing token.
     Message(u8),
-    /// A list, and the offset of its name.
+    /// A list, and where its name begins in `names`.
     List(usize),
 }
 
 impl Nesting {
     pub(in crate::trace) fn is_empty(&self) -> bool {
         self.open.is_empty()
+    }
+
+    /// How many messages and lists are open.
+    pub(in crate::trace) fn depth(&self) -> usize {
+        self.open.len()
     }
 
     /// Restarts inside a message that `closing` ends.
@@ -249,7 +244,6 @@ impl Nesting {
     pub(in crate::trace) fn clear(&mut self) {
         self.open.clear();
         self.names.clear();
-        self.last = 0;
     }
 
     pub(in crate::trace) fn in_list(&self) -> bool {
@@ -264,21 +258,18 @@ impl Nesting {
         }
     }
 
-    /// A field of this name begins.
-    pub(in crate::trace) fn name(&mut self, name: &[u8]) {
-        self.names.truncate(self.last);
-        // A list repeats the name for each value. A truncated name is still longer than all known names, so it
-        // stays unknown.
-        let len = name.len().min(MAX_REPEATED);
-        self.names.extend_from_slice(&name[..len]);
+    /// The name of the innermost list; empty inside a message.
+    pub(in crate::trace) fn list_name(&self) -> &[u8] {
+        match self.open.last() {
+            Some(&Open::List(start)) => &self.names[start..],
+            _ => &[],
+        }
     }
 
     /// Returns the name of the innermost list for its next value.
     pub(in crate::trace) fn repeat(&self, name: &mut Vec<u8>) {
         name.clear();
-        if let Some(&Open::List(start)) = self.open.last() {
-            name.extend_from_slice(&self.names[start..self.last]);
-        }
+        name.extend_from_slice(self.list_name());
     }
 
     pub(in crate::trace) fn enter_message(
@@ -289,10 +280,15 @@ impl Nesting {
         self.enter(Open::Message(closing), view)
     }
 
-    /// The last field has a list of values.
-    pub(in crate::trace) fn enter_list(&mut self, view: &View<'_>) -> Result<(), Damage> {
-        self.enter(Open::List(self.last), view)?;
-        self.last = self.names.len();
+    /// The field of this `name` has a list of values.
+    pub(in crate::trace) fn enter_list(
+        &mut self,
+        name: &[u8],
+        view: &View<'_>,
+    ) -> Result<(), Damage> {
+        self.enter(Open::List(self.names.len()), view)?;
+        // Each value repeats the name. A truncated name is still longer than all known names, so it stays unknown.
+        self.names.extend(name.iter().take(MAX_REPEATED));
         Ok(())
     }
 
@@ -307,7 +303,7 @@ impl Nesting {
     /// The innermost message or list ends.
     pub(in crate::trace) fn leave(&mut self) {
         if let Some(Open::List(start)) = self.open.pop() {
-            self.last = start;
+            self.names.truncate(start);
         }
     }
 }
@@ -348,7 +344,7 @@ pub(in crate::trace) mod tests {
     ) -> String {
         let mut line = String::new();
         loop {
-            let step = lexer.next(input, text);
+            let step = View::advance(input, |view| lexer.next(view, text));
             assert!(
                 input.window().len() < size + 80,
                 "{} bytes wait",

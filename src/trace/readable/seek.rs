@@ -1,106 +1,34 @@
-//! Looks for the next message in text that is none: what stands before a trace or between its messages, and what
-//! is left of a message that is damaged.
+//! Searches for the next message in other text: text before a trace or between its messages, and the rest of a damaged
+//! message.
 //!
-//! It knows how Envoy begins a message and nothing of what follows. Invariant: each byte is taken once, and
-//! nothing but a name is remembered of what was taken, so that text of any length takes linear time and no memory.
+//! It recognizes how Envoy begins a message, and does not depend on what follows. Invariant: each byte is examined
+//! once, and only a name is remembered, so that text of any length takes linear time and constant memory.
 
 use arrayvec::ArrayVec;
 
 use crate::trace::detect::Generation;
-use crate::trace::schema::{self, Field, Kind};
+use crate::trace::readable::begin::{ATTACHED, Beginning, FAILURE, MAX_NAME, TELLTALES};
 
-/// What Envoy writes in the place of a message that it could not turn into JSON; a reason follows.
-pub(in crate::trace) const FAILURE: &[u8] = b"Failed to convert protobuf message to JSON string:";
-/// What Envoy answers to a second client of `/tap`, which may go to the file of the first.
-pub(in crate::trace) const ATTACHED: &[u8] =
-    b"An attached /tap admin stream already exists. Detach it.";
-
-/// Longer than every name in the schema, in bytes.
-pub(in crate::trace) const MAX_NAME: usize = 64;
-
-/// Names that are seldom seen elsewhere: where they stand between messages, they are what is left of one.
-const TELLTALES: [&[u8]; 14] = [
-    b"as_bytes",
-    b"asBytes",
-    b"as_string",
-    b"asString",
-    b"end_stream",
-    b"endStream",
-    b"headers_received_time",
-    b"local_address",
-    b"remote_address",
-    b"localAddress",
-    b"remoteAddress",
-    b"port_value",
-    b"portValue",
-    b"seq_num",
-];
-
-/// A name that a message of the outermost level begins with, as far as it may be trusted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::trace) enum Beginning {
-    /// No other message begins with it.
-    Sure,
-    /// Messages inside others begin with it, too.
-    Likely,
-}
-
-impl Generation {
-    /// Whether a message of the outermost level begins with the field `name`.
-    pub(in crate::trace) fn beginning(self, name: &[u8]) -> Option<Beginning> {
-        let likely = |known: bool| known.then_some(Beginning::Likely);
-        match self {
-            Self::Tap => match schema::TAP_TRACEWRAPPER.named(name) {
-                Some(field) if is_trace(field) => Some(Beginning::Sure),
-                Some(_) => Some(Beginning::Likely),
-                None if name == b"@type" => Some(Beginning::Likely),
-                None => likely(schema::TAP_STREAMTAPSREQUEST.named(name).is_some()),
-            },
-            Self::Capture => likely(schema::CAPTURE_TRACE.named(name).is_some()),
-        }
-    }
-
-    /// The name of a message of the outermost level that stands at the end of `word`.
-    pub(in crate::trace) fn ending(self, word: &[u8]) -> Option<&'static [u8]> {
-        let fields = match self {
-            Self::Tap => schema::TAP_TRACEWRAPPER.fields,
-            // Its names are those of other fields, too.
-            Self::Capture => &[],
-        };
-        let names = fields.iter().filter(|field| is_trace(field));
-        let names = names.map(|field| field.name.as_bytes());
-        // One name ends like another: the longest is it.
-        names
-            .filter(|name| word.ends_with(name))
-            .max_by_key(|name| name.len())
-    }
-}
-
-/// Whether a field of `TraceWrapper` holds a trace: no other field has such a name.
-pub(in crate::trace) fn is_trace(field: &Field) -> bool {
-    matches!(field.kind, Kind::Message(_)) && field.name.contains("_trace")
-}
-
-/// What has been found.
+/// What a search found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::trace) enum Found {
-    /// A message begins, and all up to its first field's name has been taken; `last` has the name. Of a text
-    /// message, what opens the field's value has been taken as well.
+    /// The beginning of a message. The name of its first field has been consumed, and is in [`Seeker::name`]; in the
+    /// text format, the opening brace of the field's value as well.
     Message,
-    /// Envoy failed to write a message. A reason follows.
+    /// A note of Envoy's that it failed to write a message. A reason follows.
     Failure,
-    /// A line of Envoy's own is over.
+    /// A complete line that Envoy wrote.
     Note,
 }
 
-/// What stands before the place that has been found.
+/// The bytes before the position of a search.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::trace) struct Passage {
-    /// Whether there was anything but blanks.
+    /// Whether they contain anything but white space.
     pub(in crate::trace) is_text: bool,
-    /// Whether some of it was a part of a message.
+    /// Whether they contain a part of a message.
     pub(in crate::trace) is_fragment: bool,
-    /// How many messages have begun in it and not ended.
+    /// How many messages are open.
     depth: u64,
 }
 
@@ -115,34 +43,34 @@ impl Passage {
     }
 }
 
-/// Looks for the next message in a readable encoding.
+/// A search for the next message in a readable encoding.
 #[derive(Clone, Debug)]
 pub(in crate::trace) struct Seeker {
     generation: Generation,
     grammar: Grammar,
     state: State,
-    /// Whether there were only blanks in this line so far.
+    /// Whether the current line contains only white space so far.
     line_is_blank: bool,
-    /// The last bytes of the word or name that is being read.
+    /// The last bytes of the current word or name.
     word: ArrayVec<u8, MAX_NAME>,
     /// Whether the word is longer than that.
     is_longer: bool,
-    /// Whether the word began its line.
+    /// Whether the word is the first of its line.
     begins_line: bool,
-    /// Where the last message began that may be what is looked for.
+    /// The offset of the last candidate for a message.
     pub(in crate::trace) at: u64,
-    /// What closes it, in the text format.
+    /// The closing brace of the candidate, in the text format.
     pub(in crate::trace) closing: u8,
-    /// The line of Envoy's own that may be under way, and how much of it has been seen.
+    /// The line of Envoy's that may have begun, and how many bytes of it have been seen.
     note: Option<(&'static [u8], usize)>,
-    /// Where that began, and what stood before it.
+    /// The offset of that line, and the bytes before it.
     note_begins: (u64, Passage),
     pub(in crate::trace) passage: Passage,
-    /// What stood before the message that may have begun.
+    /// The bytes before the candidate.
     before: Passage,
 }
 
-/// The encoding, as far as it matters where messages begin.
+/// The grammar of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::trace) enum Grammar {
     Json,
@@ -152,15 +80,15 @@ pub(in crate::trace) enum Grammar {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Between,
-    /// After a brace that opens, in JSON.
+    /// After an opening brace, in JSON.
     Brace {
         begins_line: bool,
     },
-    /// After a brace that closes. curl writes braces with blanks and a bracket after them.
+    /// After a closing brace. curl prints braces that are followed by a space and a bracket.
     Closer {
         blank: bool,
     },
-    /// Inside what may be a name, in JSON; after a brace where `first`.
+    /// Inside a string that may be a name, in JSON; `first` after an opening brace.
     Name {
         first: bool,
         begins_line: bool,
@@ -172,7 +100,7 @@ enum State {
         sure: bool,
         colon: bool,
     },
-    /// After what opens such a field. Something else than a new line makes it doubtful.
+    /// After the opening brace of such a field. It is a message if a new line follows.
     Opened,
 }
 
@@ -195,7 +123,7 @@ impl Seeker {
         }
     }
 
-    /// Begins anew; `in_line` after something else in the same line.
+    /// Restarts the search; `in_line`: after something else in the same line.
     pub(in crate::trace) fn restart(&mut self, in_line: bool) {
         *self = Self {
             line_is_blank: !in_line,
@@ -203,7 +131,7 @@ impl Seeker {
         };
     }
 
-    /// Begins anew inside a name, in JSON, of the message that began at `at`.
+    /// Restarts the search inside the first name, in JSON, of the message at the offset `at`.
     pub(in crate::trace) fn restart_in_name(&mut self, at: u64) {
         self.restart(true);
         self.at = at;
@@ -213,12 +141,12 @@ impl Seeker {
         };
     }
 
-    /// The name that has been found.
+    /// The name that was found.
     pub(in crate::trace) fn name(&self) -> &[u8] {
         &self.word
     }
 
-    /// Goes over `bytes`, which begin at the offset `from`, and gives how many it has taken and what comes next.
+    /// Searches `bytes`, which begin at the offset `from`. Returns how many it consumed, and what it found after them.
     pub(in crate::trace) fn feed(&mut self, bytes: &[u8], from: u64) -> (usize, Option<Found>) {
         for (i, &byte) in bytes.iter().enumerate() {
             let found = match self.grammar {
@@ -232,7 +160,7 @@ impl Seeker {
         (bytes.len(), None)
     }
 
-    /// No more comes.
+    /// Ends the search at the end of the input.
     pub(in crate::trace) fn end(&mut self) {
         if let State::Closer { .. } = self.state {
             self.passage.close();
@@ -240,7 +168,7 @@ impl Seeker {
         }
     }
 
-    /// Looks for the lines of Envoy's own. They may begin anywhere, inside what looks like a name as well.
+    /// Searches for the lines that Envoy writes. They may begin anywhere, also inside what looks like a name.
     fn note(&mut self, byte: u8, at: u64) -> Option<Found> {
         let (line, seen) = match self.note.take() {
             Some((line, seen)) if line.get(seen) == Some(&byte) => (line, seen),
@@ -277,7 +205,7 @@ impl Seeker {
                 self.begin_name(true, begins_line);
                 return None;
             }
-            // What curl says of the data that it gets.
+            // curl reports received data as `{ [5 bytes data]`.
             State::Brace { .. } if byte == b'[' => {
                 self.passage.depth = self.passage.depth.saturating_sub(1);
             }
@@ -291,7 +219,7 @@ impl Seeker {
                     return self.end_name(first, begins_line);
                 }
                 if is_name(byte) || byte == b'@' {
-                    // One that is too long is none, and so is what it is cut to.
+                    // A longer string is not a name, and neither is its beginning.
                     self.is_longer |= self.word.try_push(byte).is_err();
                     return None;
                 }
@@ -303,7 +231,7 @@ impl Seeker {
         None
     }
 
-    /// Takes a byte that is no part of anything yet.
+    /// Examines a byte that does not continue anything.
     fn between(&mut self, byte: u8, at: u64) {
         let begins_line = self.line_is_blank;
         match byte {
@@ -329,7 +257,7 @@ impl Seeker {
         }
     }
 
-    /// A message begins at `at`.
+    /// Reports a message at the offset `at`.
     fn found(&mut self, at: u64) -> Option<Found> {
         (self.at, self.passage) = (at, self.before);
         Some(Found::Message)
@@ -412,7 +340,7 @@ impl Seeker {
         None
     }
 
-    /// A word of the text format ends before `byte`, which is at `at`.
+    /// Ends a word of the text format before `byte`, whose offset is `at`.
     fn end_word(&mut self, byte: u8, at: u64) {
         self.state = State::Between;
         let Some(name) = self.generation.ending(&self.word) else {
@@ -432,13 +360,13 @@ impl Seeker {
         let is_whole = name.len() == self.word.len() && !self.is_longer;
         let sure = is_whole && self.begins_line;
         self.before.is_text |= !is_whole;
-        // What stands before the name is no part of it.
+        // Other text may precede the name directly.
         self.word = name.iter().copied().collect();
         self.state = State::AfterName { sure, colon: false };
     }
 }
 
-/// What closes a message that `byte` opens.
+/// The closing brace of a message that `byte` opens.
 pub(in crate::trace) const fn closing(byte: u8) -> u8 {
     match byte {
         b'<' => b'>',
@@ -446,7 +374,7 @@ pub(in crate::trace) const fn closing(byte: u8) -> u8 {
     }
 }
 
-/// What may stand in a name.
+/// Whether a name may contain `byte`.
 fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::input::Input;
 use crate::trace::readable::scan::MAX_DEPTH;
 use crate::trace::readable::scan::tests::{Pieces, check, line};
 
@@ -124,7 +125,9 @@ fn a_message_ends_with_its_brace() {
     let mut json = Json::default();
     let mut input = Input::from_reader(Pieces(br#"{"a":{"b":"\ud83d"}}"#.to_vec(), 1));
     let mut text = Vec::new();
-    while json.next(&mut input, &mut text) != Ok(Step::Item(Token::Close)) {
+    while View::advance(&mut input, |view| json.next(view, &mut text))
+        != Ok(Step::Item(Token::Close))
+    {
         input.fill(&crate::input::Wait::default()).unwrap();
     }
     assert_eq!(input.offset(), 19);

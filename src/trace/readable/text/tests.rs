@@ -1,4 +1,5 @@
 use super::*;
+use crate::input::Input;
 use crate::trace::readable::scan::tests::{Pieces, check, line, line_of};
 
 #[test]

@@ -1,0 +1,78 @@
+//! Short searches of eight bytes at a time, which are done before a call of memchr has begun.
+
+/// Each byte is 1.
+const ONES: u64 = u64::from_le_bytes([0x01; 8]);
+/// The high bit of each byte.
+const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+
+/// How many bytes are searched here before memchr is called: most names and numbers are shorter.
+const SHORT: usize = 32;
+
+/// The high bit of the first byte of `word` that equals `byte`, and perhaps of bytes after that.
+const fn equal(word: u64, byte: u8) -> u64 {
+    let other = word ^ (ONES * byte as u64);
+    other.wrapping_sub(ONES) & !other & HIGH
+}
+
+/// The position of the first double quote or backslash.
+#[inline]
+pub(super) fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
+    let (words, _) = bytes[..bytes.len().min(SHORT)].as_chunks::<8>();
+    for (i, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let found = equal(word, b'"') | equal(word, b'\\');
+        if found != 0 {
+            return Some(i * 8 + (found.trailing_zeros() / 8) as usize);
+        }
+    }
+    let searched = words.len() * 8;
+    Some(searched + memchr::memchr2(b'"', b'\\', &bytes[searched..])?)
+}
+
+/// What follows a line feed, if there is one, and the spaces after it.
+///
+/// This is the blank space that Envoy writes. Other blank space is left to the caller, and the last bytes of the
+/// window may be.
+#[inline]
+pub(super) fn after_indent(mut bytes: &[u8]) -> &[u8] {
+    if let [b'\n', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    while let Some((word, rest)) = bytes.split_first_chunk::<8>() {
+        let other = u64::from_le_bytes(*word) ^ (ONES * b' ' as u64);
+        if other != 0 {
+            return &bytes[(other.trailing_zeros() / 8) as usize..];
+        }
+        bytes = rest;
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::trace::readable::tests::config;
+
+    proptest! {
+        #![proptest_config(config(1_000))]
+
+        /// The same as a search byte by byte.
+        #[test]
+        fn searches_find_what_a_plain_search_finds(
+            bytes in vec(prop_oneof![8 => Just(b' '), 1 => Just(b'\n'), 1 => Just(b'"'), 1 => any::<u8>()], 0..100),
+            from in 0..100_usize,
+        ) {
+            let bytes = &bytes[from.min(bytes.len())..];
+            let found = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+            prop_assert_eq!(quote_or_backslash(bytes), found);
+            let line = bytes.strip_prefix(b"\n").unwrap_or(bytes);
+            let end = line.iter().position(|&byte| byte != b' ').unwrap_or(line.len());
+            let rest = after_indent(bytes);
+            // Fewer than eight bytes at the end may be left.
+            prop_assert!(rest == &line[end..] || rest.len() < 8 && line.ends_with(rest));
+        }
+    }
+}
