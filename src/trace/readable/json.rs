@@ -6,14 +6,19 @@
 //! `text`, or they are few. So the window stays short, no byte is examined more than twice, and the tokens do not
 //! depend on the pieces in which the input arrives.
 
+mod usual;
+mod word;
+
 use crate::trace::detect::Generation;
 use crate::trace::error::Damage;
 use crate::trace::readable::begin::Beginning;
-use crate::trace::readable::lexer::{Foreign, Lexer, MIN_OVERTAKING, Passed, Step, Token};
-use crate::trace::readable::scan::{Nesting, Stretch, View, is_usual_word, syntax};
+use crate::trace::readable::lexer::{Foreign, Lexer, Passed, Step, Token};
+use crate::trace::readable::nesting::Nesting;
+use crate::trace::readable::scan::{Stretch, View, syntax};
 use crate::trace::readable::search::{Search, Why};
 use crate::trace::readable::seek::{Found, Grammar};
-use crate::trace::readable::swar;
+
+use word::{is_blank, is_number, is_word};
 
 /// The mark that some programs write at the beginning of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -76,49 +81,7 @@ enum State {
 impl Lexer for Json {
     #[inline]
     fn usual(&mut self, view: &mut View<'_>, text: &mut Vec<u8>) -> Option<Token> {
-        let rest = view.rest();
-        let (token, state, rest) = match self.state {
-            State::Colon => self.usual_value(rest.strip_prefix(b":")?, view, text)?,
-            State::Value => self.usual_value(rest, view, text)?,
-            State::Name | State::After => {
-                let is_after = matches!(self.state, State::After);
-                let in_list = self.nesting.in_list();
-                let comma = rest.strip_prefix(b",").filter(|_| is_after);
-                let may_name = comma.is_some() || !is_after;
-                match swar::after_indent(comma.unwrap_or(rest)) {
-                    [b'"', name @ ..] if may_name && !in_list => {
-                        let end =
-                            swar::quote_or_backslash(&name[..name.len().min(MIN_OVERTAKING)])?;
-                        let (name, rest) = name.split_at(end);
-                        let rest = rest.strip_prefix(b"\"")?;
-                        text.clear();
-                        text.extend_from_slice(name);
-                        self.string_end = view.offset_of(rest);
-                        (Token::Field, State::Colon, rest)
-                    }
-                    // The end of the outermost object has no token.
-                    [b'}', rest @ ..] if !in_list && self.nesting.depth() > 1 => {
-                        if comma.is_some() {
-                            return None;
-                        }
-                        self.nesting.leave();
-                        (Token::Close, State::After, rest)
-                    }
-                    rest @ [b'{', ..] if in_list && comma.is_some() => {
-                        if self.nesting.list_name().len() >= MIN_OVERTAKING {
-                            return None;
-                        }
-                        self.nesting.repeat(text);
-                        (Token::Field, State::Value, rest)
-                    }
-                    _ => return None,
-                }
-            }
-            _ => return None,
-        };
-        self.state = state;
-        view.advance_to(rest);
-        Some(token)
+        self.usual_token(view, text)
     }
 
     fn general(&mut self, view: &mut View<'_>, text: &mut Vec<u8>) -> Result<Step<Token>, Damage> {
@@ -323,38 +286,6 @@ impl Json {
         }
     }
 
-    /// The same for a value, which is in `rest` after white space.
-    #[inline]
-    fn usual_value<'a>(
-        &mut self,
-        rest: &'a [u8],
-        view: &View<'a>,
-        text: &mut Vec<u8>,
-    ) -> Option<(Token, State, &'a [u8])> {
-        match swar::after_indent(rest) {
-            [b'"', string @ ..] => {
-                let end = usual_string(string, text)?;
-                let rest = &string[end + 1..];
-                self.string_end = view.offset_of(rest);
-                Some((Token::Quoted, State::After, rest))
-            }
-            [b'{', rest @ ..] => {
-                self.nesting.enter_message(b'}', view).ok()?;
-                Some((Token::Open, State::Name, rest))
-            }
-            word => {
-                let end = word.iter().position(|&byte| !is_word(byte))?;
-                let (word, rest) = word.split_at(end);
-                if !is_usual_word(word) {
-                    return None;
-                }
-                text.clear();
-                text.extend_from_slice(word);
-                Some((Token::Bare, State::After, rest))
-            }
-        }
-    }
-
     /// Ends the innermost object. The end of an outermost object has no token.
     fn leave(&mut self) -> (State, Option<Token>) {
         self.nesting.leave();
@@ -449,51 +380,6 @@ impl Json {
             };
         is_reported.then_some(Step::Item(Token::Passed))
     }
-}
-
-/// Replaces `text` by the string at the front of `rest`, if it has no escapes and its closing quote is in `rest`.
-/// Returns the position of the quote.
-#[inline]
-fn usual_string(rest: &[u8], text: &mut Vec<u8>) -> Option<usize> {
-    let end = swar::quote_or_backslash(rest)?;
-    if rest[end] != b'"' {
-        return None;
-    }
-    text.clear();
-    text.extend_from_slice(&rest[..end]);
-    Some(end)
-}
-
-/// The white space of JSON.
-const fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
-}
-
-/// Whether a number, truth value or null may contain `byte`.
-fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')
-}
-
-/// Whether `word` is a number of RFC 8259, section 6.
-fn is_number(word: &[u8]) -> bool {
-    let digits = |word: &[u8]| !word.is_empty() && word.iter().all(u8::is_ascii_digit);
-    let mut parts = word
-        .strip_prefix(b"-")
-        .unwrap_or(word)
-        .splitn(2, |b| matches!(b, b'e' | b'E'));
-    let mut mantissa = parts.next().unwrap_or_default().splitn(2, |&b| b == b'.');
-    let whole = mantissa.next().unwrap_or_default();
-    digits(whole)
-        && (whole.len() == 1 || whole[0] != b'0')
-        && mantissa.next().is_none_or(digits)
-        && parts.next().is_none_or(|exponent| {
-            digits(
-                exponent
-                    .strip_prefix(b"-")
-                    .or(exponent.strip_prefix(b"+"))
-                    .unwrap_or(exponent),
-            )
-        })
 }
 
 #[cfg(test)]

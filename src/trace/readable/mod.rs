@@ -8,6 +8,7 @@ mod dense;
 mod escape;
 pub(super) mod json;
 pub(super) mod lexer;
+mod nesting;
 pub(super) mod scalar;
 pub(super) mod scan;
 mod search;

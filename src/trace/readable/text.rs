@@ -7,17 +7,18 @@
 //! consumed and remembered, or they are few.
 
 mod cut;
+mod usual;
 mod word;
 
 use memchr::memchr;
 
 use crate::trace::detect::Generation;
 use crate::trace::error::{Damage, Fault};
-use crate::trace::readable::lexer::{Lexer, MIN_OVERTAKING, Passed, Step, Token};
-use crate::trace::readable::scan::{Nesting, Stretch, View, is_usual_word, syntax};
+use crate::trace::readable::lexer::{Lexer, Passed, Step, Token};
+use crate::trace::readable::nesting::Nesting;
+use crate::trace::readable::scan::{Stretch, View, syntax};
 use crate::trace::readable::search::{Search, Why};
 use crate::trace::readable::seek::{Found, Grammar};
-use crate::trace::readable::swar;
 
 use cut::{Inner, MIN_CUT, is_cut, is_end, knows};
 use word::{is_name, is_url, is_value, is_word, is_word_start};
@@ -86,55 +87,7 @@ impl Default for State {
 impl Lexer for Text {
     #[inline]
     fn usual(&mut self, view: &mut View<'_>, text: &mut Vec<u8>) -> Option<Token> {
-        if self.comment {
-            return None;
-        }
-        let rest = view.rest();
-        match self.state {
-            State::Name { .. } => {
-                let closing = self.nesting.closing()?;
-                let rest = swar::after_indent(rest);
-                if let [byte, rest @ ..] = rest
-                    && *byte == closing
-                {
-                    self.nesting.leave();
-                    self.state = self.after_value();
-                    view.advance_to(rest);
-                    return Some(Token::Close);
-                }
-                let mut short = rest.iter().take(MIN_OVERTAKING);
-                let end = short.position(|&byte| !is_name(byte))?;
-                let (name, rest) = rest.split_at_checked(end).filter(|_| end > 0)?;
-                text.clear();
-                text.extend_from_slice(name);
-                self.state = State::Colon;
-                view.advance_to(rest);
-                Some(Token::Field)
-            }
-            State::Colon => {
-                let value = match rest {
-                    [b' ', b'{', rest @ ..] => {
-                        self.nesting.enter_message(b'}', view).ok()?;
-                        self.state = State::Name { separable: false };
-                        view.advance_to(rest);
-                        return Some(Token::Open);
-                    }
-                    [b':', b' ', value @ ..] => value,
-                    _ => return None,
-                };
-                let end = value.iter().position(|&byte| !is_word(byte))?;
-                let (word, rest) = value.split_at(end);
-                if !is_usual_word(word) {
-                    return None;
-                }
-                text.clear();
-                text.extend_from_slice(word);
-                self.state = self.after_value();
-                view.advance_to(rest);
-                Some(Token::Bare)
-            }
-            _ => None,
-        }
+        self.usual_token(view, text)
     }
 
     fn general(&mut self, view: &mut View<'_>, text: &mut Vec<u8>) -> Result<Step<Token>, Damage> {

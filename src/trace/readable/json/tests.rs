@@ -1,6 +1,6 @@
 use super::*;
 use crate::input::Input;
-use crate::trace::readable::scan::MAX_DEPTH;
+use crate::trace::readable::nesting::MAX_DEPTH;
 use crate::trace::readable::scan::tests::{Pieces, check, line};
 
 #[test]
