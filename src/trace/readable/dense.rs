@@ -75,7 +75,7 @@ impl Block {
         let mut kept = [0; BLOCK];
         let mut count = 0;
         for (value, begins) in self.values.iter().zip(self.begins).take(end) {
-            // It is always inside, and the compiler knows it from this.
+            // The remainder changes nothing, and spares a check of bounds.
             kept[count % BLOCK] = *value;
             count += usize::from(begins);
         }

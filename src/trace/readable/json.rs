@@ -132,7 +132,7 @@ impl Lexer for Json {
                 _ => {}
             }
 
-            view.pass(is_blank);
+            view.skip(is_blank);
             let Some(byte) = view.peek() else {
                 return match (self.state, self.array) {
                     (State::Outside, false) if view.ended => Ok(Step::End),
@@ -154,7 +154,7 @@ impl Lexer for Json {
                 }
                 (State::Outside, b'}' | b']') if self.is_found => (State::Outside, None),
                 (State::Outside, _) => {
-                    match view.mark(BYTE_ORDER_MARK) {
+                    match view.starts_with(BYTE_ORDER_MARK) {
                         Some(true) => view.at += BYTE_ORDER_MARK.len(),
                         None if !view.ended => return Ok(Step::More),
                         _ => self.begin_search(view.position(), Why::Foreign),
@@ -321,7 +321,7 @@ impl Json {
     /// Begins an object or an array after a brace or bracket of the outermost level at `at`, if it is one. Returns
     /// false if the window is too short to decide that.
     fn opened(&mut self, view: &mut View<'_>, bracket: bool, at: u64) -> Result<bool, Damage> {
-        view.pass(is_blank);
+        view.skip(is_blank);
         match (view.peek(), bracket) {
             (None, _) if !view.ended => return Ok(false),
             (None, false) => return view.more("a JSON object").map(|_| false),

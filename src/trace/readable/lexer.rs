@@ -66,12 +66,12 @@ pub(in crate::trace) const MIN_OVERTAKING: usize = 17;
 
 /// Splits a readable encoding into tokens.
 pub(in crate::trace) trait Lexer: Clone {
-    /// The next token in `view`. Its text, where it has one, replaces what `text` held; the name of a field stays
-    /// there until its value.
+    /// The next token in `view`. If the token has text, it replaces what is in `text`.
     ///
-    /// [`Step::End`] comes only between messages of the outermost level. After [`Step::More`] the
-    /// caller passes `text` as it was left: it may hold the beginning of a token that arrives in
-    /// pieces, so that a long string is searched once and the window stays short.
+    /// Returns [`Step::End`] only between messages of the outermost level. The caller does not change `text` between
+    /// calls. After [`Step::More`], it contains the beginning of a token that arrives in pieces, so that a long
+    /// string is searched once and the window stays short. After a field's name, it contains the name until its
+    /// value.
     #[inline]
     fn next(&mut self, view: &mut View<'_>, text: &mut Vec<u8>) -> Result<Step<Token>, Damage> {
         match self.usual(view, text) {

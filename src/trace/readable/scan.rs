@@ -1,7 +1,7 @@
-//! What the lexers of text and JSON share: a view of the window, strings and their escapes, nesting.
+//! The common part of the lexers of text and JSON: a view of the window, words and strings.
 //!
-//! Knows neither grammar. Invariant: what was passed over in a [`View`] is taken from the input, once
-//! a step, so that nothing is looked at twice.
+//! Implements neither grammar. Invariant: what was consumed in a [`View`] is consumed from the input once the view is
+//! dropped.
 
 use memchr::{memchr2, memchr3};
 
@@ -46,7 +46,7 @@ pub(in crate::trace) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// Calls `step` to read from the window of `input`, and consumes what was read.
+    /// Calls `step` with a view of the window of `input`, and consumes what it read.
     pub(in crate::trace) fn advance<T>(
         input: &mut Input,
         step: impl FnOnce(&mut View<'_>) -> T,
@@ -59,14 +59,13 @@ impl<'a> View<'a> {
             ended,
         };
         let result = step(&mut view);
-        // Once for each token, not for each byte.
         let read = view.at;
-        if read > 0 {
-            input.skip(read);
-        }
+        input.skip(read);
         result
     }
 
+    /// The bytes from the position on.
+    #[inline]
     pub(in crate::trace) fn rest(&self) -> &'a [u8] {
         &self.window[self.at..]
     }
@@ -83,26 +82,27 @@ impl<'a> View<'a> {
         self.offset + (self.window.len() - rest.len()) as u64
     }
 
+    /// The byte at the position.
     pub(in crate::trace) fn peek(&self) -> Option<u8> {
         self.window.get(self.at).copied()
     }
 
-    /// The offset in the input.
+    /// The position as an offset in the input.
     pub(in crate::trace) fn position(&self) -> u64 {
         self.offset + self.at as u64
     }
 
-    /// Reads all of the window.
+    /// Consumes all of the window.
     pub(in crate::trace) fn exhaust(&mut self) {
         self.at = self.window.len();
     }
 
-    /// Skips to the first byte that is not `passable`.
-    pub(in crate::trace) fn pass(&mut self, passable: impl Fn(u8) -> bool) {
+    /// Skips to the first byte that is not `blank`.
+    pub(in crate::trace) fn skip(&mut self, blank: impl Fn(u8) -> bool) {
         let rest = self.rest();
         self.at += rest
             .iter()
-            .position(|&byte| !passable(byte))
+            .position(|&byte| !blank(byte))
             .unwrap_or(rest.len());
     }
 
@@ -110,7 +110,7 @@ impl<'a> View<'a> {
     /// byte.
     pub(in crate::trace) fn word(&mut self, text: &mut Vec<u8>, part: impl Fn(u8) -> bool) -> bool {
         let rest = self.rest();
-        self.pass(part);
+        self.skip(part);
         text.extend_from_slice(&rest[..rest.len() - self.rest().len()]);
         self.peek().is_some()
     }
@@ -171,8 +171,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether `mark` is next; `None` if the window is too short.
-    pub(in crate::trace) fn mark(&self, mark: &[u8]) -> Option<bool> {
+    /// Whether `mark` is at the position; `None` if the window is too short.
+    pub(in crate::trace) fn starts_with(&self, mark: &[u8]) -> Option<bool> {
         let rest = self.rest();
         match mark.strip_prefix(&rest[..rest.len().min(mark.len())]) {
             Some([]) => Some(true),
@@ -182,6 +182,9 @@ impl<'a> View<'a> {
     }
 
     /// Requests more input to finish `what`.
+    ///
+    /// # Errors
+    /// If the input has ended.
     pub(in crate::trace) fn more(&self, what: &'static str) -> Result<Step<Token>, Damage> {
         if !self.ended {
             return Ok(Step::More);
@@ -191,7 +194,7 @@ impl<'a> View<'a> {
         Err(Damage::new(offset, Fault::Cut { what, missing }))
     }
 
-    /// The damage that `expected` was not found at the current offset.
+    /// The damage that `expected` was not found at the position.
     pub(in crate::trace) fn expected(&self, expected: &'static str) -> Damage {
         syntax(self.position(), expected)
     }
@@ -210,7 +213,7 @@ pub(in crate::trace) mod tests {
     use super::*;
     use crate::trace::readable::lexer::{Foreign, Lexer, Passed};
 
-    /// Gives `bytes` in pieces of `size`.
+    /// A reader of bytes that returns them in pieces of a size.
     pub(in crate::trace) struct Pieces(pub(in crate::trace) Vec<u8>, pub(in crate::trace) usize);
 
     impl Read for Pieces {
@@ -292,7 +295,7 @@ pub(in crate::trace) mod tests {
             for end in 0..bytes.len() {
                 let cut = line(&mut L::default(), &bytes[..end], 100);
                 let read = cut.split('!').next().unwrap_or_default().trim_end();
-                // What is no message goes up to the end, wherever that is.
+                // Bytes that are not a message are skipped up to the end of the input.
                 let (before, last) = read.rsplit_once(' ').unwrap_or(("", read));
                 let is_last = last.contains('@') && last.ends_with(&format!("-{end}"));
                 let read = if is_last { before } else { read };

@@ -104,7 +104,7 @@ const PARTS: [&str; 30] = [
     "{\"socket_streamed_trace_segment\":",
 ];
 
-/// A trace with some changes: what stands at a place is replaced by something else.
+/// A trace in which some bytes are replaced.
 fn changed(trace: &'static str) -> impl Strategy<Value = Vec<u8>> {
     let change = (0..trace.len(), 0..8_usize, select(&PARTS[..]));
     vec(change, 0..6).prop_map(|changes| {

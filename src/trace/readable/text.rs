@@ -120,7 +120,7 @@ impl Lexer for Text {
                     return Ok(self.end_name());
                 }
                 State::Unknown { from, colon } => {
-                    view.pass(|byte| matches!(byte, b' ' | b'\t'));
+                    view.skip(|byte| matches!(byte, b' ' | b'\t'));
                     match view.peek() {
                         None if !view.ended => return Ok(Step::More),
                         Some(b':') if !colon => {
@@ -479,7 +479,7 @@ impl Text {
                 view.at += line;
                 self.comment = false;
             }
-            view.pass(|byte| matches!(byte, b' ' | b'\t'..=b'\r'));
+            view.skip(|byte| matches!(byte, b' ' | b'\t'..=b'\r'));
             if view.peek() != Some(b'#') {
                 return;
             }

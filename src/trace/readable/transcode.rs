@@ -133,8 +133,8 @@ impl<L: Lexer> Transcoder<L> {
             }
             let is_event = match self.usual_tokens(view) {
                 Some(built) => {
-                    let given = built.and_then(|part| self.give(part, decoder));
-                    given.unwrap_or_else(|damage| self.undecodable(damage, decoder))
+                    let given = built.and_then(|part| self.finish_part(part, decoder));
+                    given.unwrap_or_else(|damage| self.skip_part(damage, decoder))
                 }
                 None => match self.read_token(view) {
                     Ok(Step::Item(token)) => self.any_token(token, view.position(), decoder)?,
@@ -198,7 +198,7 @@ impl<L: Lexer> Transcoder<L> {
             Token::Passed => self.passed(decoder)?,
             _ => match self.token(token, start, decoder) {
                 Ok(is_event) => is_event,
-                Err(damage) => self.undecodable(damage, decoder),
+                Err(damage) => self.skip_part(damage, decoder),
             },
         };
         self.opened = token == Token::Open;
@@ -387,7 +387,7 @@ impl<L: Lexer> Transcoder<L> {
             State::Part(part) => {
                 let part = *part;
                 if self.builder.token(token, &self.text, start)? {
-                    return self.give(part, sink);
+                    return self.finish_part(part, sink);
                 }
             }
             State::Fields | State::Value(..) => {}
@@ -396,7 +396,7 @@ impl<L: Lexer> Transcoder<L> {
     }
 
     /// Passes the complete part to `sink`. Returns whether it produced an event.
-    fn give(&mut self, part: Part, sink: &mut impl Sink) -> Result<bool, Damage> {
+    fn finish_part(&mut self, part: Part, sink: &mut impl Sink) -> Result<bool, Damage> {
         self.state = State::Fields;
         self.value_end = self.token_end;
         let place = Place {

@@ -1,6 +1,6 @@
 use super::*;
 
-/// What is found in `text`, in whatever pieces it comes: each place, and what stands before it.
+/// The offsets and names that are found in `text`, and what is before each; the same for pieces of all sizes.
 fn found(grammar: Grammar, text: &str) -> String {
     let all = |size: usize| {
         let mut seeker = Seeker::new(grammar, Generation::Tap);

@@ -38,7 +38,7 @@ impl<L: Lexer> Transcoder<L> {
         if let Fault::Cut { .. } = *damage.fault {
             return Err(damage);
         }
-        self.lose(damage);
+        self.record_damage(damage);
         self.lexer.seek(&self.text, at);
         Ok(self.leave(sink))
     }
@@ -53,15 +53,15 @@ impl<L: Lexer> Transcoder<L> {
     }
 
     /// Remembers damage, unless there is earlier damage that has not been reported.
-    fn lose(&mut self, damage: Damage) {
+    fn record_damage(&mut self, damage: Damage) {
         let from = match self.state {
             State::Fields => self.value_end,
             _ => self.field_start,
         };
-        self.lose_from(from, damage);
+        self.record_damage_from(from, damage);
     }
 
-    fn lose_from(&mut self, from: u64, damage: Damage) {
+    fn record_damage_from(&mut self, from: u64, damage: Damage) {
         let begins = self.lexer.begins();
         self.lost.get_or_insert(Lost {
             // White space before a message is not part of it.
@@ -74,7 +74,7 @@ impl<L: Lexer> Transcoder<L> {
     /// Skips a part that cannot be decoded. Returns whether that produced an event. The lexer knows the end of the
     /// part, so the rest of the message is read.
     #[cold]
-    pub(super) fn undecodable(&mut self, damage: Damage, sink: &mut impl Sink) -> bool {
+    pub(super) fn skip_part(&mut self, damage: Damage, sink: &mut impl Sink) -> bool {
         let depth = match (&self.state, &*damage.fault) {
             (State::Part(_), Fault::Value { .. }) => Some(self.builder.depth()),
             // All of it has been read.
@@ -82,7 +82,7 @@ impl<L: Lexer> Transcoder<L> {
             // After an invalid trace id, nothing is known about the message.
             _ => None,
         };
-        self.lose_from(self.field_start, damage);
+        self.record_damage_from(self.field_start, damage);
         match depth {
             Some(0) => return self.resume(self.token_end, sink, false),
             Some(depth) => self.state = State::Skipping(depth),
@@ -170,7 +170,7 @@ impl<L: Lexer> Transcoder<L> {
             State::Part(part) => part.name(),
             _ => self.open.last().unwrap_or(&Level::Wrapper).name(),
         };
-        self.lose(Damage::new(at, Fault::Overtaken { what }));
+        self.record_damage(Damage::new(at, Fault::Overtaken { what }));
         self.text.drain(..cut);
         self.lexer.restart_after_name();
         let is_event = self.leave(sink);

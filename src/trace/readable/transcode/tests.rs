@@ -27,7 +27,7 @@ fn payload(event: &Event) -> Option<&[u8]> {
 }
 
 #[test]
-fn memory_is_used_again_once_nobody_holds_it() {
+fn memory_is_reused_unless_it_is_held() {
     let (mut reader, mut places, mut events) = (trace(100), Vec::new(), 0);
     while let Step::Item(()) = reader.advance().unwrap() {
         if let Some(payload) = reader.current().and_then(payload) {
@@ -44,7 +44,7 @@ fn memory_is_used_again_once_nobody_holds_it() {
 }
 
 #[test]
-fn memory_that_somebody_holds_stays_as_it_is() {
+fn held_memory_is_not_overwritten() {
     let (mut reader, mut kept) = (trace(100), Vec::new());
     while let Step::Item(event) = reader.event().unwrap() {
         kept.push(event);
@@ -57,7 +57,7 @@ fn memory_that_somebody_holds_stays_as_it_is() {
 }
 
 #[test]
-fn a_mark_holds_no_memory() {
+fn a_mark_does_not_hold_memory() {
     use std::sync::Arc;
     let holders = |reader: &Reader| match &reader.source {
         Some(Source {
