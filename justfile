@@ -22,7 +22,7 @@ fleet:
 
 # Checks the format, and runs Clippy
 lint:
-    cargo fmt --check
+    cargo fmt --all --check
     cargo clippy --all-targets --locked -- -D warnings
 
 # Builds the documentation of the source

@@ -13,14 +13,13 @@ mod knobs;
 mod memory;
 mod merge;
 mod oracle;
-#[allow(dead_code, reason = "the program's tests use the rest of it")]
-#[path = "../../tests/it/pcap.rs"]
-mod pcap;
 mod places;
 mod redact;
 mod sequence;
 mod stream;
 mod strings;
+
+use support::pcap;
 
 pub use convert::convert;
 pub use decode::{binary, json, text};

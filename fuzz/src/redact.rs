@@ -9,11 +9,6 @@ use capture2pcap::model::warning::Warnings;
 use capture2pcap::redact::{Redaction, Redactor};
 use capture2pcap::slice::Slice;
 
-use event::data;
-
-#[path = "../../tests/support/event.rs"]
-mod event;
-
 const SECRET: &[u8] = b"k3-Vq9_Zx7";
 
 /// The bytes before those of the input: none, or some with a secret.
@@ -38,7 +33,7 @@ fn events(mut input: &[u8]) -> Vec<Event> {
         let (payload, rest) = rest.split_at(rest.len().min(usize::from(*len)));
         input = rest;
         let direction = [Direction::Read, Direction::Write][usize::from(kind & 1)];
-        let mut next = data(direction, payload);
+        let mut next = Event::of_bytes(direction, payload);
         if let What::Data {
             truncated,
             as_string,
@@ -91,7 +86,7 @@ fn redacted(bodies: bool, events: &[Event]) -> Vec<u8> {
 /// Redacts the bytes of an input.
 pub fn redact(input: &[u8]) {
     let [options, rest @ ..] = input else { return };
-    let first = data(Direction::Read, &begins(options >> 1));
+    let first = Event::of_bytes(Direction::Read, &begins(options >> 1));
     let events: Vec<_> = std::iter::once(first).chain(events(rest)).collect();
     let bodies = options & 1 != 0;
     let whole = redacted(bodies, &events);
@@ -104,7 +99,7 @@ pub fn redact(input: &[u8]) {
     let first = events[0].payload().expect("bytes").1;
     let pieces: Vec<_> = first
         .chunks(1)
-        .map(|byte| data(Direction::Read, byte))
+        .map(|byte| Event::of_bytes(Direction::Read, byte))
         .collect();
     let by_bytes = redacted(bodies, &pieces);
     assert_eq!(by_bytes.len(), first.len());

@@ -167,6 +167,20 @@ pub struct Connection {
 }
 
 impl Event {
+    /// An event about bytes, of which nothing else is known.
+    pub fn of_bytes(direction: Direction, payload: &[u8]) -> Self {
+        Self {
+            what: What::Data {
+                direction,
+                payload: Slice::copy_of(payload),
+                truncated: false,
+                as_string: false,
+                end_stream: false,
+            },
+            ..Self::default()
+        }
+    }
+
     /// Envoy's byte count before this event, on the same scale for all events.
     ///
     /// The count in a `closed` event is one higher than in another event at the same position.

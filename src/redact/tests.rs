@@ -3,20 +3,12 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 
 use super::*;
-
 use crate::model::event::{Direction, Gap, GapKind};
+use support::secrets::{Choices, Conversation};
 
-use event::data;
-use secrets::{Choices, Conversation};
-
-#[path = "../../tests/support/event.rs"]
-mod event;
 mod losses;
-#[path = "../../tests/support/secrets.rs"]
-mod secrets;
 
 const READ: Direction = Direction::Read;
-
 const WRITE: Direction = Direction::Write;
 
 /// The payloads that stand in the place of those of `events`, and the warnings.
@@ -46,7 +38,7 @@ fn check(conversation: &Conversation, redaction: &Redaction) -> Result<(), TestC
     let events: Vec<_> = conversation
         .sent
         .iter()
-        .map(|sent| data(direction(sent.from_client), &sent.bytes))
+        .map(|sent| Event::of_bytes(direction(sent.from_client), &sent.bytes))
         .collect();
     let (payloads, warnings) = redacted(redaction, &events);
     prop_assert_eq!(warnings.tallies().count(), 0, "{:?}", warnings);
@@ -186,13 +178,13 @@ const GET: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 #[test]
 fn an_answer_without_its_request_has_no_known_end() {
     let both = [ANSWER, b"456789", ANSWER].concat();
-    let (payloads, _) = shown(&[data(WRITE, &both)]);
+    let (payloads, _) = shown(&[Event::of_bytes(WRITE, &both)]);
     assert_eq!(payloads[0].matches("Cookie: *").count(), 1);
     assert!(!payloads[0].contains("Cookie: a"), "{payloads:?}");
     // A HEAD request's answer has no body.
-    let head = data(READ, b"HEAD / HTTP/1.1\r\n\r\n");
+    let head = Event::of_bytes(READ, b"HEAD / HTTP/1.1\r\n\r\n");
     let answers = [&ANSWER[..ANSWER.len() - 4], ANSWER].concat();
-    let (payloads, whole) = shown(&[head, data(READ, GET), data(WRITE, &answers)]);
+    let (payloads, whole) = shown(&[head, Event::of_bytes(READ, GET), Event::of_bytes(WRITE, &answers)]);
     assert_eq!(payloads[2].matches("Cookie: *").count(), 2);
     assert_eq!(whole, 0);
 }
@@ -211,7 +203,7 @@ fn what_smuggles_requests_is_overwritten() {
         let bytes = format!("{head}GET / HTTP/1.1\r\nCookie: secret\r\n\r\n");
         for at in 20..bytes.len() {
             let (begin, rest) = bytes.as_bytes().split_at(at);
-            let (payloads, _) = shown(&[data(READ, begin), data(READ, rest)]);
+            let (payloads, _) = shown(&[Event::of_bytes(READ, begin), Event::of_bytes(READ, rest)]);
             let all = payloads.concat();
             assert!(!all.contains("secret"), "{all}");
         }
@@ -221,7 +213,7 @@ fn what_smuggles_requests_is_overwritten() {
 #[test]
 fn what_is_no_http_is_reported_once_or_overwritten() {
     let hello = b"\x16\x03\x01\x02\x00\x01\x00";
-    let events = [data(READ, hello), data(WRITE, hello), data(READ, hello)];
+    let events = [Event::of_bytes(READ, hello), Event::of_bytes(WRITE, hello), Event::of_bytes(READ, hello)];
     let (payloads, warnings) = redacted(&Redaction::default(), &events);
     assert!(payloads.iter().all(|payload| payload == hello));
     assert_eq!(warnings.count(WarningKind::NotRedacted), 1);
@@ -234,19 +226,19 @@ fn what_is_no_http_is_reported_once_or_overwritten() {
     assert_eq!(warnings.tallies().count(), 0);
     // One in which a field's name is found is no such connection, nor one whose beginning is missing.
     let (payloads, whole) = shown(&[
-        data(READ, b"RTSP\r\nauthorization: x\r\n"),
-        data(READ, hello),
+        Event::of_bytes(READ, b"RTSP\r\nauthorization: x\r\n"),
+        Event::of_bytes(READ, hello),
     ]);
     assert_eq!(whole as usize, 24 + hello.len());
     assert!(!payloads.concat().contains('x'), "{payloads:?}");
-    let (_, whole) = shown(&[after_gap(data(READ, hello), 3, Some(READ))]);
+    let (_, whole) = shown(&[after_gap(Event::of_bytes(READ, hello), 3, Some(READ))]);
     assert_eq!(whole as usize, hello.len());
     // After an upgrade, or through a proxy, it is another connection.
-    let upgrade = data(
+    let upgrade = Event::of_bytes(
         WRITE,
         b"HTTP/1.1 101 Switching Protocols\r\nSet-Cookie: x\r\n\r\n\x81\x01x",
     );
-    let (payloads, warnings) = redacted(&Redaction::default(), &[data(READ, GET), upgrade]);
+    let (payloads, warnings) = redacted(&Redaction::default(), &[Event::of_bytes(READ, GET), upgrade]);
     assert!(payloads[1].ends_with(b"Cookie: *\r\n\r\n\x81\x01x"));
     assert_eq!(warnings.count(WarningKind::NotRedacted), 1);
 }
@@ -276,11 +268,11 @@ fn header_blocks_that_cannot_be_followed_are_overwritten_whole() {
         b"\x40\x01a\x05a",
     ] {
         let events = [
-            data(READ, &[PREFACE, &settings].concat()),
-            data(READ, &frame(1, 5, 1, &[b"\x82", COOKIE].concat())),
-            data(READ, &frame(1, 5, 3, wrong)),
-            data(READ, &frame(1, 5, 5, &[b"\x82", COOKIE].concat())),
-            data(READ, &frame(0, 1, 5, b"body")),
+            Event::of_bytes(READ, &[PREFACE, &settings].concat()),
+            Event::of_bytes(READ, &frame(1, 5, 1, &[b"\x82", COOKIE].concat())),
+            Event::of_bytes(READ, &frame(1, 5, 3, wrong)),
+            Event::of_bytes(READ, &frame(1, 5, 5, &[b"\x82", COOKIE].concat())),
+            Event::of_bytes(READ, &frame(0, 1, 5, b"body")),
         ];
         let (payloads, warnings) = redacted(&Redaction::default(), &events);
         assert_eq!(payloads[1][9..], *b"\x82\x0f\x11\x06******");
@@ -305,14 +297,14 @@ fn bodies_are_overwritten_and_what_says_where_they_end_is_not() {
         &frame(0, 8, 1, b"\x01body\0"),
     ]
     .concat();
-    let mut other = data(READ, &h2);
+    let mut other = Event::of_bytes(READ, &h2);
     other.trace.number = 1;
     let events = [
-        data(READ, GET),
-        data(READ, GET),
-        data(WRITE, ANSWER),
-        data(WRITE, b"456789"),
-        data(WRITE, chunked),
+        Event::of_bytes(READ, GET),
+        Event::of_bytes(READ, GET),
+        Event::of_bytes(WRITE, ANSWER),
+        Event::of_bytes(WRITE, b"456789"),
+        Event::of_bytes(WRITE, chunked),
         other,
     ];
     let (payloads, warnings) = redacted(&bodies, &events);
@@ -392,13 +384,13 @@ fn noise_is_followed_without_harm() {
         b"",
     ];
     for round in 0..5_000 {
-        let mut events = vec![data(READ, begins[round % 5])];
+        let mut events = vec![Event::of_bytes(READ, begins[round % 5])];
         for _ in 0..8 {
             let some = b"\r\n0;: 1\0\0\x01\x04\x09\x82\x40\x0f\x11\x85HTTP/1.1 200 OK\r\nGET / \xff\r\n\r\nCookie";
             let len = choices.below(60);
             let payload: Vec<u8> = (0..len).map(|_| some[choices.below(some.len())]).collect();
             let direction = if choices.one_in(2) { READ } else { WRITE };
-            let event = data(direction, &payload);
+            let event = Event::of_bytes(direction, &payload);
             events.push(match choices.below(6) {
                 0 => cut(event, None),
                 1 => cut(event, Some(choices.below(99) as u64)),
@@ -422,7 +414,7 @@ fn in_pieces(before: &str) -> impl Iterator<Item = Vec<Event>> {
     let bytes = format!("{before}Set-Cookie: a-secret\r\nCookie: a-secret\r\n\r\n");
     (1..bytes.len()).map(move |len| {
         let pieces = bytes.as_bytes().chunks(len);
-        pieces.map(|piece| data(READ, piece)).collect()
+        pieces.map(|piece| Event::of_bytes(READ, piece)).collect()
     })
 }
 
@@ -451,7 +443,7 @@ fn nothing_is_kept_of_a_connection_that_has_ended() {
                 number,
                 ..TraceId::default()
             };
-            let (begin, end) = (data(READ, payload), What::clone(&end));
+            let (begin, end) = (Event::of_bytes(READ, payload), What::clone(&end));
             for what in [begin.what, What::Truncated(WRITE), end] {
                 let event = Event {
                     trace,

@@ -1,8 +1,8 @@
-//! Taps by way of the admin interface, straight into the converter's standard input.
+//! Taps of the admin interface, piped into the converter's standard input.
 //!
-//! An attached tap sees only connections that are opened after it reached Envoy's workers, which no
-//! answer tells of. So a tap that streams is tried with one run after the other until the first is in
-//! the capture, and ends when the last one is. A tap that buffers ends by its number of traces.
+//! An attached tap records only connections that are opened after it has reached Envoy's workers, and Envoy does not
+//! report when that is. So runs of traffic are repeated until the first one is in the capture of a streaming tap. The tap
+//! ends when the last run is in the capture. A buffering tap ends after its number of traces.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -16,13 +16,13 @@ use crate::lab::Envoy;
 use crate::traffic::{Client, Speak};
 use crate::variant::{Variant, to_admin};
 
-/// What one attached tap gave.
+/// The results of one attached tap.
 pub(crate) struct Tapped {
     /// The listener.
     pub(crate) id: &'static str,
     pub(crate) variant: Variant,
     pub(crate) capture: PathBuf,
-    /// What the converter said.
+    /// The messages of the converter.
     pub(crate) stderr: String,
 }
 
@@ -32,18 +32,17 @@ impl Tapped {
     }
 }
 
-/// How many traces a tap that buffers sends before it ends: more than one run's, of either kind.
+/// The number of traces after which a buffering tap ends: more than those of one run.
 pub(crate) const TRACES: usize = 7;
 
-/// The marks of a streaming tap's runs: until it is seen to work, while it does, and the one at whose
-/// sight it ends.
+/// The marks of the runs of a streaming tap: until it is known to record, while it does, and the one with which it ends.
 pub(crate) const FIRST: &str = "first";
 pub(crate) const WHOLE: &str = "whole";
 pub(crate) const LAST: &str = "last";
-/// The mark of a buffering tap's runs.
+/// The mark of the runs of a buffering tap.
 pub(crate) const ANY: &str = "any";
 
-/// How long nothing has to come before a tap is taken to have sent all that it had.
+/// The time without output after which a tap is assumed to have sent everything.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// `curl … /tap | capture2pcap - -`
@@ -73,7 +72,7 @@ impl Attached {
             (curl.expect("curl"), reader)
         };
         let answer = || fs::read_to_string(&head).unwrap_or_default();
-        // Envoy may not yet have noticed that the tap before has gone.
+        // Envoy may not have noticed yet that the tap before has ended.
         let (curl, reader) = loop {
             let _ = fs::remove_file(&head);
             let (mut curl, reader) = attach();
@@ -105,7 +104,7 @@ impl Attached {
         }
     }
 
-    /// Does `work` until the capture holds `mark`, while the tap is attached and the converter reads on.
+    /// Repeats `work` until the capture contains `mark`.
     fn until_it_holds(&mut self, mark: &str, mut work: impl FnMut()) {
         let begun = Instant::now();
         let holds = || {
@@ -130,9 +129,9 @@ impl Attached {
         self.curl.try_wait().expect("a status").is_some()
     }
 
-    /// Hangs up once nothing more comes, and waits for the converter to end well.
+    /// Disconnects once no more output comes, and waits for the converter to end successfully.
     fn finish(mut self, name: &str) -> (PathBuf, String) {
-        // A message that is still on its way would be cut, and that is damage.
+        // A message in transit would be cut, which is damage.
         let size = || fs::metadata(&self.capture).expect("the capture").len();
         let (mut last, mut since) = (size(), Instant::now());
         while since.elapsed() < QUIET {
@@ -159,7 +158,7 @@ pub(crate) fn record(dir: &Path, client: &Client, envoy: &Envoy) -> Vec<Tapped> 
             let name = format!("{id}_{}", variant.name());
             let body = request(id, variant, TRACES).to_string();
             let mut attached = Attached::new(dir, &name, envoy, &body);
-            // As strings, HTTP/2's bytes would be lost.
+            // Strings would lose bytes of HTTP/2.
             let lossy = id == ADMIN_SOCKET && variant.is_string();
             let other = if lossy { Speak::Http1 } else { Speak::Http2 };
             let mut runs = 0;

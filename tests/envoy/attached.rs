@@ -1,7 +1,7 @@
-//! What came by way of the admin interface, held against the wire.
+//! Captures of taps of the admin interface, compared with the wire.
 //!
-//! A tap that streams has to hold every run between the first that it saw and the one at whose sight
-//! it ended; a tap that buffers, as many traces as it was asked for.
+//! A streaming tap has to contain every run from the first that it recorded to the one with which it ended. A buffering
+//! tap has to contain the requested number of traces.
 
 use crate::admin::{ANY, LAST, TRACES, Tapped, WHOLE};
 use crate::compare::{Figures, Pairing, compare, is_stand_in, judged};
@@ -48,9 +48,9 @@ fn sockets_by_the_admin_interface() {
         let mut pairing = Pairing::new(beside);
         let (mut whole, mut any, mut http2) = (0, 0, 0);
         for ours in judged(&tapped.capture, |end| end == server) {
-            // A streamed trace of strings lacks the segment with the addresses.
-            let untold = variant.is_string() && variant.streamed;
-            assert_eq!(ours.ends.map(is_stand_in), [untold; 2], "{name}: {stderr}");
+            // A streamed trace with strings lacks the segment with the addresses.
+            let missing = variant.is_string() && variant.streamed;
+            assert_eq!(ours.ends.map(is_stand_in), [missing; 2], "{name}: {stderr}");
             if is_of(&ours, &mark(LAST)) {
                 continue; // The tap hung up on this one.
             }

@@ -1,4 +1,4 @@
-//! Converted captures held against the wire: bytes, addresses, what tshark dissects, and times.
+//! Compares captures with the wire: bytes, addresses, tshark's dissection, and times.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -10,13 +10,13 @@ use crate::judge::critically;
 use crate::lab::Lab;
 use crate::pcap::Capture;
 
-/// How far one event may be from the wire, in nanoseconds: a machine that is busy with something else
-/// may let Envoy wait so long between the arrival of a packet and its reading.
+/// The largest difference between the time of one event and the wire, in nanoseconds. On a busy machine, Envoy may read
+/// a packet this long after its arrival.
 const TOLERANCE: u64 = 250_000_000;
-/// The same for half of all events.
+/// The largest median of these differences.
 const MEDIAN: u64 = 20_000_000;
 
-/// What was compared. It prints as one line.
+/// Counts of what was compared, printed as one line.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
     pub(crate) traces: usize,
@@ -24,14 +24,14 @@ pub(crate) struct Figures {
     pub(crate) exchanges: usize,
     pub(crate) bytes: usize,
     pub(crate) frames: usize,
-    /// Traces whose bytes Envoy itself has lost.
+    /// Traces of which Envoy itself has lost bytes.
     pub(crate) lossy: usize,
-    /// The distance of each event's time from the wire's, in nanoseconds.
+    /// The difference between the time of each event and the wire, in nanoseconds.
     pub(crate) differences: Vec<u64>,
 }
 
 impl Figures {
-    /// Prints the line, and fails where the times as a whole are off.
+    /// Prints the line, and fails if the median of the time differences is too large.
     pub(crate) fn tell(mut self, theme: &str) {
         self.differences.sort_unstable();
         println!("envoy: {theme}: {self}");
@@ -46,7 +46,7 @@ impl Figures {
         );
     }
 
-    /// Notes the times at which the same was seen twice.
+    /// Records the times of an event in both captures.
     #[track_caller]
     pub(crate) fn time(&mut self, place: &str, ours: u64, wire: u64) {
         let off = ours.abs_diff(wire);
@@ -94,7 +94,7 @@ impl fmt::Display for Figures {
     }
 }
 
-/// Converts a trace into the recording's folder, and gives the capture and what was said.
+/// Converts a trace into the folder of the recording. Returns the path of the capture, and the messages.
 pub(crate) fn convert(lab: &Lab, trace: &Path) -> (PathBuf, String) {
     let name = trace.file_name().expect("a name").to_str().expect("UTF-8");
     let capture = lab.dir.join(format!("{name}.pcap"));
@@ -106,7 +106,7 @@ pub(crate) fn convert(lab: &Lab, trace: &Path) -> (PathBuf, String) {
     (capture, outcome.stderr)
 }
 
-/// What the capture at `path` holds, after each reader has found no fault with it.
+/// The connections of the capture at `path`, after all readers have found no fault in it.
 pub(crate) fn judged(path: &Path, is_server: impl Fn(SocketAddr) -> bool) -> Vec<Connection> {
     let name = path.display();
     let capture = Capture::read(path);
@@ -138,7 +138,7 @@ pub(crate) fn judged(path: &Path, is_server: impl Fn(SocketAddr) -> bool) -> Vec
     connections
 }
 
-/// Whether an address was made up by the converter.
+/// Whether an address is a stand-in.
 pub(crate) fn is_stand_in(end: SocketAddr) -> bool {
     match end.ip() {
         IpAddr::V4(ip) => ip.is_documentation(),
@@ -146,7 +146,7 @@ pub(crate) fn is_stand_in(end: SocketAddr) -> bool {
     }
 }
 
-/// Whether, by its addresses and where one is made up by its bytes, `ours` is `wire`.
+/// Whether `ours` is the connection `wire`: by its addresses, and by its bytes if an address is a stand-in.
 pub(crate) fn is_same(ours: &Connection, wire: &Connection) -> bool {
     let bytes =
         |connection: &Connection| connection.flows.each_ref().map(|flow| flow.bytes.clone());
@@ -155,8 +155,8 @@ pub(crate) fn is_same(ours: &Connection, wire: &Connection) -> bool {
     same(0) && same(1) && (known || bytes(ours) == bytes(wire))
 }
 
-/// Fails unless a converted connection is the one beside Envoy, byte for byte, and event for event.
-/// `reads` is the side whose bytes Envoy reads.
+/// Fails unless a converted connection equals the one on the wire, byte for byte and event for event. `reads` is the side
+/// whose bytes Envoy receives.
 pub(crate) fn compare(
     name: &str,
     ours: &Connection,
@@ -177,7 +177,7 @@ pub(crate) fn compare(
             if wire.pieces.is_empty() {
                 break; // Inside TLS, only frames have a time.
             }
-            // Envoy reads when the last byte has come, and the first byte goes when it writes.
+            // Envoy receives bytes after the last one has arrived, and sends them before the first one leaves.
             let beside = wire.time_of(if side == reads { end - 1 } else { start });
             figures.time(&format!("{place}: byte {start}"), time, beside);
             start = end;
@@ -218,7 +218,7 @@ fn compare_items(place: &str, ours: &Flow, wire: &Flow, figures: &mut Figures) {
     }
 }
 
-/// Ours and the wire's connections, of which each has to find its own.
+/// The connections on the wire, each of which has to match exactly one of ours.
 pub(crate) struct Pairing<'a>(Vec<&'a Connection>);
 
 impl<'a> Pairing<'a> {
@@ -226,7 +226,7 @@ impl<'a> Pairing<'a> {
         Self(wire)
     }
 
-    /// The connection beside Envoy that `ours` is; no other will be the same.
+    /// The connection on the wire that `ours` is. It is not returned again.
     pub(crate) fn take(&mut self, name: &str, ours: &Connection) -> &'a Connection {
         let found = self.0.iter().position(|wire| is_same(ours, wire));
         let found = found.unwrap_or_else(|| {
@@ -240,7 +240,7 @@ impl<'a> Pairing<'a> {
         self.0.swap_remove(found)
     }
 
-    /// Those that were not taken.
+    /// The connections that were not matched.
     pub(crate) fn rest(self) -> Vec<&'a Connection> {
         self.0
     }

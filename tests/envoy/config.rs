@@ -1,6 +1,6 @@
-//! The configuration of the Envoy that records: a tap at each place in each variant.
+//! The configuration of the recording Envoy: a tap at each place in each variant.
 //!
-//! No port is chosen here. All are 0, and Envoy is asked afterwards which it got.
+//! All ports are 0. Envoy reports afterwards which ones it has.
 
 #![expect(
     clippy::needless_pass_by_value,
@@ -13,22 +13,22 @@ use serde_json::{Value, json};
 
 use crate::variant::{Place, Variant, to_files};
 
-/// Where the taps' traffic goes.
+/// The servers for the traffic of the taps.
 pub(crate) struct Upstreams {
-    /// A port of the HTTP/1 server for each variant, and a last one.
+    /// Ports of the HTTP/1 server: one for each variant, and one for the rest.
     pub(crate) http: Vec<u16>,
-    /// The same of the gRPC server.
+    /// The same for the gRPC server.
     pub(crate) grpc: Vec<u16>,
 }
 
-/// The listener that is tapped by way of the admin interface, with a socket tap.
+/// The listener with a socket tap of the admin interface.
 pub(crate) const ADMIN_SOCKET: &str = "admin_socket";
-/// The same, with a filter.
+/// The listener with a filter tap of the admin interface.
 pub(crate) const ADMIN_HTTP: &str = "admin_http";
-/// The clusters that no tap sees.
+/// The clusters without a tap.
 const QUIET: [&str; 2] = ["http", "grpc"];
 
-/// More than any connection of this test carries.
+/// A limit above the bytes of every connection here.
 const LIMIT: u32 = 100 << 20;
 
 fn typed(name: &str, kind: &str, mut config: Value) -> Value {
@@ -36,7 +36,7 @@ fn typed(name: &str, kind: &str, mut config: Value) -> Value {
     json!({ "name": name, "typed_config": config })
 }
 
-/// The path of a Unix socket's listener. Such a path may have 107 bytes at most.
+/// The path of a listener on a Unix socket. The system limits such a path to 107 bytes.
 pub(crate) fn unix_path(sockets: &Path, tap: &str) -> String {
     format!("{}/{tap}", sockets.display())
 }
@@ -113,7 +113,7 @@ fn tcp(ip: &str, port: u16) -> Value {
     json!({ "socket_address": { "address": ip, "port_value": port } })
 }
 
-/// A listener that sends gRPC to one cluster and all else to another.
+/// A listener that routes gRPC to one cluster and everything else to another.
 fn listener(
     name: &str,
     address: Value,
@@ -161,7 +161,7 @@ fn cluster(name: &str, port: u16, http2: bool, socket: Value) -> Value {
         "",
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
         json!({
-            // A trace is whole when its connection ends, and Envoy keeps those that it opens.
+            // A trace is complete only when its connection ends, and Envoy keeps upstream connections open.
             "common_http_protocol_options": { "idle_timeout": "0.5s" },
             "explicit_http_config": explicit,
         }),
@@ -192,7 +192,7 @@ impl Config<'_> {
         let tapped = upstream.each_ref().map(String::as_str);
         let v4 = tcp("127.0.0.1", 0);
         match place {
-            // These two carry what the taps of the clusters see.
+            // These two listeners receive the traffic for the taps of the clusters.
             Place::V4 | Place::Grpc => listener(&name, v4, None, tap_socket(tap, raw()), &tapped),
             Place::V6 => listener(&name, tcp("::1", 0), None, tap_socket(tap, raw()), &QUIET),
             Place::Tls => listener(&name, v4, None, tap_socket(tap, tls(self.keys)), &QUIET),
@@ -254,13 +254,13 @@ pub(crate) fn config(taps: &Path, sockets: &Path, keys: &Path, to: &Upstreams) -
     })
 }
 
-/// What to send to the admin interface to be sent a tap's traces.
+/// The request to the admin interface for the traces of a tap.
 pub(crate) fn request(id: &str, variant: Variant, traces: usize) -> Value {
     let mut sink = json!({ "format": variant.format });
     if variant.streamed {
         sink["streaming_admin"] = json!({});
     } else {
-        // It ends by the number of traces; the time is for a test that fails.
+        // The tap ends after this number of traces. The timeout is for a test that fails.
         sink["buffered_admin"] = json!({ "max_traces": traces, "timeout": "60s" });
     }
     json!({

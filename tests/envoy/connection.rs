@@ -1,4 +1,4 @@
-//! Connections as tshark sees them, on the wire and in a converted capture alike.
+//! Connections by tshark, on the wire and in a converted capture.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
@@ -8,7 +8,7 @@ use crate::harness::tshark;
 use crate::judge::FAULTS;
 use crate::pdml::unhex;
 
-/// What is read out of HTTP/1, HTTP/2 and gRPC. One field's values are a list for each direction.
+/// The fields of HTTP/1, HTTP/2 and gRPC that are compared. Each has a list of values for each direction.
 const DISSECTED: [&str; 10] = [
     "http.request.method",
     "http.request.uri",
@@ -38,33 +38,33 @@ const FIELDS: [&str; 13] = [
     "_ws.expert.message",
 ];
 
-/// tshark's number for a warning; errors have a higher one.
+/// tshark's severity of a warning. Errors have a higher one.
 const WARNING: u64 = 0x0060_0000;
 
-/// What tshark calls a wrong checksum.
+/// tshark's status of a wrong checksum.
 const BAD: &str = "0";
 
-/// Between the values of a field, which may well have commas.
+/// The separator between the values of a field, which may contain commas.
 const UNIT: char = '\x1f';
 
 /// One direction of a connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Flow {
     pub(crate) bytes: Vec<u8>,
-    /// Where each piece ends in `bytes`, and when it went by, in nanoseconds since 1970.
+    /// The end of each piece in `bytes`, and its time, in nanoseconds since 1970.
     pub(crate) pieces: Vec<(usize, u64)>,
     /// The values of each of [`DISSECTED`], with their times.
     pub(crate) items: BTreeMap<&'static str, Vec<(String, u64)>>,
 }
 
 impl Flow {
-    /// Appends what went by at `time`.
+    /// Appends bytes with their time.
     pub(crate) fn push(&mut self, bytes: &[u8], time: u64) {
         self.bytes.extend(bytes);
         self.pieces.push((self.bytes.len(), time));
     }
 
-    /// When the byte at `offset` went by.
+    /// The time of the byte at `offset`.
     pub(crate) fn time_of(&self, offset: usize) -> u64 {
         let at = self.pieces.partition_point(|&(end, _)| end <= offset);
         self.pieces[at].1
@@ -78,13 +78,13 @@ impl Flow {
 /// A TCP connection, or one on a Unix socket.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
-    /// tshark's number for it.
+    /// tshark's number of the stream.
     pub(crate) stream: u64,
     /// The client's and the server's address.
     pub(crate) ends: [SocketAddr; 2],
-    /// What the client sends, and what the server sends.
+    /// The bytes from the client, and those from the server.
     pub(crate) flows: [Flow; 2],
-    /// What tshark finds fault with, or thinks worth a warning.
+    /// The faults and warnings that tshark reports.
     pub(crate) remarks: Vec<String>,
 }
 
@@ -112,18 +112,17 @@ fn address(v4: &str, v6: &str, port: &str) -> SocketAddr {
     SocketAddr::new(ip, port.parse().expect("a port"))
 }
 
-/// Nanoseconds, of seconds with nine digits behind the point.
+/// Nanoseconds, from seconds with nine decimals.
 fn nanos(time: &str) -> u64 {
     let (seconds, fraction) = time.split_once('.').expect("a point");
     assert_eq!(fraction.len(), 9, "{time}");
     format!("{seconds}{fraction}").parse().expect("a number")
 }
 
-/// The connections of a capture that tshark reads with `args`, HTTP of either version on each of
-/// `ports`, in the packets that `filter` lets through.
+/// The connections of a capture that tshark reads with `args`, with HTTP of either version on each of `ports`, in the
+/// packets that pass `filter`.
 ///
-/// Of a connection's ends the server is the one that `is_server` knows; if it knows neither, the one
-/// that did not send first.
+/// `is_server` decides which end is the server. If it accepts neither, the server is the end that did not send first.
 pub(crate) fn read(
     args: &[OsString],
     filter: &str,
@@ -135,7 +134,7 @@ pub(crate) fn read(
         let decode = ports.iter().flat_map(decode);
         one_pass(args.iter().cloned().chain(decode), filter, &is_server)
     };
-    // HTTP/1's dissector takes HTTP/2 too, but loses the thread where a packet ends within a frame.
+    // The dissector of HTTP/1 accepts HTTP/2, too, but loses track if a packet ends within a frame.
     let mut connections = pass("http2");
     if connections.iter().all(Connection::is_http2) {
         return connections;
@@ -250,7 +249,7 @@ fn one_pass(
         });
         let side = usize::from(from != connections[at].ends[0]);
         let flow = &mut connections[at].flows[side];
-        // tshark counts a direction's bytes from 1. What was sent twice is there already.
+        // tshark numbers the bytes of a direction from 1. Retransmitted bytes are there already.
         let start = seq.parse::<usize>().expect("a number") - 1;
         let payload = unhex(payload);
         let have = flow.bytes.len();

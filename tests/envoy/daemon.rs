@@ -1,4 +1,4 @@
-//! Processes that live as long as the recording: Envoy, tcpdump, the gRPC server.
+//! Processes that run during the recording: Envoy, tcpdump, the gRPC server.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use crate::harness::GUARD;
 
-/// A process whose output goes to files. It does not outlive this value.
+/// A process whose output goes to files. It is killed when this value is dropped.
 pub(crate) struct Daemon {
     name: String,
     child: Child,
     stdin: Option<ChildStdin>,
-    /// What it writes to standard output.
+    /// The file with its standard output.
     pub(crate) out: PathBuf,
-    /// What it writes to standard error.
+    /// The file with its standard error.
     pub(crate) err: PathBuf,
 }
 
@@ -48,7 +48,7 @@ impl Daemon {
         Self::text(&self.err)
     }
 
-    /// Waits for something that the process brings about, and gives it.
+    /// Waits for a result of the process, and returns it.
     pub(crate) fn wait_for<T>(&mut self, what: &str, mut there: impl FnMut() -> Option<T>) -> T {
         let begun = Instant::now();
         loop {
@@ -65,7 +65,7 @@ impl Daemon {
         }
     }
 
-    /// Ends the process, with a signal or, without, by the end of its input; it has to end well.
+    /// Ends the process with a signal, or by closing its input. It has to exit successfully.
     pub(crate) fn stop(mut self, signal: Option<&str>) {
         drop(self.stdin.take());
         if let Some(signal) = signal {

@@ -1,4 +1,4 @@
-//! The HTTP exchanges that were on the wire, in HTTP/1 or HTTP/2.
+//! The HTTP exchanges on the wire, in HTTP/1 or HTTP/2.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,12 +16,12 @@ pub(crate) struct Exchange {
     pub(crate) ends: [(String, u16); 2],
     /// The request and the response.
     pub(crate) messages: [Message; 2],
-    /// When the headers of each came, in nanoseconds since 1970.
+    /// The times of their headers, in nanoseconds since 1970.
     pub(crate) times: [u64; 2],
 }
 
 impl Exchange {
-    /// What tells it from all others: its run, and its path.
+    /// Its key: its run and its path.
     pub(crate) fn key(&self) -> String {
         key(&self.messages)
     }
@@ -34,13 +34,13 @@ fn asked<'a>(messages: &'a [Message; 2], name: &str) -> Option<&'a [u8]> {
     found.map(|(_, value)| &value[..])
 }
 
-/// What tells an exchange from all others.
+/// The key that identifies an exchange.
 pub(crate) fn key(messages: &[Message; 2]) -> String {
     let part = |name| String::from_utf8_lossy(asked(messages, name).unwrap_or(b"none"));
     format!("{} {}", part("x-run"), part(":path"))
 }
 
-/// The exchanges with one server. `dir` is for a capture of the connections with HTTP/2.
+/// The exchanges with one server. A capture of its HTTP/2 connections is written to `dir`.
 pub(crate) fn exchanges(wire: &Wire, server: SocketAddr, dir: &Path) -> Vec<Exchange> {
     let connections = wire.to(server);
     let (http2, http1): (Vec<_>, Vec<_>) = connections.into_iter().partition(|c| c.is_http2());
@@ -51,7 +51,7 @@ pub(crate) fn exchanges(wire: &Wire, server: SocketAddr, dir: &Path) -> Vec<Exch
     let mut exchanges: Vec<_> = http1.into_iter().flat_map(of_http1).collect();
     let path = dir.join(format!("wire-{}.pcap", server.port()));
     wire.cut_out(&http2, &path);
-    // tshark puts nothing together where it minds checksums, which the kernel leaves to the network card.
+    // tshark does not reassemble segments with wrong checksums, and the kernel leaves checksums to the network card.
     let shown = view_by(http2_on(&path, [server.port()])).exchanges;
     exchanges.extend(shown.into_iter().map(|shown| Exchange {
         times: shown.times.each_ref().map(|times| times[0]),
@@ -77,7 +77,7 @@ fn of_http1(connection: &Connection) -> Vec<Exchange> {
     .collect()
 }
 
-/// The messages of one side of HTTP/1, with names as in HTTP/2, and when each began.
+/// The messages of one side of HTTP/1, with field names as in HTTP/2, and the time of each.
 fn messages(flow: &Flow) -> Vec<(Message, u64)> {
     let mut messages = Vec::new();
     let mut rest = &flow.bytes[..];
@@ -106,8 +106,8 @@ fn messages(flow: &Flow) -> Vec<(Message, u64)> {
             }
             add(if name == "host" { ":authority" } else { &name }, value);
         }
-        let (body, behind) = rest.split_at_checked(length).expect("a whole body");
-        rest = behind;
+        let (body, after) = rest.split_at_checked(length).expect("a whole body");
+        rest = after;
         let message = Message {
             headers,
             body: body.to_vec(),

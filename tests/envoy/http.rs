@@ -1,4 +1,4 @@
-//! HTTP taps: tshark shows in the captures the requests and responses that were on the wire.
+//! HTTP taps: in the captures, tshark shows the requests and responses that were on the wire.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::pdml::{Shown, view};
 use crate::tree::Message;
 use crate::variant::{Place, Variant, to_files};
 
-/// Headers that Envoy adds before the tap, or behind it: on one side only.
+/// Headers that Envoy adds before or after the tap, so that only one of the two has them.
 const ENVOYS: [&str; 7] = [
     ":scheme",
     "x-envoy-expected-rq-timeout-ms",
@@ -24,7 +24,7 @@ const ENVOYS: [&str; 7] = [
 
 type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Fields in the order of their names, without those that are Envoy's and that the other side lacks.
+/// Fields sorted by name, without those that Envoy adds and that the other side lacks.
 fn plain(fields: &Fields, other: &Fields) -> Vec<String> {
     let lacks = |name: &[u8]| other.iter().all(|(other, _)| other != name);
     let envoys = |name: &[u8]| ENVOYS.iter().any(|envoys| name == envoys.as_bytes());
@@ -38,8 +38,8 @@ fn plain(fields: &Fields, other: &Fields) -> Vec<String> {
     shown
 }
 
-/// Fails unless what tshark shows of an HTTP tap's exchange is what was on the wire. Whether Envoy
-/// itself lost bytes of a body, as it made a string of it, comes back.
+/// Fails unless tshark's view of an exchange equals the wire. Returns whether Envoy itself lost bytes of a body by
+/// writing it as a string.
 fn compare(
     name: &str,
     shown: &Shown,
@@ -73,7 +73,7 @@ fn compare(
         figures.bytes += ours.body.len();
         figures.frames += 1;
     }
-    // A streamed trace tells neither addresses nor times.
+    // A streamed trace has neither addresses nor times.
     if !variant.streamed {
         assert_eq!(shown.ends, wire.ends, "{name}: client and server");
         for side in 0..2 {
@@ -83,7 +83,7 @@ fn compare(
     lost
 }
 
-/// The wire's exchanges with one server, of which each of ours has to find its own.
+/// The exchanges with one server on the wire, each of which has to match exactly one of ours.
 pub(crate) struct Pairing(Vec<Exchange>);
 
 impl Pairing {
@@ -91,8 +91,8 @@ impl Pairing {
         Self(exchanges(&lab.wire, lab.server(listener), &lab.dir))
     }
 
-    /// Holds what tshark shows of a capture against the wire, and fails where it finds a fault. Whether
-    /// Envoy itself lost something comes back. Exchanges with `cut` in their keys may be cut.
+    /// Compares tshark's view of a capture with the wire, and fails if tshark finds a fault. Returns whether Envoy itself
+    /// lost bytes. Exchanges with `cut` in their keys may be truncated.
     pub(crate) fn compare(
         &mut self,
         name: &str,
@@ -118,7 +118,7 @@ impl Pairing {
             lost |= compare(name, shown, &wire, variant, figures);
             figures.exchanges += 1;
         }
-        // A string in the place of gRPC is malformed, as tshark says.
+        // tshark reports a string in place of gRPC as malformed.
         assert!(
             lost || view.faults.is_empty(),
             "{name}: faults: {:#?}",
@@ -127,7 +127,7 @@ impl Pairing {
         lost
     }
 
-    /// Those that were not among ours.
+    /// The exchanges that were not matched.
     pub(crate) fn rest(&self) -> Vec<String> {
         self.0.iter().map(Exchange::key).collect()
     }
@@ -149,14 +149,17 @@ fn http_and_grpc_in_a_filter() {
             let (capture, stderr) = convert(lab, &trace);
             let name = trace.file_name().expect("a name").to_string_lossy();
             let lost = pairing.compare(&name, &capture, variant, None, &mut figures);
-            // A space in a string may be a space, so some reports concern strings that lost nothing.
-            let told = variant.is_string() && stderr.contains(" in place of bytes");
+            // A space in a string may be real, so some warnings are about strings that lost nothing.
+            let is_reported = variant.is_string() && stderr.contains(" in place of bytes");
             assert!(
-                told || !lost,
+                is_reported || !lost,
                 "{name} has lost bytes, and nothing is said of it"
             );
             let lines = if variant.streamed { 4 } else { 0 };
-            assert!(told || stderr.lines().count() == lines, "{name}: {stderr}");
+            assert!(
+                is_reported || stderr.lines().count() == lines,
+                "{name}: {stderr}"
+            );
             figures.traces += usize::from(!lost);
             figures.lossy += usize::from(lost);
         }

@@ -1,7 +1,7 @@
-//! The recording that all themes look at: one Envoy, one tcpdump, all the traffic.
+//! The recording that all themes use: one Envoy, one tcpdump, all the traffic.
 //!
-//! It is made once, by the first theme that wants it, and everything of it stays in `envoy` in cargo's
-//! directory for tests until the next.
+//! It is made once, by the first theme that needs it. Its files stay in `envoy` in Cargo's directory for tests until the
+//! next recording.
 
 use std::collections::HashMap;
 use std::fs;
@@ -28,17 +28,17 @@ use crate::wire::Wire;
 /// The environment variable that names the folder of Python's virtual environment with Envoy in it.
 const VENV: &str = "CAPTURE2PCAP_ENVOY_VENV";
 
-/// What was recorded.
+/// The recording.
 pub(crate) struct Lab {
-    /// Where everything is.
+    /// The folder with all files.
     pub(crate) dir: PathBuf,
     /// The traces that Envoy wrote.
     taps: PathBuf,
     pub(crate) wire: Wire,
-    /// The addresses of the listeners, and behind the clusters, by their names.
+    /// The addresses of the listeners and of the servers of the clusters, by name.
     servers: HashMap<String, SocketAddr>,
     relayed: HashMap<String, Vec<Connection>>,
-    /// What the admin interface gave.
+    /// The results of the admin interface.
     pub(crate) tapped: Vec<Tapped>,
 }
 
@@ -48,7 +48,7 @@ impl Lab {
         *server.unwrap_or_else(|| panic!("{tap}: no such listener or cluster"))
     }
 
-    /// The traces of a tap. There is one at least.
+    /// The traces of a tap, at least one.
     pub(crate) fn traces(&self, place: Place, variant: Variant) -> Vec<PathBuf> {
         let tap = place.tap(variant);
         let is_its = |path: &PathBuf| {
@@ -67,7 +67,7 @@ impl Lab {
         traces
     }
 
-    /// The connections at a tap, as they were beside Envoy. There is one at least.
+    /// The connections of a tap on the wire, at least one.
     pub(crate) fn connections(&self, place: Place, variant: Variant) -> Vec<&Connection> {
         let tap = place.tap(variant);
         let connections = match place {
@@ -79,7 +79,7 @@ impl Lab {
     }
 }
 
-/// The recording, made if need be.
+/// The recording, which is made on the first call.
 pub(crate) fn lab() -> &'static Lab {
     static LAB: OnceLock<Option<Lab>> = OnceLock::new();
     // One failure is enough: no theme tries again.
@@ -88,16 +88,16 @@ pub(crate) fn lab() -> &'static Lab {
         .expect("a recording; the first failure says why there is none")
 }
 
-/// An Envoy that runs.
+/// A running Envoy.
 pub(crate) struct Envoy {
     daemon: Daemon,
-    /// Of its admin interface.
+    /// The address of its admin interface.
     pub(crate) admin: String,
     pub(crate) servers: HashMap<String, SocketAddr>,
 }
 
 impl Envoy {
-    /// Starts `program` with `config`, and waits until it takes connections.
+    /// Starts `program` with `config`, and waits until it accepts connections.
     fn start(dir: &Path, program: &Path, config: &Value) -> Self {
         let path = dir.join("envoy.json");
         let text = serde_json::to_vec_pretty(config).expect("JSON");
@@ -109,7 +109,7 @@ impl Envoy {
             .arg(path)
             .arg("--admin-address-path")
             .arg(&address);
-        // Without hot restart, Envoys beside this one do not matter.
+        // Without hot restart, other Envoys on this machine do not interfere.
         command.args([
             "--disable-hot-restart",
             "--concurrency",
@@ -146,7 +146,7 @@ impl Envoy {
         }
     }
 
-    /// Waits until no connection is open: then every trace is written.
+    /// Waits until no connection is open, so that every trace is written.
     fn settle(&mut self) {
         let interface = &self.admin;
         let filter = "/stats?filter=^(http.http.downstream|cluster..*.upstream)_cx_active$";
@@ -161,7 +161,7 @@ impl Envoy {
     }
 }
 
-/// Starts what is needed, makes the traffic, and ends it all.
+/// Starts all processes, makes the traffic, and ends them.
 fn record() -> Lab {
     let venv = std::env::var_os(VENV);
     let venv =
@@ -222,12 +222,12 @@ fn record() -> Lab {
         }
     }
 
-    // From here on every port is taken that a server has, so that no stranger's connection has one.
+    // From here on, all servers have their ports, so that no other connection on this machine can have one.
     let mut dump = Daemon::start(
         &dir,
         "tcpdump",
-        // To standard output, for it may give up the right to write to a folder like this one. With a
-        // buffer of 64 MiB, for none of its packets may get lost.
+        // To standard output, because tcpdump may drop the permission to write to this folder. With a buffer of 64 MiB,
+        // so that no packet is lost.
         Command::new("tcpdump").args("-i lo -n -s 0 -U -B 65536 -w - tcp".split(' ')),
     );
     let err = dump.err.clone();
@@ -280,7 +280,7 @@ fn certify(dir: &Path) {
         .exits(0);
 }
 
-/// Lets curl speak to every listener that writes traces, and gives the relays of the Unix sockets.
+/// Sends requests to every listener that writes traces. Returns the relays of the Unix sockets.
 fn make_traffic(client: &Client, envoy: &Envoy, sockets: &Path) -> Vec<(String, Relay)> {
     let mut relays = Vec::new();
     for variant in to_files() {
@@ -311,7 +311,7 @@ fn make_traffic(client: &Client, envoy: &Envoy, sockets: &Path) -> Vec<(String, 
     relays
 }
 
-/// Ends tcpdump once it has everything, and fails if it has lost something.
+/// Ends tcpdump once it has all packets, and fails if it has lost any.
 fn finish(mut dump: Daemon) {
     let marker = b"the last packet of this recording";
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

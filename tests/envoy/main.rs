@@ -1,46 +1,16 @@
-//! A real Envoy records its own traffic beside a tcpdump, and both have to tell the same.
+//! A real Envoy records its own traffic while tcpdump records the packets. The captures have to equal the packets.
 //!
-//! `tests/envoy/run.sh` gets an Envoy, and runs these tests; `cargo test` alone leaves them out. Each
-//! theme prints what it has compared.
+//! `tests/envoy/run.sh` installs an Envoy, and runs these tests; `cargo test` alone does not. Each theme prints what it
+//! has compared.
 
-// A test fails by a panic.
+// Tests fail with a panic.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-// What is shared with the other tests, where all of it is used.
-
-/// The recordings under testdata/.
-#[allow(dead_code)]
-#[path = "../it/fixtures.rs"]
-mod fixtures;
-
-/// Runs the program and the tools that judge it.
-#[allow(dead_code)]
-#[path = "../it/harness.rs"]
-mod harness;
-
-/// What makes tshark a judge.
-#[allow(dead_code)]
-#[path = "../it/judge.rs"]
-mod judge;
-
-/// Captures and packets, read without the help of the code under test.
-#[allow(dead_code)]
-#[path = "../it/pcap.rs"]
-mod pcap;
-
-/// What tshark shows of HTTP/2.
-#[allow(dead_code)]
-#[path = "../it/pdml.rs"]
-mod pdml;
-
-/// HTTP traces, read without the help of the code under test.
-#[allow(dead_code)]
-#[path = "../it/tree.rs"]
-mod tree;
+use support::{harness, judge, pcap, pdml, tree};
 
 // The recording.
 
-/// Taps by way of the admin interface.
+/// Taps of the admin interface.
 mod admin;
 
 /// Envoy's configuration.
@@ -49,44 +19,44 @@ mod config;
 /// Processes that live as long as the recording.
 mod daemon;
 
-/// Everything that is started, and what it gave.
+/// The recording: all processes, and their results.
 mod lab;
 
-/// The server behind Envoy.
+/// The upstream server.
 mod origin;
 
-/// What goes through a Unix socket.
+/// Relays for Unix sockets.
 mod relay;
 
 /// The clients.
 mod traffic;
 
-/// Where taps are, and in which formats.
+/// The places of taps, and their formats.
 mod variant;
 
-// What was recorded.
+// The comparison.
 
-/// Captures against the wire.
+/// Compares captures with the wire.
 mod compare;
 
-/// Connections as tshark sees them.
+/// Connections, by tshark.
 mod connection;
 
 /// HTTP exchanges on the wire.
 mod exchange;
 
-/// What was on the wire.
+/// The packets on the wire.
 mod wire;
 
 // The themes.
 
-/// What came by way of the admin interface.
+/// Captures of taps of the admin interface.
 mod attached;
 
 /// Taps of HTTP exchanges, into files.
 mod http;
 
-/// Secrets that went through Envoy, and captures without them.
+/// Secrets in traces, and captures without them.
 mod redact;
 
 /// Taps of connections, into files.

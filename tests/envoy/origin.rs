@@ -1,16 +1,16 @@
-//! The server behind Envoy, which speaks HTTP/1: known bodies for GET, and for POST what was sent.
+//! The upstream server, with HTTP/1. It answers GET with known bodies, and POST with the body of the request.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-/// So many letters and line ends.
+/// `length` bytes of text: letters and line ends.
 pub(crate) fn text(length: usize) -> Vec<u8> {
     let line = b"All that is on the wire is in the trace.\n";
     line.iter().copied().cycle().take(length).collect()
 }
 
-/// So many bytes, most of them no text.
+/// `length` bytes, most of which are not text.
 pub(crate) fn bytes(length: usize) -> Vec<u8> {
     let mut state = 1_u32;
     let mut next = || {
@@ -20,7 +20,7 @@ pub(crate) fn bytes(length: usize) -> Vec<u8> {
     (0..length).map(|_| next()).collect()
 }
 
-/// Listens on `count` free ports of 127.0.0.1 until the process ends, and gives them.
+/// Listens on `count` free ports of 127.0.0.1 until the process ends, and returns the ports.
 pub(crate) fn start(count: usize) -> Vec<u16> {
     let one = |_| {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -39,7 +39,7 @@ pub(crate) fn start(count: usize) -> Vec<u16> {
 /// Answers the requests of a connection, one after the other.
 fn serve(mut stream: &TcpStream) {
     let mut reader = BufReader::new(stream);
-    // An end in place of a request line is one; so is an error, which the client will tell of.
+    // The connection ends in place of a request line, or with an error, which the client reports.
     while let Ok(Some((path, body))) = request(&mut reader) {
         let number = |prefix| path.strip_prefix(prefix)?.parse::<usize>().ok();
         let (status, kind, body) = if let Some(length) = number("/text/") {

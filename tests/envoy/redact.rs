@@ -1,4 +1,4 @@
-//! Secrets that curl has sent through Envoy are in its traces, and in no capture that is redacted.
+//! Secrets that curl sends through Envoy are in its traces, but not in redacted captures.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::pcap::Capture;
 use crate::traffic::{COOKIE, TOKEN};
 use crate::variant::{Place, to_files};
 
-/// What tshark shows of a capture, decoded.
+/// tshark's decoded view of a capture.
 fn shown(path: &Path) -> String {
     let ports = http2_ports(&Capture::read(path));
     let outcome = tshark_run(http2_on(path, ports)).arg("-V").run().exits(0);
@@ -18,11 +18,11 @@ fn shown(path: &Path) -> String {
 }
 
 #[test]
-fn secrets_are_in_traces_alone() {
+fn secrets_are_only_in_traces() {
     let lab = lab();
     let mut found = 0;
     for place in [Place::V4, Place::Tls, Place::Upstream, Place::Http] {
-        // In strings, HTTP/2 is lossy, and tshark does not decode it.
+        // Strings lose bytes of HTTP/2, so that tshark cannot decode it.
         for variant in to_files()
             .into_iter()
             .filter(|variant| !variant.is_string())

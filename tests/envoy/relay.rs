@@ -1,4 +1,4 @@
-//! A Unix socket in front of Envoy's, which notes what goes through: no packet ever shows that.
+//! A Unix socket in front of Envoy's. It records the bytes that pass, because tcpdump cannot.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -25,7 +25,7 @@ impl Relay {
         let shared = Arc::clone(&pumps);
         thread::spawn(move || {
             for client in listener.incoming() {
-                // Under the lock, so that who asks for the connections misses none that was accepted.
+                // Under the lock, so that `connections` misses no accepted connection.
                 let mut pumps = shared.lock().expect("no panic holds it");
                 let client = client.expect("a connection");
                 let server = UnixStream::connect(&envoy).expect("Envoy's socket");
@@ -37,7 +37,7 @@ impl Relay {
         Self(pumps)
     }
 
-    /// What has gone through, once the connections have ended.
+    /// The recorded connections, once they have ended.
     pub(crate) fn connections(&self) -> Vec<Connection> {
         let pumps = std::mem::take(&mut *self.0.lock().expect("no panic holds it"));
         let nowhere = SocketAddr::from(([0; 4], 0));
@@ -65,7 +65,7 @@ fn pump(mut from: UnixStream, mut to: UnixStream) -> Pump {
                 break;
             }
         }
-        // The other side may have hung up already.
+        // The other side may have closed the connection already.
         let _ = to.shutdown(Shutdown::Write);
         flow
     })

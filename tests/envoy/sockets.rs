@@ -1,4 +1,4 @@
-//! Socket taps: every connection beside Envoy is in a trace, and every trace was beside Envoy.
+//! Socket taps: every connection on the wire is in a trace, and every trace is of a connection on the wire.
 
 use std::net::SocketAddr;
 
@@ -8,27 +8,27 @@ use crate::lab::lab;
 use crate::pcap::Capture;
 use crate::variant::{Place, Variant, to_files};
 
-/// What the converter says of bodies that lost bytes as Envoy made strings of them.
+/// The converter's warning about bodies that Envoy wrote as strings.
 const LOSSY: &str = "in place of bytes";
-/// What it says of an address that is missing.
+/// The converter's warning about a missing address.
 const STAND_IN: &str = "with stand-in addresses";
 
-/// Which of the two ends, client and server, a trace does not tell.
-fn untold(place: Place, variant: Variant) -> [bool; 2] {
+/// Which addresses, of the client and of the server, a trace lacks.
+fn missing(place: Place, variant: Variant) -> [bool; 2] {
     match place {
         Place::Unix => [true, true],
-        // Envoy writes the segment with the addresses as one without.
+        // In strings, Envoy writes the segment with the addresses as an empty one.
         _ if variant.is_string() && variant.streamed => [true, true],
-        // Envoy writes it before it is connected.
+        // Envoy writes the segment before it is connected.
         _ if place.is_upstream() && variant.streamed => [true, false],
         _ => [false, false],
     }
 }
 
-/// What a connection can be, and how that shows.
+/// A kind of connection, and the test for it.
 type Kind = (&'static str, fn(&Connection) -> bool);
 
-/// Holds all traces of a place against the connections there.
+/// Compares all traces of a place with the connections there.
 fn hold(place: Place, kinds: &[Kind]) {
     let lab = lab();
     let mut figures = Figures::default();
@@ -46,14 +46,14 @@ fn hold(place: Place, kinds: &[Kind]) {
         for trace in lab.traces(place, variant) {
             let (capture, stderr) = convert(lab, &trace);
             let name = trace.file_name().expect("a name").to_string_lossy();
-            let untold = untold(place, variant);
+            let missing = missing(place, variant);
             assert_eq!(
                 stderr.contains(STAND_IN),
-                untold != [false; 2],
+                missing != [false; 2],
                 "{name}: {stderr}"
             );
             if variant.is_string() && stderr.contains(LOSSY) {
-                // No reader can make sense of it.
+                // With lost bytes, it cannot be dissected.
                 assert!(
                     !Capture::read(&capture).streams().is_empty(),
                     "{name}: no data"
@@ -67,10 +67,10 @@ fn hold(place: Place, kinds: &[Kind]) {
             };
             assert_eq!(
                 ours.ends.map(is_stand_in),
-                untold,
+                missing,
                 "{name}: stand-ins: {stderr}"
             );
-            let expected = if untold == [false; 2] { 0 } else { 2 };
+            let expected = if missing == [false; 2] { 0 } else { 2 };
             assert_eq!(stderr.lines().count(), expected, "{name}: {stderr}");
             compare(&name, ours, pairing.take(&name, ours), reads, &mut figures);
             figures.traces += 1;

@@ -1,4 +1,4 @@
-//! The clients: curl for HTTP, and what it has to get; gRPC's own for gRPC.
+//! The clients: curl for HTTP, with the expected responses, and Python's client for gRPC.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use crate::harness::Run;
 use crate::origin::{bytes, text};
 
-/// Secrets that come with each request.
+/// Secrets that are sent with each request.
 pub(crate) const TOKEN: &str = "k3-Vq9_Zx7.eyJzdWIiOiIxMjM0NTY3ODkwIn0";
 pub(crate) const COOKIE: &str = "dGhpcyBpcyBhIHNlc3Npb24h";
 
-/// What curl is to speak.
+/// The protocol of curl.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Speak {
     Http1,
@@ -21,11 +21,11 @@ pub(crate) enum Speak {
 pub(crate) struct Client {
     text: PathBuf,
     bytes: PathBuf,
-    /// Where the keys of TLS are noted.
+    /// The file for the TLS keys.
     keys: PathBuf,
 }
 
-/// Lengths of the bodies that are sent: one fits a packet and an event, the other does not.
+/// The lengths of request bodies: one fits into a packet and an event, the other does not.
 const SENT_TEXT: usize = 2_000;
 const SENT_BYTES: usize = 20_000;
 
@@ -44,10 +44,10 @@ impl Client {
         }
     }
 
-    /// Makes the requests of a run, and checks the answers.
+    /// Sends the requests of a run, and checks the responses.
     ///
-    /// `base` is the URL up to its path, `to` are curl's options to get there, and `run` comes as a
-    /// header with each request. With `text` no body has bytes that are no text.
+    /// `base` is the URL without its path, `to` are curl's options for the connection, and `run` is sent as a header with
+    /// each request. With `text`, all bodies are text.
     pub(crate) fn curl(&self, speak: Speak, base: &str, to: &[&str], run: &str, text: bool) {
         let get = |path, status, length| (path, None, format!("{status} {length}"));
         let post = |path, file, length| (path, Some(file), format!("200 {length}"));
@@ -60,8 +60,8 @@ impl Client {
             requests.insert(0, post("/echo?bytes", &self.bytes, SENT_BYTES));
             requests.insert(0, get("/bytes/70000", 200, 70_000));
         }
-        // curl 7.88, Debian 12's, fails to use a connection again that began as HTTP/2 without TLS. A
-        // body each way is then enough.
+        // curl 7.88 of Debian 12 fails to reuse a connection that began as HTTP/2 without TLS. One body in each
+        // direction is then enough.
         let together = speak == Speak::Http1 || base.starts_with("https");
         let each = if together { requests.len() } else { 1 };
         if !together {
@@ -123,7 +123,7 @@ pub(crate) fn grpc(python: &Path, script: &Path, run: &str, ports: impl IntoIter
         .exits(0);
 }
 
-/// What the admin interface answers.
+/// The response of the admin interface.
 pub(crate) fn admin(address: &str, path: &str) -> String {
     let outcome = Run::new("curl")
         .args(["-q", "-sSf", "--noproxy", "*"])

@@ -1,22 +1,22 @@
-//! What an Envoy can be asked to record: where, in which format, buffered or streamed.
+//! The variants of taps: their places, their formats, buffered or streamed.
 
 /// A format of a sink, and whether the tap streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Variant {
     pub(crate) format: &'static str,
-    /// What Envoy puts behind the name of a file in this format.
+    /// The extension of Envoy's files in this format.
     pub(crate) extension: &'static str,
     pub(crate) streamed: bool,
 }
 
 impl Variant {
-    /// The part of a tap's name that tells the variant, as `str_proto_text`.
+    /// The variant's part of a tap's name, such as `str_proto_text`.
     pub(crate) fn name(self) -> String {
         let how = if self.streamed { "str" } else { "buf" };
         format!("{how}_{}", self.format.to_lowercase())
     }
 
-    /// Whether bytes that are not UTF-8 are lost in it.
+    /// Whether it loses bytes that are not UTF-8.
     pub(crate) fn is_string(self) -> bool {
         self.format == "JSON_BODY_AS_STRING"
     }
@@ -42,8 +42,8 @@ pub(crate) fn to_files() -> Vec<Variant> {
     [of(false), of(true)].concat()
 }
 
-/// All variants that the admin interface offers: Envoy 1.40 aborts when it is asked to stream a PROTO
-/// format there, and knows none but the delimited one otherwise.
+/// All variants of the admin interface. Envoy 1.40 aborts if it is asked to stream a PROTO format there, and without
+/// streaming supports only the delimited one.
 pub(crate) fn to_admin() -> Vec<Variant> {
     let mut variants = to_files();
     variants.retain(|variant| {
@@ -53,12 +53,12 @@ pub(crate) fn to_admin() -> Vec<Variant> {
     variants
 }
 
-/// Where a tap is.
+/// The place of a tap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// A listener on 127.0.0.1, with HTTP/1 and HTTP/2.
     V4,
-    /// The same, with gRPC.
+    /// A listener on 127.0.0.1, with gRPC.
     Grpc,
     /// A listener on ::1.
     V6,
@@ -99,12 +99,12 @@ impl Place {
         }
     }
 
-    /// Whether the tap is at the end of a connection that Envoy opened.
+    /// Whether the tap is on connections that Envoy opens.
     pub(crate) const fn is_upstream(self) -> bool {
         matches!(self, Self::Upstream | Self::UpstreamGrpc)
     }
 
-    /// The name of the tap there: of its listener or cluster, and of its files up to the number.
+    /// The name of the tap: that of its listener or cluster, and the prefix of its files.
     pub(crate) fn tap(self, variant: Variant) -> String {
         format!("{}_{}", self.name(), variant.name())
     }

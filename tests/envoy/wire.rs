@@ -1,4 +1,4 @@
-//! What was on the wire while Envoy recorded: tcpdump's capture, read by tshark.
+//! The packets on the wire during the recording: tcpdump's capture, read by tshark.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -15,8 +15,8 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// Reads tcpdump's file: the connections to `servers`, and inside the TLS of those to `tls` what
-    /// the keys in `keys` open.
+    /// Reads tcpdump's file: the connections to `servers`, and those to `tls`, which are decrypted with the keys in
+    /// `keys`.
     pub(crate) fn read(
         path: &Path,
         servers: &[SocketAddr],
@@ -37,7 +37,7 @@ impl Wire {
                 plain.push(server.port());
             }
         }
-        // Whatever else goes on on this machine is not looked at.
+        // Other traffic of this machine is ignored.
         let ports: Vec<_> = servers
             .iter()
             .map(|server| server.port().to_string())
@@ -69,7 +69,7 @@ impl Wire {
         self.connections.iter().filter(to).collect()
     }
 
-    /// A capture at `path` of some of the connections.
+    /// Writes a capture of some of the connections to `path`.
     pub(crate) fn cut_out(&self, connections: &[&Connection], path: &Path) {
         let streams: Vec<_> = connections.iter().map(|c| c.stream.to_string()).collect();
         let filter = format!("tcp.stream in {{{}}}", streams.join(","));
@@ -80,9 +80,7 @@ impl Wire {
     }
 }
 
-/// Puts what tshark prints for `follow,tls,raw` in the place of the ciphertext.
-///
-/// The boundaries and times of its pieces are not recorded there.
+/// Replaces the ciphertext by the output of tshark's `follow,tls,raw`, which has no boundaries and times of pieces.
 fn decrypt(printed: &str, connections: &mut [&mut Connection]) {
     let conversations: Vec<&str> = printed.split("\nFilter: tcp.stream eq ").skip(1).collect();
     assert_eq!(
@@ -96,7 +94,7 @@ fn decrypt(printed: &str, connections: &mut [&mut Connection]) {
         let mut printed = conversations.iter();
         let lines = printed.find_map(|printed| printed.strip_prefix(&start));
         let lines = lines.unwrap_or_else(|| panic!("TLS: {stream} is not followed"));
-        // A tab tells one side from the other. tshark 4.0 takes the client now for this, now for that.
+        // A tab marks one of the two sides. Which one it is varies in tshark 4.0.
         let mut sides = [Flow::default(), Flow::default()];
         for line in lines.lines() {
             let digits = line.trim_start();

@@ -1,4 +1,4 @@
-//! Addresses that a trace lacks, or that no packet can carry.
+//! Addresses that are missing, or that a packet cannot carry: stand-ins take their place.
 
 use std::collections::HashSet;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::pcap::SYN;
 /// A trace id; the stand-in port of a client with it is 49,152 + 7.
 const ID: u64 = 16_384 * 3 + 7;
 
-/// An HTTP request, which leaves no doubt about the client.
+/// An HTTP request, which identifies the client.
 fn asked(micros: i32) -> Ev {
     Ev::new(What::Read, micros, "GET / HTTP/1.1\r\n\r\n")
 }
@@ -25,7 +25,7 @@ fn one(id: u64, local: Option<&[u8]>, remote: Option<&[u8]>) -> Vec<u8> {
     [begin, segment(id, &asked(0).message())].concat()
 }
 
-/// Converts, and gives each frame's local and remote end: read events go from remote to local.
+/// Converts a trace. Returns the local and the remote end of each frame; received events go from remote to local.
 #[track_caller]
 fn ends(bytes: &[u8], options: &[&str]) -> (Outcome, Vec<[String; 2]>) {
     let (outcome, capture) = captured(&Scratch::new(), bytes, options);
@@ -37,13 +37,13 @@ fn ends(bytes: &[u8], options: &[&str]) -> (Outcome, Vec<[String; 2]>) {
 }
 
 #[test]
-fn what_is_missing_gets_a_stand_in_and_what_is_known_is_kept() {
+fn missing_addresses_get_stand_ins_and_recorded_ones_are_kept() {
     let known = socket("10.0.0.2", 50000);
     let known = || Some(known.clone());
     let both = |local: &str, remote: &str| [local.to_owned(), remote.to_owned()];
     let local = |local: &str| both(local, "10.0.0.2:50000");
     let named = field(1, &[field(2, b"10.0.0.1"), field(4, b"http")].concat());
-    // The local end, the remote end, the addresses of the packets, and the report on it.
+    // The local end, the remote end, the addresses in the packets, and the warning.
     let cases = [
         (
             None,
@@ -105,7 +105,7 @@ fn what_is_missing_gets_a_stand_in_and_what_is_known_is_kept() {
             local("10.0.0.1:80"),
             vec!["10.0.0.1:80 for the local 10.0.0.1:0"],
         ),
-        // What every packet can carry is no stand-in.
+        // Addresses that a packet can carry are kept.
         (
             Some(socket("::ffff:10.0.0.1", 80)),
             Some(socket("::FFFF:10.0.0.2", 50000)),
@@ -143,13 +143,13 @@ fn what_is_missing_gets_a_stand_in_and_what_is_known_is_kept() {
             vec![],
         ),
     ];
-    // A port beyond 16 bits, and a name, are none; and nothing at all, in three ways.
+    // A port above 65,535 and a name cannot be used; then three ways of recording no address at all.
     let no_port = [socket("10.0.0.1", 70_000), named];
     let no_port = no_port.map(|end| (Some(end), known(), local("10.0.0.1:80"), vec!["local"]));
     let nothing = [socket("", 0), field(1, b""), Vec::new()];
     let nothing = nothing.map(|end| (Some(end), known(), local("192.0.2.1:80"), vec!["local"]));
     let cases = cases.into_iter().chain(no_port).chain(nothing);
-    for (i, (from, to, expected, told)) in cases.enumerate() {
+    for (i, (from, to, expected, messages)) in cases.enumerate() {
         let trace = one(ID, from.as_deref(), to.as_deref());
         let (outcome, got) = ends(&trace, &[]);
         assert_eq!(
@@ -158,15 +158,15 @@ fn what_is_missing_gets_a_stand_in_and_what_is_known_is_kept() {
             "case {i}{}",
             outcome.explain()
         );
-        if told.is_empty() {
+        if messages.is_empty() {
             outcome.says_nothing();
         } else {
             let outcome = outcome
-                .says(told.iter())
+                .says(messages.iter())
                 .says(["1 connection with stand-in addresses: "]);
             assert_eq!(
                 outcome.stderr.matches("for the ").count(),
-                told.len(),
+                messages.len(),
                 "{}",
                 outcome.explain()
             );
@@ -177,13 +177,13 @@ fn what_is_missing_gets_a_stand_in_and_what_is_known_is_kept() {
                 outcome.explain()
             );
         }
-        // The same again, on another day.
+        // The result is the same for a later time.
         assert_eq!(ends(&trace, &[]).1, got, "case {i}");
     }
 }
 
 #[test]
-fn given_addresses_stand_for_what_is_missing_only() {
+fn given_addresses_replace_only_missing_ones() {
     let known = socket("10.0.0.2", 50000);
     let (none, host) = (None, socket("db.example.com", 5432));
     let (zero, socket_path) = (socket("10.0.0.1", 0), pipe("/run/envoy.sock"));
@@ -211,7 +211,7 @@ fn given_addresses_stand_for_what_is_missing_only() {
         outcome.says_nothing();
         assert_eq!(got, [expected.map(str::to_owned)]);
     }
-    // A port 0 is none.
+    // Port 0 counts as missing.
     for given in ["[fd00::9]:99", "fd00::9", "[fd00::9]:0"] {
         let (outcome, got) = ends(&one(ID, none, Some(&six[..])), &["--local", given]);
         outcome.says_nothing();
@@ -232,7 +232,7 @@ fn given_addresses_stand_for_what_is_missing_only() {
     }
 }
 
-/// As many connections as share a port by their ids, and nothing else is known of them.
+/// Connections without addresses whose ids lead to the same stand-in port.
 #[test]
 fn stand_ins_are_unique_within_a_capture() {
     let known = socket("10.0.0.2", 443);
@@ -260,15 +260,15 @@ fn stand_ins_are_unique_within_a_capture() {
                 None => assert!(is_stand_in(remote_end), "{remote_end}"),
             }
         }
-        // The first is what it would be alone.
+        // The first connection has the stand-ins that it has alone.
         assert_eq!(ends(&one(ID, local, remote), &[]).1[0], got[0]);
     }
 }
 
-/// Each event may name the connection again, or at last. Packets that are written keep their address, and
-/// so do those after them: it is one connection.
+/// Any event may name the connection, again or for the first time. Packets that are already written keep their
+/// addresses, and so do the later ones, since they belong to the same connection.
 #[test]
-fn an_address_that_comes_after_packets_changes_none_of_them() {
+fn an_address_recorded_after_packets_changes_none_of_them() {
     let (local, remote) = (socket("10.0.0.1", 10000), socket("10.0.0.2", 50000));
     let whole = connection(Some(&local), Some(&remote));
     let lesser = connection(None, Some(&remote));
@@ -286,7 +286,7 @@ fn an_address_that_comes_after_packets_changes_none_of_them() {
         expected.map(|local| [local.to_owned(), "10.0.0.2:50000".to_owned()])
     );
 
-    // Before any packet is written, the difference is not visible.
+    // If no packet has been written before, the recorded address is used.
     let in_time = [
         begin(ID, &lesser),
         segment(ID, &asked(0).with_connection(&whole)),
@@ -301,7 +301,7 @@ fn an_address_that_comes_after_packets_changes_none_of_them() {
 }
 
 #[test]
-fn a_connection_that_tells_less_changes_nothing() {
+fn a_later_record_with_fewer_addresses_changes_nothing() {
     let (local, remote) = (socket("10.0.0.1", 10000), socket("10.0.0.2", 50000));
     let whole = connection(Some(&local), Some(&remote));
     let nothing = [
@@ -321,7 +321,7 @@ fn a_connection_that_tells_less_changes_nothing() {
     let (outcome, records) = convert(&scratch, &trace, &[]);
     outcome.exits(0).says_nothing();
     let records = records.unwrap_or_default();
-    // No other connection, whose handshake would show.
+    // It is not taken for another connection: a handshake would be visible.
     assert_eq!(records.len(), 10);
     for record in &records {
         let segment = record.segment().expect("a segment");
@@ -331,11 +331,11 @@ fn a_connection_that_tells_less_changes_nothing() {
     }
 }
 
-/// The recordings that lack an address: the known end, and the report on the other.
+/// The recordings without an address: the recorded end, and the warning about the other one.
 #[test]
 fn recordings_without_addresses() {
     let missing = "which is not recorded";
-    for (name, code, expected, told) in [
+    for (name, code, expected, messages) in [
         ("buf_uds_236.pb", 0, 2, "unix:"),
         ("up_str_146.pb_length_delimited", 1, 1, missing),
         ("up_str_json_150.json", 1, 1, missing),
@@ -347,7 +347,7 @@ fn recordings_without_addresses() {
         let scratch = Scratch::new();
         let bytes = fs::read(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
         let (outcome, records) = convert(&scratch, &bytes, &[]);
-        let outcome = outcome.exits(code).says([told]);
+        let outcome = outcome.exits(code).says([messages]);
         let lines = outcome.stderr.matches("with stand-in addresses").count();
         assert_eq!(lines, 1, "{name}{}", outcome.explain());
         let records = records.unwrap_or_else(|| panic!("{name}: no capture"));

@@ -1,6 +1,6 @@
-//! An admin interface like Envoy's, with `/tap` and `/config_dump`, whose answers a test decides on.
+//! A fake of Envoy's admin interface, with `/tap` and `/config_dump`, whose responses the test sets.
 //!
-//! It answers in the words of Envoy 1.40.0. It knows nothing of what it streams.
+//! Its error messages are those of Envoy 1.40.0. It does not interpret the bytes that it streams.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,18 +12,18 @@ use std::time::Duration;
 
 use crate::harness::wait_until;
 
-/// What Envoy says to a second client.
+/// Envoy's response to a second client.
 pub(crate) const TAKEN: &str = "An attached /tap admin stream already exists. Detach it.";
 
-/// How often an attached client is looked after.
+/// How often the connection to an attached client is checked.
 const INTERVAL: Duration = Duration::from_millis(5);
 
-/// What an attached client gets next.
+/// The next item that is sent to an attached client.
 enum Send {
     Bytes(Vec<u8>),
-    /// The end that a whole answer has.
+    /// The regular end of a response.
     End,
-    /// The end of the connection, in the middle of the answer.
+    /// The end of the connection in the middle of the response.
     Cut,
 }
 
@@ -37,9 +37,9 @@ pub(crate) struct Admin {
 struct Shared {
     prefix: String,
     ids: Vec<String>,
-    /// What `/tap` answers instead of a stream.
+    /// The response of `/tap` in place of a stream.
     refusal: Option<String>,
-    /// The bodies that `/tap` got.
+    /// The bodies of the requests to `/tap`.
     asked: Mutex<Vec<String>>,
     attached: AtomicUsize,
     detached: AtomicUsize,
@@ -47,12 +47,12 @@ struct Shared {
 }
 
 impl Admin {
-    /// Serves taps with these `config_id`s on a port of its own.
+    /// Serves taps with these `config_id`s on a free port.
     pub(crate) fn new(ids: &[&str]) -> Self {
         Self::at("127.0.0.1:0", "", ids, None)
     }
 
-    /// Answers `/tap` with something else than a stream.
+    /// Answers `/tap` with `answer` in place of a stream.
     pub(crate) fn refusing(answer: &str) -> Self {
         Self::at("127.0.0.1:0", "", &["my_tap"], Some(answer))
     }
@@ -88,7 +88,7 @@ impl Admin {
         format!("http://{}{}", self.address, self.shared.prefix)
     }
 
-    /// Sends bytes to the client that is attached, or will be.
+    /// Sends bytes to the attached client, or to the next one that attaches.
     pub(crate) fn send(&self, bytes: &[u8]) {
         self.to_client
             .send(Send::Bytes(bytes.to_owned()))
@@ -103,7 +103,7 @@ impl Admin {
         self.to_client.send(Send::Cut).expect("it lives");
     }
 
-    /// The body of the only request that `/tap` got.
+    /// The body of the only request to `/tap`.
     pub(crate) fn asked(&self) -> String {
         let asked = self.shared.asked.lock().expect("no panic holds it");
         assert_eq!(asked.len(), 1, "{asked:?}");
@@ -117,7 +117,7 @@ impl Admin {
         });
     }
 
-    /// Waits until as many clients have gone as came.
+    /// Waits until all clients have disconnected.
     #[track_caller]
     pub(crate) fn wait_until_free(&self) {
         let count = |counter: &AtomicUsize| counter.load(Ordering::SeqCst);
@@ -214,7 +214,7 @@ impl Shared {
     }
 }
 
-/// A whole answer, as Envoy sends one.
+/// A complete response of Envoy.
 pub(crate) fn whole(status: &str, text: &str) -> String {
     format!(
         "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=UTF-8\r\nserver: envoy\r\n\

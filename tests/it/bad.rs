@@ -1,4 +1,4 @@
-//! Broken input, and files that cannot be: a clear message, never a panic.
+//! Broken input, and files that cannot be read or written: a clear message, never a panic.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::harness::{Outcome, Scratch, each};
 use crate::make::{Ev, Form, Made, What, field, noise, number};
 use crate::pcap::{Capture, Record};
 
-/// A small conversation, a record an event.
+/// A small conversation, with one record for each event.
 pub(crate) fn made() -> Made {
     let mut events: Vec<_> = (0..12)
         .map(|i: i32| {
@@ -23,7 +23,7 @@ pub(crate) fn made() -> Made {
     Made::v4(events)
 }
 
-/// Converts `bytes` and gives what came of it, and the records if there is a capture.
+/// Converts `bytes`. Returns the outcome, and the records if there is a capture.
 pub(crate) fn convert(
     scratch: &Scratch,
     bytes: &[u8],
@@ -42,7 +42,7 @@ pub(crate) fn convert(
     (outcome, records)
 }
 
-/// Fails if the directory holds anything but `names`, such as a temporary file.
+/// Fails if the directory contains anything other than `names`, such as a temporary file.
 #[track_caller]
 pub(crate) fn assert_left_over(scratch: &Scratch, names: &[&str]) {
     let entries = fs::read_dir(scratch.dir()).expect("the scratch directory");
@@ -59,7 +59,7 @@ pub(crate) fn assert_left_over(scratch: &Scratch, names: &[&str]) {
 }
 
 #[test]
-fn noise_is_no_trace() {
+fn random_bytes_are_not_a_trace() {
     let seeds: Vec<u64> = (0..100).collect();
     each(
         &seeds,
@@ -88,7 +88,7 @@ fn noise_is_no_trace() {
 }
 
 #[test]
-fn what_no_envoy_writes_gives_no_capture() {
+fn messages_that_envoy_never_writes_give_no_capture() {
     let inputs: [&[u8]; 5] = [
         b"hello, world\n",
         b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
@@ -105,7 +105,7 @@ fn what_no_envoy_writes_gives_no_capture() {
     }
 }
 
-/// Recordings with some bytes changed: whatever comes of it, it is no panic and a readable capture.
+/// Recordings with some bytes changed: never a panic, and if there is a capture, it is readable.
 #[test]
 fn corrupt_recordings_never_panic() {
     let mut traces = fixtures::socket_traces();
@@ -145,7 +145,7 @@ fn corrupt_recordings_never_panic() {
     );
 }
 
-/// HTTP taps hold no packets: what becomes of them, it is no panic.
+/// The same for HTTP taps, without comparing packets.
 #[test]
 fn http_traces_never_panic() {
     each(
@@ -163,7 +163,7 @@ fn http_traces_never_panic() {
     );
 }
 
-/// A message that claims more bytes than there are, at any depth.
+/// A message, at any depth, whose length exceeds the available bytes.
 #[test]
 fn lengths_beyond_the_end_are_reported() {
     let event = field(3, &field(2, &field(1, &field(1, b"hello"))));
@@ -171,17 +171,17 @@ fn lengths_beyond_the_end_are_reported() {
     let whole = field(3, &trace);
     let scratch = Scratch::new();
 
-    // Of the outermost message: the file ends inside.
+    // The outermost message: the file ends inside it.
     let mut bytes = whole.clone();
     bytes[1] += 10;
     convert(&scratch, &bytes, &[])
         .0
         .exits(1)
         .says(["input", "offset"]);
-    // Of a message inside: it claims more than the one around it has.
+    // An inner message: its length exceeds the rest of the enclosing message.
     let mut depth = 0;
     for at in 2..whole.len() {
-        // A byte that says how many follow up to the end.
+        // A byte whose value is the number of bytes up to the end.
         if whole.len() - at == usize::from(whole[at]) + 1 {
             depth += 1;
             let mut bytes = whole.clone();
@@ -193,7 +193,7 @@ fn lengths_beyond_the_end_are_reported() {
         }
     }
     assert_eq!(depth, 4, "an event, its read, its body and their bytes");
-    // A length that no memory holds is not believed.
+    // A length larger than any memory is not trusted.
     let huge = [
         &[0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f],
         &*trace,
@@ -335,7 +335,7 @@ fn the_input_is_never_the_output() {
             "{} as output",
             output.display()
         );
-        // And the other way round, where it is the input that is the link.
+        // The same if the input is the link.
         let outcome = scratch.capture2pcap().arg(output).arg("trace.pb").run();
         outcome.exits(2);
         assert_eq!(
@@ -348,7 +348,7 @@ fn the_input_is_never_the_output() {
     assert_left_over(&scratch, &["hard", "symbolic", "trace.pb"]);
 }
 
-/// Envoy writes at the connection's end: until then a tap's file is empty.
+/// Envoy writes a trace when its connection ends. Until then, the file is empty.
 #[test]
 fn an_empty_trace_is_an_empty_capture() {
     let scratch = Scratch::new();

@@ -1,5 +1,5 @@
-//! Many traces, one capture each: every capture is the one that its trace gives alone, and nothing else
-//! is left behind.
+//! Many traces, with one capture each. Every capture equals the one that its trace gives alone, and no other file is
+//! left.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -15,10 +15,10 @@ use crate::harness::{Outcome, SIGINT, Scratch};
 use crate::make::{Ev, Form, Made, What, noise};
 use crate::pcap::Capture;
 
-/// The extensions of the files that a folder is searched for.
+/// The extensions of traces that a folder is searched for.
 const EXTENSIONS: [&str; 4] = ["pb", "pb_length_delimited", "pb_text", "json"];
 
-/// All files below a folder, by their paths in it.
+/// The contents of all files below a folder, by their relative paths.
 #[track_caller]
 pub(crate) fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
@@ -38,7 +38,7 @@ pub(crate) fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files
 }
 
-/// The names of all files below a folder of the scratch directory, in order.
+/// The sorted names of all files below a folder of the scratch directory.
 #[track_caller]
 fn names(scratch: &Scratch, folder: &str) -> Vec<String> {
     let name = |path: &PathBuf| path.to_str().expect("UTF-8").to_owned();
@@ -53,7 +53,7 @@ pub(crate) fn alone(trace: &Path) -> Vec<u8> {
     fs::read(scratch.path("out.pcap")).unwrap_or_else(|e| panic!("{}: {e}", trace.display()))
 }
 
-/// Writes a small trace, which no other number makes the same, and returns its path.
+/// Writes a small trace that is different for each number, and returns its path.
 pub(crate) fn write_trace(scratch: &Scratch, name: impl AsRef<OsStr>, number: u16) -> PathBuf {
     let path = scratch.dir().join(name.as_ref());
     let folder = path.parent().expect("a folder");
@@ -73,8 +73,8 @@ pub(crate) fn write_trace(scratch: &Scratch, name: impl AsRef<OsStr>, number: u1
     path
 }
 
-/// Writes a trace in each place, and fails if the batch over `inputs` makes anything but the captures of
-/// these names, in this order, each as its trace gives it alone.
+/// Writes `traces`, converts `inputs`, and fails unless the result is exactly `captures`, in this order, each equal to
+/// the capture that its trace gives alone.
 #[track_caller]
 fn assert_becomes(traces: &[&str], inputs: &[&str], captures: &[(&str, &str)]) {
     let scratch = Scratch::new();
@@ -94,12 +94,12 @@ fn assert_becomes(traces: &[&str], inputs: &[&str], captures: &[(&str, &str)]) {
     assert!(found == expected, "other bytes{}", outcome.explain());
 }
 
-/// The issue's own demand: 3,000 copies of real traces and four that are none, or not whole.
+/// 3,000 copies of recordings, and four files that are not traces or are cut.
 #[test]
 fn three_thousand_traces_and_some_bad_ones() {
     let scratch = Scratch::new();
     fs::create_dir_all(scratch.path("in/bad")).expect("folders");
-    // Each recording once, its copies linked to it, and its capture.
+    // Each recording, links to it as copies, and its capture.
     let mut sources = Vec::new();
     for fixture in fixtures::socket_traces() {
         let extension = fixture.path.extension().and_then(OsStr::to_str);
@@ -133,7 +133,7 @@ fn three_thousand_traces_and_some_bad_ones() {
     assert_eq!(expected.len(), 3002);
 
     for jobs in ["1", "2"] {
-        // Few open files are enough for many traces.
+        // Many traces need only few open files.
         let script = format!("ulimit -n 32; exec capture2pcap -j {jobs} in out{jobs}");
         let outcome = scratch.shell(&script).run().exits(1).says([
             "capture2pcap: in/bad/random.pb: ",
@@ -191,7 +191,7 @@ fn the_tree_is_mirrored_and_collisions_keep_their_whole_names() {
     );
 }
 
-/// Files by name may have any extension; a trace that is named twice is one.
+/// Files given by name may have any extension; a trace that is given twice is converted once.
 #[test]
 fn files_and_folders_mix() {
     assert_becomes(
@@ -213,7 +213,7 @@ fn files_and_folders_mix() {
     );
 }
 
-/// Where captures go: a folder that is there, one that `/` says is to be, one that several traces need.
+/// The output folder: an existing one, a new one with a `/` at the end, and a new one for several traces.
 #[test]
 fn the_folder_is_made() {
     let cases: [(&[&str], &[&str]); 5] = [
@@ -238,7 +238,7 @@ fn the_folder_is_made() {
 }
 
 #[test]
-fn a_file_is_no_folder() {
+fn a_file_cannot_be_the_output_folder() {
     let scratch = Scratch::new();
     write_trace(&scratch, "a.pb", 0);
     write_trace(&scratch, "b.pb", 1);
@@ -249,7 +249,7 @@ fn a_file_is_no_folder() {
     assert_left_over(&scratch, &["a.pb", "b.pb", "file"]);
 }
 
-/// Runs a batch over a list, and gives the captures' names.
+/// Converts the traces of a list, and returns the names of the captures.
 #[track_caller]
 fn listed(scratch: &Scratch, arguments: &[&str], stdin: &[u8]) -> (Outcome, Vec<OsString>) {
     let _ = fs::remove_dir_all(scratch.path("out"));
@@ -283,7 +283,7 @@ fn a_list_names_the_traces() {
         names
     };
     let expected = captures(&[b"with space", b"-q", b"\xff\xfe not UTF-8", b"quote'\"$x"]);
-    // A last line counts with its end and without; an empty one names nothing.
+    // The last line may lack its line end; empty lines are ignored.
     for list in [
         odd.join(&b'\n'),
         [&b"\n"[..], &odd.join(&b"\n\n"[..]), b"\n"].concat(),
@@ -339,7 +339,7 @@ fn a_list_adds_to_the_command_line_and_may_be_wrong() {
         .says(["capture2pcap: none: cannot read: "]);
     let run = scratch.capture2pcap().args(["-0", "a.pb", "new/"]);
     run.run().exits(2);
-    // A shard of a list may have nothing to do.
+    // A shard of a list may be empty.
     let run = scratch.capture2pcap().args(["--files-from=-", "new/"]);
     run.run().exits(0).says(["the list of traces is empty"]);
     std::fs::create_dir(scratch.path("empty")).expect("a folder");
@@ -361,12 +361,12 @@ fn a_tree_with_loops_and_special_files() {
     link(Path::new("/dev/zero"), "in/zero.pb");
     link(&elsewhere, "in/link.pb");
     scratch.shell("mkfifo in/x.pb in/a/y.json").run().exits(0);
-    // A dangling link may have been a trace, so it is reported; the other files are not traces.
+    // A dangling link may stand for a trace, so it is reported. The other files are not traces.
     let nowhere = ["in/dangling.pb: cannot read: ", "in/self.pb: cannot read: "];
     let outcome = scratch.capture2pcap().args(["in", "out"]).run();
     outcome.exits(1).says(nowhere);
     assert_eq!(names(&scratch, "out"), ["a/path_0.pcap", "link.pcap"]);
-    // Neither does a merge wait for them.
+    // A merge does not wait for them either.
     scratch
         .capture2pcap()
         .args(["-m", "in", "all.pcap"])
@@ -377,7 +377,7 @@ fn a_tree_with_loops_and_special_files() {
     assert_eq!(capture.streams().len(), 4);
 }
 
-/// Four traces of which two give something to say, one gives nothing, and what is said of all.
+/// Four traces, two with warnings and one without a capture, and the line of counts for all.
 #[test]
 fn one_line_counts_what_was_done() {
     let scratch = Scratch::new();
@@ -412,12 +412,12 @@ fn one_line_counts_what_was_done() {
     // With --quiet, only errors are reported.
     let outcome = scratch.capture2pcap().args(["-q", "in", "out"]).run();
     let outcome = outcome.exits(1);
-    let mut told: Vec<_> = outcome.stderr.lines().collect();
-    told.sort_unstable();
+    let mut lines: Vec<_> = outcome.stderr.lines().collect();
+    lines.sort_unstable();
     let starts = ["capture2pcap: in/cut.pb: ", "capture2pcap: in/none.pb: "];
     assert!(
-        told.len() == 2
-            && told
+        lines.len() == 2
+            && lines
                 .iter()
                 .zip(starts)
                 .all(|(line, start)| line.starts_with(start)),
@@ -452,7 +452,7 @@ fn a_stream_is_refused_among_many() {
     }
 }
 
-/// What is converted when the signal comes is kept whole, and nothing else is begun.
+/// The capture that is in progress when the signal arrives is completed, and no other is begun.
 #[test]
 fn an_interrupt_ends_a_batch_with_whole_captures() {
     let scratch = Scratch::new();
@@ -460,7 +460,7 @@ fn an_interrupt_ends_a_batch_with_whole_captures() {
         write_trace(&scratch, format!("in/path_{number}.pb"), number);
     }
     scratch.shell("mkfifo slow_1.pb slow_2.pb").run().exits(0);
-    // One thread comes to the FIFOs last, for they have no size, and the first keeps it waiting.
+    // The only thread reaches the FIFOs last, as they have no size, and waits for the first one.
     let run = scratch.interruptible();
     let running = run
         .args(["-j1", "slow_1.pb", "in", "slow_2.pb", "out"])
@@ -479,7 +479,7 @@ fn an_interrupt_ends_a_batch_with_whole_captures() {
     drop(slow);
     let mut found = files(&scratch.path("out"));
     let explain = outcome.explain();
-    // Whether the half had come before the signal is the system's matter.
+    // Whether the first half was read before the signal depends on the system.
     if let Some(partial) = found.remove(Path::new("slow_1.pcap")) {
         let capture = Capture::parse(&partial).unwrap_or_else(|e| panic!("{e}{explain}"));
         assert!(capture.records.len() <= 5, "{explain}");

@@ -1,4 +1,4 @@
-//! Events that fill one packet, or many.
+//! Events of one packet, and of many packets.
 
 use std::net::SocketAddr;
 
@@ -6,12 +6,13 @@ use crate::harness::{Scratch, each};
 use crate::make::{Ev, Form, Made, What, noise};
 use crate::pcap::{ACK, Capture, PSH};
 
-/// The largest TCP payload of an IPv4 packet: 65,535 less two headers of 20 bytes.
+/// The largest TCP payload of an IPv4 packet: 65,535 bytes minus two headers of 20 bytes.
 const V4_MAX: usize = 65_495;
-/// The largest TCP payload of an IPv6 packet, whose own header its length does not count.
+/// The largest TCP payload of an IPv6 packet, whose length does not include its own header.
 const V6_MAX: usize = 65_515;
 
-/// One byte, both limits and their neighbours, a power of two, and 5 MiB; the first ones both ways.
+/// Events of one byte, of both limits and one more or less, of a power of two, and of 5 MiB; the first ones in both
+/// directions.
 fn events() -> Vec<Ev> {
     let sizes = [
         1,
@@ -43,7 +44,7 @@ fn events() -> Vec<Ev> {
     events
 }
 
-/// Converts a trace and compares what comes out with what went in, byte for byte and record for record.
+/// Converts a trace, and compares the records with the events, byte for byte.
 fn assert_whole(made: &Made, form: Form, options: &[&str], max: usize) {
     let scratch = Scratch::new();
     let input = scratch.write(
@@ -95,7 +96,7 @@ fn assert_whole(made: &Made, form: Form, options: &[&str], max: usize) {
     assert_eq!(
         records.count(),
         0,
-        "{form:?} {options:?}: records behind the last event"
+        "{form:?} {options:?}: records after the last event"
     );
 
     for (what, (from, to)) in [
@@ -135,7 +136,7 @@ fn events_of_any_size_come_out_whole() {
 }
 
 #[test]
-fn nanoseconds_are_kept_where_asked_for() {
+fn nanoseconds_are_kept_on_request() {
     assert_whole(
         &Made::v4(events()),
         Form::StreamedDelimited,
@@ -160,7 +161,7 @@ fn an_mss_splits() {
     );
 }
 
-/// An MSS above what a packet holds changes nothing.
+/// An MSS larger than a packet has no effect.
 #[test]
 fn no_mss_makes_a_packet_too_long() {
     assert_whole(
@@ -171,7 +172,7 @@ fn no_mss_makes_a_packet_too_long() {
     );
 }
 
-/// A frame is cut at the snaplen and tells how long it was; the sequence numbers count every byte.
+/// Packets are truncated at the snaplen. Records keep the original length, and sequence numbers count every byte.
 #[test]
 fn a_snaplen_cuts() {
     let made = Made::v4(events());

@@ -14,17 +14,17 @@ use crate::make::{Encoded, Ev, Form, Made, What, noise};
 use crate::pcap::{Capture, Record};
 use crate::stdio::{PATIENCE, next_record};
 
-/// The sizes and number of the events of a trace that is far larger than all buffers on the way together.
+/// The size and number of events in a trace that is far larger than all buffers together.
 const SIZE: usize = 50_003;
 const EVENTS: i32 = 400;
 
-/// A large trace, its events a millisecond apart.
+/// A large trace, with an event every millisecond.
 fn large(form: Form) -> Encoded {
     let event = |i| Ev::new(What::Read, 1000 * i, vec![i as u8; SIZE]);
     Made::v4((0..EVENTS).map(event).collect()).encode(form)
 }
 
-/// Starts a conversion of `trace` and comes back in its middle, with what it has written.
+/// Starts a conversion of `trace`, and returns in the middle of it, with the output so far.
 fn start(scratch: &Scratch, arguments: &[&str]) -> (Running, Vec<u8>) {
     let run = scratch.capture2pcap().arg("--role=downstream");
     let mut running = run.args(arguments).args(["trace", "-"]).start();
@@ -33,7 +33,7 @@ fn start(scratch: &Scratch, arguments: &[&str]) -> (Running, Vec<u8>) {
     (running, header)
 }
 
-/// Ends it, and gives the packets that hold data.
+/// Waits for the end of the conversion, and returns the packets with payload.
 #[track_caller]
 fn end(running: Running, mut bytes: Vec<u8>) -> (Outcome, Vec<Record>) {
     let mut outcome = running.finish();
@@ -44,13 +44,13 @@ fn end(running: Running, mut bytes: Vec<u8>) -> (Outcome, Vec<Record>) {
     (outcome, records)
 }
 
-/// Fails unless the packets are the trace's first ones; gives their number.
+/// Fails unless the packets are the first ones of the trace. Returns their number.
 #[track_caller]
 fn count(records: &[Record]) -> usize {
     for (i, record) in records.iter().enumerate() {
         let payload = record.segment().expect("a segment").payload;
         let whole = [i as u8; SIZE];
-        // Of the event at which a trace is cut there may be a part.
+        // The event at which the trace is cut may be there in part.
         let is_cut = i + 1 == records.len() && whole.starts_with(payload);
         assert!(payload == whole || is_cut, "packet {i} holds other bytes");
     }
@@ -71,7 +71,7 @@ fn a_trace_may_grow_while_it_is_read() {
         trace.write_all(&encoded.bytes[half..]).expect("the rest");
         let (outcome, records) = end(running, header);
         outcome.exits(0).says_nothing();
-        // Of what came meanwhile, some may be in it; a merge holds what its first pass has counted.
+        // The capture may contain some of the appended events; a merge contains those that its first pass has counted.
         let counted = count(&records);
         let all = if mode.is_empty() { EVENTS } else { EVENTS / 2 };
         assert!(
@@ -107,7 +107,7 @@ fn a_trace_may_be_cut_while_it_is_read() {
                 .exits(1)
                 .says(["capture2pcap: trace: cut at offset "]);
             let counted = count(&records);
-            // All that was there before and after, and something in any case.
+            // All events before the cut, and at least one.
             let least = encoded.events.iter().filter(|(_, end)| *end <= length);
             let least = least.count().max(1);
             assert!(
@@ -137,8 +137,8 @@ fn a_trace_may_be_rewritten_while_it_is_read() {
                 outcome.exits(1);
                 continue;
             }
-            // Where the new bytes are the old ones, nothing has happened, unless the program came by
-            // while they were not there yet.
+            // If the new bytes equal the old ones, nothing changes, unless the program reads the file while it is
+            // still shorter.
             let outcome = outcome.exits_one_of(&[0, 1]);
             if outcome.status.success() {
                 assert_eq!(count(&records), EVENTS as usize);
@@ -150,9 +150,10 @@ fn a_trace_may_be_rewritten_while_it_is_read() {
     }
 }
 
-/// Strictly, what was cut gives no capture: on a stream, what is out is out, and the status tells.
+/// With --strict, a trace that was cut gives no capture. On a stream, packets that are written stay written, and the
+/// exit status reports the damage.
 #[test]
-fn a_merge_of_a_trace_that_changed_is_no_strict_one() {
+fn a_strict_merge_of_a_changed_trace_fails() {
     let encoded = large(Form::StreamedDelimited);
     let scratch = Scratch::new();
     let path = scratch.write("trace", &encoded.bytes);
@@ -164,8 +165,8 @@ fn a_merge_of_a_trace_that_changed_is_no_strict_one() {
     outcome.exits(1).says(["strict"]);
 }
 
-/// At any moment, in the first pass of a merge too: whatever comes of it, it is no signal and no part of a
-/// capture.
+/// At any moment, also in the first pass of a merge: the program is not ended by a signal, and no incomplete capture is
+/// left.
 #[test]
 fn a_trace_may_be_cut_at_any_moment() {
     let encoded = large(Form::StreamedDelimited);
@@ -191,7 +192,7 @@ fn a_trace_may_be_cut_at_any_moment() {
     }
 }
 
-/// The README's way to follow a file: its packets come out while it grows.
+/// Following a file as in the README: packets are written while the file grows.
 #[test]
 fn a_file_that_grows_is_followed_through_a_pipe() {
     let data = |i: i32| format!("GET /{i} HTTP/1.1\r\n\r\n");
@@ -208,7 +209,7 @@ fn a_file_that_grows_is_followed_through_a_pipe() {
     let mut running = scratch.shell(script).start();
     let (mut capture, mut written) = (Vec::new(), 0);
     for (i, (event, &(_, end))) in events.iter().zip(&encoded.events).enumerate() {
-        // In two pieces, the first of which ends inside the event.
+        // The event arrives in two pieces.
         for end in [end - 7, end] {
             file.write_all(&encoded.bytes[written..end])
                 .expect("a piece");

@@ -1,12 +1,11 @@
-//! The completion scripts, each tried by its own shell on a terminal: keys are typed, and the line that comes of them
-//! is run.
+//! The completion scripts, each tested in its shell on a terminal: the test types keys, and runs the completed line.
 
 use std::path::Path;
 
 use crate::fixtures;
 use crate::harness::{Scratch, not_tested};
 
-/// What is typed after the program's name, with a tab where it is to be completed, and the arguments that come of it.
+/// The keys typed after the program's name, with a tab for each completion, and the resulting arguments.
 const TYPED: [(&str, &str); 16] = [
     ("--inp\tjson a b", "--input-format json a b"),
     ("--format pcapn\ta b", "--format pcapng a b"),
@@ -20,7 +19,7 @@ const TYPED: [(&str, &str); 16] = [
         "--time-stamp-precision na\ta b",
         "--time-stamp-precision nano a b",
     ),
-    // In zsh, nothing after --local was completed.
+    // zsh once completed nothing after --local.
     ("--local 1.2.3.4 pa\ta", "--local 1.2.3.4 path_0.pb a"),
     (
         "--remote 1.2.3.4 --str\tpa\ta",
@@ -33,8 +32,8 @@ const TYPED: [(&str, &str); 16] = [
     ("--generate pow\t", "--generate powershell"),
 ];
 
-/// A shell, how it is started without anything of the user's, and what prepares it. The prompt is @@, which is not
-/// to be seen in what is typed.
+/// A shell, the command that starts it without the user's configuration, and the commands that prepare it. The prompt
+/// is @@, which does not occur in the typed keys.
 struct Shell {
     name: &'static str,
     start: &'static str,
@@ -61,7 +60,7 @@ const SHELLS: [Shell; 3] = [
     },
 ];
 
-/// Whether there is such a program.
+/// Whether a program is installed.
 fn is_installed(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
@@ -83,13 +82,13 @@ fn completes(shell: &Shell) {
         .shell(shell.start)
         .env("HOME", path(scratch.dir()))
         .open_terminal(200);
-    // Any prompt will do: it is there before the shell reads, and what is typed early is read later.
+    // Any prompt is enough: it is printed before the shell reads, and keys typed early are read later.
     terminal.type_line(shell.prepare);
     terminal.until("@@");
     for (typed, expected) in TYPED {
         terminal.type_line(&format!("capture2pcap {typed}"));
         let shown = terminal.until("@@");
-        // Whether an option's value is put after = or after a space is the shell's choice.
+        // Shells differ in whether they put an option's value after = or after a space.
         let words = expected.split([' ', '=']);
         let expected: String = words.map(|word| format!("<{word}>")).collect();
         let mut lines = shown.split(['\r', '\n']);
@@ -122,7 +121,7 @@ fn fish_completes() {
     completes(&SHELLS[2]);
 }
 
-/// No PowerShell in Debian: its script is there, at least.
+/// Debian has no PowerShell, so only the existence of the script is tested.
 #[test]
 fn powershell_gets_a_script_too() {
     let scratch = Scratch::new();

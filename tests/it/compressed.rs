@@ -1,7 +1,7 @@
-//! Compressed traces: the same captures as of what they hold, as it comes, and what stood before the damage.
+//! Compressed traces: they give the captures of their contents, live from a stream, and up to the damage if they are cut.
 //!
-//! gzip and zstd, the programs, compress and judge. What they cannot do, such as to flush at a given place, the
-//! crates do that the program under test unpacks with.
+//! The programs gzip and zstd compress the traces, and show what can be unpacked. For features that they lack, such as
+//! flushing at a certain position, the tests use the crates that the program itself uses.
 
 use std::fs;
 use std::io::Write;
@@ -18,7 +18,7 @@ use crate::make::{Ev, Form, Made, What, field, noise};
 use crate::pcap::Capture;
 use crate::stdio::{PATIENCE, next_record};
 
-/// What a program makes of `bytes`.
+/// The output of a program for the input `bytes`.
 #[track_caller]
 fn through(program: &str, args: &[&str], bytes: &[u8]) -> Vec<u8> {
     let outcome = Run::new(program).args(args).stdin(bytes).run();
@@ -33,10 +33,10 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     through("zstd", &["-qc"], bytes)
 }
 
-/// A frame that holds no data, as pzstd writes it.
+/// A frame without data, as pzstd writes it.
 const SKIPPABLE: &[u8] = b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd";
 
-/// The ways in which `bytes` are compressed here, each with the extension that it has.
+/// `bytes` compressed in several ways, each with its extension.
 fn ways(bytes: &[u8]) -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let (first, second) = bytes.split_at(bytes.len() / 3);
     let empty = gzip(b"");
@@ -78,7 +78,7 @@ fn a_compressed_trace_gives_the_capture_of_what_it_holds() {
             let plain = fs::read(scratch.path("plain.pcap")).expect("a capture");
             for (way, extension, bytes) in ways(&fixture.bytes()) {
                 let place = format!("{}: {way} of {extension}", fixture.name);
-                // The name says nothing.
+                // The name does not show the compression.
                 let input = scratch.write("input", &bytes);
                 let run = scratch.capture2pcap().arg(&input).arg("packed.pcap");
                 run.run().exits(code);
@@ -229,7 +229,7 @@ fn folders_are_searched_for_compressed_traces() {
     let captures = fs::read_dir(scratch.path("out")).expect("a folder").count();
     assert_eq!(captures, paths.len());
 
-    // The same names, and a list of them.
+    // The same traces by name, and in a list.
     let trace = made().encode(Form::Binary).bytes;
     let scratch = Scratch::new();
     fs::create_dir(scratch.path("in")).expect("a folder");
@@ -279,7 +279,7 @@ fn several_blocks() -> Vec<u8> {
     made.encode(Form::StreamedDelimited).bytes
 }
 
-/// What stands before a cut or a fault is converted, as far as gzip itself gets.
+/// Everything before a cut or a fault is converted, as far as gzip itself can unpack it.
 #[test]
 fn a_cut_gives_what_was_unpacked_before_it() {
     let trace = made().encode(Form::StreamedDelimited).bytes;
@@ -301,7 +301,7 @@ fn a_cut_gives_what_was_unpacked_before_it() {
             let (_, expected) = convert(&scratch, &judge.stdout, &[]);
             let expected = expected.unwrap_or_default();
             assert!(records.len() >= expected.len(), "{place}");
-            // Before four bytes, it might be anything.
+            // Fewer than four bytes do not show the compression.
             if cut >= 4 {
                 let why =
                     format!("of the unpacked trace: the {program} around the trace ends early");
@@ -325,7 +325,7 @@ fn a_cut_gives_what_was_unpacked_before_it() {
         let merged = Capture::read(&scratch.path("half.pcap"));
         let merged = merged.segments().into_iter().filter(|s| s.length > 0);
         assert_eq!(merged.count(), given);
-        // The end is there, and a byte in the middle is another.
+        // The end is intact, and a byte in the middle is wrong.
         let mut corrupt = bytes.clone();
         let middle = bytes.len() / 2;
         corrupt[middle] ^= 0x55;
@@ -335,7 +335,7 @@ fn a_cut_gives_what_was_unpacked_before_it() {
     }
 }
 
-/// As gzip has it: zeros are padding, anything else is ignored and reported.
+/// Like gzip: zeros are padding; other bytes are ignored and reported.
 #[test]
 fn bytes_after_the_end_are_reported_unless_they_are_zeros() {
     let trace = made().encode(Form::Binary).bytes;
@@ -359,7 +359,7 @@ fn bytes_after_the_end_are_reported_unless_they_are_zeros() {
     }
 }
 
-/// A packet is out once the compressor has flushed its event.
+/// A packet is written as soon as the compressor has flushed its event.
 #[test]
 fn packets_come_out_as_they_are_flushed() {
     let events = (0..5).map(|i| Ev::new(What::Read, i, format!("GET /{i} HTTP/1.1\r\n\r\n")));
@@ -395,14 +395,14 @@ fn packets_come_out_as_they_are_flushed() {
                 let record = next_record(&mut running, &place);
                 assert!(record.ends_with(&event.data), "{place} holds other bytes");
             }
-            // A signal ends the wait for more.
+            // A signal ends the wait for more bytes.
             running.signal(SIGINT);
             running.finish().exits(130);
         }
     }
 }
 
-/// Nothing more has to come, compressed or not.
+/// Even if no more bytes arrive, compressed or not.
 #[test]
 fn a_reader_that_goes_away_ends_the_wait() {
     let made = Made::v4(vec![Ev::new(What::Read, 0, "GET / HTTP/1.1\r\n\r\n")]);
@@ -423,7 +423,7 @@ fn a_reader_that_goes_away_ends_the_wait() {
     }
 }
 
-/// A message whose connection comes after more events than are held: a file is unpacked once more for it.
+/// A message whose connection follows more events than are buffered: the file is unpacked a second time for it.
 #[test]
 fn a_connection_may_come_after_the_events_of_a_compressed_file() {
     let events = (0..12).map(|i| Ev::new(What::Read, i, vec![b'x'; 1 << 20]));
@@ -455,13 +455,13 @@ fn a_connection_may_come_after_the_events_of_a_compressed_file() {
     }
 }
 
-/// The most memory that converting a compressed stream takes, but for what is in a pipe.
+/// The peak memory of converting a compressed stream, in bytes.
 fn peak(bytes: &[u8], packets: usize) -> u64 {
     let scratch = Scratch::new();
     let mut running = scratch.capture2pcap().args(["-", "-"]).start();
     let mut stdin = running.stdin.take().expect("a pipe");
     let stdout = running.stdout.take().expect("a pipe");
-    // Read as it comes, up to the end of what is surely there.
+    // The output is read as it is written, up to the last packet that is certain to be written.
     let (bytes, mut stdout) = (bytes.to_vec(), stdout);
     let writer = std::thread::spawn(move || stdin.write_all(&bytes).map(|()| stdin));
     stdout.read(24 + packets, PATIENCE).expect("packets");
@@ -472,7 +472,7 @@ fn peak(bytes: &[u8], packets: usize) -> u64 {
     peak
 }
 
-/// Neither what a bomb unpacks to nor the window that a frame claims is held.
+/// Neither the contents of a decompression bomb nor the window that a frame declares is kept in memory.
 #[test]
 fn a_bomb_takes_no_memory() {
     let event = Ev::new(What::Read, 0, vec![b'x'; 1000]);
@@ -492,7 +492,7 @@ fn a_bomb_takes_no_memory() {
     assert_eq!(records, None);
     let allowed = through("zstd", &["-qc", "--ultra", "--long=27"], &one);
     convert(&scratch, &allowed, &[]).0.exits(0);
-    // Members and frames without number.
+    // A great many members and frames.
     for empty in [gzip(b""), zstd(b"")] {
         let many = [&empty.repeat(50_000), &gzip(&one)[..]].concat();
         let (outcome, records) = convert(&scratch, &many, &[]);
@@ -502,7 +502,7 @@ fn a_bomb_takes_no_memory() {
 }
 
 #[test]
-fn what_is_compressed_otherwise_is_named() {
+fn other_compressions_are_named() {
     let trace = made().encode(Form::Binary).bytes;
     let scratch = Scratch::new();
     let twice = gzip(&gzip(&trace));
@@ -516,7 +516,7 @@ fn what_is_compressed_otherwise_is_named() {
     run.run().exits(1).says(["it is an archive", "(tar)"]);
     let (outcome, _) = convert(&scratch, &gzip(b"<html></html>"), &[]);
     outcome.exits(1).says(["a page of HTML"]);
-    // Nothing has been written to it yet.
+    // A file that is still empty.
     for empty in [gzip(b""), zstd(b"")] {
         let (outcome, records) = convert(&scratch, &empty, &[]);
         outcome.exits(0).says(["the input is empty"]);

@@ -1,4 +1,4 @@
-//! How a conversation opens and ends, and what Envoy cut out of it.
+//! Handshakes and ends of connections, and truncated events.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -26,7 +26,7 @@ fn convert(made: &Made, form: Form, options: &[&str]) -> Capture {
     capture
 }
 
-/// The port that sent each frame, its flags, and how many bytes of payload it had on the wire.
+/// The source port, the flags and the original payload length of each frame.
 pub(crate) fn frames(capture: &Capture) -> Vec<(u16, u8, usize)> {
     let segments = capture.segments();
     segments
@@ -48,7 +48,7 @@ fn closed(end_stream: bool) -> Made {
 }
 
 #[test]
-fn only_a_recorded_end_is_a_fin() {
+fn only_a_recorded_end_becomes_a_fin() {
     for form in Form::ALL.into_iter().filter(|form| form.is_streamed()) {
         for (end_stream, from) in [(true, LOCAL), (false, REMOTE)] {
             let made = closed(end_stream);
@@ -66,7 +66,7 @@ fn only_a_recorded_end_is_a_fin() {
             );
         }
     }
-    // The stream's end alone is none: it may repeat.
+    // end_stream alone is not the end: it may repeat.
     let mut made = closed(true);
     made.events.truncate(2);
     made.events.push(made.events[1].clone());
@@ -106,7 +106,7 @@ fn a_handshake_opens_and_closes() {
     }
 }
 
-/// Each connection after the first is opened and closed, and none goes back in time.
+/// Each connection after the first is opened and closed, and no time goes back.
 #[test]
 fn conversations_one_after_the_other_are_kept_apart() {
     for form in [
@@ -152,8 +152,7 @@ fn conversations_one_after_the_other_are_kept_apart() {
     }
 }
 
-/// Converts messages that stand one after the other, and gives the capture and how many TCP streams
-/// tshark finds in it.
+/// Converts a sequence of messages. Returns the capture, and the number of TCP streams that tshark finds in it.
 fn convert_all(messages: &[Made], form: Form) -> (Capture, usize) {
     let bytes = messages.iter().flat_map(|made| made.encode(form).bytes);
     let scratch = Scratch::new();
@@ -182,7 +181,7 @@ fn convert_all(messages: &[Made], form: Form) -> (Capture, usize) {
 
 const BUFFERED: [Form; 4] = [Form::Binary, Form::Delimited, Form::Text, Form::Json];
 
-/// A request and its response as one message, so many seconds after the start.
+/// A request and its response as one message, `at` seconds after the start.
 fn message(at: i64) -> Made {
     let mut made = closed(false);
     made.events.truncate(2);
@@ -196,7 +195,7 @@ fn message(at: i64) -> Made {
 #[test]
 fn messages_of_one_connection_are_one_conversation() {
     for form in BUFFERED {
-        // Times going on: at once, and an hour later.
+        // Later times: shortly after, and an hour after.
         let mut at_once = message(0);
         at_once.events.remove(0);
         let messages = [message(0), at_once, message(3600)];
@@ -207,23 +206,23 @@ fn messages_of_one_connection_are_one_conversation() {
     }
 }
 
-/// Ids restart with Envoy: an earlier time or another address is another connection.
+/// Ids begin again when Envoy restarts: an earlier time or another address means another connection.
 #[test]
-fn an_id_that_comes_back_is_another_conversation() {
+fn a_reused_id_is_another_conversation() {
     for form in BUFFERED {
         let mut other = message(5);
         other.remote.1 += 1;
         for again in [message(-5), other] {
             let (capture, streams) = convert_all(&[message(0), again], form);
             assert_eq!(streams, 2, "{form:?}");
-            // Each with its numbers: the old ones would pass for a retransmission.
+            // Each has its own sequence numbers. The old ones would look like a retransmission.
             let segments = capture.segments();
             let data: Vec<_> = segments.iter().filter(|s| s.length == 18).collect();
             assert_eq!(data.len(), 2, "{form:?}");
             assert_ne!(data[0].sequence, data[1].sequence, "{form:?}");
         }
     }
-    // Behind a recorded end, too.
+    // Also after a recorded end.
     for form in Form::ALL.into_iter().filter(|form| form.is_streamed()) {
         let mut again = closed(true);
         for event in &mut again.events {
@@ -246,7 +245,7 @@ fn an_id_that_comes_back_is_another_conversation() {
     }
 }
 
-/// Connections that a trace leaves open end in the order of their last events, whichever was there first.
+/// Connections without a recorded end are closed in the order of their last events.
 #[test]
 fn open_connections_end_in_the_order_of_time() {
     let parts = [(1, 10), (2, 21), (3, 22)].map(|(id, last)| {
@@ -276,7 +275,7 @@ fn open_connections_end_in_the_order_of_time() {
     assert_eq!(ends, [(REMOTE + 1, 10), (REMOTE + 2, 21), (REMOTE + 3, 22)]);
 }
 
-/// The tap's own side decides which end opens the connection, if it is known.
+/// The tap's side decides which end opens the connection, if it is known.
 #[test]
 fn the_role_decides_who_opens() {
     for (role, client) in [("downstream", REMOTE), ("upstream", LOCAL)] {
@@ -289,12 +288,12 @@ fn the_role_decides_who_opens() {
     }
 }
 
-/// What is lost of one record.
+/// The number of bytes that a record lacks.
 pub(crate) fn lost(record: &Record) -> usize {
     record.original - record.data.len()
 }
 
-/// Envoy counts what it does not keep: the capture tells the lengths that were on the wire.
+/// Envoy counts bytes that it does not record: packets have the lengths of the wire.
 #[test]
 fn a_counted_loss_is_reported_to_the_byte() {
     let mut events = vec![

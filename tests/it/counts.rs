@@ -1,4 +1,4 @@
-//! Envoy's running count where it does not fit: what can be believed, what is damage, what is lost.
+//! Byte counts of Envoy that contradict the events: which are trusted, which are damage, and which mean lost events.
 
 use crate::bad::convert;
 use crate::conversation::{LOCAL, REMOTE, frames, lost};
@@ -8,11 +8,11 @@ use crate::make::parts::{begin, connection, segment, socket};
 use crate::make::{Form, Made, What};
 use crate::pcap::Record;
 
-/// The most bytes that one event may have lost and still be believed.
+/// The largest loss of one event that is trusted, in bytes.
 const MAX_EVENT_LOSS: u64 = 1 << 30;
 
 #[test]
-fn a_loss_up_to_the_cap_is_believed() {
+fn a_loss_up_to_the_limit_is_trusted() {
     let events = vec![
         cut(What::Read, 0, &[b'a'; 100], 1),
         counted(What::Write, 1000, b"next", 101 + MAX_EVENT_LOSS),
@@ -24,7 +24,7 @@ fn a_loss_up_to_the_cap_is_believed() {
         &outcome.exits(0),
         &["1 truncated event: 1,073,741,824 bytes"],
     );
-    // A gigabyte of zeros is no way to look at it.
+    // Not read as streams, which would be a gigabyte of zeros.
     let records = records.expect("a capture");
     let total: usize = records.iter().map(lost).sum();
     assert_eq!(total as u64, MAX_EVENT_LOSS);
@@ -37,7 +37,7 @@ fn a_loss_up_to_the_cap_is_believed() {
     assert_eq!(last, (first.1, first.0.wrapping_add(size)));
 }
 
-/// More than the cap, or a count that goes down: what is there is written, and nothing in its place.
+/// A loss above the limit, or a decreasing count: recorded bytes are written, and no gap is left.
 #[test]
 fn an_impossible_count_is_damage() {
     let last = u64::MAX;
@@ -61,7 +61,7 @@ fn an_impossible_count_is_damage() {
             assert_eq!(records, None, "{form:?}, then {next}: a capture");
         }
     }
-    // Down without a truncated event before it.
+    // A decreasing count without a truncated event before it.
     let mut made = Made::v4(vec![
         counted(What::Read, 0, &[b'a'; 100], 1),
         counted(What::Write, 1000, b"next", 50),
@@ -74,14 +74,14 @@ fn an_impossible_count_is_damage() {
     assert_warns(&outcome.exits(1), &["2 impossible seq_nums: "]);
     let lengths: Vec<_> = frames(&capture).iter().map(|f| f.2).collect();
     assert_eq!(lengths, [100, 4, 4, 5, 0]);
-    // At the end, too.
+    // Also at the end.
     made.events.truncate(1);
     made.events.push(counted(What::Closed, 1000, b"", 90));
     let (outcome, _) = captured(&scratch, &made.encode(Form::Streamed).bytes, &[]);
     assert_warns(&outcome.exits(1), &["1 impossible seq_num: "]);
 }
 
-/// A jump that no truncation explains: whose the bytes were is unknown, so no numbers move.
+/// A jump without a truncated event: the direction of the bytes is unknown, so the sequence numbers stay.
 #[test]
 fn lost_events_are_counted() {
     let events = vec![
@@ -94,7 +94,7 @@ fn lost_events_are_counted() {
         let scratch = Scratch::new();
         let trace = Made::v4(events.clone()).encode(form).bytes;
         let (outcome, capture) = captured(&scratch, &trace, &["--strict"]);
-        // 10 before the first event, 1,000 behind it, 1,000 before the end.
+        // 10 bytes before the first event, 1,000 after it, 1,000 before the end.
         assert_warns(
             &outcome.exits(0),
             &["3 gaps in Envoy's count: events with 2,010 bytes"],
@@ -105,7 +105,7 @@ fn lost_events_are_counted() {
     }
 }
 
-/// Addresses that come late do not disturb the count.
+/// Addresses recorded late do not affect the count.
 #[test]
 fn a_connection_recorded_late_keeps_the_count() {
     let (local, remote) = (socket("10.0.0.1", 10000), socket("10.0.0.2", 50000));

@@ -1,4 +1,4 @@
-//! Traces that end too early: every event before the end is converted, and the offset of the damage is reported.
+//! Traces that are cut at the end: every event before the cut is converted, and the offset of the damage is reported.
 
 use std::fs;
 
@@ -8,8 +8,8 @@ use crate::harness::{Scratch, each, tshark};
 use crate::make::{Form, Made, varint};
 use crate::pcap::{Capture, Record};
 
-/// Whether `records` are the first of `whole`; the last may be the front of an event, at which the trace is
-/// cut, with a gap for the rest of its payload.
+/// Whether `records` are the first ones of `whole`. The last may be the start of an event that is cut, with a gap for
+/// the rest of its payload.
 fn are_first(records: &[Record], whole: &[Record]) -> bool {
     let Some((last, before)) = records.split_last() else {
         return true;
@@ -24,7 +24,7 @@ fn are_first(records: &[Record], whole: &[Record]) -> bool {
     whole.starts_with(before) && there.is_some_and(|there| last == there || is_front(there))
 }
 
-/// Where to cut an input of `len` bytes: its first and last places and others evenly between.
+/// Positions at which to cut an input of `len` bytes: the first and last ones, and others evenly between.
 fn cuts(len: usize) -> Vec<usize> {
     let mut cuts: Vec<_> = (1..=6)
         .chain((1..=28).map(|i| len * i / 29))
@@ -54,7 +54,7 @@ fn a_cut_gives_every_event_before_it() {
             );
 
             let mut cuts = cuts(encoded.bytes.len());
-            // A byte to either side of each event's end, and the end itself.
+            // The end of each event, and one byte before and after it.
             cuts.extend(
                 encoded
                     .events
@@ -96,7 +96,7 @@ fn a_cut_gives_every_event_before_it() {
     );
 }
 
-/// A cut between two messages is none: Envoy may yet go on, or may have been stopped in time.
+/// A cut between two messages is no damage: Envoy may still be writing, or may have been stopped there.
 #[test]
 fn a_cut_between_messages_is_no_damage() {
     for form in Form::ALL.into_iter().filter(|form| form.is_streamed()) {
@@ -168,7 +168,7 @@ fn a_cut_recording_gives_a_prefix_of_the_whole() {
 }
 
 #[test]
-fn strict_takes_nothing_from_a_cut_trace() {
+fn strict_writes_no_capture_of_a_cut_trace() {
     each(
         &Form::ALL,
         |form| format!("{form:?}"),
@@ -180,7 +180,7 @@ fn strict_takes_nothing_from_a_cut_trace() {
             outcome.exits(1).says(["input", "offset"]);
             assert_eq!(records, None, "{form:?}: a capture");
 
-            // Nor does it touch what is there.
+            // An existing capture stays.
             let kept = scratch.write("kept.pcap", b"kept");
             let outcome = scratch
                 .capture2pcap()
@@ -195,16 +195,16 @@ fn strict_takes_nothing_from_a_cut_trace() {
     );
 }
 
-/// Where in `bytes` the payload of `made`'s event begins, and how long it is.
+/// The position in `bytes` of an event's payload, and its length.
 fn payload(made: &Made, bytes: &[u8], event: usize) -> (usize, usize) {
     let payload = &made.events[event].data;
     let at = memchr::memmem::find(bytes, payload).expect("the payload");
     (at, payload.len())
 }
 
-/// The available part of the event at which a binary trace is cut is shown, with a gap for the rest.
+/// If a binary trace is cut inside an event, the recorded part is written, with a gap for the rest.
 #[test]
-fn the_event_at_the_cut_is_kept_as_far_as_it_is_there() {
+fn the_recorded_part_of_a_cut_event_is_kept() {
     let forms = Form::ALL.into_iter().filter(|form| {
         let extension = form.extension();
         extension == "pb" || extension == "pb_length_delimited"
@@ -239,7 +239,7 @@ fn the_event_at_the_cut_is_kept_as_far_as_it_is_there() {
                     .exits(1)
                     .says([&format!("cut at offset {}", cut.len())]);
             }
-            // What comes from a stream is the same.
+            // A stream gives the same.
             let outcome = scratch.capture2pcap().args(["-", "-"]).stdin(cut).run();
             let capture = Capture::parse(&outcome.stdout).expect("a capture");
             assert!(capture.records == records, "{place}: a stream");
@@ -247,9 +247,9 @@ fn the_event_at_the_cut_is_kept_as_far_as_it_is_there() {
     }
 }
 
-/// A recording of an Envoy that was killed: tshark shows all but the bytes that are not there.
+/// A recording of an Envoy that was killed: tshark shows everything except the missing bytes.
 #[test]
-fn a_killed_envoy_leaves_the_front_of_an_event() {
+fn a_killed_envoy_leaves_part_of_an_event() {
     let trace = fixtures::testdata().join("field/killed-cut-event.pb_length_delimited");
     let scratch = Scratch::new();
     let capture = scratch.path("killed.pcap");
@@ -282,7 +282,7 @@ fn a_killed_envoy_leaves_the_front_of_an_event() {
 
 /// A payload with an implausible length gets no gap.
 #[test]
-fn a_claim_at_the_cut_makes_no_terabytes() {
+fn an_implausible_length_at_the_cut_leaves_no_gap() {
     let claim = (1_u64 << 31) - 100;
     let body = [&[0x0a][..], &varint(claim), b"GET / HTTP/1.1"].concat();
     let nest =

@@ -1,5 +1,5 @@
-//! Cuts whose size no trace records: the gap has the size that the bytes before them imply, and the next message
-//! dissects.
+//! Truncated events without a recorded size: the gap has the size that the bytes before it imply, so that the next
+//! message dissects.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::fixtures;
 use crate::harness::{Scratch, tshark};
 use crate::make::{Ev, Form, Made, What};
 
-/// What tshark shows of the fields in each frame that passes `filter`, with HTTP on the server's port.
+/// The values of `fields` in each frame that passes `filter`, with HTTP on the server's port.
 fn shown(path: &Path, filter: &str, fields: &[&str]) -> Vec<String> {
     let mut args = vec!["-r", path.to_str().expect("a path"), "-Y", filter];
     args.extend(["-d", "tcp.port==8080,http", "-o", "tcp.check_checksum:TRUE"]);
@@ -17,7 +17,7 @@ fn shown(path: &Path, filter: &str, fields: &[&str]) -> Vec<String> {
     tshark(args).lines().map(str::to_owned).collect()
 }
 
-/// What tshark objects to: 6291456 is the severity of a warning.
+/// The warnings and errors that tshark reports: 6291456 is the severity of a warning.
 fn objections(path: &Path) -> Vec<String> {
     let filter = "_ws.expert.severity >= 6291456 || _ws.malformed || tcp.analysis.flags \
         || tcp.checksum.status == \"Bad\"";
@@ -60,9 +60,10 @@ fn field(scratch: &Scratch, name: &str) -> std::path::PathBuf {
     convert(scratch, &fs::read(&path).expect("a trace"), name)
 }
 
-/// A tap of Envoy before 1.37 at its limit of 1 KiB: the next response was glued to the cut one.
+/// A tap of Envoy before 1.37 with the limit of 1 KiB: the next response was once dissected as part of the truncated
+/// one.
 #[test]
-fn after_a_cut_of_unknown_size_the_next_message_is_shown() {
+fn after_a_truncation_of_unknown_size_the_next_message_dissects() {
     let scratch = Scratch::new();
     let [old, new] = ["str_old", "str_new"].map(|name| field(&scratch, name));
     assert_eq!(messages(&old), messages(&new));
@@ -102,7 +103,7 @@ fn after_a_cut_of_unknown_size_the_next_message_is_shown() {
     assert_eq!(objections(&real), [""; 0]);
 }
 
-/// The same conversation cut at `limit`, with Envoy's count and without.
+/// The same conversation truncated at `limit`, with and without Envoy's count.
 fn cut(events: &[(What, Vec<u8>)], limit: usize) -> [Vec<u8>; 2] {
     [true, false].map(|counted| {
         let mut seq_num = 1;
@@ -125,7 +126,7 @@ fn cut(events: &[(What, Vec<u8>)], limit: usize) -> [Vec<u8>; 2] {
     })
 }
 
-/// Requests and responses with bodies of every kind, some longer than the limit and some not.
+/// Requests and responses with bodies of every kind, some of them longer than the limit.
 fn http1() -> Vec<(What, Vec<u8>)> {
     let mut events = Vec::new();
     for (i, len) in [0, 10, 5000, 1, 3000, 70_000, 2].into_iter().enumerate() {
@@ -156,7 +157,7 @@ fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     [&length[..], &[kind, flags, 0, 0, 0, stream], payload].concat()
 }
 
-/// Requests and responses of gRPC's shape, with bodies of one frame and of several.
+/// Requests and responses like those of gRPC, with bodies of one frame and of several.
 fn http2() -> Vec<(What, Vec<u8>)> {
     let (data, headers, settings) = (0, 1, 4);
     let mut client = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
@@ -181,9 +182,9 @@ fn http2() -> Vec<(What, Vec<u8>)> {
     events
 }
 
-/// Whatever is cut, at whatever limit: what is shown is what would be if the sizes were known.
+/// At any limit, tshark shows the same messages as if the sizes were known.
 #[test]
-fn cuts_without_a_count_show_the_messages_that_those_with_one_do() {
+fn truncations_without_a_count_dissect_like_those_with_one() {
     for limit in [1024, 100, 40, 24, 9] {
         let scratch = Scratch::new();
         let [new, old] = cut(&http1(), limit);

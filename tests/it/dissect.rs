@@ -1,4 +1,4 @@
-//! What tshark, capinfos and tcpdump say to every capture: nothing.
+//! Every capture, checked by tshark, capinfos and tcpdump, which must find no fault.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ fn convert(scratch: &Scratch, fixture: &Fixture, options: &[&str]) -> PathBuf {
     path
 }
 
-/// Fails where a reader finds fault with a fixture's capture.
+/// Fails if a reader finds a fault in the capture of a fixture.
 fn judge(fixture: &Fixture, options: &[&str]) {
     let name = format!("{} {options:?}", fixture.name);
     let scratch = Scratch::new();
@@ -73,7 +73,7 @@ fn capinfos_finds_strict_time_order() {
         .iter()
         .map(|fixture| convert(&scratch, fixture, &[]))
         .collect();
-    // A table of the file, its encapsulation, its packets and their order.
+    // A table with the file, its encapsulation, its number of packets and their order.
     let table = capinfos(
         ["-T", "-r", "-E", "-c", "-o"]
             .map(OsString::from)
@@ -88,12 +88,12 @@ fn capinfos_finds_strict_time_order() {
     }
 }
 
-/// tshark's own tests, on what must be found: the tests above mean nothing if a filter's name is wrong.
+/// Captures with faults, which must be found: with a wrong name in a filter, the tests above would always pass.
 #[test]
 fn faults_are_found() {
     let scratch = Scratch::new();
     let wire = fixtures::wire();
-    // The kernel left the checksums of wire.pcap to a network card that is none.
+    // In wire.pcap, the kernel left the checksums to the network card, and the loopback device computes none.
     assert_ne!(
         faults(&wire, None, "tcp.checksum.status == \"Bad\""),
         "",
@@ -104,7 +104,7 @@ fn faults_are_found() {
     scratch.capture2pcap().arg(path).arg(&good).run().exits(0);
     assert_eq!(faults(&good, None, FAULTS), "");
 
-    // The first record twice, and a later one left out.
+    // The first record is there twice, and a later one is missing.
     let bytes = std::fs::read(&good).expect("a capture");
     let capture = Capture::read(&good);
     let length = |i: usize| 16 + capture.records[i].data.len();
@@ -120,7 +120,7 @@ fn faults_are_found() {
     let gap = (1..segments.len())
         .rev()
         .find(again)
-        .expect("a record with another behind it");
+        .expect("a record followed by another");
     let start: usize = 24 + (0..gap).map(length).sum::<usize>();
     let lacking = [&bytes[..start], &bytes[start + length(gap)..]].concat();
     let lacking = scratch.write("lacking.pcap", &lacking);

@@ -1,4 +1,4 @@
-//! The program as a capture interface, through a real tshark, and what installs it.
+//! The program as Wireshark's capture interface, tested with a real tshark, and its installation.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -40,7 +40,7 @@ impl Home {
         Run::new("tshark").env("HOME", self.path())
     }
 
-    /// Where the link is, which differs between Wireshark 4.0 and 4.2.
+    /// The path of the link, which differs between Wireshark 4.0 and 4.2.
     fn link(&self) -> PathBuf {
         let places = [".config/wireshark/extcap", ".local/lib/wireshark/extcap"];
         let paths = places.map(|place| self.0.path(place).join("capture2pcap"));
@@ -130,7 +130,7 @@ fn install_reports_its_steps_and_can_be_repeated_and_undone() {
         .exits(0)
         .says(["capture2pcap.lua: already", "extcap/capture2pcap: already"]);
 
-    // An older version's, and a program that has moved.
+    // Files of an older version, and a program that has moved.
     fs::write(&plugin, "-- capture2pcap: older\n").unwrap();
     fs::remove_file(&program).unwrap();
     symlink("/nowhere/capture2pcap", &program).unwrap();
@@ -196,7 +196,7 @@ fn without_wireshark_nothing_is_installed() {
     assert_eq!(home.0.dir().read_dir().unwrap().count(), 0);
 }
 
-/// Debian has the two in packages of their own, and Wireshark 4.0 lists its folders on a display alone.
+/// Debian has separate packages for the two, and Wireshark 4.0 lists its folders only if it has a display.
 #[test]
 fn wireshark_without_tshark_is_enough() {
     let home = Home::new();
@@ -219,7 +219,7 @@ fn wireshark_without_tshark_is_enough() {
     );
 }
 
-/// The README's first commands.
+/// The first commands of the README.
 #[test]
 fn once_installed_the_readmes_capture_opens_with_no_option() {
     let home = Home::new();
@@ -252,9 +252,9 @@ fn tshark_lists_the_interface_and_its_link_type() {
     assert!(types.contains("EN10MB (Ethernet)"), "{types}");
 }
 
-/// Wireshark asks several times a start, and shows an argument that is required and has a default as missing.
+/// Wireshark asks several times when it starts, and shows a required argument as missing even if it has a default.
 #[test]
-fn the_dialog_needs_no_network_and_no_answer() {
+fn the_dialog_needs_no_network_and_no_input() {
     let scratch = Scratch::new();
     let ask = |more: &[&str]| {
         let run = scratch.capture2pcap().args([
@@ -276,7 +276,7 @@ fn the_dialog_needs_no_network_and_no_answer() {
         ask(&["--extcap-dlts"]),
         "dlt {number=1}{name=EN10MB}{display=Ethernet}\n"
     );
-    // tshark's own defaults are these.
+    // These are tshark's own defaults.
     let home = Home::installed();
     let preferences = home.tshark().args(["-G", "currentprefs"]).run().exits(0);
     let preferences = String::from_utf8(preferences.stdout).unwrap();
@@ -311,9 +311,9 @@ fn the_reload_button_lists_envoys_taps() {
     );
 }
 
-/// Without a header at once, tshark's clock never starts.
+/// tshark counts its duration from the header, so the header has to be written at once.
 #[test]
-fn an_idle_tap_ends_in_time_and_is_free_then() {
+fn an_idle_tap_ends_in_time_and_is_then_free() {
     let (home, admin) = (Home::installed(), Admin::new(&["my_tap"]));
     let running = home.capture(&admin.url(), &[]);
     admin.wait_for_client();
@@ -348,7 +348,7 @@ fn a_busy_tap_shows_its_packets() {
         "{asked}"
     );
     admin.wait_until_free();
-    // The plugin is installed, too.
+    // The plugin is also installed.
     let shown = home
         .tshark()
         .arg("-r")
@@ -443,7 +443,7 @@ fn a_wrong_id_is_one_clear_line_with_the_right_ones() {
     );
 }
 
-/// Envoy's list of its commands is long.
+/// Envoy answers with a long list of its commands.
 #[test]
 fn an_envoy_without_taps_is_one_clear_line() {
     let home = Home::installed();
@@ -459,7 +459,7 @@ fn an_envoy_without_taps_is_one_clear_line() {
 }
 
 #[test]
-fn options_that_cannot_be_are_one_clear_line() {
+fn invalid_options_are_one_clear_line() {
     let home = Home::installed();
     let line = home.capture("https://localhost:9901", &[]).error();
     assert!(line.contains("https is not supported"), "{line}");
@@ -472,7 +472,7 @@ fn options_that_cannot_be_are_one_clear_line() {
     assert!(line.contains("/no/such.yaml: cannot read"), "{line}");
 }
 
-/// To record everything in its place would be silence over a wrong capture.
+/// Recording everything instead would silently give a wrong capture.
 #[test]
 fn a_capture_filter_is_refused() {
     let scratch = Scratch::new();

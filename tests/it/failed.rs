@@ -1,12 +1,12 @@
-//! Other contents in the middle of a trace: corrupt bytes, and what Envoy writes where it
-//! fails to make JSON.
+//! Other contents in the middle of a trace: corrupt bytes, and the error messages that Envoy writes if it fails to
+//! convert a message to JSON.
 
 use crate::bad::{convert, made};
 use crate::harness::{Outcome, Scratch, each};
 use crate::make::Form;
 use crate::pcap::Record;
 
-/// What Envoy writes in place of a message, and what may stand in it.
+/// The text that Envoy writes in place of a message, and its variable parts.
 const FAILURES: [&str; 4] = [
     "Failed to convert protobuf message to JSON string: INTERNAL: something",
     "Failed to convert protobuf message to JSON string: INVALID_ARGUMENT: bad \"bytes\", at 3",
@@ -14,17 +14,17 @@ const FAILURES: [&str; 4] = [
     "Failed to convert protobuf message to JSON string: INTERNAL: two\nlines",
 ];
 
-/// The offset that a message tells.
+/// The offset in a message.
 #[track_caller]
 fn offset(outcome: &Outcome) -> usize {
-    let told = outcome.stderr.split("offset ").nth(1).unwrap_or_default();
-    let digits: String = told.chars().take_while(char::is_ascii_digit).collect();
+    let reported = outcome.stderr.split("offset ").nth(1).unwrap_or_default();
+    let digits: String = reported.chars().take_while(char::is_ascii_digit).collect();
     digits
         .parse()
         .unwrap_or_else(|e| panic!("{e}{}", outcome.explain()))
 }
 
-/// Bytes that no encoding knows, in place of an event's first ones.
+/// Replaces the first bytes of an event by bytes that are invalid in every encoding.
 fn damage(form: Form) {
     let encoded = made().encode(form);
     let scratch = Scratch::new();
@@ -37,7 +37,7 @@ fn damage(form: Form) {
         let (outcome, records) = convert(&scratch, &bytes, &[]);
         let outcome = outcome.exits(1).says(["input"]);
         let records = records.unwrap_or_default();
-        // A message an event: those after it are read.
+        // With one message per event, the later ones are read.
         let goes_on = matches!(form, Form::StreamedText | Form::StreamedJson);
         if goes_on {
             let lost = [&whole[..damaged], &whole[damaged + 1..]].concat();
@@ -55,12 +55,12 @@ fn damage(form: Form) {
         } else {
             assert_eq!(records, whole[..damaged], "{form:?}{}", outcome.explain());
         }
-        let told = offset(&outcome);
+        let reported = offset(&outcome);
         assert!(
-            (start..end).contains(&told),
-            "{form:?}: {told}, not {start} to {end}"
+            (start..end).contains(&reported),
+            "{form:?}: {reported}, not {start} to {end}"
         );
-        // How much was saved is reported as well.
+        // The number of converted events is reported as well.
         let saved = match damaged {
             _ if goes_on && damaged < 11 => "skipped from offset".to_owned(),
             1 => "the event before it is in the capture".to_owned(),
@@ -80,13 +80,13 @@ fn damage_in_the_middle_keeps_the_events_before_it() {
     each(&Form::ALL, |form| format!("{form:?}"), |&form| damage(form));
 }
 
-/// The trace goes on behind it, and nothing around it is lost.
+/// The trace continues after it, and nothing around it is lost.
 #[test]
 fn failed_conversions_are_skipped() {
     let encoded = made().encode(Form::StreamedJson);
     let scratch = Scratch::new();
     let whole = convert(&scratch, &encoded.bytes, &[]).1;
-    // Where messages begin and end, with the newline that this trace has and `/tap` has not.
+    // The start and end of each message, with the newline that this trace has; the stream of `/tap` has none.
     let places: Vec<_> = [0]
         .into_iter()
         .chain(encoded.boundaries.iter().copied())
@@ -109,8 +109,8 @@ fn failed_conversions_are_skipped() {
                     let (outcome, records) = convert(&scratch, &bytes, strict);
                     let outcome = outcome.exits(0);
                     let s = if at.len() == 1 { "" } else { "s" };
-                    let told = format!("{} message{s} that Envoy failed to convert", at.len());
-                    let outcome = outcome.says([told]);
+                    let message = format!("{} message{s} that Envoy failed to convert", at.len());
+                    let outcome = outcome.says([message]);
                     assert_eq!(
                         outcome.stderr.lines().count(),
                         1,
@@ -124,7 +124,7 @@ fn failed_conversions_are_skipped() {
     }
 }
 
-/// Nothing but a failure is a trace that holds nothing.
+/// A trace that contains only a failure is empty.
 #[test]
 fn a_failure_alone_is_an_empty_capture() {
     for failure in FAILURES {

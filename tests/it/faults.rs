@@ -1,9 +1,7 @@
-//! What a system does to a process: disks that are full, readers that go away, rights that lack,
-//! folders of any size and what lies in them.
+//! Faults of the system: full disks, closed pipes, missing permissions, folders of any size with any contents.
 //!
-//! Invariant of all of it: a message where a user can act, the exit status of the contract, and no
-//! file under a capture's name that is not whole. More of it in `files.rs`, `signals.rs`, `stdio.rs` and
-//! `batch.rs`.
+//! In every case there is a message that helps the user, the documented exit status, and no incomplete file with the
+//! name of a capture. `files.rs`, `signals.rs`, `stdio.rs` and `batch.rs` test further cases.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -16,13 +14,13 @@ use crate::harness::{Outcome, Scratch, grouped, not_tested};
 use crate::make::{Ev, Form, Made, START, What};
 use crate::pcap::Capture;
 
-/// How many traces the large folder holds, where the environment says nothing. 100,000 take a minute or
-/// three, in a debug build on a slow disk.
+/// The default number of traces in the large folder. 100,000 take one to three minutes with a debug build on a slow
+/// disk.
 const FILES: i64 = 10_000;
-/// The variable of the environment that says it.
+/// The environment variable that sets this number.
 const FILES_VARIABLE: &str = "CAPTURE2PCAP_TEST_FILES";
 
-/// A limit on the size of files works anywhere, and ends a process that does not expect it.
+/// A limit on file sizes can be set anywhere. It ends a process that does not handle the signal.
 #[test]
 fn a_limit_on_file_sizes_is_a_full_disk() {
     for extension in ["pcap", "pcapng"] {
@@ -53,7 +51,7 @@ fn a_limit_on_file_sizes_is_a_full_disk() {
     }
 }
 
-/// What is not a capture can fill a disk as well; and where messages cannot be written, the status tells.
+/// Output other than captures can fill a disk, too. If messages cannot be written, the exit status reports the failure.
 #[test]
 fn a_full_device_is_reported_for_every_output() {
     let scratch = Scratch::new();
@@ -103,7 +101,7 @@ fn a_reader_may_go_away_at_any_time() {
     write_large(&scratch);
     write_trace(&scratch, "small.pb", 0);
     scratch.shell("mkfifo gone").run().exits(0);
-    // The reader has gone for sure, for it was waited for.
+    // The reader has certainly ended, because the script waits for it.
     let gone = "true < gone & exec 3> gone; wait $!";
     for how in [
         "large.pb -",
@@ -119,7 +117,7 @@ fn a_reader_may_go_away_at_any_time() {
         let script = format!("{gone}; exec capture2pcap {how} >&3");
         scratch.shell(&script).run().exits(0).says_nothing();
     }
-    // Nor does the work depend on the messages being read.
+    // The conversion does not depend on a reader of the messages either.
     let script = format!("{gone}; exec capture2pcap -v small.pb large.pb out/ 2>&3");
     scratch.shell(&script).run().exits(0);
     assert!(
@@ -137,9 +135,9 @@ fn a_reader_may_go_away_at_any_time() {
     }
 }
 
-/// Runs a script as a user without root's privileges.
+/// Runs a script without root's privileges.
 fn bound(scratch: &Scratch, script: &str) -> Option<Outcome> {
-    // Root who gives up what lets him pass over rights is bound as an owner is.
+    // Without the capability to override permissions, root has only those of the owner.
     let capabilities = "-dac_override,-dac_read_search";
     let setpriv = format!("setpriv --bounding-set={capabilities} --inh-caps={capabilities} ");
     let probe = scratch.write("probe", b"");
@@ -193,7 +191,7 @@ fn missing_permissions_are_reported() {
     let outcome = bound(&scratch, script);
     rights(&[("in/closed", 0o755), ("shut", 0o755)]);
     let Some(outcome) = outcome else { return };
-    let told = [
+    let messages = [
         "in/secret.pb: cannot open",
         "in/closed: cannot read",
         "list: cannot read",
@@ -202,20 +200,20 @@ fn missing_permissions_are_reported() {
         "shut/new/good.pcap: cannot make the folder shut/new",
         "in/closed/out.pcap: cannot write",
     ];
-    // Whether with a capital is the library's matter.
-    for told in told {
-        let line = format!("capture2pcap: {told}: ");
+    // The C library decides whether the text begins with a capital.
+    for message in messages {
+        let line = format!("capture2pcap: {message}: ");
         let why = outcome
             .stderr
             .lines()
             .find_map(|said| said.strip_prefix(&line));
         assert!(
             why.is_some_and(|why| why.eq_ignore_ascii_case("permission denied")),
-            "{told}{}",
+            "{message}{}",
             outcome.explain()
         );
     }
-    // The folder that was not searched is a failure, and none of the traces that were found.
+    // The folder that could not be searched is a failure, but not among the traces.
     let counts = " of 2 traces, 1 connection, 2 events (19 bytes received, 27 sent), 2 failures, ";
     assert_eq!(
         outcome
@@ -240,7 +238,7 @@ fn missing_permissions_are_reported() {
     assert_eq!(info.matches("\"error\":null").count(), 1, "{info}");
 }
 
-/// With few open files, and whatever the order in which the system lists them.
+/// With few open files, and in any order of the folder's entries.
 #[test]
 fn a_folder_may_hold_very_many_traces() {
     let count = std::env::var(FILES_VARIABLE).map_or(FILES, |n| n.parse().expect("a number"));
@@ -267,7 +265,7 @@ fn a_folder_may_hold_very_many_traces() {
     assert_eq!(lines as i64, count);
 }
 
-/// In a folder they are passed over (see `batch.rs`); by their names they are read, and end.
+/// In a folder, they are skipped (see `batch.rs`). Given by name, they are read, and the program ends.
 #[test]
 fn loops_fifos_and_devices_do_not_block() {
     let scratch = Scratch::new();
@@ -303,7 +301,7 @@ fn loops_fifos_and_devices_do_not_block() {
     ]);
     let found: Vec<_> = files(&scratch.path("devices")).into_keys().collect();
     assert_eq!(found, ["null.pcap", "path_0.pcap"].map(Path::new));
-    // What people take for a trace.
+    // Files that users may mistake for a trace.
     scratch.write(
         "packed.pb",
         b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x03\x00",
@@ -316,7 +314,7 @@ fn loops_fifos_and_devices_do_not_block() {
          not an Envoy tap trace in any encoding: it is a capture already (pcap)",
         "capture2pcap: packed.pb: cut at offset 0 of the unpacked trace: the gzip around the trace ends early",
     ]);
-    // A merge reads each trace twice, and asks before it opens one.
+    // A merge reads each trace twice, so it checks the type of each file before it opens it.
     let run = scratch.capture2pcap();
     let run = run.args(["-m", "fifo.pb", "/dev/zero", "in/path_0.pb", "all.pcap"]);
     let why = "cannot open: it is no regular file, and a merge reads each trace twice";

@@ -1,5 +1,5 @@
-//! What newer Envoys write beside the events: sample rates, upstream connections, network namespaces; and
-//! what older ones write under their numbers.
+//! Fields of newer releases of Envoy: sample rates, upstream connections, network namespaces; and other fields of older
+//! releases with the same numbers.
 
 use capture2pcap::input::Input;
 use capture2pcap::model::event::{Connection, Endpoint, Event, Http, What as Said};
@@ -30,7 +30,7 @@ fn recorded(name: &str) -> Vec<Event> {
     read(&bytes, Encoding::Json)
 }
 
-/// Envoy filled in the connection to the upstream, and none to the downstream.
+/// Envoy recorded the upstream connection, but not the downstream connection.
 #[test]
 fn an_exchange_of_an_upstream_connection_alone_has_its_addresses() {
     let trace = fixtures::testdata().join("field/upstream-connection/conn_up_only.pb");
@@ -84,10 +84,10 @@ fn sample_rates_are_parts_of_a_million() {
     assert_eq!(of(1, 1), [100]);
     assert_eq!(of(123, 2), [123]);
     assert_eq!(of(100, 0), [1_000_000]);
-    // More than all is all, and nothing says nothing.
+    // A rate above 100 % is 100 %, and a missing one is unknown.
     assert_eq!(of(1 << 31, 0), [1_000_000]);
     assert!(of(0, 0).is_empty());
-    // A denominator of the future.
+    // An unknown denominator.
     assert_eq!(of(50, 9), [500_000]);
 }
 
@@ -97,7 +97,7 @@ fn a_recorded_network_namespace_is_the_connections() {
     let namespaces: Vec<_> = events
         .iter()
         .filter_map(|event| match &event.what {
-            Said::Connection(told) => Some(told.namespace.as_deref()),
+            Said::Connection(connection) => Some(connection.namespace.as_deref()),
             _ => None,
         })
         .collect();
@@ -120,7 +120,7 @@ fn an_exchange_has_both_its_connections() {
         trace.extend(upstream.iter().flat_map(|up| field(4, up)));
         read(&field(1, &trace), Encoding::Binary)
     };
-    let told = |events: &[Event]| match &events[0].what {
+    let connections = |events: &[Event]| match &events[0].what {
         Said::Http(Http::Begin {
             downstream,
             upstream,
@@ -136,11 +136,11 @@ fn an_exchange_has_both_its_connections() {
         }))
     };
     let (down, up_is) = (of(ip(1, 80), ip(2, 4000)), of(ip(2, 4000), ip(1, 80)));
-    assert_eq!(told(&with(Some(&up))), (down.clone(), up_is));
-    assert_eq!(told(&with(None)), (down, None));
+    assert_eq!(connections(&with(Some(&up))), (down.clone(), up_is));
+    assert_eq!(connections(&with(None)), (down, None));
 }
 
-/// The batches of which JSON_BODY_AS_STRING leaves nothing are read, and say nothing.
+/// Batches that JSON_BODY_AS_STRING leaves empty are read without events.
 #[test]
 fn empty_batches_are_read() {
     let events = recorded("batch-as-string-1.36.json");
@@ -166,7 +166,7 @@ fn empty_batches_are_explained() {
     }
 }
 
-/// Before 1.39 there was no such field, and none of another kind is taken for it.
+/// Before 1.39 there was no such field. A field of another type with its number is ignored.
 #[test]
 fn a_number_in_the_sample_rates_place_is_unknown() {
     let segment = parts::segment(7, &Ev::new(What::Read, 1, "x").message());

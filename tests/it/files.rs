@@ -1,5 +1,5 @@
-//! The safety of files: what was there before stays until the new capture is whole, nothing half
-//! written has a capture's name, and who may not read a trace may not read its capture.
+//! The safety of files: an existing file stays until the new capture is complete, no incomplete file has the name of a
+//! capture, and users who may not read a trace may not read its capture.
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -15,9 +15,9 @@ use crate::make::{Ev, Form, Made, What, noise};
 use crate::pcap::Capture;
 use crate::stdio::{PATIENCE, next_record};
 
-/// The outcome of a script with mounts of its own, which end with it.
+/// The outcome of a script with its own mounts, which end with it.
 ///
-/// A user namespace makes that possible without being root, where the system allows it; root needs none.
+/// A user namespace makes that possible without root, if the system allows it. Root needs no user namespace.
 pub(crate) fn with_mounts(scratch: &Scratch, script: &str) -> Option<Outcome> {
     let ways = ["--user --map-root-user --mount", "--mount"];
     let way = ways.iter().find(|way| {
@@ -67,14 +67,14 @@ fn a_full_disk_leaves_the_old_capture() {
         "capture2pcap: 1 capture of 2 traces, ",
     ]);
     let stdout = String::from_utf8_lossy(&outcome.stdout);
-    // What is in the folder after each: nothing but what belongs there.
+    // The files in the folder after each run: no others are left.
     let expected = "keptout.pcap\nsmall.pcap\nsmall.pcap\n1 1 1\n";
     assert_eq!(stdout, expected, "{}", outcome.explain());
     let small = fs::read(scratch.path("small.pcap")).expect("a capture");
     assert!(small == alone(&scratch.path("small.pb")));
 }
 
-/// The same of what is written in place, where no mounts are needed.
+/// The same for outputs that are written in place. This needs no mounts.
 #[test]
 fn a_full_device_is_reported() {
     let scratch = Scratch::new();
@@ -107,7 +107,7 @@ fn an_unwritable_folder_is_reported() {
         assert_eq!(stdout, "keptout.pcap\n1 1\n", "{}", outcome.explain());
     }
 
-    // And where it is the rights that lack, which root does not need.
+    // The same if permissions are missing; root does not need them.
     let scratch = Scratch::new();
     write_trace(&scratch, "small.pb", 0);
     fs::create_dir(scratch.path("folder")).expect("a folder");
@@ -137,7 +137,7 @@ fn an_unwritable_folder_is_reported() {
     assert_eq!(found, [("out.pcap".into(), b"kept".to_vec())]);
 }
 
-/// The temporary files in a folder. It is only listed: who reads a FIFO in it waits.
+/// The temporary files in a folder. The files are not opened, because reading a FIFO would wait.
 pub(crate) fn temporaries(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten();
     entries
@@ -164,7 +164,7 @@ fn a_killed_conversion_leaves_the_old_capture() {
     let left = temporaries(scratch.dir());
     assert_eq!(left.len(), 1, "{left:?}");
     assert_left_over(&scratch, &[&left[0], "out.pcap"]);
-    // The next one is not in its way.
+    // The next conversion is not affected.
     let run = scratch.capture2pcap().args(["-", "out.pcap"]);
     run.stdin(encoded.bytes).run().exits(0);
     assert_left_over(&scratch, &[&left[0], "out.pcap"]);
@@ -221,14 +221,14 @@ fn a_fifo_and_a_socket_are_written_in_place() {
     }
 }
 
-/// If OUTPUT is forgotten, as in `capture2pcap *.pb` with two of them, the last trace is taken for it.
+/// If OUTPUT is forgotten, as in `capture2pcap *.pb` with two traces, the last trace would be the output.
 #[test]
 fn a_capture_does_not_replace_a_trace() {
     let scratch = Scratch::new();
     let names = ["path_0.pb", "path_1.pb", "path_2.pb", "renamed"];
     let write = |name: &str| fs::read(write_trace(&scratch, name, name.len() as u16)).expect("it");
     let traces = names.map(write);
-    // Envoy has it open, and has not written to it yet.
+    // Envoy has opened it, and not written to it yet.
     scratch.write("path_3.json", b"");
     let cases = [
         &["path_0.pb", "path_1.pb"][..],
@@ -261,7 +261,7 @@ fn a_capture_does_not_replace_a_trace() {
             );
         }
     }
-    // A capture that is there gives way, and so does anything else.
+    // An existing capture is replaced, and so is any other file.
     for old in [&alone(&scratch.path("path_1.pb"))[..], b"something else"] {
         scratch.write("out.pcap", old);
         let run = scratch.capture2pcap().args(["path_0.pb", "out.pcap"]);
@@ -271,7 +271,7 @@ fn a_capture_does_not_replace_a_trace() {
     }
 }
 
-/// Whatever standard output was redirected to, by any of its names it is written to, not replaced.
+/// By any of its names, standard output is written to, not replaced, wherever it was redirected to.
 #[test]
 fn standard_output_by_name_is_not_replaced() {
     let scratch = Scratch::new();
@@ -291,7 +291,7 @@ fn standard_output_by_name_is_not_replaced() {
 fn a_device_is_written_in_place() {
     let scratch = Scratch::new();
     write_trace(&scratch, "small.pb", 0);
-    // Under a name of ours, so that a fault would not cost the system its own.
+    // A copy of the device, so that a fault of the program would not destroy the system's own.
     let script = "
         for device in null full; do
             touch $device
@@ -337,7 +337,7 @@ fn a_link_stays_and_its_target_is_replaced() {
             fs::read(scratch.path(link)).expect("a capture") == expected,
             "{link}"
         );
-        // Replaced, not written into: readers of the old file are not affected.
+        // The file is replaced, not overwritten: readers of the old file are not affected.
         let replaced = fs::metadata(&target).expect("a target").ino() != before;
         assert_eq!(replaced, link != "dangling", "{link}");
     }
@@ -365,7 +365,7 @@ fn a_link_stays_and_its_target_is_replaced() {
     }
 }
 
-/// The rights of a file in the scratch directory.
+/// The permissions of a file in the scratch directory.
 #[track_caller]
 fn mode(scratch: &Scratch, name: &str) -> u32 {
     let metadata = fs::metadata(scratch.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -377,7 +377,7 @@ fn a_capture_is_no_more_readable_than_its_trace() {
     let scratch = Scratch::new();
     write_trace(&scratch, "t.pb", 0);
     write_trace(&scratch, "open.pb", 1);
-    // The trace's rights, the umask, the old capture's rights if there is one, and what comes of them.
+    // The permissions of the trace, the umask, the permissions of an existing capture, and the result.
     let cases = [
         (0o644, "022", None, 0o644),
         (0o666, "000", None, 0o666),
@@ -414,13 +414,13 @@ fn a_capture_is_no_more_readable_than_its_trace() {
             assert_eq!(mode(&scratch, capture), expected, "{place}");
         }
     }
-    // A pipe says nothing of who may read it.
+    // A pipe does not show who may read the trace.
     let script = "umask 027; cat t.pb | capture2pcap - piped.pcap";
     scratch.shell(script).run().exits(0);
     assert_eq!(mode(&scratch, "piped.pcap"), 0o640);
 }
 
-/// Also where the trace is standard input, and where the shell has opened it for the capture.
+/// Also if the trace is standard input, or if the shell has opened it for the capture.
 #[test]
 fn a_trace_is_never_overwritten() {
     let scratch = Scratch::new();
@@ -447,7 +447,7 @@ fn a_trace_is_never_overwritten() {
     }
 }
 
-/// A live stream that a signal ends: on standard output and in a file, what came until then, whole.
+/// A live stream that a signal ends: standard output and a file have a complete capture of the events until then.
 #[test]
 fn a_signal_ends_a_stream_with_a_whole_capture() {
     let encoded = made().encode(Form::StreamedDelimited);
@@ -470,7 +470,7 @@ fn a_signal_ends_a_stream_with_a_whole_capture() {
         let capture = Capture::parse(&bytes).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(capture.records.len(), events, "{}", outcome.explain());
 
-        // A file has no reader to tell how far it is: the program has read all when it reads again.
+        // The test cannot see how far a file is written. When the program reads again, it has converted everything.
         let mut running = scratch.interruptible().args(["-", "out.pcap"]).start();
         let mut input = running.stdin.take().expect("a pipe");
         input
@@ -506,7 +506,8 @@ fn an_interrupt_before_any_input_changes_nothing() {
     }
 }
 
-/// Whoever has seen enough ends the work quietly, whatever it is that is written in place.
+/// A reader that closes its end ends the conversion without an error, for every kind of output that is written in
+/// place.
 #[test]
 fn a_reader_that_goes_away_ends_the_work() {
     let scratch = Scratch::new();
@@ -525,7 +526,7 @@ fn a_reader_that_goes_away_ends_the_work() {
         "-m large.pb fifo & head -c 24 fifo > head; wait $!",
         "large.pb fifo & head -c 24 fifo > head; wait $!",
     ] {
-        // The exit status goes to standard output, for a pipeline has only its last one's.
+        // The script prints the exit status, because a pipeline returns only that of its last command.
         let script = match how.split_once(" | ") {
             Some((run, reader)) => {
                 format!("{{ code=0; capture2pcap {run} || code=$?; echo $code >&2; }} | {reader}")

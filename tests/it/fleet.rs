@@ -1,4 +1,4 @@
-//! More than one process: the commands of docs/fleet.md, run as they stand there.
+//! Several processes: the commands of docs/fleet.md, run without changes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ use crate::batch::{alone, files, write_trace};
 use crate::harness::{Outcome, Scratch};
 use crate::pcap::Capture;
 
-/// The code blocks of docs/fleet.md in the language `info` after `heading`.
+/// The first code block in the language `info` below `heading` in docs/fleet.md.
 #[track_caller]
 fn block(heading: &str, info: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/fleet.md");
@@ -21,7 +21,7 @@ fn block(heading: &str, info: &str) -> String {
     block.to_owned()
 }
 
-/// A tree of traces with the list that docs/fleet.md makes of it, and the captures that they give.
+/// Makes a tree of traces and its list, as in docs/fleet.md. Returns the expected captures.
 fn tapped(scratch: &Scratch) -> Vec<Vec<u8>> {
     let mut captures = Vec::new();
     for i in 0..230 {
@@ -36,7 +36,7 @@ fn tapped(scratch: &Scratch) -> Vec<Vec<u8>> {
     captures
 }
 
-/// Fails unless the folder `out` holds, in so many shards, exactly these captures.
+/// Fails unless the folder `out` contains exactly these captures, in this number of shards.
 #[track_caller]
 fn assert_holds(scratch: &Scratch, shards: usize, captures: &[Vec<u8>], outcome: &Outcome) {
     let found: BTreeMap<PathBuf, Vec<u8>> = files(&scratch.path("out"));
@@ -52,7 +52,7 @@ fn assert_holds(scratch: &Scratch, shards: usize, captures: &[Vec<u8>], outcome:
     assert!(found == captures, "other captures{explain}");
 }
 
-/// GNU parallel, which is no Rust program: tests/run.sh installs it.
+/// Needs GNU parallel, which tests/run.sh installs.
 #[test]
 fn parallel_runs_several_jobs() {
     let scratch = Scratch::new();
@@ -69,7 +69,7 @@ fn parallel_runs_several_jobs() {
     assert_holds(&scratch, 3, &captures, &outcome);
     assert!(outcome.stdout.is_empty(), "{}", outcome.explain());
 
-    // A bad trace fails its shard, and only that.
+    // A bad trace fails only its own shard.
     fs::remove_dir_all(scratch.path("out")).expect("out/");
     scratch.write("taps/host 1/path_1.pb", b"hello, world\n");
     scratch.shell(&block("The list", "sh")).run().exits(0);
@@ -79,7 +79,8 @@ fn parallel_runs_several_jobs() {
     assert_eq!(found, captures.len() - 1, "{}", outcome.explain());
 }
 
-/// What the containers of the Kubernetes manifest run, one after the other, with its volumes in the current folder.
+/// The commands of the containers in the Kubernetes manifest, one after the other, with its volumes in the current
+/// folder.
 fn job_script() -> String {
     let manifest = block("A Kubernetes Indexed Job", "yaml");
     let (_, init) = manifest.split_once("        - |\n").expect("a script");
@@ -94,7 +95,7 @@ fn job_script() -> String {
     format!("mkdir -p shard\n{init}capture2pcap {args}\n").replace("/shard/", "shard/")
 }
 
-/// Every shard by its number makes its part, and all of them make everything once.
+/// Each numbered shard makes its part, and all shards together make every capture once.
 #[test]
 fn shards_by_number_cover_the_list() {
     let array = block("A Slurm array", "sh");
@@ -116,7 +117,7 @@ fn shards_by_number_cover_the_list() {
         assert_holds(&scratch, 16, &captures, &last.expect("an outcome"));
         fs::remove_dir_all(scratch.path("out")).expect("out/");
     }
-    // And the merge takes the same list.
+    // A merge reads the same list.
     let run = scratch
         .capture2pcap()
         .args(["-m", "-0", "--files-from=traces.list", "all.pcap"]);
@@ -125,7 +126,7 @@ fn shards_by_number_cover_the_list() {
     assert_eq!(streams, 2 * captures.len());
 }
 
-/// What can be held against the manifest without a cluster, where Python can read YAML.
+/// Checks of the manifest that need no cluster, if Python can read YAML.
 #[test]
 fn the_manifest_is_yaml() {
     let scratch = Scratch::new();
@@ -156,7 +157,7 @@ print(job['kind'], spec['completionMode'], spec['completions'], shard['command']
     assert_eq!(printed, "Job Indexed 16 1\n", "{}", outcome.explain());
 }
 
-/// How many senders there are, each with an address, a port and those of its peer.
+/// The number of senders, counted by their address and port and those of their peer.
 fn senders(scratch: &Scratch, capture: &str) -> usize {
     let fields = "-e ip.src -e tcp.srcport -e ip.dst -e tcp.dstport";
     let script = format!("tshark -n -r {capture} -T fields {fields} | sort -u | wc -l");
@@ -167,7 +168,7 @@ fn senders(scratch: &Scratch, capture: &str) -> usize {
 
 /// Two hosts whose traces lack the same addresses.
 #[test]
-fn captures_made_apart_are_joined_without_mixing_connections() {
+fn captures_of_several_processes_are_joined_without_mixing_connections() {
     let scratch = Scratch::new();
     let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/envoy-1.40/taps");
     for host in ["host 1", "host 2"] {
@@ -180,7 +181,7 @@ fn captures_made_apart_are_joined_without_mixing_connections() {
     outcome.exits(0).says_nothing();
     assert_eq!(senders(&scratch, "all.pcap"), 2 * 3);
 
-    // What the page warns of: without stand-ins of their own, two connections share one.
+    // As the page warns, without separate stand-ins two connections share an address.
     let apart = "for i in 1 2; do capture2pcap -q -m \"taps/host $i\" $i.pcap; done; mergecap -w mixed.pcap ?.pcap";
     scratch.shell(apart).run().exits(0);
     assert_eq!(senders(&scratch, "mixed.pcap"), 2 * 2);
@@ -188,7 +189,7 @@ fn captures_made_apart_are_joined_without_mixing_connections() {
 
 /// The files' times select the traces.
 #[test]
-fn a_merge_is_cut_by_the_times_of_the_files() {
+fn a_merge_is_limited_by_the_times_of_the_files() {
     let scratch = Scratch::new();
     for (i, time) in [(0, "11:59"), (1, "12:01"), (2, "12:59"), (3, "13:01")] {
         let name = format!("taps/path_{i}.pb");

@@ -1,5 +1,5 @@
-//! What a hostile trace, or a hostile name, could try: to inject terminal controls, to take memory, to write
-//! where it should not. docs/security.md lists it, and this file holds the list against the tests.
+//! Attacks by a hostile trace or a hostile name: injecting terminal controls, exhausting memory, writing to other files.
+//! docs/security.md lists them; a test here checks that each of its entries has a test.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -16,8 +16,8 @@ use crate::make::parts::{
 };
 use crate::make::{Ev, Form, What, field, number};
 
-/// What a terminal would obey, or a reader would not see: colours, a title, new lines, writing from right
-/// to left, and bytes that are no UTF-8.
+/// Text that controls a terminal or is invisible: colours, a window title, line breaks, right-to-left marks, and bytes
+/// that are not UTF-8.
 const ODD: [&[u8]; 10] = [
     b"\x1b[35mcolour",
     b"\x1b]0;title\x07",
@@ -54,7 +54,7 @@ fn assert_plain(place: &str, output: &[u8]) {
     }
 }
 
-/// Runs the program as on a terminal with colours, and fails if it prints other terminal controls.
+/// Runs the program with colours, as on a terminal, and fails if it prints other terminal controls.
 #[track_caller]
 fn run_plain(scratch: &Scratch, code: i32, args: &[OsString]) {
     let run = scratch.capture2pcap().env("CLICOLOR_FORCE", "1");
@@ -115,7 +115,7 @@ fn names_are_escaped() {
     );
 }
 
-/// Nor does a trace decide what becomes of files: its addresses are words.
+/// A trace cannot affect files either: its addresses are only text.
 #[test]
 fn contents_are_escaped() {
     let scratch = Scratch::new();
@@ -140,7 +140,7 @@ fn contents_are_escaped() {
         }
         let headers = ["x", ":path"].map(|name| header(name, &odd)).to_vec();
         run("tap.pb", &piece(7, &Piece::RequestHeaders(headers)), 0);
-        // An error message in place of a trace is quoted.
+        // An error message in place of a trace is quoted in the program's message.
         run("tap.pb", format!("{odd} is no trace\n").as_bytes(), 1);
         run("tap.pb", format!("{odd}: 1\n").as_bytes(), 1);
         run("tap.json", format!("{{\"{odd}\": 1}}").as_bytes(), 1);
@@ -148,7 +148,7 @@ fn contents_are_escaped() {
     assert_left_over(&scratch, &["out.pcap", "tap.json", "tap.pb"]);
 }
 
-/// The most memory that converting a trace takes, in MiB, but for what is left of it in a pipe.
+/// The peak memory of converting a trace, in MiB.
 fn peak(trace: &[u8]) -> u64 {
     let scratch = Scratch::new();
     let mut running = scratch.capture2pcap().args(["-", "out.pcap"]).start();
@@ -160,7 +160,7 @@ fn peak(trace: &[u8]) -> u64 {
     peak >> 20
 }
 
-/// More than are kept of buffered traces (MAX_RESUMABLE), each with a connection of its own.
+/// More buffered traces than are kept (MAX_RESUMABLE), each with its own connection.
 #[test]
 fn unended_connections_are_not_kept() {
     let local = socket("10.0.0.1", 10000);
@@ -178,7 +178,7 @@ fn unended_connections_are_not_kept() {
     assert!(peak < 48, "{peak} MiB");
 }
 
-/// More than are kept open of streamed exchanges (MAX_STREAMED).
+/// More streamed exchanges than are kept open (MAX_STREAMED).
 #[test]
 fn unended_exchanges_are_not_kept() {
     let message = |i: u64| piece(i + 1, &Piece::RequestHeaders(request("GET", &[])));
@@ -187,7 +187,7 @@ fn unended_exchanges_are_not_kept() {
     assert!(peak < 96, "{peak} MiB");
 }
 
-/// Two gigabytes are claimed (MAX_MESSAGE), and a few bytes are there.
+/// The length is two gigabytes (MAX_MESSAGE), but only a few bytes follow.
 #[test]
 fn a_claimed_length_allocates_no_memory() {
     let claim = |tag: u8, length: u8| [tag, length, 0xff, 0xff, 0xff, 0x07];
@@ -206,7 +206,7 @@ fn a_claimed_length_allocates_no_memory() {
     }
 }
 
-/// A comment is cut where readers would refuse it (MAX_TEXT).
+/// A comment is limited to the length that readers accept (MAX_TEXT).
 #[test]
 fn a_long_text_fits_its_option() {
     let path = "/".repeat(100_000);
@@ -235,8 +235,8 @@ fn convert_to(scratch: &Scratch, trace: &[u8], output: &str) -> (crate::harness:
     (run.run(), scratch.path(output))
 }
 
-/// A merge reads on to the first event with a time, and must not begin its search anew with each: the
-/// square of this number would take minutes.
+/// A merge searches for the first event with a time. If it started over at each event, the quadratic time would be
+/// minutes.
 #[test]
 fn connections_without_events_take_linear_time() {
     let (local, remote) = (socket("10.0.0.1", 10000), socket("10.0.0.2", 50000));
@@ -263,7 +263,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     sources
 }
 
-/// Every test and every constant that docs/security.md names is there, and each line of its table has one.
+/// All tests and constants that docs/security.md names exist, and each row of its table names a test.
 #[test]
 fn the_threat_model_names_existing_tests() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -280,7 +280,7 @@ fn the_threat_model_names_existing_tests() {
         let name = format!("fn {name}()");
         Some(files.iter().any(|(path, text)| {
             let before = text.find(&name).map(|at| &text[..at]);
-            // Between the attribute and the name there is nothing but another attribute.
+            // Only further attributes may be between the attribute and the name.
             let attribute = before.and_then(|before| before.rsplit_once("#[test]"));
             path.ends_with(&file) && attribute.is_some_and(|(_, between)| !between.contains('{'))
         }))

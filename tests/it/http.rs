@@ -1,4 +1,4 @@
-//! HTTP messages at their limits: what HTTP/2 forbids, what is large, what is missing.
+//! Unusual HTTP messages: invalid in HTTP/2, very large, or incomplete.
 
 use crate::harness::{Outcome, Scratch};
 use crate::make::parts::{
@@ -8,14 +8,14 @@ use crate::make::{START, field, noise, number};
 use crate::pcap::Capture;
 use crate::pdml::View;
 use crate::taps::{assert_shown, show};
-use crate::tree::{Told, exchanges};
+use crate::tree::{Recorded, exchanges};
 
 /// The types of HTTP/2 frames.
 const DATA: u64 = 0;
 const HEADERS: u64 = 1;
 const CONTINUATION: u64 = 9;
 
-/// What an HTTP/2 client sends first.
+/// The preface of an HTTP/2 client.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 pub(crate) fn downstream() -> Vec<u8> {
@@ -23,7 +23,7 @@ pub(crate) fn downstream() -> Vec<u8> {
     connection(Some(&local), Some(&remote))
 }
 
-/// A request and a response, so many seconds after the start.
+/// A request `at` seconds after the start, and a response `took` seconds later.
 pub(crate) fn halves(at: i64, took: i64) -> (Half, Half) {
     let asked = Half {
         headers: request("GET", &[]),
@@ -39,15 +39,15 @@ pub(crate) fn halves(at: i64, took: i64) -> (Half, Half) {
     (asked, answered)
 }
 
-/// Converts a trace, holds what tshark shows against what it tells, and gives both.
+/// Converts a trace, compares tshark's view with the trace, and returns both.
 #[track_caller]
-pub(crate) fn convert(trace: &[u8], options: &[&str]) -> (Outcome, Capture, View, Vec<Told>) {
+pub(crate) fn convert(trace: &[u8], options: &[&str]) -> (Outcome, Capture, View, Vec<Recorded>) {
     let scratch = Scratch::new();
     let input = scratch.write("trace.pb", trace);
     let (outcome, capture, view) = show(&scratch, &input, options);
-    let told = exchanges("pb", trace);
-    assert_shown("trace.pb", &told, &view);
-    (outcome, capture, view, told)
+    let recorded = exchanges("pb", trace);
+    assert_shown("trace.pb", &recorded, &view);
+    (outcome, capture, view, recorded)
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn any_field_is_kept_as_recorded() {
     assert_eq!(view.exchanges[0].messages[1].trailers.len(), 9);
 }
 
-/// The same field in the encodings that people read, where `raw_value` is escaped or in base64.
+/// The same field in the readable encodings, where `raw_value` is escaped or in base64.
 #[test]
 fn bytes_in_a_header_survive_every_encoding() {
     let text = "http_buffered_trace {\n  request {\n    headers {\n      key: \":method\"\n      value: \"GET\"\n    }\n    \
@@ -115,7 +115,7 @@ fn bytes_in_a_header_survive_every_encoding() {
     }
 }
 
-/// A value of so many letters.
+/// A value of `len` letters.
 fn letters(len: usize) -> String {
     let letters = noise(3).map(|byte| char::from(b'a' + byte % 26));
     letters.take(len).collect()
@@ -124,17 +124,17 @@ fn letters(len: usize) -> String {
 #[test]
 fn long_headers_continue() {
     let (mut asked, mut answered) = halves(0, 1);
-    // nghttp2, which decodes for tshark, takes no string of more than 64 KiB.
+    // nghttp2, with which tshark decodes, accepts strings up to 64 KiB.
     asked.headers.push(header("cookie", &letters(60_000)));
     asked.headers.push(header("after", "it"));
     answered.trailers = vec![header("trailer", &letters(20_000))];
     let trace = exchange(Some(&asked), Some(&answered), Some(&downstream()));
     let (_, _, view, _) = convert(&trace, &[]);
-    // Of frames with 16,384 bytes, the header takes four and the trailer two.
+    // With frames of 16,384 bytes, the headers need four and the trailers two.
     assert_eq!(view.frames[&CONTINUATION], 3 + 1);
 }
 
-/// One that tshark does not decode is whole all the same, and no fault.
+/// A header that tshark does not decode is still written in full, and tshark reports no fault.
 #[test]
 fn longer_headers_than_tshark_decodes_are_written() {
     let (mut asked, answered) = halves(0, 1);
@@ -145,7 +145,7 @@ fn longer_headers_than_tshark_decodes_are_written() {
     let scratch = Scratch::new();
     let (_, capture, view) = show(&scratch, &scratch.write("trace.pb", &trace), &[]);
     assert_eq!(view.frames[&CONTINUATION], 6);
-    // The exchange is whole behind it.
+    // The exchange after it is complete.
     assert_eq!(view.exchanges[0].messages[1].body, b"hello");
 
     let streams = capture.http_streams();
@@ -153,15 +153,15 @@ fn longer_headers_than_tshark_decodes_are_written() {
     let bytes = &client.expect("a client").2;
     let mut rest = bytes.strip_prefix(PREFACE).expect("a preface");
     let mut block = Vec::new();
-    while let [a, b, c, kind, _, _, _, _, _, behind @ ..] = rest {
+    while let [a, b, c, kind, _, _, _, _, _, after @ ..] = rest {
         let length = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
         assert!(length <= 16_384, "a frame of {length} bytes");
         if matches!(u64::from(*kind), HEADERS | CONTINUATION) {
-            block.extend(&behind[..length]);
+            block.extend(&after[..length]);
         }
-        rest = &behind[length..];
+        rest = &after[length..];
     }
-    // HPACK: the length is 127 and, in groups of seven bits, 102,273 more.
+    // HPACK: the length is 127 plus 102,273, the latter in groups of seven bits.
     let field = [
         b"\x00\x06cookie\x7f\x81\x9f\x06",
         long.as_bytes(),
@@ -194,7 +194,7 @@ fn truncated_bodies_are_reported() {
     let (outcome, _, view, _) = convert(&one, &[]);
     outcome.says(["1 truncated event: ", "max_buffered"]);
     assert_eq!(view.exchanges[0].messages[1].body, b"the first of them");
-    // Once, whatever their number.
+    // One warning for any number of them.
     let (outcome, ..) = convert(&[one.clone(), one.clone(), one].concat(), &["--strict"]);
     assert_eq!(
         outcome.stderr.matches("truncated").count(),
@@ -213,13 +213,13 @@ fn strings_in_place_of_bytes_are_reported() {
     let (outcome, _, view, _) = convert(&trace, &[]);
     outcome.says(["1 string in place of bytes"]);
     assert_eq!(view.exchanges[0].messages[1].body, b"\x89PNG\xff");
-    // One that holds all of its bytes is no loss.
+    // A string that contains all bytes is not lossy.
     answered.body = Some(field(2, "gr\u{fc}n".as_bytes()));
     let trace = exchange(Some(&asked), Some(&answered), Some(&downstream()));
     convert(&trace, &[]).0.says_nothing();
 }
 
-/// Envoy 1.40 puts a space for a byte that no string holds, which leaves a string that nothing is wrong with.
+/// Envoy 1.40 replaces a byte that a string cannot hold by a space, so that the string itself looks valid.
 #[test]
 fn a_space_in_a_binary_body_may_have_been_anything() {
     let kinds = [
@@ -253,7 +253,7 @@ fn a_space_in_a_binary_body_may_have_been_anything() {
 }
 
 #[test]
-fn what_is_missing_of_an_exchange_is_missing() {
+fn missing_parts_of_an_exchange_are_not_invented() {
     let (asked, answered) = halves(0, 1);
     for (asked, answered) in [(Some(&asked), None), (None, Some(&answered))] {
         let (outcome, _, view, _) = convert(&exchange(asked, answered, Some(&downstream())), &[]);
@@ -261,7 +261,7 @@ fn what_is_missing_of_an_exchange_is_missing() {
         let there = view.exchanges[0].messages.clone().map(|m| m.there);
         assert_eq!(there, [asked.is_some(), answered.is_some()]);
     }
-    // Neither: nothing to show, and no fault.
+    // Neither a request nor a response: no packets, and no fault.
     let scratch = Scratch::new();
     let trace = exchange(None, None, Some(&downstream()));
     let input = scratch.write("trace.pb", &trace);
@@ -269,7 +269,7 @@ fn what_is_missing_of_an_exchange_is_missing() {
     assert_eq!(capture.records, []);
 }
 
-/// HTTP/2 has no 101, but Envoy records the one of HTTP/1.
+/// HTTP/2 has no status 101, but Envoy records that of HTTP/1.
 #[test]
 fn switching_protocols_is_shown() {
     let (mut asked, mut answered) = halves(0, 1);

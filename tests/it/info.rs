@@ -1,4 +1,4 @@
-//! What a trace holds, as `--info` tells it: to a person in a table, to a script in JSON.
+//! The contents of traces, reported by `--info` in a table for people and in JSON for scripts.
 
 use std::path::Path;
 
@@ -123,7 +123,7 @@ fn connections_are_reported_as_recorded() {
     );
 }
 
-/// The same counts as a conversion's, and the sums are those of the connections.
+/// The counts equal those of a conversion, and the sums over the connections.
 #[test]
 fn counts_are_those_of_the_conversion() {
     each(
@@ -179,7 +179,7 @@ fn people_get_a_table_and_the_command_that_opens_the_capture() {
     let text = String::from_utf8(outcome.stdout).expect("UTF-8");
     assert!(
         !text.contains('\x1b'),
-        "colour where nobody sees it: {text:?}"
+        "colour although the output is not a terminal: {text:?}"
     );
     let lines: Vec<_> = text.lines().collect();
     assert!(
@@ -220,8 +220,8 @@ fn people_get_a_table_and_the_command_that_opens_the_capture() {
     assert_eq!(piped.lines().nth(2), Some(lines[2]));
 }
 
-/// The capture in the command has the name that a conversion of the same traces gives it; a name that a
-/// terminal would obey is written for a shell, and in JSON as JSON has it.
+/// The capture in the printed command has the name that a conversion of the same traces gives it. Names with terminal
+/// controls are quoted for a shell, and escaped in JSON.
 #[test]
 fn names_are_those_of_files() {
     let scratch = Scratch::new();
@@ -260,7 +260,7 @@ fn names_are_those_of_files() {
         .args(["-q", "in", "out"])
         .run()
         .exits(0);
-    // Bash knows the quotes of all of them.
+    // Bash understands all of these quotes.
     for name in expected {
         let script = format!("bash -c {}", quoted(&format!("cd out && test -f {name}")));
         scratch.shell(&script).run().exits(0);
@@ -323,7 +323,7 @@ fn folders_are_searched_and_unreadable_files_are_reported() {
         .exits(1);
 }
 
-/// tshark does not look for HTTP/1 on a port that another dissector has, unless an option says so.
+/// tshark does not look for HTTP/1 on a port of another dissector, unless an option sets it.
 #[test]
 fn the_command_shows_http1_on_the_port_of_another_protocol() {
     let scratch = Scratch::new();

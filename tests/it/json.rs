@@ -1,4 +1,4 @@
-//! The objects that `--json` prints: their members, their order and their values are what scripts rely on.
+//! The objects that `--json` prints. Scripts rely on their members, the order of the members, and the values.
 //!
 //! Snapshots; `SNAPSHOTS=overwrite cargo test --test it json::` updates them.
 
@@ -12,7 +12,7 @@ use crate::batch::write_trace;
 use crate::fixtures;
 use crate::harness::{Outcome, Scratch};
 
-/// A truncated trace, one that is cut, one that is none.
+/// A truncated trace, a trace that is cut, and a file that is not a trace.
 fn with_traces() -> Scratch {
     let scratch = Scratch::new();
     let recordings = [
@@ -39,7 +39,7 @@ fn objects(outcome: &Outcome) -> Vec<Value> {
     lines.map(object).collect()
 }
 
-/// Objects as a person reads them.
+/// Objects in a readable layout.
 fn pretty(objects: &[Value]) -> String {
     let pretty = |object| serde_json::to_string_pretty(object).expect("JSON") + "\n";
     objects.iter().map(pretty).collect()
@@ -189,7 +189,7 @@ fn a_conversion_prints_an_object_a_capture() {
     ]);
     let outcome = run.run().exits(1);
     let mut objects = objects(&outcome);
-    // They come as the captures are made.
+    // They are printed in the order in which the captures are finished.
     objects.sort_by_key(|object| object["path"].to_string());
     assert_data_eq!(
         pretty(&objects),
@@ -318,7 +318,7 @@ fn a_conversion_prints_an_object_a_capture() {
         .raw()
     );
 
-    // The same values as a look into the trace gives.
+    // The values equal those of --info.
     let run = scratch.capture2pcap();
     let info = run.args(["--info", "--json", "cut.pb"]).run().exits(1);
     let info = super::json::objects(&info).remove(0);
@@ -551,7 +551,7 @@ null "none of the traces can be read"
     );
 }
 
-/// The reader of the objects may have seen enough.
+/// The reader of the objects may close its end early.
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let scratch = Scratch::new();
@@ -567,7 +567,7 @@ fn a_reader_that_goes_away_is_no_error() {
     }
 }
 
-/// The codes stay when the words change, so each kind has one of its own, and the man page and the README list them.
+/// Codes do not change when messages do. Each kind has its own, and the man page and the README list all.
 #[test]
 fn every_warning_has_a_code_of_its_own() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -577,7 +577,7 @@ fn every_warning_has_a_code_of_its_own() {
     let source = read("src/model/warning/kind.rs");
     let from = source.find("fn code(").expect("the codes");
     let to = from + source[from..].find("\n    }\n").expect("their end");
-    // The compiler makes sure that every kind is there.
+    // The compiler ensures that every kind has a code.
     let codes: Vec<_> = source[from..to].split('"').skip(1).step_by(2).collect();
     assert!(codes.len() >= 16, "{codes:?}");
     assert_eq!(

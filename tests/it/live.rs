@@ -1,4 +1,4 @@
-//! `--tap`: events live from an admin interface like Envoy's.
+//! `--tap`: live events from a fake of Envoy's admin interface.
 
 use std::net::TcpListener;
 
@@ -113,7 +113,7 @@ fn the_request_asks_for_whole_events_of_every_connection() {
 }
 
 #[test]
-fn a_request_of_ones_own_is_sent_as_it_is() {
+fn a_request_of_the_user_is_sent_unchanged() {
     let scratch = Scratch::new();
     let admin = Admin::new(&["my_tap"]);
     admin.end();
@@ -128,7 +128,7 @@ fn a_request_of_ones_own_is_sent_as_it_is() {
     assert_eq!(admin.asked(), text);
 }
 
-/// It would end Envoy's process.
+/// Such a request would make Envoy abort.
 #[test]
 fn a_request_that_makes_envoy_abort_is_not_sent() {
     let scratch = Scratch::new();
@@ -144,7 +144,7 @@ fn a_request_that_makes_envoy_abort_is_not_sent() {
     assert!(!scratch.path("x.pcap").exists());
 }
 
-/// A reader of the pipe waits for the header otherwise, and for each packet.
+/// A reader of the pipe needs the header at once, and each packet when its event arrives.
 #[test]
 fn the_header_comes_before_any_event_and_packets_with_theirs() {
     let scratch = Scratch::new();
@@ -171,7 +171,7 @@ fn the_header_comes_before_any_event_and_packets_with_theirs() {
 
 /// Envoy serves one client at a time.
 #[test]
-fn a_reader_that_goes_away_frees_the_tap_though_nothing_happens() {
+fn a_reader_that_goes_away_frees_the_tap_without_another_event() {
     let scratch = Scratch::new();
     let admin = Admin::new(&["my_tap"]);
     let script = format!("capture2pcap --tap {} - | head -c 24 | wc -c", admin.url());
@@ -189,7 +189,7 @@ fn a_signal_gives_a_whole_capture_and_frees_the_tap() {
         let admin = Admin::new(&["my_tap"]);
         let running = tap(&scratch, &admin).args(["-v", "x.pcapng"]).start();
         admin.send(&streamed());
-        // In the middle of the next message.
+        // The signal arrives in the middle of the next message.
         admin.send(br#"{ "socket_streamed"#);
         admin.wait_for_client();
         let temporary = || scratch.dir().read_dir().unwrap().next().is_some();
@@ -204,7 +204,7 @@ fn a_signal_gives_a_whole_capture_and_frees_the_tap() {
     }
 }
 
-/// Nothing was recorded, so nothing takes the place of what is there.
+/// Nothing was recorded, so an existing capture stays.
 #[test]
 fn a_signal_before_the_first_event_leaves_an_existing_capture() {
     let scratch = Scratch::new();
@@ -217,7 +217,7 @@ fn a_signal_before_the_first_event_leaves_an_existing_capture() {
     assert_eq!(std::fs::read(path).unwrap(), b"a capture");
 }
 
-/// Runs it to its end, which has to be a failure without a capture.
+/// Runs the command, which has to fail without a capture.
 fn refused(scratch: &Scratch, url: &str, more: &[&str]) -> crate::harness::Outcome {
     let run = scratch
         .capture2pcap()
@@ -296,9 +296,9 @@ fn every_other_answer_is_shown_whole() {
     refused(&scratch, &url, &["--config-id=my_tap"]).says(["404", "invalid path", "admin.yaml"]);
 }
 
-/// A stream of something else.
+/// A stream that is not a trace.
 #[test]
-fn what_is_no_trace_gives_no_capture() {
+fn a_stream_that_is_not_a_trace_gives_no_capture() {
     let (scratch, admin) = (Scratch::new(), Admin::new(&["my_tap"]));
     admin.send(b"<html><body>Welcome</body></html>\n");
     admin.end();

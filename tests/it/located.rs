@@ -1,4 +1,4 @@
-//! Single events, decoded again from where they lie.
+//! Single events, decoded again from their locations.
 
 use capture2pcap::input::Input;
 use capture2pcap::model::event::{Event, Http, What as Said};
@@ -8,7 +8,7 @@ use crate::fixtures;
 use crate::harness::each;
 use crate::make::{Ev, Form, Made, What};
 
-/// The events of a trace, each with its location, up to the damage if there is any.
+/// The events of a trace with their locations, up to the damage, if there is any.
 fn located(bytes: &[u8]) -> (Option<Format>, Vec<(Event, Location)>) {
     let mut reader = Reader::new(Input::from_bytes(bytes), None, None);
     let mut events = Vec::new();
@@ -32,7 +32,7 @@ fn check(name: &str, trace: &[u8]) -> usize {
     let (format, events) = located(trace);
     let mut decoder = EventDecoder::default();
     let mut count = 0;
-    // Backwards, so that nothing is left over from the event before.
+    // In reverse order, so that no state of the event before can help.
     for (event, location) in events.iter().rev() {
         if !is_shown(event) {
             assert_eq!(*location, Location::default(), "{name}: {event:?}");
@@ -43,7 +43,7 @@ fn check(name: &str, trace: &[u8]) -> usize {
         let format = format.expect("a format");
         let decoded = decoder.decode(format, *location, bytes);
         let decoded = decoded.unwrap_or_else(|damage| panic!("{name}: {damage}: {event:?}"));
-        // What the message around it says.
+        // The fields that come from the enclosing message.
         decoded.trace = event.trace;
         assert_eq!(decoded, event, "{name}");
         count += 1;
@@ -51,7 +51,7 @@ fn check(name: &str, trace: &[u8]) -> usize {
     count
 }
 
-/// Two ways to say how bytes went, and how they are cut.
+/// Events of both directions, truncated or not.
 fn events(form: Form) -> Vec<Ev> {
     let mut events = vec![
         Ev::new(What::Read, 1, "GET / HTTP/1.1\r\n\r\n"),

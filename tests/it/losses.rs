@@ -1,4 +1,4 @@
-//! What Envoy did not keep: where it counted, the capture leaves a gap of that size; each kind of loss is
+//! Bytes that Envoy did not record. If it counted them, the capture leaves a gap of that size. Each kind of loss is
 //! reported once.
 
 use std::io::Write;
@@ -31,7 +31,7 @@ pub(crate) fn counted(what: What, micros: i32, data: &[u8], seq_num: u64) -> Ev 
     }
 }
 
-/// The same, cut.
+/// The same, truncated.
 pub(crate) fn cut(what: What, micros: i32, data: &[u8], seq_num: u64) -> Ev {
     Ev {
         truncated: true,
@@ -39,7 +39,7 @@ pub(crate) fn cut(what: What, micros: i32, data: &[u8], seq_num: u64) -> Ev {
     }
 }
 
-/// Converts and gives what came of it and the capture, in which every number must fit.
+/// Converts a trace. Returns the outcome and the capture, whose sequence numbers are checked.
 #[track_caller]
 pub(crate) fn captured(scratch: &Scratch, bytes: &[u8], options: &[&str]) -> (Outcome, Capture) {
     let (outcome, records) = convert(scratch, bytes, options);
@@ -54,7 +54,7 @@ pub(crate) fn captured(scratch: &Scratch, bytes: &[u8], options: &[&str]) -> (Ou
     (outcome, capture)
 }
 
-/// Fails unless tshark is content with the capture that was made last.
+/// Fails if tshark finds a fault in the last capture.
 #[track_caller]
 pub(crate) fn assert_content(scratch: &Scratch) {
     assert_eq!(faults(&scratch.path("output.pcap"), None, FAULTS), "");
@@ -99,7 +99,7 @@ fn a_large_loss_spans_frames() {
             );
             assert_content(&scratch);
             let segments = capture.segments();
-            // The bytes that are known, and the length on the wire.
+            // The recorded bytes, and the length on the wire.
             let seen: Vec<_> = segments
                 .iter()
                 .map(|s| (s.payload.len(), s.length))
@@ -116,7 +116,7 @@ fn a_large_loss_spans_frames() {
             ];
             assert_eq!(seen, expected, "{form:?}");
             for (record, segment) in capture.records.iter().zip(&segments) {
-                // What is not known cannot be summed up.
+                // Unknown sizes are not in the sum.
                 let unknown = segment.payload.len() < segment.length;
                 assert_eq!(segment.checksum == 0, unknown, "{form:?}: {segment:?}");
                 assert_eq!(lost(record), segment.length - segment.payload.len());
@@ -130,7 +130,7 @@ fn a_large_loss_spans_frames() {
     }
 }
 
-/// A snaplen and an MSS cut what is there; what is not there keeps its length.
+/// A snaplen and an MSS apply to recorded bytes; missing bytes keep their length.
 #[test]
 fn losses_and_limits_go_together() {
     let events = vec![
@@ -148,9 +148,9 @@ fn losses_and_limits_go_together() {
     assert_content(&scratch);
 }
 
-/// The limit was exactly used up, so nothing of the next event was kept.
+/// The limit was reached exactly, so no byte of the next event was recorded.
 #[test]
-fn an_event_of_which_nothing_was_kept_has_its_place() {
+fn an_event_without_recorded_bytes_leaves_a_gap() {
     let events = vec![
         counted(What::Read, 0, b"first", 1),
         cut(What::Read, 1000, b"", 6),
@@ -185,7 +185,7 @@ fn an_event_of_which_nothing_was_kept_has_its_place() {
 }
 
 #[test]
-fn without_a_count_a_cut_leaves_a_gap_of_a_byte() {
+fn without_a_count_a_truncation_leaves_a_gap_of_a_byte() {
     let mut events: Vec<_> = (0..6)
         .map(|i| {
             let what = if i % 2 == 0 { What::Read } else { What::Write };
@@ -235,9 +235,9 @@ fn a_last_event_of_unknown_size_leaves_a_gap_of_a_byte() {
     }
 }
 
-/// A cut event waits for the next one of its own trace and for nothing else.
+/// A truncated event waits only for the next event of its own trace.
 #[test]
-fn a_held_frame_comes_with_the_next_event_of_its_trace() {
+fn a_truncated_event_is_written_with_the_next_event_of_its_trace() {
     let (local, remote) = (socket("10.0.0.1", 10000), socket("10.0.0.2", 50000));
     let other = socket("10.0.0.3", 50001);
     let messages = [
@@ -249,7 +249,7 @@ fn a_held_frame_comes_with_the_next_event_of_its_trace() {
         segment(1, &counted(What::Write, 3, b"own", 70_001).message()),
         segment(2, &counted(What::Closed, 4, b"", 1_007).message()),
     ];
-    // After so many messages these come out: the payload that is known, and the length on the wire.
+    // The packets that are written after each number of messages: recorded payload, and length on the wire.
     let due: [&[(&[u8], usize)]; 7] = [
         &[],
         &[],
@@ -271,7 +271,7 @@ fn a_held_frame_comes_with_the_next_event_of_its_trace() {
         .args(["--role=downstream", "--handshake=always"]);
     let mut running = run.args(["-", "-"]).start();
     let mut stdin = running.stdin.take().expect("a pipe");
-    // All at once: an event that waits for more than a second is released without its size.
+    // All messages at once: an event that waits for more than a second is written without its size.
     stdin.write_all(&messages.concat()).expect("a reader");
     let stdout = running.stdout.as_mut().expect("a pipe");
     let mut capture = stdout.read(24, PATIENCE).expect("a header");
@@ -279,7 +279,7 @@ fn a_held_frame_comes_with_the_next_event_of_its_trace() {
     for (i, due) in due.into_iter().enumerate() {
         let place = format!("message {i}");
         if i == 5 {
-            // This one opens its connection now.
+            // This one opens its connection here.
             for _ in 0..3 {
                 capture.extend(next_record(&mut running, &place));
                 before += 1;
@@ -299,7 +299,7 @@ fn a_held_frame_comes_with_the_next_event_of_its_trace() {
     }
     drop(stdin);
     let outcome = running.finish().exits(0);
-    // What waited comes after others, which were later.
+    // The events that waited come after others with later times.
     let warnings = [
         "2 truncated events: 70,992 bytes",
         "times in the capture go backwards",
@@ -307,7 +307,7 @@ fn a_held_frame_comes_with_the_next_event_of_its_trace() {
     assert_warns(&outcome, &warnings);
 }
 
-/// However many there are of each kind, a line each; verbosely, a line each event.
+/// One line for each kind, for any number of losses; with --verbose, one line for each event.
 #[test]
 fn every_loss_is_reported_once_with_its_count() {
     let mut events = Vec::new();
@@ -315,19 +315,24 @@ fn every_loss_is_reported_once_with_its_count() {
     for i in 0..20 {
         events.push(cut(What::Read, 10_000 * i, b"cut", seq));
         seq += 1_000;
-        events.push(counted(What::Write, 10_000 * i + 1, b"lost behind it", seq));
+        events.push(counted(
+            What::Write,
+            10_000 * i + 1,
+            b"lost after this",
+            seq,
+        ));
         seq += 14 + 7;
     }
     events.push(cut(What::Read, 1_000_000, b"last", seq));
     let trace = Made::v4(events).encode(Form::StreamedDelimited).bytes;
     let scratch = Scratch::new();
     let (outcome, _) = captured(&scratch, &trace, &[]);
-    let told = [
+    let messages = [
         "input: 20 truncated events: 19,940 bytes",
         "input: 20 gaps in Envoy's count: events with 140 bytes",
         "input: 1 truncated event: Envoy kept only",
     ];
-    assert_warns(&outcome.exits(0), &told);
+    assert_warns(&outcome.exits(0), &messages);
     let (outcome, _) = captured(&scratch, &trace, &["-v"]);
     let lines = |part: &str| {
         outcome
@@ -340,7 +345,7 @@ fn every_loss_is_reported_once_with_its_count() {
     captured(&scratch, &trace, &["-q"]).0.says_nothing();
 }
 
-/// The recordings with cut bodies.
+/// The recordings with truncated bodies.
 #[test]
 fn recorded_losses_are_reported_once() {
     let mut traces = fixtures::socket_traces();

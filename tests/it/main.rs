@@ -1,183 +1,171 @@
-//! The integration tests: one binary that runs the program on traces, a module a theme.
+//! The integration tests: one binary that runs the program on traces, with a module for each theme.
 //!
-//! `tests/run.sh` installs what they need (tshark, capinfos, tcpdump) and runs them.
+//! `tests/run.sh` installs the programs that they need (tshark, capinfos, tcpdump and others) and runs them.
 
-// A test fails by a panic.
+// Tests fail with a panic.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+use support::{fixtures, harness, judge, pcap, pdml, tree};
 
 // What the themes share.
 
-/// Runs the program and the tools that judge it.
-mod harness;
-
-/// The recordings under testdata/, and what is to be expected of each.
-mod fixtures;
-
-/// What makes tshark a judge.
-mod judge;
-
-/// Traces made by hand, in every encoding that Envoy ever wrote.
-mod make;
-
-/// Captures and packets, read without the help of the code under test.
-mod pcap;
-
-/// What tshark shows of HTTP/2.
-mod pdml;
-
-/// HTTP traces, read without the help of the code under test.
-mod tree;
-
-/// An admin interface like Envoy's.
+/// A fake of Envoy's admin interface.
 mod admin;
+
+/// Makes traces, in every encoding of every release of Envoy.
+mod make;
 
 // The themes.
 
-/// Addresses that a trace lacks, or that no packet can carry.
+/// Addresses that are missing, or that a packet cannot carry.
 mod addresses;
 
-/// Broken input, and files that cannot be: a clear message, never a panic.
+/// Broken input, and files that cannot be read or written: a clear message, never a panic.
 mod bad;
 
-/// Many traces, one capture each.
+/// Many traces, with one capture each.
 mod batch;
 
-/// Events that fill one packet, or many.
+/// Events of one packet, and of many packets.
 mod big;
 
-/// How a conversation opens and ends, and what Envoy cut out of it.
+/// Handshakes and ends of connections, and truncated events.
 mod conversation;
 
 /// Compressed traces.
 mod compressed;
 
-/// The completion scripts, in their shells.
+/// The completion scripts, each in its shell.
 mod completions;
 
-/// Envoy's count where it does not fit.
+/// Byte counts of Envoy that contradict the events.
 mod counts;
 
-/// Traces that end too early.
+/// Traces that are cut at the end.
 mod cut;
 
-/// What tshark, capinfos and tcpdump say to every capture.
+/// Every capture, checked by tshark, capinfos and tcpdump.
 mod dissect;
 
 /// Traces that change while they are read.
 mod changing;
 
-/// What a system does to a process: full disks, readers that go away, rights that lack, large folders.
+/// Faults of the system: full disks, closed pipes, missing permissions, large folders.
 mod faults;
 
-/// The safety of files: nothing half written, nothing lost, nothing shown to others.
+/// The safety of files: no incomplete capture, no lost file, no file that others may read.
 mod files;
 
-/// What newer Envoys write beside the events.
+/// Fields of newer releases of Envoy.
 mod fields;
 
-/// More than one process: what docs/fleet.md says.
+/// Several processes: the commands of docs/fleet.md.
 mod fleet;
 
-/// Single events, decoded again from where they lie.
+/// Single events, decoded again from their locations.
 mod located;
 
-/// What Envoy did not keep: counted, and given its place.
+/// Bytes that Envoy did not record, with a known count.
 mod losses;
 
-/// Cuts whose size no trace records.
+/// Truncated events without a recorded size.
 mod cuts;
 
-/// What a hostile trace, or a hostile name, could try; and docs/security.md, which tells what stops it.
+/// Attacks by a hostile trace or a hostile name, and docs/security.md, which lists the defences.
 mod hostile;
 
-/// What a trace holds, as `--info` tells it.
+/// The contents of traces, reported by `--info`.
 mod info;
 
 /// The objects that `--json` prints.
 mod json;
 
-/// The man page and the help.
+/// The manual page and the help.
 mod manual;
 
-/// Members of a message in any order.
+/// Messages with their fields in any order.
 mod order;
 
 /// The README's commands and configurations.
 mod readme;
 
-/// What pcapng tells beside the packets.
+/// The metadata in pcapng captures.
 mod pcapng;
 
-/// Many traces, one capture.
+/// Many traces in one capture.
 mod merge;
 
-/// What holds for any list of events, and for every beginning of every recording.
+/// Properties of all lists of events, and of all prefixes of the recordings.
 mod properties;
 
-/// Damage in JSON and text, after which the trace goes on.
+/// Damage in JSON and text, after which the trace continues.
 mod resume;
+
 /// Which connection an event belongs to, and the order of its events.
 mod sequence;
 
 /// The transcript in Envoy's documentation.
 mod seed;
 
-/// `--redact`: what is overwritten, and what is not.
+/// `--redact`, which overwrites secret values.
 mod redact;
 
-/// The messages of a tap service.
+/// Messages of the tap service (gRPC).
 mod service;
 
-/// Damage in the middle, and what Envoy writes where it fails.
+/// Damage in the middle, and error messages of Envoy between messages.
 mod failed;
 
-/// HTTP messages at their limits.
+/// Unusual HTTP messages: very large, incomplete, or invalid in HTTP/2.
 mod http;
 
-/// Stand-ins as a reader sees them.
+/// Stand-in addresses in Wireshark's view.
 mod standins;
 
-/// Signals, in a batch and in a merge.
+/// Signals, during a batch and a merge.
 mod signals;
 
 /// Standard input and standard output.
 mod stdio;
 
-/// What a person at a terminal sees.
+/// Output on a terminal.
 mod terminal;
 
-/// HTTP exchanges on their connections.
+/// HTTP exchanges, and the connections that they share.
 mod streams;
 
-/// What is no trace.
+/// Files that are not traces.
 mod strangers;
 
-/// HTTP taps, and what tshark shows of them.
+/// HTTP taps, compared with tshark's view of their captures.
 mod taps;
 
-/// Times that cannot be.
+/// Impossible times.
 mod times;
 
-/// Datagrams.
+/// UDP.
 mod udp;
 
-/// Command lines that make no sense, or less than they seem to.
+/// Command lines that are invalid or probably mistaken.
 mod usage;
 
-/// Every trace against the packets that were on the wire.
+/// Every recording, compared with the packets on the wire.
 mod wire;
 
-/// What people's tools put around a trace.
+/// Traces in the output of other tools: logs, prompts, prefixes, terminals.
 mod wrapped;
 
-/// Events live from Envoy's admin interface.
+/// Live taps.
 mod live;
 
 /// The Lua plugin for Wireshark.
 mod plugin;
 
-/// The program as Wireshark's capture interface, and what installs it.
+/// The program as Wireshark's capture interface, and its installation.
 mod extcap;
 
 /// Wireshark and tshark as viewers.
 mod viewer;
+
+/// The readers of captures, which have to see faults.
+mod readers;

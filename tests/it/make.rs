@@ -1,15 +1,15 @@
-//! Traces made by hand, in every encoding that Envoy ever wrote.
+//! Makes traces, in every encoding of every release of Envoy.
 //!
-//! Its own few lines of protobuf, so that a mistake in the program's schema cannot hide in the tests'.
-//! Layouts follow envoy.data.tap.v3 (today), v2alpha (1.10) and the capture extension (1.7).
+//! It encodes protobuf by itself, so that an error in the program's schema cannot hide in the tests. The layouts are
+//! those of envoy.data.tap.v3 (today), v2alpha (1.10) and the capture extension (1.7).
 
-/// Messages put together from their parts, where the usual ones are not odd enough.
+/// Messages made from parts, for traces that [`Made`] cannot express.
 pub(crate) mod parts;
 mod readable;
 
 use std::net::SocketAddr;
 
-/// What an event says.
+/// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum What {
     Read,
@@ -31,7 +31,7 @@ pub(crate) struct Ev {
 }
 
 impl Ev {
-    /// An event `micros` after [`START`], with nothing special about it.
+    /// A usual event, `micros` microseconds after [`START`].
     pub(crate) fn new(what: What, micros: i32, data: impl Into<Vec<u8>>) -> Self {
         let time = (
             START + i64::from(micros / 1_000_000),
@@ -53,10 +53,10 @@ impl Ev {
     }
 }
 
-/// When a made trace begins, in seconds since 1970.
+/// The start of a made trace, in seconds since 1970.
 pub(crate) const START: i64 = 1_795_327_726;
 
-/// A connection and what happened on it.
+/// A connection and its events.
 #[derive(Clone, Debug)]
 pub(crate) struct Made {
     pub(crate) id: u64,
@@ -66,18 +66,18 @@ pub(crate) struct Made {
     pub(crate) events: Vec<Ev>,
 }
 
-/// How a trace is written down.
+/// The encoding of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// One buffered TraceWrapper.
     Binary,
-    /// The same with the numbering of Envoy 1.10 to 1.27.
+    /// The same with the field numbers of Envoy 1.10 to 1.27.
     Old,
     /// The bare Trace of Envoy 1.7 to 1.9.
     Bare,
-    /// One buffered message behind its length.
+    /// One buffered message, after its length.
     Delimited,
-    /// Streamed messages, each behind its length.
+    /// Streamed messages, each after its length.
     StreamedDelimited,
     /// Streamed messages, one after the other.
     Streamed,
@@ -108,7 +108,7 @@ impl Form {
         )
     }
 
-    /// The end of a file name, as Envoy gives it.
+    /// The extension of a file, as in Envoy.
     pub(crate) const fn extension(self) -> &'static str {
         match self {
             Self::Binary | Self::Old | Self::Bare | Self::Streamed => "pb",
@@ -119,12 +119,12 @@ impl Form {
     }
 }
 
-/// A trace written down.
+/// An encoded trace.
 pub(crate) struct Encoded {
     pub(crate) bytes: Vec<u8>,
-    /// Where each event begins and ends: a streamed one with the message around it.
+    /// The start and end of each event; of a streamed one with its message.
     pub(crate) events: Vec<(usize, usize)>,
-    /// If the bytes before it are complete.
+    /// The positions at which the bytes before are complete messages.
     pub(crate) boundaries: Vec<usize>,
 }
 
@@ -251,7 +251,7 @@ impl Made {
 }
 
 impl Encoded {
-    /// A first message and one an event.
+    /// A first message, and one for each event.
     fn of_messages(first: Vec<u8>, rest: impl Iterator<Item = Vec<u8>>) -> Self {
         let mut encoded = Self {
             boundaries: vec![first.len()],
@@ -267,7 +267,7 @@ impl Encoded {
         encoded
     }
 
-    /// Text is whole before the newline at the end of a message, too.
+    /// A text message is also complete without the newline at its end.
     fn with_last_newlines(mut self) -> Self {
         self.boundaries = self
             .boundaries
@@ -277,7 +277,7 @@ impl Encoded {
         self
     }
 
-    /// Moves the events behind what has been put in front of `length` bytes.
+    /// Moves the events by the number of bytes that were inserted before the last `length` bytes.
     fn shifted(mut self, length: usize) -> Self {
         let by = self.bytes.len() - length;
         for (start, end) in &mut self.events {
@@ -357,12 +357,12 @@ pub(crate) fn varint(mut n: u64) -> Vec<u8> {
     bytes
 }
 
-/// A field with a number in it.
+/// A field with a number.
 pub(crate) fn number(field: u32, value: u64) -> Vec<u8> {
     [varint(u64::from(field) << 3), varint(value)].concat()
 }
 
-/// A field with bytes in it.
+/// A field with bytes.
 pub(crate) fn field(field: u32, bytes: &[u8]) -> Vec<u8> {
     [
         &varint(u64::from(field) << 3 | 2),
@@ -372,7 +372,7 @@ pub(crate) fn field(field: u32, bytes: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// A stream of bytes that looks random and is the same for the same seed (splitmix64).
+/// Pseudo-random bytes, the same for the same seed (splitmix64).
 pub(crate) fn noise(seed: u64) -> impl Iterator<Item = u8> {
     let mut state = seed;
     let words = std::iter::repeat_with(move || {

@@ -1,10 +1,10 @@
-//! The man page and the help: both made from the same definitions.
+//! The manual page and the help, which are generated from the same definitions.
 
 use std::path::Path;
 
 use crate::harness::Scratch;
 
-/// The long options of the contract, and those that have a letter.
+/// All long options, with their letter if they have one.
 const OPTIONS: [(&str, Option<char>); 31] = [
     ("format", Some('F')),
     ("time-stamp-precision", None),
@@ -102,7 +102,7 @@ fn every_option_of_the_contract_is_explained() {
     );
 }
 
-/// What cannot be meant is said on one screen, with exit status 2.
+/// Usage errors are shorter than a screen, and have exit status 2.
 #[test]
 fn usage_errors_are_reported() {
     let cases: [(&[&str], &str); 9] = [
@@ -132,7 +132,7 @@ fn usage_errors_are_reported() {
     }
 }
 
-/// A report of a fault has to say what was run.
+/// Reports of faults need these details.
 #[test]
 fn the_long_version_names_the_features_and_the_target() {
     let version = env!("CARGO_PKG_VERSION");

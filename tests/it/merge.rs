@@ -1,5 +1,5 @@
-//! Many traces, one capture: all that each trace gives alone is in it, in strict time order, and no
-//! connection runs into another.
+//! Many traces in one capture: it contains everything that each trace gives alone, in strict time order, and keeps
+//! connections apart.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -26,10 +26,10 @@ fn merge(scratch: &Scratch, options: &[&str], traces: &[PathBuf]) -> (Outcome, C
     (outcome, Capture::read(&path))
 }
 
-/// A frame with payload: its time, ends and bytes, and how many they were on the wire.
+/// A frame with payload: its time, its ends, its bytes, and their number on the wire.
 type Data = (u64, SocketAddr, SocketAddr, Vec<u8>, usize);
 
-/// The frames with payload, in order of time and then of what is in them.
+/// The frames with payload, sorted by time and contents.
 #[track_caller]
 fn data(capture: &Capture) -> Vec<Data> {
     let segments = capture.segments();
@@ -46,21 +46,21 @@ fn data(capture: &Capture) -> Vec<Data> {
     data
 }
 
-/// Fails unless times never go back.
+/// Fails if a time goes back.
 #[track_caller]
 fn assert_in_order(capture: &Capture) {
     let in_order = capture.records.is_sorted_by_key(|record| record.time);
     assert!(in_order, "times go back");
 }
 
-/// How many frames have `flag`.
+/// The number of frames with `flag`.
 fn count(capture: &Capture, flag: u8) -> usize {
     let segments = capture.segments();
     let with = segments.iter().filter(|segment| segment.flags & flag != 0);
     with.count()
 }
 
-/// The streams that tshark sees, each with its ends, the lesser first.
+/// tshark's streams with their ends, the lower one first.
 #[track_caller]
 fn streams(path: &Path) -> Vec<(String, [String; 2])> {
     let mut args = vec!["-r".into(), path.as_os_str().to_owned()];
@@ -81,7 +81,7 @@ fn streams(path: &Path) -> Vec<(String, [String; 2])> {
     streams
 }
 
-/// Fails unless tshark sees so many connections, of which no two have the same ends, and no fault.
+/// Fails unless tshark finds this number of connections, all with different ends, and no fault.
 #[track_caller]
 fn assert_apart(scratch: &Scratch, capture: &Capture, connections: usize) {
     let path = scratch.path("all.pcap");
@@ -146,12 +146,12 @@ fn all_recordings_become_one_capture() {
     assert_eq!(count(&capture, SYN), 2 * traces.len());
     assert_eq!(count(&capture, FIN), 2 * traces.len());
 
-    // More threads, or the traces in another order, change nothing.
+    // The number of threads and the order of the traces make no difference.
     let bytes = fs::read(scratch.path("all.pcap")).expect("a capture");
     let (outcome, _) = merge(&scratch, &["-j2"], &traces);
     outcome.exits(0);
     assert!(fs::read(scratch.path("all.pcap")).expect("a capture") == bytes);
-    // On standard output, tshark reads the same.
+    // From standard output, tshark reads the same.
     let run = scratch.capture2pcap().arg("-m").args(&traces).arg("-");
     let (first, second) = run.pipe_into(tshark_run(["-r", "-", "-T", "fields", "-e", "frame.len"]));
     first.exits(0);
@@ -160,7 +160,7 @@ fn all_recordings_become_one_capture() {
     assert_eq!(lines, capture.records.len());
 }
 
-/// A trace in text with each of its times so much later, in nanoseconds.
+/// A text trace with all times moved by `by` nanoseconds.
 fn later(text: &str, by: u64) -> String {
     let mut out = String::new();
     let mut seconds = None;
@@ -182,7 +182,7 @@ fn later(text: &str, by: u64) -> String {
     out
 }
 
-/// A trace and its copy an hour later, and 150 µs later, where both are open at once.
+/// A trace and its copy an hour later; then 150 µs later, so that both are open at once.
 #[test]
 fn the_same_endpoints_again() {
     for name in ["buf_proto_text_22.pb_text", "str_proto_text_67.pb_text"] {
@@ -204,10 +204,10 @@ fn the_same_endpoints_again() {
             ];
             let (outcome, capture) = merge(&scratch, &[], &traces);
             let outcome = outcome.exits(0);
-            let told = outcome
+            let found = outcome
                 .stderr
                 .contains("b.pb_text: 1 connection with a stand-in client port");
-            assert_eq!(told, at_once, "{place}{}", outcome.explain());
+            assert_eq!(found, at_once, "{place}{}", outcome.explain());
             assert!(
                 !outcome.stderr.contains("a.pb_text: "),
                 "{place}{}",
@@ -225,7 +225,7 @@ fn the_same_endpoints_again() {
                 (4, 4),
                 "{place}"
             );
-            // Everything is there twice: one behind the other, or beside it.
+            // Everything is there twice, one after the other or at the same time.
             let mut found: Vec<_> = capture
                 .streams()
                 .into_iter()
@@ -243,7 +243,7 @@ fn the_same_endpoints_again() {
     }
 }
 
-/// Of HTTP taps, each exchange is in the merge as tshark shows it alone.
+/// tshark shows each exchange of HTTP taps in the merge as in its own capture.
 #[test]
 fn http_exchanges_are_all_there() {
     let traces: Vec<_> = fixtures::http_traces().into_iter().step_by(5).collect();
@@ -272,7 +272,7 @@ fn http_exchanges_are_all_there() {
     assert_eq!(found, expected);
 }
 
-/// Writes a made trace of its own client.
+/// Writes a trace with its own client port.
 fn write(scratch: &Scratch, name: &str, form: Form, client: u16, events: Vec<Ev>) -> PathBuf {
     let mut made = Made::v4(events);
     made.remote.1 = client;
@@ -280,7 +280,7 @@ fn write(scratch: &Scratch, name: &str, form: Form, client: u16, events: Vec<Ev>
     scratch.write(name, &made.encode(form).bytes)
 }
 
-/// The clients' ports and the microseconds of all frames with payload, in the capture's order.
+/// The client port, the microseconds and the payload of all frames with payload, in the order of the capture.
 fn places(capture: &Capture) -> Vec<(u16, u64, Vec<u8>)> {
     let segments = capture.segments();
     let frames = capture.records.iter().zip(&segments);
@@ -294,7 +294,8 @@ fn places(capture: &Capture) -> Vec<(u16, u64, Vec<u8>)> {
         .collect()
 }
 
-/// A clock that steps back is held until the trace has caught up; alone, its times stay as recorded.
+/// If the clock steps back, a merge keeps the last time until the trace has caught up. Without --merge, times stay as
+/// recorded.
 #[test]
 fn a_clock_that_steps_back_keeps_the_order() {
     for form in [Form::Binary, Form::StreamedDelimited, Form::StreamedJson] {
@@ -336,7 +337,7 @@ fn a_clock_that_steps_back_keeps_the_order() {
     }
 }
 
-/// At the same time, the trace whose name comes first goes first, with all that it has for that time.
+/// Events with the same time are sorted by the names of their traces.
 #[test]
 fn equal_times_keep_the_order_of_the_traces() {
     let scratch = Scratch::new();
@@ -353,18 +354,18 @@ fn equal_times_keep_the_order_of_the_traces() {
     ];
     for _ in 0..2 {
         let (_, capture) = merge(&scratch, &[], &traces);
-        let told: Vec<_> = places(&capture)
+        let found: Vec<_> = places(&capture)
             .into_iter()
             .flat_map(|place| place.2)
             .collect();
-        assert_eq!(String::from_utf8_lossy(&told), "abABcC");
+        assert_eq!(String::from_utf8_lossy(&found), "abABcC");
         traces.reverse();
     }
 }
 
 /// The command that opens a capture shows both HTTP/1 and HTTP/2, also where they share a port.
 #[test]
-fn the_command_shows_all_there_is_of_http() {
+fn the_command_shows_both_versions_of_http() {
     let scratch = Scratch::new();
     let traces = fixtures::testdata().join("envoy-1.10");
     let run = scratch.capture2pcap().args(["-v", "-m"]).arg(traces);
@@ -384,7 +385,7 @@ fn the_command_shows_all_there_is_of_http() {
     assert_eq!(streams.len(), 9, "{script}: {shown}");
 }
 
-/// Traces without a time lie where `--start` puts them, among those that have one.
+/// Traces without times are placed at `--start`, among the others.
 #[test]
 fn traces_without_time_are_put_at_the_start() {
     let timeless: Vec<_> = fixtures::http_traces()
@@ -396,11 +397,11 @@ fn traces_without_time_are_put_at_the_start() {
     let events = [0, 2_000_000].map(|micros| Ev::new(What::Read, micros, "x"));
     let timed = write(&scratch, "timed", Form::Binary, 50001, events.to_vec());
     let traces = [&timeless[..], &[timed]].concat();
-    // In the middle of the trace that has times.
+    // In the middle of the trace with times.
     let start = START as u64 + 1;
     let (outcome, capture) = merge(&scratch, &["--start", "2026-11-22T06:08:47Z"], &traces);
     let outcome = outcome.exits(0);
-    // One line for all of them.
+    // One warning for all of them.
     let outcome =
         outcome.says([".pb and 4 other traces: 22 events without a time: stand-in times"]);
     let lines = outcome.stderr.matches("without a time").count();
@@ -428,8 +429,8 @@ fn traces_without_time_are_put_at_the_start() {
     );
 }
 
-/// What Envoy cut has its size in a merge too, although only the next event tells it, and that comes
-/// behind many others.
+/// A truncated event has its true size in a merge, although only the next event of its trace shows it, which comes
+/// after many others.
 #[test]
 fn a_counted_loss_keeps_its_size() {
     let sizes = [100, 100_000, 300];
@@ -472,7 +473,7 @@ fn a_counted_loss_keeps_its_size() {
     }
 }
 
-/// Messages of one file whose times overlap: Envoy writes each at its connection's end, or in pieces.
+/// Messages of one file whose times overlap: Envoy writes each when its connection ends, or in pieces.
 #[test]
 fn messages_of_one_file_overlap() {
     for form in [Form::Binary, Form::Delimited, Form::Text, Form::Json] {
@@ -486,7 +487,7 @@ fn messages_of_one_file_overlap() {
             made.encode(form).bytes
         };
         let scratch = Scratch::new();
-        // A1 B1 A2, and a connection that was over before all of them, written last.
+        // A1 B1 A2, and last a connection that ended before all of them.
         let bytes = [
             message(50001, &[1000, 3000]),
             message(50002, &[2000, 4000, 6000]),
@@ -525,13 +526,13 @@ fn messages_of_one_file_overlap() {
     }
 }
 
-/// One trace a second, two thousand of them on one pair of endpoints, with few open files.
+/// Two thousand traces with one pair of endpoints, a second apart, with few open files.
 #[test]
 fn thousands_of_traces_one_after_the_other() {
     let scratch = Scratch::new();
     fs::create_dir(scratch.path("in")).expect("a folder");
     for i in 0..2000 {
-        // Overlapping with its neighbours, but for every tenth.
+        // Most of them overlap with their neighbours.
         let begin = 1_000_000 * i;
         let events = vec![
             Ev::new(What::Read, begin, format!("request {i}")),
@@ -560,9 +561,9 @@ fn thousands_of_traces_one_after_the_other() {
     assert_apart(&scratch, &capture, 2000);
 }
 
-/// Traces that overlap all at once need as many readers, but no more open files.
+/// Traces that all overlap need as many readers, but only few open files.
 #[test]
-fn what_overlaps_is_merged_with_few_open_files() {
+fn overlapping_traces_are_merged_with_few_open_files() {
     let scratch = Scratch::new();
     fs::create_dir(scratch.path("in")).expect("a folder");
     for i in 0..200 {
@@ -618,7 +619,7 @@ fn bad_traces_leave_the_others_alone() {
     ]);
     assert!(fs::read(scratch.path("all.pcap")).expect("a capture") == good);
 
-    // A cut one gives what it has; strictly, nothing of it.
+    // A cut trace gives its events; with --strict, none.
     let whole = made().encode(Form::Streamed);
     let cut = scratch.write("cut.pb", &whole.bytes[..whole.events[7].1 - 3]);
     let single = Capture::parse(&alone(&cut)).unwrap_or_else(|e| panic!("{e}"));
@@ -637,7 +638,7 @@ fn bad_traces_leave_the_others_alone() {
 }
 
 #[test]
-fn nothing_good_makes_no_capture() {
+fn bad_traces_alone_make_no_capture() {
     let scratch = Scratch::new();
     scratch.write("none.pb", b"hello, world\n");
     let run = || {
@@ -673,8 +674,8 @@ fn standard_input_is_not_merged() {
     }
 }
 
-/// A `/tap` stream by batches, recorded by a real Envoy: each batch is of one connection, and its times are
-/// earlier than those of the batch before.
+/// A batched `/tap` stream, recorded by a real Envoy: each batch belongs to one connection, and has earlier times than
+/// the batch before.
 #[test]
 fn a_stream_of_several_connections_keeps_the_recorded_times() {
     let trace = fixtures::testdata().join("field/merge/batch-three-connections.json");
@@ -706,7 +707,7 @@ fn a_stream_of_several_connections_keeps_the_recorded_times() {
     assert_eq!(times, recorded);
     assert_apart(&scratch, &capture, 3);
 
-    // Without --merge the capture has them as the trace has, and says so.
+    // Without --merge, the capture has the order of the trace, with a warning.
     let run = scratch.capture2pcap().arg(&trace).arg("alone.pcap").run();
     run.exits(0).says([
         " events earlier than the one before: times in the capture go backwards",
@@ -714,7 +715,7 @@ fn a_stream_of_several_connections_keeps_the_recorded_times() {
     ]);
 }
 
-/// More than a conversion keeps open of buffered traces, all open at once.
+/// More simultaneous buffered traces than a conversion keeps open.
 #[test]
 fn more_traces_than_a_conversion_keeps_open_stay_whole() {
     let scratch = Scratch::new();
@@ -744,14 +745,14 @@ fn more_traces_than_a_conversion_keeps_open_stay_whole() {
     assert_in_order(&capture);
     assert_eq!(capture.streams().len(), 2 * usize::from(TRACES));
     assert_eq!(count(&capture, SYN), 2 * usize::from(TRACES));
-    // None ends before all have had their answers' turn.
+    // No connection ends before each has had its response.
     let segments = capture.segments();
     let last_request = segments.iter().rposition(|s| s.payload.starts_with(b"GET"));
     let first_end = segments.iter().position(|s| s.flags & FIN != 0);
     assert!(last_request < first_end, "{last_request:?} {first_end:?}");
 }
 
-/// Two buffered messages of one file with one id, at the same time, and other addresses.
+/// Two buffered messages of one file with the same id and times, but different addresses.
 #[test]
 fn messages_of_one_id_and_other_addresses_stay_apart() {
     for form in [Form::Binary, Form::Delimited, Form::Text, Form::Json] {
@@ -786,7 +787,7 @@ fn messages_of_one_id_and_other_addresses_stay_apart() {
     }
 }
 
-/// A truncated event keeps its time, however many events of others come before the one that tells its size.
+/// A truncated event keeps its time, for any number of events before the one that shows its size.
 #[test]
 fn a_truncated_event_keeps_its_time_among_thousands() {
     let mut events = vec![(1, 0, "cut", true, 1)];
@@ -807,11 +808,11 @@ fn a_truncated_event_keeps_its_time_among_thousands() {
     let trace = scratch.write("trace", &trace);
     let (outcome, capture) = merge(&scratch, &["--role=downstream"], &[trace]);
     let outcome = outcome.exits(0);
-    let told = outcome
+    let found = outcome
         .stderr
         .lines()
         .filter(|line| !line.starts_with("hint"));
-    assert_eq!(told.count(), 1, "{}", outcome.explain());
+    assert_eq!(found.count(), 1, "{}", outcome.explain());
     assert_in_order(&capture);
     let first = &places(&capture)[0];
     assert_eq!((first.0, first.1, &first.2[..]), (50_001, 0, &b"cut"[..]));

@@ -1,6 +1,6 @@
-//! Members of a message in any order, in pieces, and more than one of a oneof.
+//! Messages with their fields in any order, in pieces, and with several members of a oneof.
 //!
-//! What is right is what a parser of the whole message says, protobuf's own rules:
+//! The result has to be that of a parser of the whole message, by protobuf's rules:
 //! <https://protobuf.dev/programming-guides/encoding/#last-one-wins>.
 
 use std::io::{self, Read, Write as _};
@@ -19,7 +19,7 @@ use crate::make::{Ev, Form, Made, What, field, noise, number, varint};
 use crate::pcap::{Capture, Record};
 use crate::stdio::PATIENCE;
 
-/// Gives its bytes a few at a time.
+/// A reader that returns a few bytes at a time.
 struct Pieces(Vec<u8>, usize);
 
 impl Read for Pieces {
@@ -44,12 +44,12 @@ fn inputs(bytes: &[u8]) -> Vec<(&'static str, Input)> {
     ]
 }
 
-/// All that a trace says, but for the places where it does; each event decoded once more from where it lies.
+/// The contents of a trace, without positions. Each event is also decoded again from its location.
 fn said(name: &str, bytes: &[u8], encoding: Encoding) -> Vec<Event> {
     said_by(inputs(bytes), name, bytes, encoding)
 }
 
-/// The same, of some ways to read it.
+/// The same, for some of the inputs.
 fn said_by(
     inputs: Vec<(&'static str, Input)>,
     name: &str,
@@ -99,7 +99,7 @@ fn check_location(
     let decoded = decoder
         .decode(format, location, bytes)
         .unwrap_or_else(|damage| panic!("{name}: {damage}"));
-    // The caller knows these.
+    // The caller sets these fields.
     decoded.trace = event.trace;
     decoded.offset = event.offset;
     assert_eq!(decoded, event, "{name}: decoded again");
@@ -122,7 +122,7 @@ fn orders(parts: &[Vec<u8>]) -> Vec<Vec<Vec<u8>>> {
         .collect()
 }
 
-/// Whether two events of `parts` come in the order of their numbers: those of a repeated field stay so.
+/// Whether the events among `parts` are in their original order, as protobuf keeps the order of a repeated field.
 fn keeps(order: &[Vec<u8>], parts: &[Vec<u8>]) -> bool {
     let place = |part| order.iter().position(|other| other == part);
     parts.iter().map(place).is_sorted()
@@ -136,7 +136,7 @@ fn address(ip: &str) -> Vec<u8> {
     socket(ip, 443)
 }
 
-/// A connection of both ends, and the same in two pieces.
+/// A connection with both ends; below, the same in two pieces.
 fn connection() -> Vec<u8> {
     let (local, remote) = (address("10.0.0.1"), address("10.0.0.2"));
     parts::connection(Some(&local), Some(&remote))
@@ -154,7 +154,7 @@ fn event(what: What, micros: i32, data: &str) -> Vec<u8> {
     Ev::new(what, micros, data).message()
 }
 
-/// Something of the future.
+/// An unknown field.
 fn unknown() -> Vec<u8> {
     [field(99, b"what"), number(98, 5)].concat()
 }
@@ -174,7 +174,7 @@ fn a_buffered_message_in_any_order() {
     let sets = [
         vec![number(1, 9), connection.clone()],
         vec![number(1, 9), connection.clone(), unknown()],
-        // Pieces, and ids of which the last counts.
+        // Fields in pieces, and several ids, of which the last counts.
         vec![number(1, 9), field(2, &local), field(2, &remote)],
     ];
     for set in sets {
@@ -187,7 +187,8 @@ fn a_buffered_message_in_any_order() {
             assert_eq!(said(&name, &message, Encoding::Delimited), whole, "{name}");
         }
     }
-    // The last id counts, wherever the first one is; a stream that has an id and both addresses waits for no other.
+    // The last id counts, wherever the first one is. A stream with an id and both addresses does not wait for another
+    // id.
     let twice = vec![number(1, 3), number(1, 9), connection];
     let all = [&events[..], &twice].concat();
     for order in orders(&all).iter().filter(|order| keeps(order, &events)) {
@@ -208,8 +209,8 @@ fn a_buffered_message_in_any_order() {
         let name = format!("{:x?}", message);
         let mut files = inputs(&message);
         files.retain(|(input_name, _)| *input_name != "a stream");
-        let told = said_by(files, &name, &message, Encoding::Binary);
-        assert_eq!(told, whole, "{name}");
+        let contents = said_by(files, &name, &message, Encoding::Binary);
+        assert_eq!(contents, whole, "{name}");
     }
 }
 
@@ -259,7 +260,7 @@ fn a_streamed_message_in_any_order() {
         field(4, &batch),
         field(3, &Ev::new(What::Closed, 7, "").message()),
     ];
-    // Another message before and after, whose id stays its own.
+    // Other messages before and after keep their own ids.
     let other = |delimited: bool| {
         let message = field(4, &[number(1, 1), field(3, &one)].concat());
         if delimited {
@@ -284,7 +285,7 @@ fn a_streamed_message_in_any_order() {
                 whole,
                 "{name}"
             );
-            // In two pieces of the wrapper's member.
+            // The wrapper's field in two pieces.
             let split = [
                 field(4, &order[0]),
                 unknown(),
@@ -300,7 +301,7 @@ fn a_streamed_message_in_any_order() {
     }
 }
 
-/// An event whose fields come in two pieces of it, which protobuf merges.
+/// An event in two pieces, which protobuf merges.
 #[test]
 fn an_event_in_pieces_is_one() {
     let one = Ev {
@@ -389,7 +390,7 @@ fn of_a_oneof_the_last_member_counts() {
     );
 }
 
-/// An exchange in pieces of the wrapper, and other members before it.
+/// An exchange in pieces of the wrapper's field, and other fields before it.
 #[test]
 fn an_exchange_in_pieces_is_one() {
     let half = |headers| Half {
@@ -422,7 +423,7 @@ fn an_exchange_in_pieces_is_one() {
     assert_eq!(events[6].what, Said::SampleRate(500_000));
 }
 
-/// What Envoy 1.7 wrote, but the connection last.
+/// A trace in the layout of Envoy 1.7, with the connection last.
 #[test]
 fn a_bare_trace_with_its_connection_last() {
     let bare = |made: &Made| made.encode(Form::Bare).bytes;
@@ -447,18 +448,18 @@ fn a_bare_trace_with_its_connection_last() {
     assert_eq!(read(&last(&first)), read(&bare(&first)));
     let both = [bare(&first), bare(&second)].concat();
     assert_eq!(read(&[last(&first), last(&second)].concat()), read(&both));
-    // Events on both sides of it are one trace's.
+    // Events before and after it belong to one trace.
     let bytes = bare(&first);
     let len = 2 + usize::from(bytes[1]);
-    let (told, rest) = bytes.split_at(len);
+    let (connection, rest) = bytes.split_at(len);
     let one = 2 + usize::from(rest[1]);
-    let middle = [&rest[..one], told, &rest[one..]].concat();
+    let middle = [&rest[..one], connection, &rest[one..]].concat();
     assert_eq!(read(&middle), read(&bytes));
 }
 
 /// JSON with its names sorted, as `jq -S`, Go and Python write it.
 fn sorted(value: &Value) -> String {
-    // serde_json's map is sorted unless it is asked not to be.
+    // serde_json sorts maps unless its feature preserve_order is on.
     serde_json::to_string(value).expect("JSON")
 }
 
@@ -517,7 +518,7 @@ fn text_in_another_order_is_the_same_trace() {
     }
 }
 
-/// The packets that come of `bytes` as a file and from a stream, and what is said then.
+/// The packets and messages of converting `bytes`, as a file and from a stream.
 fn both(bytes: &[u8]) -> [(Vec<Record>, String); 2] {
     let scratch = Scratch::new();
     let (outcome, records) = convert(&scratch, bytes, &[]);
@@ -551,7 +552,7 @@ fn members(made: &Made) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
     )
 }
 
-/// More than is at hand at once, and than a file is held of.
+/// Messages larger than the window, and larger than the part of a file that is buffered.
 #[test]
 fn a_long_message_names_its_connection_last() {
     let made = long(3 << 20, 3000);
@@ -570,11 +571,11 @@ fn a_long_message_names_its_connection_last() {
     };
     let json = Value::Object(json);
     let text = String::from_utf8(made.encode(Form::Text).bytes).expect("text");
-    // The connection ends where the first event begins, and the id is before it.
+    // The connection ends at the start of the first event, and the id is before it.
     let (head, tail) = text.split_once("  events").expect("events");
-    let (name, told) = head.split_once('\n').expect("a line");
+    let (name, connection) = head.split_once('\n').expect("a line");
     let tail = tail.trim_end().strip_suffix('}').expect("an end");
-    let text = format!("{name}\n  events{tail}\n{told}\n}}\n");
+    let text = format!("{name}\n  events{tail}\n{connection}\n}}\n");
     let cases = [
         ("last", last.clone()),
         ("the id last", id_last),
@@ -591,7 +592,7 @@ fn a_long_message_names_its_connection_last() {
         |(name, _)| (*name).to_owned(),
         |(name, bytes)| {
             for (got, (records, stderr)) in both(bytes).into_iter().enumerate() {
-                // The addresses of the two makers differ in their ports.
+                // Real addresses and stand-ins differ in their ports.
                 let payloads = |records: &[Record]| -> Vec<_> {
                     records
                         .iter()
@@ -605,7 +606,7 @@ fn a_long_message_names_its_connection_last() {
     );
 }
 
-/// A stream is not held for ever: what is given then has stand-in addresses, and says why.
+/// A stream is buffered only up to a limit. Events after that have stand-in addresses, with a warning.
 #[test]
 fn a_stream_that_names_its_connection_too_late_says_so() {
     let made = long(12 << 20, 40_000);
@@ -638,7 +639,7 @@ fn a_stream_that_names_its_connection_too_late_says_so() {
         "{stream_said}"
     );
 
-    // A message that never names one has none, from wherever it comes.
+    // A message without a connection has stand-ins, as a file and from a stream.
     let never = field(3, &[&id[..], &events].concat());
     for (records, stderr) in both(&never) {
         assert_eq!(records.len(), from_file.len());
@@ -650,7 +651,7 @@ fn a_stream_that_names_its_connection_too_late_says_so() {
     }
 }
 
-/// The end of a message determines it: nothing waits for the next one.
+/// A message is complete at its end: its packets do not wait for the next message.
 #[test]
 fn a_live_stream_does_not_wait_for_the_next_message() {
     let one = Ev::new(What::Read, 1, "streamed");
@@ -676,7 +677,7 @@ fn a_live_stream_does_not_wait_for_the_next_message() {
         stdin.write_all(&message).expect("a reader");
         stdin.flush().expect("a reader");
         let stdout = running.stdout.as_mut().expect("a pipe");
-        // The file's header and a packet of eight bytes.
+        // The header of the file, and a packet with eight bytes.
         let got = stdout.read(24 + 16 + 54 + 8, PATIENCE);
         let got = got.unwrap_or_else(|why| panic!("{encoding}: {why}"));
         assert!(got.ends_with(b"streamed"), "{encoding}");
@@ -684,7 +685,7 @@ fn a_live_stream_does_not_wait_for_the_next_message() {
     }
 }
 
-/// A cut before the connection leaves the events, and is where it was.
+/// If the trace is cut before the connection, the events are kept, and the offset of the cut is reported.
 #[test]
 fn a_cut_message_that_names_its_connection_last_keeps_its_events() {
     let events = vec![
@@ -710,7 +711,7 @@ fn a_cut_message_that_names_its_connection_last_keeps_its_events() {
     }
 }
 
-/// Many messages of which each has to be looked ahead in, and messages of many members.
+/// Many messages that each need a look ahead, and messages with many fields.
 #[test]
 fn looking_ahead_takes_linear_time() {
     let small = Made::v4(vec![Ev::new(What::Read, 1, "one")]);
@@ -752,7 +753,7 @@ fn looking_ahead_takes_linear_time() {
     assert!(read.into_inner() > 3 * 100_000);
 }
 
-/// Parts of an exchange in messages of their own stay so: of a concatenation, none is a piece.
+/// Parts of an exchange in separate messages are not merged as pieces of one.
 #[test]
 fn messages_without_lengths_are_no_pieces() {
     let one = exchange(Some(&Half::default()), None, None);
@@ -771,7 +772,7 @@ fn messages_without_lengths_are_no_pieces() {
     assert_eq!(events.iter().filter(is_headers).count(), 2);
 }
 
-/// Traces as they were found: what a parser of the whole message says is right.
+/// Traces from the field, which must equal the result of a parser of the whole message.
 #[test]
 fn field_traces_in_another_order_are_the_same() {
     let scratch = Scratch::new();
@@ -781,7 +782,7 @@ fn field_traces_in_another_order_are_the_same() {
     };
     let records = |name: &str| {
         let (outcome, records) = convert(&scratch, &read(name), &[]);
-        // Two connections that were open at once come one after the other in some of them.
+        // In some of them, two simultaneous connections follow one another.
         let outcome = outcome.exits(0);
         let lines = outcome.stderr.lines();
         let others: Vec<_> = lines
@@ -808,7 +809,7 @@ fn field_traces_in_another_order_are_the_same() {
     }
 }
 
-/// A field that no release writes by this name, before the trace.
+/// An unknown field before the trace.
 #[test]
 fn an_unknown_field_before_a_text_trace_is_no_damage() {
     let scratch = Scratch::new();

@@ -1,4 +1,4 @@
-//! pcapng: what it tells beside the packets, and that every reader takes it.
+//! pcapng: its metadata, and its readers.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ fn convert(scratch: &Scratch, options: &[&str], inputs: &[PathBuf], code: i32) -
     path
 }
 
-/// One line a packet: interface name, direction and comments, as tshark shows them.
+/// A line for each packet: interface name, direction and comments, as tshark shows them.
 fn shown(path: &Path) -> Vec<String> {
     let fields = [
         "frame.interface_name",
@@ -45,7 +45,7 @@ fn shown(path: &Path) -> Vec<String> {
 }
 
 #[test]
-fn packets_tell_their_connection_their_direction_and_what_is_missing() {
+fn packets_have_their_connection_direction_and_missing_bytes() {
     let scratch = Scratch::new();
     let (inbound, outbound) = ("0x00000001", "0x00000002");
 
@@ -124,9 +124,9 @@ fn packets_tell_their_connection_their_direction_and_what_is_missing() {
     );
 }
 
-/// Events lost, a body cut, the end of a stream, a connection's end, a name in place of an address.
+/// Lost events, a truncated body, the end of a stream, a closed connection, a name in place of an address.
 #[test]
-fn every_kind_of_remark_is_made() {
+fn every_kind_of_comment_is_written() {
     let scratch = Scratch::new();
     let mut made = Made::v4(vec![
         counted(What::Read, 0, b"twelve bytes", 1),
@@ -159,7 +159,7 @@ fn every_kind_of_remark_is_made() {
 }
 
 #[test]
-fn the_section_tells_what_wrote_it_and_from_what() {
+fn the_section_names_its_program_and_its_traces() {
     let scratch = Scratch::new();
     let inputs = [taps("buf_tcp_232.pb"), taps("buf_tcp_234.pb")];
     let path = convert(&scratch, &["-m"], &inputs, 0);
@@ -179,7 +179,7 @@ fn the_section_tells_what_wrote_it_and_from_what() {
     }
 }
 
-/// The same packets as in a classic pcap, by the hands of editcap, and every reader takes them.
+/// The packets equal those of the pcap, converted by editcap, and every reader accepts them.
 #[test]
 fn every_reader_finds_the_packets_of_the_pcap() {
     let mut traces = fixtures::socket_traces();
@@ -220,7 +220,7 @@ fn every_reader_finds_the_packets_of_the_pcap() {
 }
 
 #[test]
-fn a_capture_without_packets_is_one_all_the_same() {
+fn a_capture_without_packets_is_valid() {
     let scratch = Scratch::new();
     let empty = scratch.write("empty.pb", b"");
     let path = convert(&scratch, &[], &[empty], 0);
@@ -274,7 +274,7 @@ fn a_merge_has_an_interface_a_connection_and_the_name_decides_the_format() {
         .run()
         .exits(0);
     assert_eq!(magic("odd.pcapng"), [0xd4, 0xc3, 0xb2, 0xa1]);
-    // A folder with the name of a capture is hardly what was meant, unless it is there already.
+    // A folder with the name of a capture is refused, unless it exists.
     let hint = "hint: --merge writes one capture";
     for (name, format) in [
         ("all.PCAPNG", [0x0a, 0x0d, 0x0d, 0x0a]),
@@ -298,8 +298,8 @@ fn a_merge_has_an_interface_a_connection_and_the_name_decides_the_format() {
     }
 }
 
-/// dumpcap reads for `tshark -i -`, `wireshark -k -i -` and every extcap. A section header above 2,048 bytes ended it,
-/// and that is reached by the names of some hundred sources.
+/// dumpcap reads the input of `tshark -i -`, `wireshark -k -i -` and every extcap. It fails on a section header of more
+/// than 2,048 bytes, which the names of some hundred sources would exceed.
 #[test]
 fn dumpcap_takes_a_merge_of_400_sources_from_a_pipe() {
     let scratch = Scratch::new();

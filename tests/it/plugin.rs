@@ -1,4 +1,4 @@
-//! The Lua plugin: HTTP on any port, as `-d` shows it, and nothing else.
+//! The Lua plugin: it shows HTTP on any port as `-d` does, and changes nothing else.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
@@ -22,7 +22,7 @@ fn plugin(scratch: &Scratch) -> PathBuf {
 /// The plugin's protocols.
 const OURS: [&str; 3] = ["http2_any_port", "http1_any_port", "http_owned_port"];
 
-/// What tshark shows of a capture, a string a packet.
+/// tshark's view of a capture, a string for each packet.
 fn shown(capture: &Path, options: &[OsString]) -> Vec<String> {
     let mut args: Vec<OsString> = vec!["-V".into(), "-r".into(), capture.into()];
     args.extend_from_slice(options);
@@ -32,7 +32,7 @@ fn shown(capture: &Path, options: &[OsString]) -> Vec<String> {
         if line.starts_with("Frame ") && line.contains(" on wire ") {
             packets.push(String::new());
         }
-        // The plugin is a layer of its own among the protocols of a packet, and in no other line.
+        // The plugin's protocols are only in the list of a packet's protocols.
         let line = OURS.iter().fold(line.to_owned(), |line, proto| {
             line.replace(&format!(":{proto}"), "")
         });
@@ -81,17 +81,16 @@ fn http2_streams(capture: &Path) -> HashMap<String, u16> {
     lines.lines().map(pair).collect()
 }
 
-/// Fails where the plugin shows a packet in another way than `-d` does, or shows what is no HTTP/2, or what tshark finds by
-/// itself, in another way than tshark does without options.
+/// Fails if the plugin shows HTTP in another way than `-d`, or anything else in another way than tshark without options.
 #[track_caller]
 fn compare(capture: &Path, plugin: &Path, more: &[&str]) -> usize {
     let more: Vec<OsString> = more.iter().map(OsString::from).collect();
     let streams = http2_streams(capture);
     let ports: BTreeSet<u16> = streams.values().copied().collect();
     let ours = shown(capture, &[with(plugin), more.clone()].concat());
-    let told = shown(capture, &[decode_as(ports), more.clone()].concat());
+    let by_option = shown(capture, &[decode_as(ports), more.clone()].concat());
     let plain = shown(capture, &more);
-    assert_eq!((ours.len(), told.len()), (plain.len(), plain.len()));
+    assert_eq!((ours.len(), by_option.len()), (plain.len(), plain.len()));
     let mut http2 = 0;
     for (i, packet) in ours.iter().enumerate() {
         let stream = packet
@@ -99,10 +98,10 @@ fn compare(capture: &Path, plugin: &Path, more: &[&str]) -> usize {
             .find_map(|line| line.trim().strip_prefix("[Stream index: "));
         let stream = stream.map(|index| index.trim_end_matches(']'));
         let is_http2 = stream.is_some_and(|stream| streams.contains_key(stream));
-        // On HTTP's own ports, such as 80, tshark finds a preface by itself, and no plugin is asked.
+        // On HTTP's own ports, such as 80, tshark finds a preface by itself, without the plugin.
         let is_found = plain[i].contains("HyperText Transfer Protocol 2");
         let expected = match is_http2 && !is_found {
-            true => &told[i],
+            true => &by_option[i],
             false => &plain[i],
         };
         http2 += usize::from(is_http2);
@@ -116,7 +115,7 @@ fn compare(capture: &Path, plugin: &Path, more: &[&str]) -> usize {
     http2
 }
 
-/// All recordings in one capture: HTTP/1 and HTTP/2, also on one port, gRPC, bodies that are cut.
+/// All recordings in one capture: HTTP/1 and HTTP/2, also on one port, gRPC, truncated bodies.
 fn merged(scratch: &Scratch, options: &[&str]) -> PathBuf {
     let path = scratch.path("all.pcap");
     let traces = fixtures::socket_traces();
@@ -143,7 +142,7 @@ fn the_plugin_shows_every_recording_as_decode_as_does() {
     );
 }
 
-/// Wireshark dissects a packet again when it is looked at.
+/// Wireshark dissects a packet again when it is selected.
 #[test]
 fn a_second_look_shows_the_same() {
     let scratch = Scratch::new();
@@ -164,7 +163,7 @@ fn moved(scratch: &Scratch, capture: &Path, from: u16, port: u16, skip: usize) -
         let length = u32::from_le_bytes(rest[8..12].try_into().unwrap()) as usize;
         let (record, after) = rest.split_at(16 + length);
         let mut record = record.to_vec();
-        // After the record's header, Ethernet's and IPv4's.
+        // After the headers of the record, Ethernet and IPv4.
         for at in [50, 52] {
             if record[at..at + 2] == from.to_be_bytes() {
                 record[at..at + 2].copy_from_slice(&port.to_be_bytes());
@@ -191,7 +190,7 @@ fn moved_http2(scratch: &Scratch, port: u16, skip: usize) -> PathBuf {
 const OWNED: [u16; 4] = [8085, 7000, 9092, 5432];
 
 #[test]
-fn ports_that_belong_to_others_and_ports_that_do_not() {
+fn http2_on_ports_of_other_protocols_and_on_free_ports() {
     let ports = [&[10_000, 443, 50_051], &OWNED[..]].concat();
     each(&ports, u16::to_string, |&port| {
         let scratch = Scratch::new();
@@ -202,7 +201,7 @@ fn ports_that_belong_to_others_and_ports_that_do_not() {
 }
 
 #[test]
-fn http1_on_ports_that_belong_to_others() {
+fn http1_on_ports_of_other_protocols() {
     each(&OWNED, u16::to_string, |&port| {
         let scratch = Scratch::new();
         let capture = scratch.path("whole.pcap");
@@ -219,7 +218,7 @@ fn http1_on_ports_that_belong_to_others() {
     });
 }
 
-/// The client's first packets are missing: the shape of the frames has to do.
+/// The client's first packets are missing, so the structure of the frames decides.
 #[test]
 fn a_connection_that_was_joined_late_is_recognised() {
     let first: [&[&str]; 2] = [&[], &["-o", "tcp.try_heuristic_first:TRUE"]];
@@ -243,7 +242,7 @@ fn a_connection_that_was_joined_late_is_recognised() {
     );
 }
 
-/// A capture of segments with these payloads, a connection of 100 segments each.
+/// A capture of segments with these payloads, 100 to a connection.
 fn segments(scratch: &Scratch, payloads: impl Iterator<Item = Vec<u8>>) -> PathBuf {
     let mut out = Vec::new();
     for number in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 262_144, 1] {
@@ -271,7 +270,7 @@ fn segments(scratch: &Scratch, payloads: impl Iterator<Item = Vec<u8>>) -> PathB
 }
 
 #[test]
-fn no_random_segment_is_taken() {
+fn no_random_segment_is_claimed() {
     let scratch = Scratch::new();
     let lengths = [9, 10, 13, 17, 18, 26, 31, 64, 200, 1460];
     let mut bytes = noise(16);
@@ -294,9 +293,9 @@ fn no_random_segment_is_taken() {
     assert_eq!(tshark(args), "");
 }
 
-/// Bytes that look like frames at first sight.
+/// Bytes that resemble frames.
 #[test]
-fn near_misses_are_not_taken() {
+fn bytes_that_resemble_frames_are_not_claimed() {
     let scratch = Scratch::new();
     let frame = |size: u32, kind: u8, flags: u8, stream: u32, length: usize| {
         let mut frame = size.to_be_bytes()[1..].to_vec();
@@ -318,10 +317,10 @@ fn near_misses_are_not_taken() {
         frame(7, 6, 0, 0, 7),
         frame(4, 8, 1, 0, 4),
         frame(5, 11, 0, 0, 5),
-        // One that goes on after the segment is too little to go by.
+        // One frame that continues after the segment is not enough evidence.
         frame(16_384, 0, 0, 1, 1000),
         b"PRI * HTTP/2.1\r\n\r\nSM\r\n\r\n".to_vec(),
-        // Kafka and PostgreSQL: a length of four bytes.
+        // Kafka and PostgreSQL begin with a length of four bytes.
         b"\0\0\0\x05\0\0\0\x2a\0\0\0\0\0\0".to_vec(),
         b"\0\0\0\x08\x04\xd2\x16\x2f".to_vec(),
     ];
@@ -344,7 +343,7 @@ fn near_misses_are_not_taken() {
 
 #[test]
 fn real_tls_redis_and_postgresql_are_left_alone() {
-    // On their own ports, on the port that they were recorded on, and on those of others.
+    // On their own ports, on the recorded port, and on ports of other protocols.
     let cases = [
         ("tls", 14_433, &[443, 8085, 10_000][..]),
         ("redis", 16_379, &[6379, 9092]),

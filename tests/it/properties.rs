@@ -1,7 +1,7 @@
-//! What holds for any list of events, and for every beginning of every recording.
+//! Properties of all lists of events, and of all prefixes of the recordings.
 //!
-//! The conversions run in this process, memory to memory, for there are thousands of them. The numbers of
-//! cases are for a run of all tests; `PROPTEST_CASES` sets them for a longer one.
+//! The thousands of conversions run in this process, in memory. The default numbers of cases suit a run of all tests;
+//! `PROPTEST_CASES` sets a higher number.
 
 use std::sync::OnceLock;
 
@@ -22,23 +22,23 @@ use crate::make::parts::{begin, connection, segment, udp_socket};
 use crate::make::{Ev, Form, Made, START, What, noise};
 use crate::pcap::{Capture, Record, ng};
 
-/// How often a property is tried; `PROPTEST_CASES` says otherwise.
+/// The number of cases of a property, unless `PROPTEST_CASES` sets it.
 fn cases(usual: u32) -> u32 {
     let said = std::env::var("PROPTEST_CASES").ok();
     said.and_then(|said| said.parse().ok()).unwrap_or(usual)
 }
 
-/// How a property is tried.
+/// The configuration of a property.
 fn config(usual: u32) -> ProptestConfig {
     ProptestConfig {
         cases: cases(usual),
-        // What fails is printed, and becomes a test with a name instead of a line in a file.
+        // A failing case is printed, to become a test with a name. It is not stored in a file.
         failure_persistence: None,
         ..ProptestConfig::default()
     }
 }
 
-/// What a reader tells, up to the damage if there is any.
+/// The events of a trace, and the damage, if there is any.
 fn read(bytes: &[u8]) -> (Vec<Event>, Option<Damage>) {
     let input = Input::from_bytes(Bytes::copy_from_slice(bytes));
     let mut reader = Reader::new(input, None, None);
@@ -53,7 +53,7 @@ fn read(bytes: &[u8]) -> (Vec<Event>, Option<Damage>) {
     }
 }
 
-/// What a trace is taken for.
+/// The detected encoding of a trace.
 fn encoding(bytes: &[u8]) -> Option<Encoding> {
     let input = Input::from_bytes(Bytes::copy_from_slice(bytes));
     let mut reader = Reader::new(input, None, None);
@@ -61,7 +61,7 @@ fn encoding(bytes: &[u8]) -> Option<Encoding> {
     reader.encoding()
 }
 
-/// How a trace is converted.
+/// The options of a conversion.
 #[derive(Clone, Copy, Debug, Default)]
 struct How {
     format: Format,
@@ -71,7 +71,7 @@ struct How {
 }
 
 impl How {
-    /// The time that a record has for a recorded one, in nanoseconds.
+    /// The time in the capture for a recorded time, both in nanoseconds.
     const fn shown(self, nanos: u64) -> u64 {
         match (self.format, self.precision) {
             (Format::Pcap, Precision::Micro) => (nanos + 500) / 1000 * 1000,
@@ -147,7 +147,7 @@ fn convert(bytes: &[u8], how: How) -> (Capture, Vec<u32>) {
     }
 }
 
-/// An event as it is to be recorded, and how many of its bytes Envoy cut.
+/// The plan of an event, and the number of bytes that Envoy truncates.
 #[derive(Clone, Debug)]
 struct Planned {
     read: bool,
@@ -165,7 +165,7 @@ fn planned() -> impl Strategy<Value = Planned> {
         2 => 1..3000_u64,
         4 => (0..5_000_000_u64).prop_map(|micros| micros * 1000),
     ];
-    // A few bytes, a usual write, more than one packet holds.
+    // A few bytes, a usual write, and more than a packet has room for.
     let len = prop_oneof![12 => 0..64_usize, 6 => 0..3000_usize, 1 => 65_400..140_000_usize];
     let missing = prop_oneof![1..5000_usize, 60_000..200_000_usize];
     (
@@ -195,10 +195,10 @@ fn plans() -> impl Strategy<Value = (bool, bool, Vec<Planned>)> {
     )
 }
 
-/// Some connections whose events happen as planned; closed where it says so.
+/// Connections with the planned events, closed if planned.
 fn make(plans: &[(bool, bool, Vec<Planned>)]) -> Vec<Made> {
     let connections = plans.iter().enumerate().map(|(i, (v6, closed, planned))| {
-        // Not all at once.
+        // They do not all begin at once.
         let mut nanos = 1_000_000 * i as u64;
         let mut events = Vec::new();
         let mut place = |after: u64, what, data: Vec<u8>| {
@@ -234,7 +234,7 @@ fn make(plans: &[(bool, bool, Vec<Planned>)]) -> Vec<Made> {
     connections.collect()
 }
 
-/// All of them in one trace, and which event of which comes when.
+/// All connections in one trace, and the order of their events as pairs of connection and event.
 fn encode(connections: &[Made], form: Form) -> (Vec<u8>, Vec<(usize, usize)>) {
     let encoded: Vec<_> = connections.iter().map(|made| made.encode(form)).collect();
     let mut order: Vec<_> = (0..connections.len())
@@ -257,11 +257,10 @@ fn encode(connections: &[Made], form: Form) -> (Vec<u8>, Vec<(usize, usize)>) {
     (bytes, order)
 }
 
-/// What a packet has to show: its time, its source's and destination's ports, what it holds, how much it
-/// was on the wire.
+/// A packet: its time, its source and destination ports, its payload, and the payload's length on the wire.
 type Shown = (u64, u16, u16, Vec<u8>, usize);
 
-/// The packets with payload that an event makes.
+/// The expected packets of an event with payload.
 fn expected(made: &Made, event: &Ev, missing: usize, how: How) -> Vec<Shown> {
     let largest = if made.local.0.contains(':') {
         65_515
@@ -276,17 +275,17 @@ fn expected(made: &Made, event: &Ev, missing: usize, how: How) -> Vec<Shown> {
     let mut left = rest.len() + missing;
     let mut packets = Vec::new();
     while left > 0 {
-        // What is missing need not come in small pieces.
+        // Missing bytes are not split by the MSS.
         let limit = if rest.is_empty() {
             largest
         } else {
             how.mss.unwrap_or(largest).min(largest)
         };
         let len = left.min(limit);
-        let (known, behind) = rest.split_at(len.min(rest.len()));
+        let (known, after) = rest.split_at(len.min(rest.len()));
         let time = how.shown(event.nanos());
         packets.push((time, ports.0, ports.1, known.to_vec(), len));
-        (rest, left) = (behind, left - len);
+        (rest, left) = (after, left - len);
     }
     packets
 }
@@ -309,7 +308,7 @@ fn shown(capture: &Capture) -> Vec<Shown> {
         .collect()
 }
 
-/// Compares without printing a megabyte.
+/// Compares packets, and prints only the first difference.
 fn same(shown: &[Shown], expected: &[Shown]) -> Result<(), TestCaseError> {
     for (i, (shown, expected)) in shown.iter().zip(expected).enumerate() {
         let brief = |(time, from, to, payload, len): &Shown| {
@@ -322,7 +321,7 @@ fn same(shown: &[Shown], expected: &[Shown]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Verifies the numbers of all packets, and the directions that pcapng tells.
+/// Verifies the sequence numbers of all packets, and the directions in the pcapng.
 fn consistent(capture: &Capture, directions: &[u32], local: u16) -> Result<(), TestCaseError> {
     capture.streams();
     for (segment, direction) in capture.segments().iter().zip(directions) {
@@ -335,8 +334,8 @@ fn consistent(capture: &Capture, directions: &[u32], local: u16) -> Result<(), T
 proptest! {
     #![proptest_config(config(64))]
 
-    /// Whatever happened, in whatever encoding and generation it is written down: each byte comes out once,
-    /// at its time, in its direction and order.
+    /// For any events, in every encoding and generation, each byte is in the capture once, at its time, in its direction
+    /// and order.
     #[test]
     fn any_events_come_out_as_recorded(
         plans in prop::collection::vec(plans(), 1..4),
@@ -346,7 +345,7 @@ proptest! {
         for form in Form::ALL {
             let mut connections = all.clone();
             if form == Form::Bare {
-                // A trace of that generation is one connection, and never says that it was closed.
+                // A trace of that generation has one connection, and does not record that it was closed.
                 connections.truncate(1);
                 connections[0].events.retain(|event| event.what != What::Closed);
             }
@@ -361,9 +360,9 @@ proptest! {
         }
     }
 
-    /// Where Envoy cut events and counts, each takes its true size on the wire.
+    /// Events that Envoy truncated and counted have their true size.
     #[test]
-    fn what_envoy_cut_keeps_its_place(
+    fn truncated_events_keep_their_size(
         (v6, _, planned) in plans(),
         cut in any::<u16>(),
         how in hows(),
@@ -392,13 +391,13 @@ proptest! {
     }
 }
 
-/// Where to cut a trace: around the places at which something begins, and others evenly between; all of
-/// them, where the trace is short or the run is long.
+/// Positions at which to cut a trace: around the start of each event, and others evenly between. All positions, if the
+/// trace is short or the run long.
 fn cuts(len: usize, events: &[Event]) -> Vec<usize> {
     let even = cases(120) as usize;
     let step = (len / even).max(1);
     let mut cuts: Vec<usize> = (0..len).step_by(step).collect();
-    // A trace of many events is cut at some of them.
+    // A trace with many events is cut at some of them.
     let near = (events.len() / even).max(1);
     for event in events.iter().step_by(near) {
         let at = event.offset as usize;
@@ -411,8 +410,8 @@ fn cuts(len: usize, events: &[Event]) -> Vec<usize> {
     cuts
 }
 
-/// Whether `events` are the first of `whole`; the last of them may be the front of an event, with how much
-/// of its payload is missing. What an event says of its connection comes after its payload.
+/// Whether `events` are the first ones of `whole`. The last may be the start of an event, with the number of missing
+/// bytes, and without its connection, which follows the payload.
 fn are_first(events: &[Event], whole: &[Event]) -> bool {
     let Some((last, before)) = events.split_last() else {
         return true;
@@ -438,9 +437,9 @@ fn are_first(events: &[Event], whole: &[Event]) -> bool {
     whole.starts_with(before) && (last == there || is_front())
 }
 
-/// Fails unless `records` are the first of `whole`. The last may be an event that Envoy cut, whose true size
-/// only what follows it tells, or one at which the trace is cut, before its addresses perhaps; or the last
-/// two are one and the other.
+/// Fails unless `records` are the first ones of `whole`. The last one or two may differ: an event that Envoy truncated,
+/// whose true size is unknown without the next event, and an event at which the trace is cut, perhaps before its
+/// addresses.
 #[track_caller]
 fn assert_first(records: &[Record], whole: &[Record], place: &str) {
     let same = records.iter().zip(whole).take_while(|(a, b)| a == b);
@@ -454,7 +453,7 @@ fn assert_first(records: &[Record], whole: &[Record], place: &str) {
         let at = (got.time, full.time);
         let (got, full) = (got.segment(), full.segment());
         let (got, full) = (got.expect("a segment"), full.expect("a segment"));
-        // A first event may have stand-ins for addresses, and after an unknown size nothing is known.
+        // A first event may have stand-in addresses, and after an unknown size the sequence numbers differ.
         let is_there = got.sequence == full.sequence || i == 0 || i > same;
         assert!(
             at.0 == at.1
@@ -466,8 +465,7 @@ fn assert_first(records: &[Record], whole: &[Record], place: &str) {
     }
 }
 
-/// Whether `bytes` end where a message of the outermost level does, by nothing but the shape that Envoy
-/// gives it.
+/// Whether `bytes` end at the end of an outermost message, judged only by Envoy's layout.
 fn is_whole(bytes: &[u8], encoding: Encoding) -> bool {
     let varint = |bytes: &[u8]| {
         let len = bytes.iter().position(|&byte| byte < 0x80)? + 1;
@@ -477,32 +475,32 @@ fn is_whole(bytes: &[u8], encoding: Encoding) -> bool {
     };
     let mut rest = bytes;
     match encoding {
-        // Envoy indents all but the outermost.
+        // Envoy indents all lines except those of the outermost level.
         Encoding::Text | Encoding::Json => {
             let rest = bytes.trim_ascii_end();
             rest.is_empty() || rest.ends_with(b"\n}")
         }
         Encoding::Binary | Encoding::Delimited => {
             while !rest.is_empty() {
-                // All of a field's key but its length, which a delimited message has alone.
+                // A message without a delimiter has a field key before its length.
                 let key = usize::from(encoding == Encoding::Binary);
                 let Some((len, header)) = rest.get(key..).and_then(varint) else {
                     return false;
                 };
-                let Some(behind) = rest.get(key + header + len..) else {
+                let Some(after) = rest.get(key + header + len..) else {
                     return false;
                 };
-                rest = behind;
+                rest = after;
             }
             true
         }
     }
 }
 
-/// Every beginning of every recording: all is well, or the damage has its place, and what was told before
-/// that is what the whole tells.
+/// For every prefix of every recording: either there is no damage, or its offset is right, and the events before it are
+/// those of the whole trace.
 #[test]
-fn a_beginning_tells_the_first_of_the_whole() {
+fn a_prefix_gives_the_first_events_of_the_whole() {
     let sockets = fixtures::socket_traces();
     let sockets = sockets.iter().map(|fixture| (fixture.path.clone(), true));
     let http = fixtures::http_traces()
@@ -516,7 +514,7 @@ fn a_beginning_tells_the_first_of_the_whole() {
             let bytes = std::fs::read(path).expect("a recording");
             let (whole, _) = read(&bytes);
             let encoding = encoding(&bytes).expect("a trace");
-            // The end of a handshake is synthesized, and follows the events up to there.
+            // The closing packets are synthesized, and follow the last event of the prefix.
             let how = How {
                 handshake: Handshake::Never,
                 ..How::default()
@@ -528,7 +526,7 @@ fn a_beginning_tells_the_first_of_the_whole() {
                 assert!(are_first(&events, &whole), "{place}: other events");
                 match damage {
                     None => assert!(is_whole(&bytes[..cut], encoding), "{place}: no damage"),
-                    // Too little to tell what it is; else, cut is all that it can be.
+                    // Too short to be recognised. Otherwise the only damage is the cut.
                     Some(damage) => match *damage.fault {
                         Fault::Unrecognised { .. } => assert!(events.is_empty(), "{place}"),
                         Fault::Cut { .. } => {
@@ -537,7 +535,7 @@ fn a_beginning_tells_the_first_of_the_whole() {
                         _ => panic!("{place}: {damage}"),
                     },
                 }
-                // An exchange's end is synthesized if its beginning was delivered.
+                // The end of an exchange is synthesized if its start was delivered.
                 if *socket {
                     let (cut, _) = convert(&bytes[..cut], how);
                     assert_first(&cut.records, &records.records, &place);
@@ -547,7 +545,7 @@ fn a_beginning_tells_the_first_of_the_whole() {
     );
 }
 
-/// Datagrams in both families.
+/// Datagrams of IPv4 and IPv6.
 fn datagrams(ips: [&str; 2], payloads: &[Vec<u8>]) -> Vec<u8> {
     let (local, remote) = (udp_socket(ips[0], 10000), udp_socket(ips[1], 50000));
     let mut trace = begin(7, &connection(Some(&local), Some(&remote)));
@@ -561,18 +559,18 @@ fn datagrams(ips: [&str; 2], payloads: &[Vec<u8>]) -> Vec<u8> {
 proptest! {
     #![proptest_config(config(64))]
 
-    /// The checksum of a datagram is right whatever it carries, and all ones where it comes out as 0, which
-    /// would say that there is none (RFC 768). One of TCP that comes out as 0 is sent so.
+    /// Checksums are right for any payload. In UDP, a checksum of 0 is written as all ones, because 0 means that there is
+    /// none (RFC 768). In TCP, 0 is written as it is.
     #[test]
-    fn checksums_are_right_whatever_they_are_over(
+    fn checksums_are_right_for_any_payload(
         v6 in any::<bool>(),
         seed in any::<u64>(),
-        // With the two bytes more, it is still one segment: 65,495 bytes at most.
+        // With the two bytes, it is still one segment of at most 65,495 bytes.
         len in prop_oneof![0..70_usize, 1000..1500_usize, 65_000..65_494_usize],
     ) {
         let ips = if v6 { ["fd00::1", "fd00::2"] } else { ["10.0.0.1", "10.0.0.2"] };
         let payload: Vec<u8> = noise(seed).take(len).collect();
-        // Two bytes more, at an even place, take the rest that the checksum is.
+        // Two more bytes, at an even position, make the checksum 0.
         let even: Vec<u8> = noise(seed).take(len / 2 * 2).chain([0, 0]).collect();
         let completed = |checksum: u16| {
             let len = even.len() - 2;
@@ -604,17 +602,17 @@ proptest! {
     }
 }
 
-/// The ends of the number space, and of its half, where a sign would turn.
+/// The ends of the space of sequence numbers, and of its half, where signed arithmetic would fail.
 const BORDERS: [u64; 2] = [1 << 31, 1 << 32];
 
-/// Of a connection, its id and the sequence number of its first byte one way.
+/// The id of a connection, and the sequence number of its first byte in one direction.
 #[derive(Clone, Copy, Debug)]
 struct Start {
     id: u64,
     first: u32,
 }
 
-/// Connections whose numbers begin closely before a border: of those, and of both directions.
+/// Connections whose sequence numbers begin shortly before one of these ends, for each end and direction.
 fn starts() -> &'static [[Start; 2]; 2] {
     static STARTS: OnceLock<[[Start; 2]; 2]> = OnceLock::new();
     STARTS.get_or_init(|| {
@@ -647,9 +645,9 @@ fn starts() -> &'static [[Start; 2]; 2] {
 proptest! {
     #![proptest_config(config(64))]
 
-    /// Sequence numbers and acknowledgements go on over 2^31 and 2^32, wherever in an event that lies.
+    /// Sequence numbers and acknowledgements continue across 2^31 and 2^32, at any position in an event.
     #[test]
-    fn numbers_go_on_over_the_borders(
+    fn sequence_numbers_wrap_around(
         border in 0..2_usize,
         way in 0..2_usize,
         short_of in 1..3000_u64,
@@ -660,7 +658,7 @@ proptest! {
         let there = [What::Read, What::Write][way];
         let back = [What::Write, What::Read][way];
         let distance = BORDERS[border] - u64::from(start.first);
-        // An event that Envoy cut brings the numbers to where they are wanted.
+        // A truncated event moves the numbers to the position wanted.
         let size = distance - short_of;
         let mut events = vec![Ev {
             truncated: true,
@@ -668,7 +666,7 @@ proptest! {
             ..Ev::new(there, 0, b"abc")
         }];
         let mut count = 1 + size;
-        // The last one is over the border, whatever came before.
+        // The last event crosses the border in any case.
         for (i, len) in lens.iter().copied().chain([3000]).enumerate() {
             for (what, len) in [(there, len), (back, 1)] {
                 let data: Vec<u8> = noise(i as u64).take(len).collect();
@@ -682,7 +680,7 @@ proptest! {
         let made = Made { id: start.id, ..Made::v4(events) };
         let how = How { mss, ..How::default() };
         let (capture, _) = convert(&made.encode(Form::Streamed).bytes, how);
-        // What each side has sent, counted in more bits than the numbers have.
+        // The bytes that each side has sent, counted in 64 bits.
         let mut sent = [None, None];
         let mut crossed = false;
         for segment in capture.segments() {
@@ -700,7 +698,7 @@ proptest! {
     }
 }
 
-/// What the others go by: a reader that took every encoding for one would make them mean little.
+/// The properties above need a detection that tells encodings apart.
 #[test]
 fn the_forms_are_what_they_are_called() {
     let made = Made::v4(vec![Ev::new(What::Read, 0, b"abc")]);

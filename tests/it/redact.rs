@@ -1,4 +1,4 @@
-//! `--redact`, judged by tshark and by the bytes of the capture.
+//! `--redact`, checked with tshark and by the bytes of the captures.
 
 use std::collections::HashSet;
 use std::fs;
@@ -9,16 +9,13 @@ use crate::harness::{Scratch, http2_on, tshark_run};
 use crate::make::parts::{Half, exchange, header, request, response};
 use crate::make::{Ev, Form, Made, What};
 
-use secrets::{Choices, Conversation};
+use support::secrets::{Choices, Conversation};
 
-#[path = "../support/secrets.rs"]
-mod secrets;
-
-/// Fields that nearly every recording has, and none by which tshark finds out what a message is.
+/// Fields that nearly every recording has, except those by which tshark recognizes a message.
 const RECORDED: &str =
     "--redact=user-agent,server,date,x-request-id,x-forwarded-proto,accept,grpc-accept-encoding";
 
-/// What tshark makes of a capture, in lines, without checksums.
+/// tshark's view of a capture in lines, without checksums.
 fn lines(capture: &Path, port: u16) -> Vec<String> {
     let shown = tshark_run(http2_on(capture, [port])).arg("-V").run();
     let text = String::from_utf8_lossy(&shown.stdout).into_owned();
@@ -30,7 +27,7 @@ fn lines(capture: &Path, port: u16) -> Vec<String> {
 fn recordings_dissect_the_same_but_for_values() {
     let scratch = Scratch::new();
     let (mut changed, mut kept) = (0, 0);
-    // A few of each encoding and protocol: all of them take minutes.
+    // A few of each encoding and protocol, since all of them would take minutes.
     for (
         i,
         Fixture {
@@ -38,7 +35,7 @@ fn recordings_dissect_the_same_but_for_values() {
         },
     ) in socket_traces().iter().enumerate().step_by(5)
     {
-        // There, HTTP/2 has lost the bytes by which it could be followed.
+        // In strings, HTTP/2 has lost bytes and cannot be followed.
         if ["as_string", "trunc"]
             .iter()
             .any(|lossy| name.to_ascii_lowercase().contains(lossy))
@@ -66,7 +63,7 @@ fn recordings_dissect_the_same_but_for_values() {
                 continue;
             }
             changed += 1;
-            // The value is a run of stand-ins, wherever tshark repeats it, as text or as bytes.
+            // Wherever tshark repeats the value, as text or as bytes, it consists of stand-ins.
             let is_stand_in = after.contains("**")
                 || after.contains("00")
                 || after.contains("2a2a")
@@ -93,7 +90,7 @@ fn trace(conversation: &Conversation, form: Form) -> Vec<u8> {
     Made::v4(events.collect()).encode(form).bytes
 }
 
-/// Fails where eight bytes of a secret stand in a file.
+/// Fails if a file contains eight consecutive bytes of a secret.
 fn assert_none(secrets: &[Vec<u8>], path: &Path) {
     let parts: HashSet<&[u8]> = secrets
         .iter()
@@ -116,7 +113,7 @@ fn no_output_has_a_secret() {
         let mut choices = Choices(seed);
         let mut conversation = Conversation::new(&mut choices);
         conversation.cut(&mut choices);
-        // JSON and text hold strings, and what is cut makes many of them.
+        // JSON and text contain strings, and cuts make many of them.
         conversation.sent.truncate(3000);
         let scratch = Scratch::new();
         let secrets = &conversation.secrets;
@@ -156,7 +153,7 @@ fn no_output_has_a_secret() {
         ] {
             assert_none(secrets, &scratch.path(output));
         }
-        // But for the values, the capture is the one without them redacted.
+        // Except for the values, the capture equals the one without redaction.
         let plain = scratch.capture2pcap().args(["-q", "--handshake=never"]);
         plain.arg(&input).arg("plain.pcap").run().exits(0);
         let frames = |name: &str| {
@@ -186,7 +183,7 @@ fn no_output_has_a_secret() {
 }
 
 #[test]
-fn http_taps_are_redacted_and_bodies_where_that_is_asked_for() {
+fn http_taps_are_redacted_and_bodies_on_request() {
     let scratch = Scratch::new();
     let secret = [
         header("cookie", "a-secret-cookie"),
@@ -255,7 +252,7 @@ fn a_pcapng_says_what_was_redacted() {
 }
 
 #[test]
-fn messages_quote_nothing_of_a_trace() {
+fn messages_quote_nothing_from_a_trace() {
     let scratch = Scratch::new();
     scratch.write("error.json", b"cookie: a-secret, which is no trace");
     let run = |args: &[&str]| scratch.capture2pcap().args(args).run().exits(1).explain();

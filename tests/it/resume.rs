@@ -1,4 +1,4 @@
-//! Damage in JSON and text: the next message that begins is read, and what lies between is reported.
+//! Damage in JSON and text: reading resumes at the start of the next message, and the skipped part is reported.
 
 use std::collections::HashSet;
 use std::fs;
@@ -13,10 +13,10 @@ use crate::fixtures;
 use crate::harness::{Scratch, each, tshark};
 use crate::make::{Encoded, Ev, Form, Made, What};
 
-/// The forms of which damage leaves the rest readable: those with a message an event.
+/// The encodings in which events after damage can be read: those with one message per event.
 const READABLE: [Form; 2] = [Form::StreamedJson, Form::StreamedText];
 
-/// Gives bytes in pieces.
+/// A reader that returns bytes in pieces.
 struct Pieces(Vec<u8>, usize);
 
 impl Read for Pieces {
@@ -28,7 +28,7 @@ impl Read for Pieces {
     }
 }
 
-/// What a reader tells of a trace that comes in pieces.
+/// The events of a trace that is read in pieces, and the damage.
 fn read(bytes: &[u8], size: usize) -> (Vec<Event>, Option<Damage>) {
     let input = Input::from_reader(Pieces(bytes.to_vec(), size));
     let mut reader = Reader::new(input, None, None);
@@ -43,13 +43,13 @@ fn read(bytes: &[u8], size: usize) -> (Vec<Event>, Option<Damage>) {
     }
 }
 
-/// The bytes that each event holds.
+/// The payload of each event.
 fn payloads(events: &[Event]) -> Vec<Vec<u8>> {
     let payload = |event: &Event| event.payload().map(|(_, bytes)| bytes.to_vec());
     events.iter().filter_map(payload).collect()
 }
 
-/// Where something was skipped.
+/// The skipped ranges.
 fn passed(events: &[Event]) -> Vec<(u64, u64)> {
     let place = |event: &Event| match &event.what {
         Said::Skipped(skip) => Some((event.offset, skip.to)),
@@ -58,7 +58,7 @@ fn passed(events: &[Event]) -> Vec<(u64, u64)> {
     events.iter().filter_map(place).collect()
 }
 
-/// Where damage was skipped.
+/// The ranges that were skipped as damage.
 fn skipped(events: &[Event]) -> Vec<(u64, u64)> {
     let place = |event: &Event| match &event.what {
         Said::Skipped(skip) if matches!(skip.kind, SkipKind::Damage(_)) => {
@@ -69,7 +69,7 @@ fn skipped(events: &[Event]) -> Vec<(u64, u64)> {
     events.iter().filter_map(place).collect()
 }
 
-/// A conversation whose bytes are awkward: what ends strings, what begins messages, what escapes.
+/// A conversation with difficult bytes: those that end strings, begin messages, or escape others.
 fn awkward() -> Made {
     let bytes: [&[u8]; 5] = [
         b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -85,7 +85,7 @@ fn awkward() -> Made {
     Made::v4(events.collect())
 }
 
-/// A part of one message, wherever it is cut, and whole ones after it: nothing but that message is lost.
+/// A part of a message, cut at any position, with complete messages after it: only that message is lost.
 #[test]
 fn a_cut_message_takes_no_other_with_it() {
     let made = awkward();
@@ -101,28 +101,28 @@ fn a_cut_message_takes_no_other_with_it() {
                 for between in ["", "\n", "\r\nlevel=info msg=\"reopened\"\n"] {
                     let before = &bytes[..start + cut];
                     let trace = [before, between.as_bytes(), &bytes[end..]].concat();
-                    let (told, damage) = read(&trace, 1 << 20);
+                    let (events, damage) = read(&trace, 1 << 20);
                     assert_eq!(damage, None);
                     let is_whole = bytes[start + cut..end].trim_ascii().is_empty();
                     let mut expected = whole.clone();
                     if !is_whole {
-                        // The event itself may be there in full, and the message around it not.
+                        // The event may be complete even if its message is not.
                         let event = bytes[start..start + cut].trim_ascii_end();
-                        if payloads(&told).len() < whole.len() || !event.ends_with(b"}") {
+                        if payloads(&events).len() < whole.len() || !event.ends_with(b"}") {
                             expected.remove(2);
                         }
-                        let [(from, to)] = passed(&told)[..] else {
-                            panic!("{:?}", passed(&told));
+                        let [(from, to)] = passed(&events)[..] else {
+                            panic!("{:?}", passed(&events));
                         };
-                        // Of a few letters, nothing says what they are.
-                        assert!(cut < 6 || skipped(&told) == [(from, to)]);
+                        // A few letters may be any text.
+                        assert!(cut < 6 || skipped(&events) == [(from, to)]);
                         let next = (start + cut + between.len()) as u64;
                         assert!(from >= start as u64 && from < to, "{from} to {to}");
                         assert_eq!(to, next, "{from} to {to}");
                     }
-                    assert_eq!(payloads(&told), expected, "{between:?}");
-                    // In whatever pieces it comes.
-                    assert_eq!(read(&trace, 1).0, told, "{between:?}");
+                    assert_eq!(payloads(&events), expected, "{between:?}");
+                    // The size of the pieces makes no difference.
+                    assert_eq!(read(&trace, 1).0, events, "{between:?}");
                 }
             },
         );
@@ -131,30 +131,34 @@ fn a_cut_message_takes_no_other_with_it() {
 
 /// A message whose beginning is lost, or its middle.
 #[test]
-fn what_is_left_of_a_message_is_reported() {
+fn the_rest_of_a_damaged_message_is_reported() {
     let made = made();
     for form in READABLE {
         let Encoded { bytes, events, .. } = made.encode(form);
         let whole: Vec<_> = made.events.iter().map(|event| event.data.clone()).collect();
         for lost in [0, 5, 11] {
             let (start, end) = events[lost];
-            // Of fewer letters than a name has, nothing says what they are.
+            // Fewer letters than a name has may be any text.
             for from in (start + 40..end - 2).step_by(7) {
                 let trace = [&bytes[..start], &bytes[from..]].concat();
-                let (told, damage) = read(&trace, 1 << 20);
+                let (events, damage) = read(&trace, 1 << 20);
                 let mut expected = whole.clone();
                 expected.remove(lost);
-                assert_eq!(payloads(&told), expected, "{form:?} from {from} of {start}");
-                let places = skipped(&told).len() + usize::from(damage.is_some());
+                assert_eq!(
+                    payloads(&events),
+                    expected,
+                    "{form:?} from {from} of {start}"
+                );
+                let places = skipped(&events).len() + usize::from(damage.is_some());
                 assert_eq!(places, 1, "{form:?} from {from} of {start}: {damage:?}");
             }
         }
     }
 }
 
-/// A value that is wrong takes its event alone, also in a message that holds others.
+/// A wrong value affects only its event, also in a message with other events.
 #[test]
-fn a_wrong_value_takes_its_event_alone() {
+fn a_wrong_value_loses_only_its_event() {
     for form in [Form::Json, Form::StreamedJson] {
         let encoded = made().encode(form);
         let text = String::from_utf8(encoded.bytes).expect("text");
@@ -189,7 +193,7 @@ fn a_wrong_value_takes_its_event_alone() {
     }
 }
 
-/// A name that is damaged is no field of the future, which would be passed over in silence.
+/// A damaged name is not taken for an unknown field, which would be ignored silently.
 #[test]
 fn a_damaged_name_is_no_unknown_field() {
     let made = made();
@@ -206,20 +210,20 @@ fn a_damaged_name_is_no_unknown_field() {
             let after = String::from_utf8(after.to_vec()).expect("text");
             let damaged = match form {
                 Form::StreamedJson => after.replacen(name, "\u{ff}", 1),
-                // Its beginning is lost.
+                // The start of the name is lost.
                 _ => after[after.find(name).expect("a name")..].to_owned(),
             };
             let is_whole = damaged.starts_with("socket_streamed");
             let trace = [before, damaged.as_bytes()].concat();
-            let (told, damage) = read(&trace, 1 << 20);
+            let (events, damage) = read(&trace, 1 << 20);
             assert_eq!(damage, None, "{form:?} {name}");
             assert_eq!(
-                payloads(&told).len(),
+                payloads(&events).len(),
                 if is_whole { 12 } else { 11 },
                 "{form:?} {name}"
             );
             assert_eq!(
-                skipped(&told).len(),
+                skipped(&events).len(),
                 usize::from(!is_whole),
                 "{form:?} {name}"
             );
@@ -227,9 +231,9 @@ fn a_damaged_name_is_no_unknown_field() {
     }
 }
 
-/// Recorded in the field: a part cut in the middle, and a second client's answer.
+/// Recorded in the field: a message cut in the middle, and the response to a second client.
 #[test]
-fn the_fields_traces_go_on_after_damage() {
+fn field_traces_continue_after_damage() {
     let scratch = Scratch::new();
     let folder = fixtures::testdata().join("field/resume");
     let cases = [
@@ -276,10 +280,10 @@ fn skipped_damage_is_damage() {
         }
         let scratch = Scratch::new();
         let (outcome, records) = convert(&scratch, &bytes, &[]);
-        let told = format!("offset {}", events[3].0);
+        let offset = format!("offset {}", events[3].0);
         let outcome = outcome
             .exits(1)
-            .says([&*told, "and in 1 more place", "bytes in all"]);
+            .says([&*offset, "and in 1 more place", "bytes in all"]);
         assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.explain());
         assert_eq!(records.map(|records| records.len()), Some(10), "{form:?}");
 
@@ -309,7 +313,7 @@ fn skipped_damage_is_damage() {
     }
 }
 
-/// Each of a great many broken lines is passed once, and few are listed.
+/// Each of a great many broken lines is skipped once, and only a few are listed.
 #[test]
 fn very_many_broken_lines_are_counted() {
     let scratch = Scratch::new();
@@ -329,16 +333,16 @@ fn very_many_broken_lines_are_counted() {
         let (outcome, records) = convert(&scratch, &trace, &[]);
         let outcome = outcome.exits(1);
         assert_eq!(records.map(|records| records.len()), Some(24), "{broken}");
-        let told = &outcome.stderr;
+        let messages = &outcome.stderr;
         assert!(
-            told.lines().count() < 5 && told.len() < 2000,
+            messages.lines().count() < 5 && messages.len() < 2000,
             "{}",
             outcome.explain()
         );
     }
 }
 
-/// A name of a megabyte is not copied for each value of its list.
+/// A name of a megabyte is not copied for each value in its list.
 #[test]
 fn a_list_under_a_very_long_name_takes_linear_time() {
     let scratch = Scratch::new();

@@ -1,7 +1,7 @@
 //! The transcript in Envoy's documentation, line by line.
 //!
-//! Its traces belong to the Envoy project and are not copied: where they do not lie beside the
-//! checkout the tests say so and prove nothing.
+//! Its traces belong to the Envoy project and are not copied. If they are not in a folder next to the checkout, the
+//! tests report that and test nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -17,8 +17,8 @@ fn seed() -> Option<PathBuf> {
     Some(path)
 }
 
-/// A line of `tshark -P`: number, time, source, arrow, destination, protocol, length and the names of
-/// the HTTP/2 frames, without the stream ids and paths that newer versions add.
+/// A line of `tshark -P`: number, time, source, arrow, destination, protocol, length and the names of the HTTP/2 frames,
+/// without the stream ids and paths that newer versions of tshark print.
 fn summary(line: &str) -> Vec<String> {
     let mut words = line.split_whitespace();
     let mut fields: Vec<_> = words.by_ref().take(7).map(str::to_owned).collect();
@@ -33,7 +33,7 @@ fn summary(line: &str) -> Vec<String> {
     fields
 }
 
-/// Holds what tshark prints against the transcript.
+/// Compares tshark's output with the transcript.
 #[track_caller]
 fn assert_transcript(seed: &Path, printed: &str, what: &str) {
     let transcript = std::fs::read_to_string(seed.join("transcript.txt")).expect("transcript.txt");

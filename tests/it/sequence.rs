@@ -1,5 +1,5 @@
-//! Which connection an event belongs to, and in which order the events of one come: ids that several
-//! connections share, events that a collector has received twice, out of order, or not at all.
+//! The connection of each event, and the order of the events: ids that several connections share, and events that a
+//! collector has received twice, out of order, or not at all.
 
 use std::io::Write;
 
@@ -19,7 +19,7 @@ fn between(server: &str, client: u64) -> Vec<u8> {
     connection(Some(&local), Some(&remote))
 }
 
-/// A request and its response, counted, from a time in microseconds on.
+/// A request and its response with counts, beginning at a time in microseconds.
 fn exchange(from: i32, name: &str) -> [Ev; 2] {
     let request = format!("GET /{name} HTTP/1.1\r\n\r\n");
     let response = format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{name}");
@@ -30,7 +30,7 @@ fn exchange(from: i32, name: &str) -> [Ev; 2] {
     ]
 }
 
-/// What each stream holds, as bytes that may be compared.
+/// The bytes of each stream.
 fn streams(capture: &Capture) -> Vec<Vec<u8>> {
     let mut streams: Vec<_> = capture.streams().into_iter().map(|s| s.2).collect();
     streams.sort();
@@ -61,7 +61,7 @@ fn two_envoys_with_one_trace_id_are_two_connections() {
     }
 }
 
-/// The same, where only the connections' first messages name them: the counts tell the events apart.
+/// The same, but only the first message of each connection names it: the counts distinguish the events.
 #[test]
 fn counts_tell_connections_of_one_id_apart() {
     let (one, two) = (exchange(0, "a"), exchange(5, "a longer name"));
@@ -82,7 +82,7 @@ fn counts_tell_connections_of_one_id_apart() {
     expected.sort();
     assert_eq!(streams(&capture), expected);
 
-    // Without counts nothing tells them apart, and that is reported.
+    // Without counts, nothing distinguishes them, which is reported.
     let uncounted = |event: &Ev| {
         let mut event = event.clone();
         event.seq_num = 0;
@@ -98,7 +98,7 @@ fn counts_tell_connections_of_one_id_apart() {
     );
 }
 
-/// Thousands of connections of one id at once, which has to take no square of their number.
+/// Thousands of simultaneous connections with one id must not take quadratic time.
 #[test]
 fn thousands_of_connections_share_one_id() {
     let mut trace = Vec::new();
@@ -123,9 +123,9 @@ fn thousands_of_connections_share_one_id() {
     assert_eq!(streams(&capture), expected);
 }
 
-/// An upstream tap learns its own address late.
+/// An upstream tap records its own address late.
 #[test]
-fn an_address_that_comes_later_is_of_the_same_connection() {
+fn a_later_address_belongs_to_the_same_connection() {
     let remote = socket("10.0.0.2", 443);
     let half = connection(None, Some(&remote));
     let local = socket("10.0.0.1", 40000);
@@ -144,7 +144,7 @@ fn an_address_that_comes_later_is_of_the_same_connection() {
         let ports: Vec<_> = capture.segments().iter().map(|s| s.source.port()).collect();
         assert!(ports.contains(&40000), "{ports:?}");
     }
-    // Too late: what is written keeps its stand-in, and so does the rest. A merge knows better.
+    // Too late: packets that are written keep their stand-in, and so do the later ones. A merge uses the address.
     let too_late = [
         begin(7, &half),
         segment(7, &events[0].message()),
@@ -188,7 +188,7 @@ fn segments(events: &[Ev]) -> Vec<u8> {
     first.into_iter().chain(events).collect()
 }
 
-/// The packets that a trace makes, and what is said about it.
+/// The messages and packets of converting a trace.
 fn packets(trace: &[u8], options: &[&str]) -> (String, Vec<(u64, Vec<u8>)>) {
     let scratch = Scratch::new();
     let (outcome, capture) = captured(&scratch, trace, options);
@@ -200,7 +200,7 @@ fn packets(trace: &[u8], options: &[&str]) -> (String, Vec<(u64, Vec<u8>)>) {
     )
 }
 
-/// Datagrams come out of order and twice.
+/// A collector may receive events out of order and twice.
 #[test]
 fn repeated_and_reordered_events_are_corrected() {
     let events = many(40);
@@ -216,7 +216,7 @@ fn repeated_and_reordered_events_are_corrected() {
                 twice.push(events[i - 8].clone());
             }
         }
-        // After its end, too.
+        // Also after the end of the connection.
         twice.extend([events[40].clone(), events[39].clone()]);
         let (said, seen) = packets(&segments(&twice), options);
         assert!(seen == expected, "{options:?}: other packets");
@@ -234,7 +234,7 @@ fn repeated_and_reordered_events_are_corrected() {
                 "{said}"
             );
         }
-        // The first comes last: all others wait for it.
+        // The first event comes last, and all others wait for it.
         let mut rotated = events.clone();
         rotated.rotate_left(1);
         let (_, seen) = packets(&segments(&rotated), options);
@@ -242,7 +242,7 @@ fn repeated_and_reordered_events_are_corrected() {
     }
 }
 
-/// A hole that both neighbours share is one of their direction; any other is reported only.
+/// If both events around missing bytes have the same direction, a gap is left. Otherwise the loss is only reported.
 #[test]
 fn a_gap_is_left_if_its_direction_is_known() {
     let request = b"POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 300\r\n\r\n";
@@ -296,7 +296,7 @@ fn a_gap_is_left_if_its_direction_is_known() {
     }
 }
 
-/// More than the window holds: what comes too late is no trace of a connection in order.
+/// An event that is later than the window allows is damage.
 #[test]
 fn an_event_that_comes_far_too_late_is_damage() {
     let mut events = many(100);
@@ -315,7 +315,7 @@ fn an_event_that_comes_far_too_late_is_damage() {
     assert!(total >= 101, "{total}{}", outcome.explain());
 }
 
-/// Envoy's own header of an upstream connection is counted and not recorded.
+/// Envoy counts its PROXY protocol header on an upstream connection, but does not record it.
 #[test]
 fn a_proxy_header_explains_the_first_gap() {
     let events = [
@@ -333,7 +333,7 @@ fn a_proxy_header_explains_the_first_gap() {
     assert_eq!(seen.len(), 2);
 }
 
-/// In a live stream, an event waits for a missing one, and a truncated one for its size, for a second.
+/// In a live stream, an event waits for a missing one, or for its size, for a second at most.
 #[test]
 fn a_live_event_waits_for_a_second_at_most() {
     let connection = between("10.1.0.5", u64::from(REMOTE));
@@ -358,11 +358,11 @@ fn a_live_event_waits_for_a_second_at_most() {
             .expect("a header");
     }
     capture.extend(next_record(&mut running, "the first"));
-    // Four bytes are missing, and nothing more comes.
+    // Four bytes are missing, and no further event arrives.
     send(&message(&counted(What::Read, 1000, b"third;", 11)));
     capture.extend(next_record(&mut running, "the gap"));
     capture.extend(next_record(&mut running, "the third"));
-    // Its size is unknown until the next one comes, much later.
+    // Its size is unknown until the next event, which arrives much later.
     send(&message(&cut(What::Read, 2000, b"cut", 17)));
     capture.extend(next_record(&mut running, "the truncated one"));
     send(&message(&counted(What::Write, 3000, b"next", 117)));

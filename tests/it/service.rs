@@ -1,4 +1,4 @@
-//! The messages of a tap service, which hold traces: in every encoding, and with gRPC's bytes before each.
+//! Messages of the tap service, which contain traces: in every encoding, and with gRPC's prefix before each.
 
 use std::fs;
 
@@ -11,9 +11,9 @@ use crate::harness::Scratch;
 use crate::make::{Form, field, number, varint};
 use crate::pcap::{Capture, Record};
 
-/// What says who sends a stream of messages. Only the first message has it.
+/// The identifier of the sender, which only the first message of a stream has.
 fn identifier() -> Vec<u8> {
-    // Besides its id and cluster, a node has metadata, a locality, and more.
+    // A node has an id, a cluster, metadata, a locality, and more.
     let node = [
         field(1, b"sc-worker-0"),
         field(2, b"scp"),
@@ -27,7 +27,7 @@ fn identifier() -> Vec<u8> {
     )
 }
 
-/// Each message of a trace as one to a tap service.
+/// Each message of a trace, wrapped as a message to a tap service.
 fn wrapped(messages: &[&[u8]], with_id: bool) -> Vec<Vec<u8>> {
     let wrap = |(i, message): (usize, &&[u8])| {
         let identifier = if i == 0 { identifier() } else { Vec::new() };
@@ -37,7 +37,7 @@ fn wrapped(messages: &[&[u8]], with_id: bool) -> Vec<Vec<u8>> {
     messages.iter().enumerate().map(wrap).collect()
 }
 
-/// The messages of a trace whose messages follow each other.
+/// The messages of an encoded trace.
 fn messages(form: Form) -> Vec<Vec<u8>> {
     let encoded = made().encode(form);
     let mut ends: Vec<usize> = encoded.events.iter().map(|event| event.0).collect();
@@ -81,7 +81,7 @@ fn messages_of_a_tap_service_are_unwrapped() {
             };
             let body: Vec<u8> = wrapped.iter().flat_map(|message| grpc(message)).collect();
             assert_eq!(records(&body), expected);
-            // What has been taken out of its message by others.
+            // Other programs may have unwrapped the messages already.
             let body: Vec<u8> = messages.iter().flat_map(|message| grpc(message)).collect();
             assert_eq!(records(&body), expected);
         }
@@ -128,7 +128,7 @@ fn messages_of_a_tap_service_are_unwrapped_in_readable_encodings() {
     }
 }
 
-/// An Any says its type, in JSON as the first name and in text as the name itself.
+/// An Any contains its type: in JSON as the first member, in text as the name.
 #[test]
 fn an_any_around_a_message_is_read() {
     const TAP: &str = "type.googleapis.com/envoy.data.tap.v3.TraceWrapper";
@@ -146,7 +146,7 @@ fn an_any_around_a_message_is_read() {
         &typed,
         &|message| format!("{{\"@type\":\"{ANY}\",\n\"value\": {}}}", typed(message)),
         &|message| format!("{{\"@type\":\"{SERVICE}\", \"trace\": {message}}}"),
-        // A type inside is as unknown as any name there.
+        // Inside a message, a type is an unknown name.
         &|message| message.replacen("{\n  \"trace_id\"", "{\"@type\": \"x\", \"trace_id\"", 1),
     ];
     for (i, wrap) in json.into_iter().enumerate() {
@@ -164,9 +164,9 @@ fn an_any_around_a_message_is_read() {
     }
 }
 
-/// Recorded in the field, and what is inside.
+/// Messages recorded in the field, and their unwrapped contents.
 #[test]
-fn the_fields_messages_of_a_tap_service_are_unwrapped() {
+fn field_messages_of_a_tap_service_are_unwrapped() {
     let folder = fixtures::testdata().join("field/tap-service");
     let inner = fs::read(folder.join("inner_socket_buffered.pb")).expect("a trace");
     let expected = records(&field(3, &inner));
@@ -181,7 +181,7 @@ fn the_fields_messages_of_a_tap_service_are_unwrapped() {
     }
     let stream = fs::read(folder.join("streamtaps_stream.pb")).expect("a trace");
     let scratch = Scratch::new();
-    // Its connections come one after the other, though they were open at once.
+    // Its connections follow one another, although they were open at the same time.
     let outcome = convert(&scratch, &stream, &[]).0.exits(0);
     let outcome = outcome.says(["1 event earlier than the one before"]);
     assert_eq!(outcome.stderr.lines().count(), 2, "{}", outcome.explain());
@@ -189,7 +189,7 @@ fn the_fields_messages_of_a_tap_service_are_unwrapped() {
     assert_eq!(capture.streams().len(), 4);
 }
 
-/// Some programs break base64 into lines of 64 or 76 letters.
+/// Some programs wrap base64 into lines of 64 or 76 characters.
 #[test]
 fn base64_in_lines_is_read() {
     let expected = records(&made().encode(Form::StreamedJson).bytes);

@@ -1,7 +1,7 @@
-//! Signals: what is converted stays, whole, and what is left behind is known.
+//! Signals during a batch and a merge.
 //!
-//! SIGINT and SIGTERM end the work with whole captures and without temporary files; SIGKILL leaves one,
-//! and nothing under a capture's name that is not whole. Single conversions are in `files.rs`.
+//! After SIGINT and SIGTERM, all captures are complete and no temporary file is left. SIGKILL leaves a temporary file,
+//! but no incomplete capture. Single conversions are tested in `files.rs`.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -14,13 +14,13 @@ use crate::make::{Ev, Form, Made, What};
 use crate::pcap::Capture;
 use crate::stdio::PATIENCE;
 
-/// Starts a batch over a folder of 30 traces and a FIFO that never ends, and waits until it hangs there.
+/// Starts a batch of 30 traces and a FIFO that never ends, and waits until it reads the FIFO.
 fn hanging(scratch: &Scratch) -> (Running, fs::File) {
     for number in 0..30 {
         write_trace(scratch, format!("in/path_{number}.pb"), number);
     }
     scratch.shell("mkfifo slow.pb").run().exits(0);
-    // One thread comes to the FIFO last, for it has no size.
+    // The only thread reaches the FIFO last, as it has no size.
     let run = scratch.interruptible();
     let running = run.args(["-j1", "in", "slow.pb", "out"]).start();
     let mut slow = OpenOptions::new();
@@ -36,7 +36,7 @@ fn hanging(scratch: &Scratch) -> (Running, fs::File) {
     (running, slow)
 }
 
-/// Fails unless the 30 captures are whole and nothing else has a capture's name; gives what else there is.
+/// Fails unless the 30 captures are complete. Returns the names of the other files.
 #[track_caller]
 fn assert_whole(scratch: &Scratch) -> Vec<String> {
     let mut others = Vec::new();
@@ -54,7 +54,7 @@ fn assert_whole(scratch: &Scratch) -> Vec<String> {
     others
 }
 
-/// What is left of it is a temporary file, whose name no later run minds.
+/// It leaves a temporary file, which does not affect later runs.
 #[test]
 fn a_killed_batch_leaves_whole_captures() {
     let scratch = Scratch::new();
@@ -81,7 +81,7 @@ fn a_signal_ends_a_batch_without_temporary_files() {
         running.signal(signal);
         running.finish().exits(code);
         drop(slow);
-        // What came before the signal, whole.
+        // The capture of the FIFO has the events before the signal.
         assert_eq!(assert_whole(&scratch), ["slow.pcap"]);
         let capture = Capture::read(&scratch.path("out/slow.pcap"));
         assert!(capture.records.len() <= 5);
@@ -105,7 +105,7 @@ fn a_signal_ends_a_merge_with_a_whole_capture() {
     let scratch = Scratch::new();
     write_many_events(&scratch);
     for (signal, code) in [(SIGINT, 130), (SIGTERM, 143)] {
-        // Nobody reads on, so the merge waits in the middle of its work until the signal has come.
+        // The test reads no further, so the merge waits in the middle until the signal arrives.
         let mut running = scratch.interruptible().args(merge).arg("-").start();
         let stdout = running.stdout.as_mut().expect("a pipe");
         let mut bytes = stdout.read(24, PATIENCE).unwrap_or_else(|e| panic!("{e}"));
@@ -116,7 +116,7 @@ fn a_signal_ends_a_merge_with_a_whole_capture() {
         let packets = capture.records.len();
         assert!((1..8 * 4000).contains(&packets), "{packets} packets");
 
-        // Into a file: how far it comes is the system's matter.
+        // Into a file, the number of packets depends on timing.
         for old in [false, true] {
             let scratch = Scratch::new();
             write_many_events(&scratch);
@@ -156,7 +156,7 @@ fn a_killed_merge_leaves_the_old_capture_or_a_whole_one() {
     }
 }
 
-/// Opening a FIFO waits for its writer, and a signal has to end that as well.
+/// A signal has to end the wait for the writer of a FIFO.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_signal_ends_the_wait_for_a_writer() {
@@ -173,7 +173,7 @@ fn a_signal_ends_the_wait_for_a_writer() {
     }
 }
 
-/// So does opening one for a capture that has no reader yet.
+/// The same for a capture that is a FIFO without a reader.
 #[test]
 fn a_signal_ends_the_wait_for_a_reader() {
     for (signal, code) in [(SIGINT, 130), (SIGTERM, 143)] {
@@ -190,7 +190,7 @@ fn a_signal_ends_the_wait_for_a_reader() {
     }
 }
 
-/// A viewer that is stopped, or waits for a person, takes nothing: the first signal ends the conversion all the same.
+/// A viewer that is stopped, or waits for the user, does not read. The first signal ends the conversion anyway.
 #[test]
 fn a_signal_ends_a_write_to_a_reader_that_does_not_read() {
     let events = (0..100).map(|i| Ev::new(What::Read, i, vec![b'a'; 100_000]));
@@ -218,7 +218,7 @@ fn a_signal_ends_a_write_to_a_reader_that_does_not_read() {
             },
         );
     }
-    // The same for a FIFO, which a shell holds open.
+    // The same for a FIFO that a shell keeps open.
     let script = "mkfifo out; exec 3<>out; capture2pcap a.pb out & \
         head -c 24 <&3 >head; kill -TERM $!; wait $!";
     scratch.shell(script).run().exits(143);

@@ -1,4 +1,4 @@
-//! Stand-ins as a reader sees them: HTTP is found, each name is shown, and no two connections become one.
+//! Stand-in addresses in Wireshark's view: HTTP is recognized, each name is shown, and connections stay apart.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -21,7 +21,7 @@ fn convert(scratch: &Scratch, options: &[&str], input: &Path) -> PathBuf {
     output
 }
 
-/// What tshark shows with names, and nothing but what the capture itself resolves.
+/// tshark's view with the names that the capture itself contains.
 fn named(path: &Path) -> String {
     let args = ["-N", "n", "-r"].map(OsString::from);
     tshark(args.into_iter().chain([path.into()]))
@@ -34,7 +34,7 @@ fn fields(path: &Path, filter: &str, fields: &[&str]) -> Vec<String> {
     tshark(args).lines().map(str::to_owned).collect()
 }
 
-/// They got port 49152 and the like, on which tshark does not look for HTTP/2.
+/// Servers once got ports such as 49152, on which tshark does not look for HTTP/2.
 #[test]
 fn http_without_addresses_is_seen_as_http2_without_options() {
     let scratch = Scratch::new();
@@ -55,7 +55,7 @@ fn http_without_addresses_is_seen_as_http2_without_options() {
     assert_eq!(answered.len(), 40);
 }
 
-/// Each stand-in was 192.0.2.1 or .2, and only the first name that it had was shown.
+/// All stand-ins were once 192.0.2.1 and .2, so that only the first name was shown.
 #[test]
 fn each_host_and_each_path_is_shown_under_its_own_name() {
     let scratch = Scratch::new();
@@ -67,7 +67,7 @@ fn each_host_and_each_path_is_shown_under_its_own_name() {
     for path in ["unix:/run/a.sock", "unix:/run/b.sock"] {
         assert!(shown.contains(&format!("{path} → {path} ")), "{shown}");
     }
-    // Many of them, some in several connections; IPv4 and IPv6 at the other end.
+    // Many names, some in several connections, with IPv4 and IPv6 at the other end.
     let event = Ev::new(What::Write, 0, "GET / HTTP/1.1\r\n\r\n").message();
     let name = |i: u64| format!("host-{}.example", i % 500);
     let trace: Vec<u8> = (1..=700)
@@ -88,7 +88,7 @@ fn each_host_and_each_path_is_shown_under_its_own_name() {
     }
 }
 
-/// A path may contain terminal controls, and a name record a NUL at a name's end.
+/// A path may contain terminal controls. A name record ends each name with a NUL.
 #[test]
 fn a_name_record_has_no_terminal_controls() {
     let scratch = Scratch::new();
@@ -103,7 +103,7 @@ fn a_name_record_has_no_terminal_controls() {
             assert_eq!(shown.lines().count(), 1, "{shown:?}");
             let escaped = odd.escape_debug().to_string();
             assert!(shown.contains(&escaped), "{escaped}: {shown:?}");
-            // The file has it escaped, whatever tshark makes of it.
+            // The name is escaped in the file, however tshark shows it.
             let bytes = std::fs::read(&path).expect("a capture");
             let raw = bytes.windows(odd.len()).any(|part| part == odd.as_bytes());
             assert!(!raw, "{odd:?}");
@@ -111,7 +111,7 @@ fn a_name_record_has_no_terminal_controls() {
     }
 }
 
-/// Both were put on 10.1.1.1:80 and 10.1.1.2:5000, without a word.
+/// Both once had 10.1.1.1:80 and 10.1.1.2:5000, without a warning.
 #[test]
 fn two_connections_with_given_addresses_are_two_streams() {
     let options = ["--local", "10.1.1.1:80", "--remote", "10.1.1.2:5000"];
@@ -137,7 +137,7 @@ fn two_connections_with_given_addresses_are_two_streams() {
     }
 }
 
-/// Two that are open at once, and neither is a merge: the trace says so, for neither is closed.
+/// Two connections in one trace that are open at once, as neither is closed.
 #[test]
 fn streamed_connections_at_once_on_the_same_endpoints_are_two_streams() {
     let (local, remote) = (socket("10.0.0.1", 80), socket("10.0.0.2", 50000));
@@ -153,7 +153,7 @@ fn streamed_connections_at_once_on_the_same_endpoints_are_two_streams() {
         event(1, 2, "a1"),
         event(2, 3, "b1"),
         closed(1, 4),
-        // The port is free again.
+        // The port is free again after the connection was closed.
         begin(3, &both),
         event(3, 5, "c0"),
         event(2, 6, "b2"),

@@ -1,4 +1,4 @@
-//! Standard input and standard output: the same capture as from file to file, and at once.
+//! Standard input and standard output: the same capture as with files, written without delay.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,7 @@ use crate::harness::{Running, Scratch, each};
 use crate::make::{Ev, Form, Made, What, noise};
 use crate::pcap::Capture;
 
-/// How long to wait for a packet that must come by itself: a guard against hanging, no measure.
+/// The timeout for a packet that must be written without further input. It only prevents hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
@@ -96,12 +96,12 @@ fn a_reader_that_goes_away_is_no_error() {
     }
 }
 
-/// A closed Wireshark frees Envoy's `/tap`, which serves one client at a time: nothing more has to come.
+/// Closing Wireshark frees Envoy's `/tap`, which serves one client at a time, without another event.
 #[test]
 fn a_reader_that_goes_away_ends_a_live_conversion_without_another_event() {
     let made = Made::v4(vec![Ev::new(What::Read, 0, "GET / HTTP/1.1\r\n\r\n")]);
     let trace = made.encode(Form::StreamedDelimited).bytes;
-    // The shell holds the FIFO open, so that its end never comes.
+    // The shell keeps the FIFO open, so that it does not end.
     let cases = [
         ("after an event", "cat trace >&3;", "head -c 24"),
         ("before the first", "", "true"),
@@ -119,7 +119,7 @@ fn a_reader_that_goes_away_ends_a_live_conversion_without_another_event() {
             assert_eq!(status, "0\n", "{when}{}", outcome.explain());
         }
     }
-    // The same for a FIFO that is read from.
+    // The same for a FIFO as output.
     let scratch = Scratch::new();
     scratch.write("trace", &trace);
     let script =
@@ -141,7 +141,7 @@ pub(crate) fn next_record(running: &mut Running, place: &str) -> Vec<u8> {
     record
 }
 
-/// A packet is out before the next event is in, also inside one buffered message.
+/// A packet is written before the next event is read, also inside one buffered message.
 #[test]
 fn packets_come_out_as_their_events_come_in() {
     let data = |i: i32| format!("GET /{i} HTTP/1.1\r\nHost: example.com\r\n\r\n");

@@ -1,4 +1,4 @@
-//! What is no trace: refused without a capture, and named where it is known.
+//! Files that are not traces: they are refused without a capture, and named if they are recognized.
 
 use std::fs;
 
@@ -129,7 +129,7 @@ fn others() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn other_protobufs_are_no_traces() {
+fn other_protobufs_are_not_traces() {
     each(
         &others(),
         |(name, _)| (*name).to_owned(),
@@ -145,7 +145,7 @@ fn other_protobufs_are_no_traces() {
     );
 }
 
-/// Whatever a later Envoy adds, and wherever it writes it.
+/// Fields of later releases of Envoy, at any position.
 #[test]
 fn unknown_fields_of_any_number_and_size_do_not_hide_a_trace() {
     let key = |number: u32, wire_type: u32| varint(u64::from(number << 3 | wire_type));
@@ -163,7 +163,7 @@ fn unknown_fields_of_any_number_and_size_do_not_hide_a_trace() {
         &unknown,
         |field| format!("{field:x?}"),
         |field| {
-            // The fields of a message may stand in any order, so this is one message.
+            // The fields of a message may be in any order, so this is one message.
             for bytes in [[&field[..], &trace].concat(), [&trace[..], field].concat()] {
                 let scratch = Scratch::new();
                 let (outcome, records) = convert(&scratch, &bytes, &[]);
@@ -187,9 +187,9 @@ fn unknown_fields_do_not_hide_a_close_at_an_unusual_time() {
     assert!(records.is_some());
 }
 
-/// Recorded in the field.
+/// Files from the field.
 #[test]
-fn the_fields_other_protobufs_are_no_traces() {
+fn other_protobufs_of_the_field_are_not_traces() {
     for name in ["als_entry.pb", "otlp.pb"] {
         let path = fixtures::testdata().join("field/not-a-trace").join(name);
         refused(&fs::read(path).expect("a file"));
@@ -197,7 +197,7 @@ fn the_fields_other_protobufs_are_no_traces() {
 }
 
 #[test]
-fn random_varints_are_no_trace() {
+fn random_varints_are_not_a_trace() {
     for seed in 0..60 {
         let mut bytes = noise(seed);
         let mut next = || usize::from(bytes.next().expect("no end"));
@@ -217,9 +217,9 @@ fn random_varints_are_no_trace() {
     }
 }
 
-/// The names of a bare Trace's fields are those of many others.
+/// The field names of a bare Trace are common in other files.
 #[test]
-fn other_objects_and_texts_are_no_traces() {
+fn other_objects_and_texts_are_not_traces() {
     for text in [
         "{\"events\": [{\"type\": \"click\", \"time\": 1}]}",
         "{\"connection\": {\"host\": \"a\", \"port\": 80}}",
@@ -234,7 +234,7 @@ fn other_objects_and_texts_are_no_traces() {
     }
 }
 
-/// What `program` makes of a file.
+/// The output of `program` for a file.
 fn dump(scratch: &Scratch, program: &str, args: &[&str], bytes: &[u8]) -> Option<Vec<u8>> {
     let path = scratch.write("dumped", bytes);
     let known = Run::new("sh")
@@ -247,7 +247,7 @@ fn dump(scratch: &Scratch, program: &str, args: &[&str], bytes: &[u8]) -> Option
 }
 
 #[test]
-fn what_cannot_be_read_is_named() {
+fn other_formats_are_named() {
     let trace = made().encode(Form::Binary).bytes;
     let json = made().encode(Form::StreamedJson).bytes;
     let scratch = Scratch::new();
@@ -277,7 +277,7 @@ fn what_cannot_be_read_is_named() {
             }
         }
     }
-    // As these programs write it, whatever is installed.
+    // Written by these programs, if they are installed.
     let line = "00000000: 1a7f 1a7d 0809 1223 0a0f 0a0d 1208 3130  ...}...#......10\n";
     refused(line.as_bytes()).says(["a hex dump"]);
     let magic: [(&[u8], &str); 5] = [
@@ -300,7 +300,7 @@ fn what_cannot_be_read_is_named() {
     refused(b"config_id: my_tap\ntap_config:\n  match: {}\n").says(["configuration"]);
 }
 
-/// A service's error is the whole of what helps, so the whole of it is shown.
+/// The error message of a service is the only help, so it is shown in full.
 #[test]
 fn an_errors_text_is_shown_whole() {
     let long =

@@ -1,4 +1,4 @@
-//! HTTP exchanges in time and space: which of them share a connection, and when each is.
+//! HTTP exchanges: which of them share a connection, and at which times.
 
 use std::ffi::OsString;
 
@@ -16,7 +16,7 @@ fn usual(at: i64, took: i64) -> Vec<u8> {
     exchange(Some(&asked), Some(&answered), Some(&downstream()))
 }
 
-/// The streams of all exchanges: of TCP, and of HTTP/2 within.
+/// The TCP stream and the HTTP/2 stream of each exchange.
 fn streams(view: &View) -> Vec<(u64, u64)> {
     view.exchanges.iter().map(|shown| shown.stream).collect()
 }
@@ -27,19 +27,19 @@ fn exchanges_on_one_connection_are_its_streams() {
     assert_eq!(streams(&view), [(0, 1), (0, 3)]);
     capture.streams();
 
-    // Sixty seconds of silence are borne, more are not.
+    // An idle time of up to sixty seconds does not end the connection.
     for (silence, expected) in [(60, [(0, 1), (0, 3)]), (61, [(0, 1), (1, 1)])] {
         let trace = [usual(0, 1), usual(1 + silence, 1)].concat();
         let (_, capture, view, _) = convert(&trace, &[]);
         assert_eq!(streams(&view), expected, "{silence} s of silence");
         capture.streams();
     }
-    // Silence counts from the last of what came before, whatever the order.
+    // The idle time counts from the last event so far, in any order of the exchanges.
     let trace = [usual(0, 50), usual(100, 1), usual(45, 1)].concat();
     assert_eq!(streams(&convert(&trace, &[]).2), [(0, 1), (0, 3), (0, 5)]);
 }
 
-/// The client's other port, or the server's, is another connection.
+/// Another port of the client or the server means another connection.
 #[test]
 fn other_ends_are_other_connections() {
     let (asked, answered) = halves(0, 1);
@@ -58,14 +58,14 @@ fn other_ends_are_other_connections() {
     assert_eq!(streams(&view), [(0, 1), (1, 1), (2, 1), (0, 3)]);
 }
 
-/// Envoy records an exchange at its end: the one that began first may come last.
+/// Envoy records an exchange when it ends, so the one that began first may be recorded last.
 #[test]
 fn overlapping_exchanges_keep_their_times() {
     let trace = [usual(1, 1), usual(0, 5)].concat();
-    let (_, capture, view, told) = convert(&trace, &[]);
+    let (_, capture, view, recorded) = convert(&trace, &[]);
     assert_eq!(streams(&view), [(0, 1), (0, 3)]);
     assert_eq!(
-        told[1].times,
+        recorded[1].times,
         [0, 5].map(|s| Some((START as u64 + s) * 1_000_000_000))
     );
     assert!(!capture.records.is_sorted_by_key(|record| record.time));
@@ -132,7 +132,7 @@ fn a_start_is_a_time() {
     }
 }
 
-/// It came on another connection, as the one it had begun on was silent for a minute.
+/// Such a response was once put on another connection, as its own had been idle for a minute.
 #[test]
 fn an_answer_after_a_minute_is_on_the_stream_of_its_request() {
     let scratch = Scratch::new();
@@ -160,7 +160,7 @@ fn an_answer_after_a_minute_is_on_the_stream_of_its_request() {
     assert_eq!(shown, expected);
 }
 
-/// Two exchanges whose segments come in turn.
+/// Two exchanges with alternating segments.
 #[test]
 fn interleaved_segments_stay_apart() {
     let body = |text: &str| body(text.as_bytes());

@@ -1,4 +1,4 @@
-//! What a person at a terminal sees, and what remains of it where there is none.
+//! Output on a terminal, and what remains of it in a file or pipe.
 //!
 //! Snapshots; `SNAPSHOTS=overwrite cargo test --test it terminal::` updates them.
 
@@ -42,7 +42,7 @@ fn with_recordings() -> Scratch {
     scratch
 }
 
-/// What a run shows on a terminal of 80 columns, and its exit status; colours as words, times left out.
+/// The output of a run on a terminal of 80 columns, and its exit status; with visible escapes and without times.
 fn shown(scratch: &Scratch, arguments: &[&str]) -> String {
     let run = scratch.capture2pcap().args(arguments);
     let (status, text) = run.on_terminal(80);
@@ -67,7 +67,7 @@ capture2pcap: open it with: tshark -r path_0.pcap -d tcp.port==10000,http2
 
 "#]]
     );
-    // Into a folder, the capture's path is what is not known.
+    // In a folder, the user does not know the path of the capture.
     assert_data_eq!(
         shown(&scratch, &["path_0.pb", "new/"]),
         str![[r#"
@@ -168,7 +168,7 @@ capture2pcap: open it with: tshark -r all.pcapng -d tcp.port==10011,http2 -d tcp
     );
 }
 
-/// 1,000 traces at the default limit gave 2,002 lines.
+/// 1,000 traces with the default limit once gave 2,002 lines.
 #[test]
 fn each_kind_of_warning_is_one_line_however_many_traces_have_it() {
     let scratch = Scratch::new();
@@ -199,7 +199,7 @@ fn each_kind_of_warning_is_one_line_however_many_traces_have_it() {
     }
 }
 
-/// `-v` printed a line for each of its events.
+/// `-v` once printed a line for each of its events.
 #[test]
 fn verbose_says_once_that_an_http_tap_has_no_times() {
     let scratch = with_recordings();
@@ -276,7 +276,7 @@ fn the_table_of_contents_fits_the_terminal() {
 
 "#]]
     );
-    // Elsewhere, a line for each connection, as programs take it.
+    // Not on a terminal, each connection is one line, for programs.
     let outcome = scratch.capture2pcap().args(inputs).run().exits(1);
     let text = String::from_utf8(outcome.stdout).expect("UTF-8");
     assert_data_eq!(
@@ -353,7 +353,7 @@ capture2pcap: empty.pb: the input is empty: nothing has been written to it yet (
     );
 }
 
-/// What the bar shows is drawn over and over: that it has been there is what counts.
+/// The bar is redrawn many times. This only checks that it appeared.
 #[track_caller]
 fn assert_bar(scratch: &Scratch, script: &str, parts: &[&str]) {
     let (status, text) = scratch.shell(script).on_terminal(80);
@@ -366,7 +366,7 @@ fn assert_bar(scratch: &Scratch, script: &str, parts: &[&str]) {
         bar.is_some(),
         "{script}: no bar with {parts:?} in\n{drawn:#?}"
     );
-    // And it is gone at the end.
+    // It is removed at the end.
     let last = text.trim_end().lines().last().unwrap_or_default();
     assert!(
         last.contains("open ") && last.contains(" with: tshark"),
@@ -374,7 +374,7 @@ fn assert_bar(scratch: &Scratch, script: &str, parts: &[&str]) {
     );
 }
 
-/// A pipe, a file, a folder and a merge, each of which something keeps waiting for longer than a bar takes to appear.
+/// A pipe, a file, a folder and a merge, each delayed until the bar appears.
 #[test]
 fn long_work_shows_how_far_it_has_come() {
     let scratch = Scratch::new();
@@ -401,7 +401,7 @@ fn long_work_shows_how_far_it_has_come() {
     let script = format!("{{ {halves}; }} >slow.pb & capture2pcap in slow.pb out");
     assert_bar(&scratch, &script, &[" of 3 traces, ", "iB/s, ", " left"]);
 
-    // Not where a person has asked for silence, and not in the way of what a reader shows on the same terminal.
+    // No bar with --quiet, and none if a reader of standard output writes to the same terminal.
     let script = format!("{halves} | capture2pcap -q - out.pcap");
     let (status, text) = scratch.shell(&script).on_terminal(80);
     assert!(status.success() && text.is_empty(), "{text:?}");
@@ -410,7 +410,7 @@ fn long_work_shows_how_far_it_has_come() {
     assert!(!text.contains("iB"), "{text:?}");
 }
 
-/// It announced a capture of no packets that was not there.
+/// It once announced a capture without packets that did not exist.
 #[test]
 fn an_interrupt_before_the_first_event_announces_no_capture() {
     let scratch = Scratch::new();
@@ -436,7 +436,7 @@ fn interrupted(scratch: &Scratch) -> String {
         write_trace(scratch, format!("in/{number}.pb"), number);
     }
     scratch.shell("mkfifo slow.pb never.pb").run().exits(0);
-    // One thread comes to the FIFOs last, for they have no size.
+    // The only thread reaches the FIFOs last, as they have no size.
     let run = scratch.interruptible();
     let running = run
         .args(["-j1", "in", "slow.pb", "never.pb", "out"])
@@ -460,7 +460,7 @@ capture2pcap: interrupted: 2 traces not converted
     );
 }
 
-/// Files that could not be searched were counted as traces, and the number of the others went below zero.
+/// Files that could not be searched once counted as traces, so that the number of the others went below zero.
 #[test]
 fn unreadable_files_are_not_among_the_traces_that_were_not_converted() {
     let scratch = Scratch::new();

@@ -8,7 +8,7 @@ use crate::make::parts::{
 use crate::make::{Ev, Form, Made, START, What};
 
 const SECOND: u64 = 1_000_000_000;
-/// The last microsecond that a capture's 32 bits of seconds can tell.
+/// The last microsecond that the 32 bits of seconds in a pcap can express.
 const LAST: u64 = u32::MAX as u64 * SECOND + 999_999_000;
 
 /// A trace with one event at each of these times.
@@ -31,8 +31,12 @@ fn times(bytes: &[u8], options: &[&str]) -> (Vec<u64>, u64) {
         .lines()
         .filter(|line| line.contains("impossible time"))
         .collect();
-    assert!(lines.len() <= 1, "told more than once{}", outcome.explain());
-    // Some of the cases are earlier than the one before.
+    assert!(
+        lines.len() <= 1,
+        "reported more than once{}",
+        outcome.explain()
+    );
+    // Some cases are earlier than the one before.
     let goes_back = |line: &&str| line.contains("go back") || line.starts_with("hint: --merge");
     let others = outcome.stderr.lines().filter(|line| !goes_back(line));
     assert_eq!(lines.len(), others.count(), "{}", outcome.explain());
@@ -45,7 +49,7 @@ fn times(bytes: &[u8], options: &[&str]) -> (Vec<u64>, u64) {
     (records.iter().map(|record| record.time).collect(), count)
 }
 
-/// Recorded seconds and nanoseconds, what the capture tells, and whether the former cannot be.
+/// Recorded seconds and nanoseconds, the time in the capture, and whether the recorded time is impossible.
 const CASES: [((i64, i32), u64, bool); 15] = [
     ((START, 0), START as u64 * SECOND, false),
     ((0, 0), 0, false),
@@ -54,7 +58,7 @@ const CASES: [((i64, i32), u64, bool); 15] = [
         START as u64 * SECOND + 999_999_000,
         false,
     ),
-    // Nanoseconds that are seconds and more, or less than none.
+    // A second or more in nanoseconds, and negative nanoseconds.
     ((START, 1_000_000_000), (START as u64 + 1) * SECOND, true),
     (
         (START, 1_500_000_000),
@@ -81,7 +85,7 @@ const CASES: [((i64, i32), u64, bool); 15] = [
 ];
 
 #[test]
-fn impossible_times_are_made_possible_and_counted() {
+fn impossible_times_are_adjusted_and_counted() {
     for (time, expected, impossible) in CASES {
         let made = at(&[time]);
         for form in [
@@ -98,7 +102,7 @@ fn impossible_times_are_made_possible_and_counted() {
             assert_eq!(count, u64::from(impossible), "{form:?}: {time:?}");
         }
     }
-    // RFC 3339 has no nanoseconds out of range, but any year up to 9999.
+    // RFC 3339 excludes nanoseconds out of range, but allows any year up to 9999.
     for (second, expected) in [(32_503_680_000, LAST), (253_402_207_200, LAST), (-1, 0)] {
         for form in [Form::Json, Form::StreamedJson] {
             let (got, count) = times(&at(&[(second, 0)]).encode(form).bytes, &[]);
@@ -107,19 +111,19 @@ fn impossible_times_are_made_possible_and_counted() {
     }
 }
 
-/// One line for all of them, each of them counted once.
+/// One warning for all of them, with each counted once.
 #[test]
 fn impossible_times_are_counted_once_each() {
     let odd = CASES.iter().filter(|(.., impossible)| *impossible);
     let recorded: Vec<_> = odd.map(|(time, ..)| *time).collect();
     for form in [Form::Streamed, Form::Binary, Form::Text] {
         let mut made = at(&recorded);
-        // Large ones, in many packets.
+        // Large events, in many packets.
         made.events[3].data = vec![b'a'; 300_000];
         let (_, count) = times(&made.encode(form).bytes, &["--mss=1000"]);
         assert_eq!(count, recorded.len() as u64, "{form:?}");
     }
-    // Those that only the capture's format cannot tell, too.
+    // Also times that only the format of the capture cannot express.
     let trace = at(&[(1 << 33, 0), (1 << 33, 1)]).encode(Form::Binary).bytes;
     assert_eq!(times(&trace, &[]), (vec![LAST, LAST], 2));
 }
@@ -190,7 +194,7 @@ fn microseconds_are_the_nearest() {
     assert_eq!(times(&last, &[]).0, [LAST]);
 }
 
-/// What has no time gets the next microsecond behind the last, or behind the start.
+/// An event without a time gets the next microsecond after the last event, or after the start.
 #[test]
 fn missing_times_follow_the_last() {
     let (local, remote) = (socket("10.0.0.1", 10000), socket("10.0.0.2", 50000));

@@ -1,4 +1,4 @@
-//! UDP: a datagram an event, and nothing that TCP would have.
+//! UDP: one datagram for each event, and none of TCP's packets.
 
 use std::path::Path;
 
@@ -8,11 +8,11 @@ use crate::judge::critically;
 use crate::make::parts::{begin, connection, segment, socket, udp_socket};
 use crate::make::{Ev, What, noise};
 
-/// The largest payloads of a datagram: 65,535 less the headers that the length counts.
+/// The largest payloads of a datagram: 65,535 bytes minus the headers that the length includes.
 const V4_MAX: usize = 65_507;
 const V6_MAX: usize = 65_527;
 
-/// What tshark calls a right checksum, and one that is not there.
+/// tshark's status of a correct checksum, and of a missing one.
 const GOOD: &str = "1";
 const NOT_PRESENT: &str = "3";
 
@@ -68,7 +68,7 @@ fn shown(ips: [&str; 2], events: &[Ev], options: &[&str]) -> (Outcome, Vec<[Stri
 }
 
 #[test]
-fn a_datagram_an_event() {
+fn each_event_is_a_datagram() {
     for (ips, max) in [(V4, V4_MAX), (V6, V6_MAX)] {
         let sizes = [0, 1, 1200, max - 1, max];
         let mut events: Vec<_> = (0..)
@@ -80,7 +80,7 @@ fn a_datagram_an_event() {
             })
             .collect();
         events.push(Ev::new(What::Closed, 9000, ""));
-        // No opening and no end, wanted or not.
+        // No handshake and no FIN, even with --handshake.
         for options in [&[][..], &["--handshake=always", "--mss=100"]] {
             let (outcome, datagrams) = shown(ips, &events, options);
             outcome.says_nothing();
@@ -107,9 +107,9 @@ fn a_datagram_an_event() {
     }
 }
 
-/// No datagram was ever larger, so what is recorded as one is shown as several.
+/// A datagram cannot be larger, so an event that is becomes several.
 #[test]
-fn more_than_a_datagram_is_shown_as_several() {
+fn an_event_larger_than_a_datagram_becomes_several() {
     for (ips, max) in [(V4, V4_MAX), (V6, V6_MAX)] {
         let data: Vec<u8> = noise(5).take(2 * max + 10).collect();
         let events = [
@@ -133,9 +133,9 @@ fn more_than_a_datagram_is_shown_as_several() {
     }
 }
 
-/// A cut datagram whose size Envoy counted keeps its length, and has no checksum.
+/// A truncated datagram with a known size keeps its length, and has no checksum.
 #[test]
-fn a_cut_datagram_keeps_its_length() {
+fn a_truncated_datagram_keeps_its_length() {
     let mut events = [
         Ev::new(What::Read, 0, [b'a'; 100]),
         Ev::new(What::Read, 1, "next"),
@@ -150,7 +150,7 @@ fn a_cut_datagram_keeps_its_length() {
     assert_eq!(payload.len(), 2 * 100);
 }
 
-/// One end says UDP, the other nothing: that is enough.
+/// It is enough if one end is recorded as UDP.
 #[test]
 fn the_protocol_is_that_of_either_end() {
     let udp = V4.map(|ip| udp_socket(ip, 53));

@@ -1,4 +1,4 @@
-//! Command lines that make no sense, or less than they seem to: what is said, and that nothing is made.
+//! Command lines that are invalid or probably mistaken: their messages, and that no file is made.
 //!
 //! Snapshots of the messages; `SNAPSHOTS=overwrite cargo test --test it usage::` updates them.
 
@@ -12,7 +12,7 @@ use crate::harness::{Scratch, timeless};
 use crate::make::{Ev, Form, Made, What};
 use crate::pcap::Capture;
 
-/// What each of several command lines prints, and its exit status.
+/// The output of several command lines, and their exit status.
 fn said(scratch: &Scratch, command_lines: &[&[&str]]) -> String {
     let mut text = String::new();
     for arguments in command_lines {
@@ -28,7 +28,7 @@ fn said(scratch: &Scratch, command_lines: &[&[&str]]) -> String {
     text
 }
 
-/// A scratch directory with two traces and a folder of one.
+/// A scratch directory with two traces, and a folder with one.
 fn with_traces() -> Scratch {
     let scratch = Scratch::new();
     write_trace(&scratch, "a.pb", 0);
@@ -37,7 +37,7 @@ fn with_traces() -> Scratch {
     scratch
 }
 
-/// Fails unless there is nothing but what [`with_traces`] has made.
+/// Fails if there are other files than those of [`with_traces`].
 #[track_caller]
 fn assert_nothing_made(scratch: &Scratch) {
     let found: Vec<_> = files(scratch.dir()).into_keys().collect();
@@ -182,7 +182,7 @@ hint: name a file as OUTPUT
     assert_nothing_made(&scratch);
 }
 
-/// Each of these once made an unwanted output: a folder `all.pcap`, a file `x.pcap.gz` that no program unpacks.
+/// Each of these once made an unwanted output, such as a folder `all.pcap`, or a file `x.pcap.gz` that is not compressed.
 #[test]
 fn probably_mistaken_outputs_are_refused() {
     let scratch = with_traces();
@@ -276,9 +276,9 @@ capture2pcap: no/such/folder/x.pcap: cannot write: there is no folder no/such/fo
     assert_nothing_made(&scratch);
 }
 
-/// A folder that is there already may have any name, and so may one that a `/` says is one.
+/// An existing folder may have any name, and so may a new one with a `/` at the end.
 #[test]
-fn a_folder_may_be_meant_whatever_its_name() {
+fn a_folder_may_have_any_name() {
     let scratch = with_traces();
     fs::create_dir(scratch.path("there.pcap")).expect("a folder");
     for folder in ["there.pcap", "new.pcap/", "old.gz/"] {
@@ -289,7 +289,7 @@ fn a_folder_may_be_meant_whatever_its_name() {
 }
 
 #[test]
-fn a_name_that_promises_something_else_is_warned_of() {
+fn a_misleading_output_name_causes_a_warning() {
     let scratch = with_traces();
     let said = said(
         &scratch,
@@ -320,7 +320,7 @@ capture2pcap: missing.pb: writing a capture to a file that is named like a trace
     );
 }
 
-/// `--handshake never out.pcap` made a folder of captures, and every completion suggests it.
+/// `--handshake never out.pcap`, which every completion suggests, once made a folder of captures.
 #[test]
 fn a_value_of_handshake_may_follow_a_space() {
     let scratch = with_traces();
@@ -335,7 +335,7 @@ fn a_value_of_handshake_may_follow_a_space() {
     assert_eq!(packets(&["a.pb", "--handshake"]), 8);
     assert_eq!(packets(&["--handshake", "a.pb"]), 8);
     assert_eq!(packets(&["-qm", "a.pb", "b.pb", "--handshake", "auto"]), 16);
-    // An input of that name.
+    // An input may have that name.
     fs::copy(scratch.path("a.pb"), scratch.path("never")).expect("a trace");
     assert_eq!(packets(&["--handshake", "./never"]), 8);
 }
@@ -387,12 +387,12 @@ fn a_start_may_have_any_form_that_editcap_takes() {
     }
 }
 
-/// A trace behind a link in the output folder was overwritten: that was asked for single outputs only.
+/// A trace was once overwritten through a link in the output folder: only single outputs were checked.
 #[test]
 fn a_batch_never_overwrites_a_trace() {
     let scratch = with_traces();
     let trace = |name: &str| fs::read(scratch.path(name)).expect("a trace");
-    // One that is converted, one that is not, and one that Envoy has not written yet.
+    // A trace that is converted, one that is not, and one that Envoy has not written yet.
     write_trace(&scratch, "elsewhere/other", 3);
     scratch.write("elsewhere/empty.pb", b"");
     write_trace(&scratch, "in/d.pb", 4);
@@ -417,7 +417,7 @@ fn a_batch_never_overwrites_a_trace() {
         let after = ["in/c.pb", "elsewhere/other", "elsewhere/empty.pb"].map(trace);
         assert!(after == before, "{}", outcome.explain());
     }
-    // The others have been converted, and links to captures are followed.
+    // The other traces are converted, and links to captures are followed.
     assert!(trace("out/a.pcap") == alone(&scratch.path("a.pb")));
     fs::remove_file(scratch.path("out/c.pcap")).expect("a link");
     symlink("../c-elsewhere.pcap", scratch.path("out/c.pcap")).expect("a link");
@@ -429,7 +429,7 @@ fn a_batch_never_overwrites_a_trace() {
     assert!(trace("c-elsewhere.pcap") == alone(&scratch.path("in/c.pb")));
 }
 
-/// Through links in the output folder, two captures were written to one file, and one was lost.
+/// Through links in the output folder, two captures were once written to one file, so that one was lost.
 #[test]
 fn no_two_captures_of_a_batch_share_a_file() {
     let scratch = with_traces();
@@ -455,7 +455,7 @@ fn no_two_captures_of_a_batch_share_a_file() {
     }
 }
 
-/// It was given up after the first folder that could not be made.
+/// The batch once ended at the first folder that could not be made.
 #[test]
 fn a_folder_that_cannot_be_made_fails_its_own_traces_only() {
     let scratch = Scratch::new();
@@ -488,9 +488,9 @@ capture2pcap: out/no/c.pcap: cannot make the folder out/no: a file has its name
     assert_eq!(found, ["a.pcap", "no", "yes/d.pcap"]);
 }
 
-/// `x.pb` beside a folder `x.pcap` would need a file and a folder of one name.
+/// `x.pb` next to a folder `x.pcap` would need a file and a folder with the same name.
 #[test]
-fn a_capture_and_a_folder_of_one_name_are_told_apart() {
+fn a_capture_and_a_folder_of_one_name_get_different_names() {
     let scratch = Scratch::new();
     write_trace(&scratch, "in/x.pb", 0);
     write_trace(&scratch, "in/x.pcap/y.pb", 1);

@@ -1,4 +1,4 @@
-//! `--open` and `--proto-path`: what the viewer is started with, by a viewer that only says so, and by a real tshark.
+//! `--open` and `--proto-path`: the arguments of the viewer, with a fake viewer that records them, and a real tshark.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::fixtures::testdata;
 use crate::harness::{Outcome, Run, SIGINT, Scratch, wait_until};
 
-/// A folder with a viewer that notes its arguments, and copies the capture.
+/// A folder with a fake viewer that records its arguments and copies the capture.
 fn viewer(scratch: &Scratch, name: &str, more: &str) -> PathBuf {
     let folder = scratch.path("bin");
     fs::create_dir_all(&folder).unwrap();
@@ -87,12 +87,12 @@ fn with_the_plugin_no_option_is_needed_but_for_a_missing_preface() {
         open(&trace)[2..].to_vec()
     };
     let (request, response) = (crate::make::What::Read, crate::make::What::Write);
-    // The dissector of World of Warcraft, whose port this is, accepts any bytes.
+    // This is the port of World of Warcraft, whose dissector accepts any bytes.
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     assert_eq!(opened(8085, request, preface), ["-N", "n"]);
     let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     assert_eq!(opened(8085, request, get), ["-N", "n"]);
-    // TLS, whose port this is, takes frames without a preface for its own.
+    // This is the port of TLS, whose dissector claims frames without a preface.
     let settings = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\xff\xff";
     let expected = ["-N", "n", "-d", "tcp.port==443,http2"];
     assert_eq!(opened(443, response, settings), expected);
@@ -148,7 +148,7 @@ fn a_viewer_that_fails_and_a_trace_that_fails_are_failures() {
     assert!(!scratch.path("noted").exists(), "nothing to show");
 }
 
-/// Ctrl-C on a terminal reaches both.
+/// Ctrl-C on a terminal reaches both processes.
 #[test]
 fn the_temporary_file_is_removed_after_a_signal_too() {
     let scratch = Scratch::new();
@@ -172,7 +172,7 @@ fn the_temporary_file_is_removed_after_a_signal_too() {
 }
 
 #[test]
-fn open_takes_no_place_for_a_capture() {
+fn open_accepts_no_output() {
     let cases: [&[&str]; 4] = [
         &["--open", "--info", "a"],
         &["--open", "--tap", "http://h:1"],
@@ -188,9 +188,9 @@ fn grpc() -> PathBuf {
     testdata().join("grpc")
 }
 
-/// What a real tshark shows of the recorded calls.
+/// Opens the recorded calls with a real tshark.
 fn opened(scratch: &Scratch, more: &[&str]) -> Outcome {
-    // From another folder than the one that the path is relative to.
+    // From another folder than the one to which the path is relative.
     let run = scratch.capture2pcap().arg("--open=tshark").args(more);
     run.arg(grpc().join("orders_0.pb")).run().exits(0)
 }
@@ -215,7 +215,7 @@ fn a_proto_path_is_made_absolute_in_the_printed_command() {
     ]);
 }
 
-/// Nested types, a map, and a call whose answers are streamed; the command is run as it is printed.
+/// Nested types, a map, and a call with streamed responses. The printed command is run without changes.
 #[test]
 fn the_printed_command_shows_the_fields_of_a_grpc_recording() {
     let scratch = Scratch::new();
@@ -292,7 +292,7 @@ fn grpc_without_proto_files_gets_a_hint() {
     assert!(!convert(&[], &path_0()).contains(hint));
 }
 
-/// What a TCP proxy's taps recorded of redis-cli and psql.
+/// Traces of redis-cli, psql and others, recorded by taps of a TCP proxy.
 #[test]
 fn other_protocols_on_other_ports_open_with_their_dissectors() {
     let cases = [
@@ -335,19 +335,20 @@ fn other_protocols_on_other_ports_open_with_their_dissectors() {
             String::from_utf8(shown.stdout).unwrap()
         };
         let shown = protocols(&["-d", option]);
-        // The one byte in which a server refuses TLS is no message.
+        // A server refuses TLS with one byte, which is not a message.
         let layer = format!(":tcp:{dissector}");
         let other = shown.lines().filter(|line| !line.ends_with(&layer));
         assert!(other.count() <= 1 && shown.contains(&layer), "{shown}");
-        // Thrift has a heuristic of its own.
+        // tshark has a heuristic for Thrift.
         let is_found = protocols(&[]).contains(dissector);
         assert_eq!(is_found, dissector == "thrift", "{dissector}");
     }
 }
 
-/// Wireshark gives 8085 and 7000 to others, and shows no HTTP/1 there. On 10000 it does, and the option does no harm.
+/// In Wireshark, 8085 and 7000 belong to other protocols, and HTTP/1 is not shown there. On 10000 it is, and the option
+/// is harmless.
 #[test]
-fn http1_on_a_port_that_belongs_to_another_opens_too() {
+fn http1_on_a_port_of_another_protocol_is_shown() {
     for (port, expected) in [(8085, true), (7000, true), (10_000, true), (80, false)] {
         let scratch = Scratch::new();
         let made = crate::make::Made::new(

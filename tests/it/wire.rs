@@ -1,9 +1,8 @@
-//! Every trace against the packets that were on the wire.
+//! Every recording, compared with the packets on the wire.
 //!
-//! The recordings were made while tcpdump watched the same connections, so wire.pcap is the truth: each
-//! connection of a capture is there, begins at the same time, carries the same bytes at the same places
-//! of each direction, and dissects into the same HTTP/2 frames. What a trace is excused from stands in
-//! [`fixtures`](crate::fixtures).
+//! tcpdump recorded the same connections at the same time, into wire.pcap. Each connection of a capture is in it, begins
+//! at the same time, has the same bytes at the same positions of each direction, and dissects into the same HTTP/2
+//! frames. [`fixtures`](crate::fixtures) lists the exceptions.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,17 +15,17 @@ use crate::pdml::unhex;
 /// The ports of all listeners.
 const LISTENERS: std::ops::Range<u16> = 10000..10034;
 
-/// How far a tap's clock may be from tcpdump's, in seconds.
+/// The largest difference between the times of a tap and of tcpdump, in seconds.
 const TOLERANCE: f64 = 0.25;
 
 type Endpoint = (String, u16);
 
-/// One direction of a connection, as tshark sees it.
+/// One direction of a connection, by tshark.
 #[derive(Debug, Default)]
 struct Flow {
-    /// The stream; bytes that were not captured are zeros.
+    /// The bytes; those that were not captured are zeros.
     bytes: Vec<u8>,
-    /// Which of them were captured.
+    /// Whether each byte was captured.
     present: Vec<bool>,
     /// The type, stream and length of each HTTP/2 frame.
     frames: Vec<[String; 3]>,
@@ -38,12 +37,12 @@ impl Flow {
     }
 }
 
-/// A connection, as tshark sees it.
+/// A connection, by tshark.
 #[derive(Debug)]
 struct Connection {
-    /// When its first byte went by, in seconds since 1970.
+    /// The time of its first byte, in seconds since 1970.
     first: f64,
-    /// By sender.
+    /// The directions, by their sender.
     flows: BTreeMap<Endpoint, Flow>,
 }
 
@@ -119,7 +118,7 @@ fn connections(path: &Path) -> Connections {
             .entry(from)
             .or_default();
 
-        // tshark counts a direction's bytes from 1.
+        // tshark numbers the bytes of a direction from 1.
         let start = seq.parse::<usize>().expect("a number") - 1;
         let end = start + len.parse::<usize>().expect("a number");
         if end > flow.bytes.len() {
@@ -142,7 +141,7 @@ fn connections(path: &Path) -> Connections {
     connections
 }
 
-/// An endpoint, with a mapped address as the IPv4 address that it is on the wire.
+/// An endpoint. An IPv4-mapped address is returned as the IPv4 address that is on the wire.
 fn endpoint(v4: &str, v6: &str, port: &str) -> Endpoint {
     let ip = if v4.is_empty() { v6 } else { v4 };
     let ip = ip
@@ -158,7 +157,7 @@ fn wire() -> &'static Connections {
     WIRE.get_or_init(|| connections(&fixtures::wire()))
 }
 
-/// Converts a fixture and gives its connections.
+/// Converts a fixture, and returns its connections.
 fn convert(fixture: &Fixture) -> Connections {
     let scratch = Scratch::new();
     let capture = scratch.path("out.pcap");
@@ -173,7 +172,7 @@ fn convert(fixture: &Fixture) -> Connections {
     connections
 }
 
-/// Holds a fixture's capture against the wire.
+/// Compares the capture of a fixture with the wire.
 fn compare(fixture: &Fixture) {
     let name = &fixture.name;
     for (ends, ours) in &convert(fixture) {
@@ -248,7 +247,7 @@ fn whole_traces_hold_every_byte_of_the_wire() {
 }
 
 #[test]
-fn truncated_traces_have_their_bytes_at_the_offsets_of_the_wire() {
+fn truncated_traces_have_their_bytes_at_the_positions_of_the_wire() {
     each(
         &traces(&[Expect::Part], 6),
         |fixture| fixture.name.clone(),
@@ -256,9 +255,9 @@ fn truncated_traces_have_their_bytes_at_the_offsets_of_the_wire() {
     );
 }
 
-/// Where Envoy counts what it cuts, each side is exactly as long as it was.
+/// If Envoy counts truncated bytes, each direction has exactly the length of the wire.
 #[test]
-fn counted_traces_span_what_the_wire_spans() {
+fn counted_traces_have_the_length_of_the_wire() {
     let mut traces = traces(&[Expect::Part], 6);
     traces.retain(|fixture| fixture.name.contains("str_trunc"));
     assert_eq!(traces.len(), 3);
@@ -279,7 +278,7 @@ fn counted_traces_span_what_the_wire_spans() {
 }
 
 #[test]
-fn what_the_wire_cannot_judge_converts() {
+fn traces_without_packets_on_the_wire_convert() {
     let traces = traces(&[Expect::Dissects, Expect::Damaged], 12);
     each(
         &traces,
@@ -288,7 +287,7 @@ fn what_the_wire_cannot_judge_converts() {
     );
 }
 
-/// Were tshark to read nothing out of wire.pcap, the comparisons above would prove little.
+/// If tshark read nothing from wire.pcap, the comparisons above would prove little.
 #[test]
 fn the_wire_capture_is_valid() {
     let wire = wire();
@@ -306,7 +305,7 @@ fn the_wire_capture_is_valid() {
     assert!(frames >= 500, "{frames} HTTP/2 frames");
 }
 
-/// The README's example is the recording that it is said to be.
+/// The README's example is the recording that testdata/README.md names.
 #[test]
 fn the_readmes_example_is_a_recording() {
     let read = |name: &str| std::fs::read(fixtures::testdata().join(name)).expect(name);

@@ -1,4 +1,4 @@
-//! What people's tools put around a trace and into it: read past it, from files and from pipes.
+//! Text that other tools put around a trace and into it. It is skipped, in files and from pipes.
 
 use std::fs;
 use std::io::Write;
@@ -10,7 +10,7 @@ use crate::make::{Ev, Form, Made, What};
 use crate::pcap::Capture;
 use crate::stdio::{PATIENCE, next_record};
 
-/// The encodings that people see.
+/// The readable encodings.
 const READABLE: [Form; 4] = [
     Form::Json,
     Form::StreamedJson,
@@ -67,7 +67,7 @@ const AROUND: [(&str, &str); 14] = [
     ("~~~\n", "\n~~~\n"),
 ];
 
-/// What programs put before each line, of which they number some.
+/// Prefixes that programs put before each line. Some contain line numbers.
 const PREFIXES: [&str; 11] = [
     "2026-11-22T06:08:#.#Z ",
     "[pod/tap-6f9c7/envoy] ",
@@ -91,7 +91,7 @@ fn with_prefix(prefix: &str, trace: &[u8]) -> Vec<u8> {
     lines.flat_map(line).collect()
 }
 
-/// A trace without a byte that is no ASCII is UTF-16 like this.
+/// Converts ASCII to UTF-16.
 fn utf16(text: &[u8], big: bool, mark: bool) -> Vec<u8> {
     let text = String::from_utf8(text.to_vec()).expect("text");
     let mark = if mark { "\u{feff}" } else { "" };
@@ -106,7 +106,7 @@ fn utf16(text: &[u8], big: bool, mark: bool) -> Vec<u8> {
     text.encode_utf16().flat_map(bytes).collect()
 }
 
-/// Fails unless a trace gives `capture` without a word, as a file and from a pipe in small pieces.
+/// Fails unless a trace gives `capture` without messages, as a file and from a pipe in small pieces.
 #[track_caller]
 fn assert_gives(trace: &[u8], capture: &[u8], place: &str) {
     let scratch = Scratch::new();
@@ -132,7 +132,7 @@ fn assert_gives(trace: &[u8], capture: &[u8], place: &str) {
     );
 }
 
-/// The capture of a trace as it is.
+/// A trace without changes, and its capture.
 fn plain(form: Form) -> (Vec<u8>, Vec<u8>) {
     let trace = made().encode(form).bytes;
     let scratch = Scratch::new();
@@ -179,9 +179,9 @@ fn prefixes_of_lines_are_skipped() {
     }
 }
 
-/// A line that has no prefix stays as it is, and so does what a line holds after its prefix.
+/// A line without the prefix stays as it is, and so does the same text later in a line.
 #[test]
-fn a_prefix_is_taken_from_the_beginning_of_lines_alone() {
+fn a_prefix_is_removed_only_at_the_start_of_lines() {
     let bytes = b"data: {\"socket_buffered_trace\": 1}\ndata: x".as_slice();
     let made = Made::v4(vec![
         Ev::new(What::Read, 0, bytes),
@@ -193,7 +193,7 @@ fn a_prefix_is_taken_from_the_beginning_of_lines_alone() {
         let expected = convert(&scratch, &trace, &[]).1;
         for trace in [
             with_prefix("data: ", &trace),
-            // Only the first of two parts has it.
+            // Only the first of two parts has the prefix.
             [
                 with_prefix("data: ", &trace[..trace.len() / 2]),
                 trace[trace.len() / 2..].to_vec(),
@@ -218,9 +218,9 @@ fn utf16_is_read_with_and_without_a_mark() {
     }
 }
 
-/// Recorded in the field.
+/// Traces from the field.
 #[test]
-fn the_fields_wrapped_traces_are_as_the_plain_one() {
+fn wrapped_traces_of_the_field_equal_the_plain_one() {
     let folder = fixtures::testdata().join("field/wrapped");
     let scratch = Scratch::new();
     let read = |name: &str| fs::read(folder.join(name)).expect("a trace");
@@ -246,7 +246,7 @@ fn the_fields_wrapped_traces_are_as_the_plain_one() {
     assert_eq!(records, convert(&scratch, &plain, &[]).1);
 }
 
-/// A terminal puts a carriage return before each line feed, and nothing else: that can be undone.
+/// A terminal inserts a carriage return before each line feed, and changes nothing else, so that it can be undone.
 #[test]
 fn binary_from_a_terminal_is_repaired() {
     let through_terminal = |bytes: &[u8]| -> Vec<u8> {
@@ -280,7 +280,7 @@ fn binary_from_a_terminal_is_repaired() {
         let (outcome, records) = convert(&scratch, &through_terminal(&trace), &[]);
         outcome.exits(0).says(["went through a terminal"]);
         assert_eq!(records, expected, "{form:?}");
-        // In a merge, too, which reads single events.
+        // Also in a merge, which reads single events.
         scratch.write("trace.pb", &through_terminal(&trace));
         let run = scratch
             .capture2pcap()
@@ -291,7 +291,7 @@ fn binary_from_a_terminal_is_repaired() {
     }
 }
 
-/// A merge reads its traces twice, as they were before something changed them.
+/// A merge reads traces twice, so it keeps a restored copy.
 #[test]
 fn wrapped_traces_can_be_merged() {
     for form in READABLE {
@@ -316,7 +316,7 @@ fn wrapped_traces_can_be_merged() {
     }
 }
 
-/// The packet of a message comes out before the next message comes in, whatever stood before the first.
+/// The packet of a message is written before the next message arrives, with any text before the first one.
 #[test]
 fn the_packets_of_a_wrapped_stream_do_not_wait_for_more() {
     type Wrap = fn(&[u8]) -> Vec<u8>;
@@ -348,7 +348,7 @@ fn the_packets_of_a_wrapped_stream_do_not_wait_for_more() {
             let mut written = 0;
             for (i, &(_, end)) in encoded.events.iter().enumerate() {
                 let place = format!("{form:?} with {name}: packet {i}");
-                // The message's last line may go on.
+                // The last line of the message may continue.
                 let there = wrap(encoded.bytes[..end].trim_ascii_end()).len();
                 stdin.write_all(&whole[written..there]).expect("a reader");
                 written = there;
@@ -366,7 +366,7 @@ fn the_packets_of_a_wrapped_stream_do_not_wait_for_more() {
     }
 }
 
-/// A log's lines between messages are no damage, and Envoy's own are counted.
+/// Log lines between messages are not damage, and lines of Envoy itself are counted.
 #[test]
 fn other_text_between_messages_is_reported() {
     for form in [Form::StreamedJson, Form::StreamedText] {
@@ -377,11 +377,11 @@ fn other_text_between_messages_is_reported() {
         let log = "[2026-11-22 06:08:46.153][12][info][main] starting main dispatch loop\n";
         let trace = [&encoded.bytes[..at], log.as_bytes(), &encoded.bytes[at..]].concat();
         let (outcome, records) = convert(&scratch, &trace, &["--strict"]);
-        let told = format!(
+        let message = format!(
             "1 piece of other text between messages: {} bytes are",
             log.len()
         );
-        let outcome = outcome.exits(0).says([told, format!("offset {at}")]);
+        let outcome = outcome.exits(0).says([message, format!("offset {at}")]);
         assert_eq!(records, whole, "{form:?}{}", outcome.explain());
     }
 }

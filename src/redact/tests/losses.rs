@@ -6,12 +6,12 @@ use super::*;
 fn a_body_goes_on_after_a_cut_of_a_known_size() {
     let next = b"56789HTTP/1.1 200 OK\r\nSet-Cookie: b\r\n\r\n";
     let expected = "56789HTTP/1.1 200 OK\\r\\nSet-Cookie: *\\r\\n\\r\\n";
-    let begin = [data(READ, GET), data(READ, GET)];
+    let begin = [Event::of_bytes(READ, GET), Event::of_bytes(READ, GET)];
     for events in [
-        [cut(data(WRITE, ANSWER), Some(1)), data(WRITE, next)],
+        [cut(Event::of_bytes(WRITE, ANSWER), Some(1)), Event::of_bytes(WRITE, next)],
         [
-            data(WRITE, ANSWER),
-            after_gap(data(WRITE, next), 1, Some(WRITE)),
+            Event::of_bytes(WRITE, ANSWER),
+            after_gap(Event::of_bytes(WRITE, next), 1, Some(WRITE)),
         ],
     ] {
         let (payloads, whole) = shown(&[&begin[..], &events].concat());
@@ -25,30 +25,30 @@ fn a_body_goes_on_after_a_cut_of_a_known_size() {
 #[test]
 fn after_bytes_of_an_unknown_number_all_but_heads_is_overwritten() {
     let next = b"56789HTTP/1.1 200 OK\r\nSet-Cookie: b\r\n\r\n";
-    let begin = [data(READ, GET), data(READ, GET)];
+    let begin = [Event::of_bytes(READ, GET), Event::of_bytes(READ, GET)];
     for events in [
         [
-            cut(data(WRITE, ANSWER), None),
-            data(WRITE, next),
-            data(WRITE, ANSWER),
+            cut(Event::of_bytes(WRITE, ANSWER), None),
+            Event::of_bytes(WRITE, next),
+            Event::of_bytes(WRITE, ANSWER),
         ],
         [
-            cut(data(WRITE, ANSWER), Some(7)),
-            data(WRITE, next),
-            data(WRITE, ANSWER),
+            cut(Event::of_bytes(WRITE, ANSWER), Some(7)),
+            Event::of_bytes(WRITE, next),
+            Event::of_bytes(WRITE, ANSWER),
         ],
         [
-            data(WRITE, ANSWER),
-            after_gap(data(WRITE, next), 7, Some(WRITE)),
-            data(WRITE, ANSWER),
+            Event::of_bytes(WRITE, ANSWER),
+            after_gap(Event::of_bytes(WRITE, next), 7, Some(WRITE)),
+            Event::of_bytes(WRITE, ANSWER),
         ],
         [
-            data(WRITE, ANSWER),
-            after_gap(data(WRITE, next), 1, None),
-            data(WRITE, ANSWER),
+            Event::of_bytes(WRITE, ANSWER),
+            after_gap(Event::of_bytes(WRITE, next), 1, None),
+            Event::of_bytes(WRITE, ANSWER),
         ],
         // Nothing says that bytes are missing, but a message begins in a body.
-        [data(WRITE, ANSWER), data(WRITE, ANSWER), data(WRITE, next)],
+        [Event::of_bytes(WRITE, ANSWER), Event::of_bytes(WRITE, ANSWER), Event::of_bytes(WRITE, next)],
     ] {
         let (payloads, whole) = shown(&[&begin[..], &events].concat());
         assert_eq!(payloads[2], STARRED);
@@ -64,9 +64,9 @@ fn after_bytes_of_an_unknown_number_all_but_heads_is_overwritten() {
 fn a_connection_that_is_joined_late_is_http_once_a_message_begins() {
     let rest = b"token\r\nHost: a\r\n\r\n";
     let (payloads, whole) = shown(&[
-        after_gap(data(READ, rest), 100, Some(READ)),
-        data(READ, GET),
-        data(WRITE, ANSWER),
+        after_gap(Event::of_bytes(READ, rest), 100, Some(READ)),
+        Event::of_bytes(READ, GET),
+        Event::of_bytes(WRITE, ANSWER),
     ]);
     assert_eq!(payloads[0], "*".repeat(rest.len()));
     assert_eq!(payloads[1], GET.escape_ascii().to_string());
@@ -88,49 +88,49 @@ fn http2_that_is_joined_late_keeps_its_frames_alone() {
         frame(0, 1, 1, b"body"),
     ]
     .concat();
-    let (payloads, _) = redacted(&Redaction::default(), &[data(READ, &bytes)]);
+    let (payloads, _) = redacted(&Redaction::default(), &[Event::of_bytes(READ, &bytes)]);
     assert_eq!(payloads, [expected]);
 }
 
 #[test]
 fn http2_goes_on_after_a_cut_inside_data_alone() {
-    let begin = data(
+    let begin = Event::of_bytes(
         READ,
         &[PREFACE, &frame(4, 0, 0, b""), &frame(1, 4, 1, COOKIE)].concat(),
     );
     let frames = |payload: &[u8]| [payload, &frame(1, 4, 1, COOKIE)].concat();
-    let next = data(READ, &frames(b"efg"));
+    let next = Event::of_bytes(READ, &frames(b"efg"));
     let four = &frame(0, 0, 1, b"abcdefg")[..13];
     // Known, and inside the frame.
     let (payloads, whole) = shown(&[
         begin.clone(),
-        cut(data(READ, four), Some(3)),
-        data(READ, &frames(b"")),
+        cut(Event::of_bytes(READ, four), Some(3)),
+        Event::of_bytes(READ, &frames(b"")),
     ]);
     assert!(
         payloads[2].ends_with("******") && whole == 0,
         "{payloads:?}"
     );
-    let (payloads, whole) = shown(&[begin.clone(), data(READ, four), next.clone()]);
+    let (payloads, whole) = shown(&[begin.clone(), Event::of_bytes(READ, four), next.clone()]);
     assert!(payloads[2].starts_with("efg") && payloads[2].ends_with("******") && whole == 0);
     // Unknown, or beyond it, or inside a header block.
     for missing in [None, Some(4), Some(1000)] {
         let (payloads, whole) =
-            shown(&[begin.clone(), cut(data(READ, four), missing), next.clone()]);
+            shown(&[begin.clone(), cut(Event::of_bytes(READ, four), missing), next.clone()]);
         assert_eq!(payloads[2], "*".repeat(3 + 18), "{missing:?}");
         assert_eq!(whole, 21);
     }
     let block = &frame(1, 4, 3, COOKIE)[..12];
-    let (payloads, _) = shown(&[begin.clone(), cut(data(READ, block), Some(6)), next]);
+    let (payloads, _) = shown(&[begin.clone(), cut(Event::of_bytes(READ, block), Some(6)), next]);
     assert_eq!(payloads[2], "*".repeat(3 + 18));
     // Where whole frames are again, all but header blocks is as it was; nothing said that bytes are missing before.
-    let whole_frames = data(
+    let whole_frames = Event::of_bytes(
         READ,
         &[frame(1, 4, 3, COOKIE), frame(0, 1, 3, b"body")].concat(),
     );
     for events in [
-        [cut(data(READ, four), None), whole_frames.clone()],
-        [data(READ, &frame(0, 0, 1, &[7; 99])[..50]), whole_frames],
+        [cut(Event::of_bytes(READ, four), None), whole_frames.clone()],
+        [Event::of_bytes(READ, &frame(0, 0, 1, &[7; 99])[..50]), whole_frames],
     ] {
         let (payloads, _) = redacted(
             &Redaction::default(),
@@ -143,7 +143,7 @@ fn http2_goes_on_after_a_cut_inside_data_alone() {
 
 #[test]
 fn http2_as_strings_is_overwritten() {
-    let mut event = data(
+    let mut event = Event::of_bytes(
         READ,
         &[PREFACE, &frame(4, 0, 0, b""), &frame(1, 4, 1, COOKIE)].concat(),
     );
@@ -158,8 +158,8 @@ fn http2_as_strings_is_overwritten() {
 fn a_direction_that_lost_its_beginning_does_not_hide_the_other() {
     // The first loss is of the client's bytes, in a method, and the server's answer is cut anywhere.
     let begin = [
-        data(READ, b"GE"),
-        after_gap(data(READ, b"/ HTTP/1.1\r\n"), 2, Some(READ)),
+        Event::of_bytes(READ, b"GE"),
+        after_gap(Event::of_bytes(READ, b"/ HTTP/1.1\r\n"), 2, Some(READ)),
     ];
     for events in in_pieces("HTTP/1.1 103 Early Hints\r\n") {
         let answer = events.into_iter().map(|mut event| {
@@ -189,13 +189,13 @@ fn what_looks_like_a_head_after_a_loss_holds_nothing_but_fields() {
         "HTTP/1.1 200 OK\r\na: b\r\n c",
     ] {
         for direction in [None, Some(READ)] {
-            let lost = after_gap(data(READ, body.as_bytes()), 100, direction);
-            let next = data(READ, &secret);
+            let lost = after_gap(Event::of_bytes(READ, body.as_bytes()), 100, direction);
+            let next = Event::of_bytes(READ, &secret);
             let (payloads, _) = shown(&[lost.clone(), next]);
             assert_eq!(payloads[1], "*".repeat(secret.len()), "{body}");
             // In one event, what comes before stays.
             let both = [body.as_bytes(), &secret].concat();
-            let (payloads, _) = shown(&[after_gap(data(READ, &both), 100, direction)]);
+            let (payloads, _) = shown(&[after_gap(Event::of_bytes(READ, &both), 100, direction)]);
             assert!(!payloads[0].contains("secret"), "{payloads:?}");
         }
     }
@@ -203,22 +203,22 @@ fn what_looks_like_a_head_after_a_loss_holds_nothing_but_fields() {
 
 #[test]
 fn a_frame_is_not_found_one_byte_too_late() {
-    let begin = data(READ, &[PREFACE, &frame(4, 0, 0, b"")].concat());
+    let begin = Event::of_bytes(READ, &[PREFACE, &frame(4, 0, 0, b"")].concat());
     // One byte of the header is in the event before, and the rest looks like that of a long frame with data.
     let block = frame(1, 4, 1, COOKIE);
     let all = [&frame(0x70, 0, 1, b"")[..], &block, &block].concat();
-    let lost = cut(data(READ, b"\0\0"), None);
-    let events = [begin, lost, data(READ, &all[..1]), data(READ, &all[1..])];
+    let lost = cut(Event::of_bytes(READ, b"\0\0"), None);
+    let events = [begin, lost, Event::of_bytes(READ, &all[..1]), Event::of_bytes(READ, &all[1..])];
     let (payloads, _) = shown(&events);
     assert_eq!(payloads[3], "*".repeat(all.len() - 1));
 }
 
 #[test]
 fn frames_are_found_in_a_connection_of_no_known_protocol() {
-    let begin = data(READ, b"\x01\x02\x03");
+    let begin = Event::of_bytes(READ, b"\x01\x02\x03");
     let both = [frame(4, 0, 0, b""), frame(1, 4, 1, COOKIE)].concat();
     for direction in [READ, WRITE] {
-        let (payloads, _) = shown(&[begin.clone(), data(direction, &both)]);
+        let (payloads, _) = shown(&[begin.clone(), Event::of_bytes(direction, &both)]);
         assert!(!payloads[1].contains("secret"), "{payloads:?}");
     }
 }
@@ -226,7 +226,7 @@ fn frames_are_found_in_a_connection_of_no_known_protocol() {
 #[test]
 fn a_count_that_bytes_do_not_fit_loses_the_place() {
     let counted = |count: u64, direction, payload: &[u8]| {
-        let mut event = data(direction, payload);
+        let mut event = Event::of_bytes(direction, payload);
         event.seq_num = std::num::NonZeroU64::new(count + 1);
         event
     };

@@ -1,7 +1,6 @@
-//! Messages put together from their parts, where the usual ones are not odd enough: addresses of every
-//! kind, a connection told by an event, no time, HTTP.
+//! Messages made from parts: addresses of every kind, a connection inside an event, events without a time, HTTP.
 //!
-//! All of it in the binary encoding; what differs between encodings is tested with [`Made`](super::Made).
+//! Only in the binary encoding. Differences between encodings are tested with [`Made`](super::Made).
 
 use super::{Ev, field, number};
 
@@ -10,7 +9,7 @@ pub(crate) fn socket(ip: &str, port: u64) -> Vec<u8> {
     field(1, &[field(2, ip.as_bytes()), number(3, port)].concat())
 }
 
-/// The same of UDP.
+/// A socket address of UDP.
 pub(crate) fn udp_socket(ip: &str, port: u64) -> Vec<u8> {
     let socket = [number(1, 1), field(2, ip.as_bytes()), number(3, port)];
     field(1, &socket.concat())
@@ -21,13 +20,13 @@ pub(crate) fn pipe(path: &str) -> Vec<u8> {
     field(2, &field(1, path.as_bytes()))
 }
 
-/// An address inside Envoy.
+/// The address of an internal listener.
 pub(crate) fn internal(listener: &str, endpoint: &str) -> Vec<u8> {
     let parts = [field(1, listener.as_bytes()), field(2, endpoint.as_bytes())];
     field(3, &parts.concat())
 }
 
-/// A connection with the ends that are there.
+/// A connection with the given ends.
 pub(crate) fn connection(local: Option<&[u8]>, remote: Option<&[u8]>) -> Vec<u8> {
     let end = |number, address: Option<&[u8]>| address.map(|a| field(number, a));
     [end(1, local), end(2, remote)]
@@ -37,7 +36,7 @@ pub(crate) fn connection(local: Option<&[u8]>, remote: Option<&[u8]>) -> Vec<u8>
         .collect()
 }
 
-/// The streamed segment that tells a connection.
+/// The streamed segment with a connection.
 pub(crate) fn begin(id: u64, connection: &[u8]) -> Vec<u8> {
     field(4, &[number(1, id), field(2, connection)].concat())
 }
@@ -53,7 +52,7 @@ impl Ev {
         self.binary()
     }
 
-    /// The same with the connection in it.
+    /// The same with a connection in it.
     pub(crate) fn with_connection(&self, connection: &[u8]) -> Vec<u8> {
         [self.binary(), field(5, connection)].concat()
     }
@@ -69,12 +68,12 @@ pub(crate) fn header(name: &str, value: &str) -> Vec<u8> {
     [field(1, name.as_bytes()), field(2, value.as_bytes())].concat()
 }
 
-/// One whose value is bytes.
+/// A header field whose value is bytes.
 pub(crate) fn raw_header(name: &str, value: &[u8]) -> Vec<u8> {
     [field(1, name.as_bytes()), field(3, value)].concat()
 }
 
-/// The header fields of a request, and some more.
+/// The usual header fields of a request, and `more`.
 pub(crate) fn request(method: &str, more: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut headers = vec![
         header(":method", method),
@@ -86,7 +85,7 @@ pub(crate) fn request(method: &str, more: &[Vec<u8>]) -> Vec<Vec<u8>> {
     headers
 }
 
-/// The header fields of a response, and some more.
+/// The usual header fields of a response, and `more`.
 pub(crate) fn response(status: &str, more: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut headers = vec![header(":status", status)];
     headers.extend_from_slice(more);
@@ -136,7 +135,7 @@ pub(crate) fn exchange(
     field(1, &trace)
 }
 
-/// A streamed piece of an exchange.
+/// A part of a streamed exchange.
 pub(crate) enum Piece {
     RequestHeaders(Vec<Vec<u8>>),
     RequestBody(Vec<u8>),
@@ -146,7 +145,7 @@ pub(crate) enum Piece {
     ResponseTrailers(Vec<Vec<u8>>),
 }
 
-/// A streamed segment with it.
+/// A streamed segment with such a part.
 pub(crate) fn piece(id: u64, piece: &Piece) -> Vec<u8> {
     let map = |headers: &[Vec<u8>]| -> Vec<u8> {
         headers.iter().flat_map(|header| field(1, header)).collect()

@@ -1,4 +1,4 @@
-//! The encodings that people can read: protobuf's text format and JSON, as Envoy prints them.
+//! The readable encodings, protobuf's text format and JSON, as Envoy prints them.
 
 use std::fmt::Write;
 
@@ -187,7 +187,7 @@ impl Ev {
     }
 }
 
-/// Bytes as text proto writes them.
+/// Bytes, escaped for the text format.
 fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 4);
     for &byte in bytes {

@@ -1,8 +1,8 @@
-//! HTTP traces, read without the help of the code under test.
+//! Reads HTTP traces, independently of the code under test.
 //!
-//! Three small readers (protobuf, its text format, JSON) give the same tree of named fields, and from
-//! the tree come the exchanges. Written from envoy.data.tap.v3; a field that is not in the table is an
-//! error, for then the readers would not know what they compare.
+//! Three small readers (protobuf, its text format, JSON) give the same tree of named fields, from which the exchanges are
+//! made. Written from envoy.data.tap.v3. A field that is not in the table is an error, so that the comparison is
+//! complete.
 
 use std::fmt;
 
@@ -10,14 +10,14 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
-/// One side of an exchange: what a trace tells of it, or what tshark shows of it.
+/// One side of an exchange, in a trace or by tshark.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Message {
-    pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,
-    pub(crate) body: Vec<u8>,
-    pub(crate) trailers: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Whether there is anything of it.
-    pub(crate) there: bool,
+pub struct Message {
+    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
+    pub body: Vec<u8>,
+    pub trailers: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Whether any part of it is recorded.
+    pub there: bool,
 }
 
 impl fmt::Debug for Message {
@@ -33,21 +33,21 @@ impl fmt::Debug for Message {
     }
 }
 
-/// An exchange as a trace tells it.
+/// An exchange in a trace.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Told {
+pub struct Recorded {
     id: Option<Vec<u8>>,
     /// The client's and the server's address, if both are known.
-    pub(crate) ends: Option<[(String, u16); 2]>,
+    pub ends: Option<[(String, u16); 2]>,
     /// The request and the response.
-    pub(crate) messages: [Message; 2],
-    /// When their headers came, in nanoseconds since 1970.
-    pub(crate) times: [Option<u64>; 2],
+    pub messages: [Message; 2],
+    /// The times of their headers, in nanoseconds since 1970.
+    pub times: [Option<u64>; 2],
 }
 
-impl Told {
-    /// Whether its trace is a streamed one.
-    pub(crate) const fn is_streamed(&self) -> bool {
+impl Recorded {
+    /// Whether it comes from a streamed trace.
+    pub const fn is_streamed(&self) -> bool {
         self.id.is_some()
     }
 }
@@ -74,7 +74,7 @@ impl Node {
         self.all(name).last()
     }
 
-    /// The bytes of a field; none where it is not there, which says the same in protobuf.
+    /// The bytes of a field; empty if it is missing, which is the same in protobuf.
     fn bytes(&self, name: &str) -> Vec<u8> {
         match self.get(name) {
             Some(Self::Leaf(bytes)) => bytes.clone(),
@@ -118,7 +118,7 @@ impl Node {
 }
 
 /// The exchanges of a trace, in the order in which they begin.
-pub(crate) fn exchanges(extension: &str, trace: &[u8]) -> Vec<Told> {
+pub fn exchanges(extension: &str, trace: &[u8]) -> Vec<Recorded> {
     let root = Node::Message(match extension {
         "pb" => protobuf("wrapper", trace),
         "pb_length_delimited" | "delimited.out" => delimited(trace),
@@ -126,14 +126,14 @@ pub(crate) fn exchanges(extension: &str, trace: &[u8]) -> Vec<Told> {
         "json" | "out" => json_stream(trace),
         other => panic!("no reader for .{other}"),
     });
-    let mut exchanges: Vec<Told> = root.all("http_buffered_trace").map(buffered).collect();
+    let mut exchanges: Vec<Recorded> = root.all("http_buffered_trace").map(buffered).collect();
     for segment in root.all("http_streamed_trace_segment") {
         let id = Some(segment.bytes("trace_id"));
         let known = exchanges.iter().position(|exchange| exchange.id == id);
         let at = known.unwrap_or_else(|| {
-            exchanges.push(Told {
+            exchanges.push(Recorded {
                 id,
-                ..Told::default()
+                ..Recorded::default()
             });
             exchanges.len() - 1
         });
@@ -157,30 +157,30 @@ pub(crate) fn exchanges(extension: &str, trace: &[u8]) -> Vec<Told> {
     exchanges
 }
 
-fn buffered(trace: &Node) -> Told {
-    let mut told = Told::default();
+fn buffered(trace: &Node) -> Recorded {
+    let mut recorded = Recorded::default();
     for (side, name) in ["request", "response"].into_iter().enumerate() {
         let Some(message) = trace.get(name) else {
             continue;
         };
-        told.messages[side] = Message {
+        recorded.messages[side] = Message {
             headers: message.fields("headers"),
             body: message.get("body").map(Node::body).unwrap_or_default(),
             trailers: message.fields("trailers"),
             there: true,
         };
-        told.times[side] = message
+        recorded.times[side] = message
             .get("headers_received_time")
             .map(|time| time.number("seconds") * 1_000_000_000 + time.number("nanos"));
     }
-    told.ends = trace.get("downstream_connection").and_then(|connection| {
+    recorded.ends = trace.get("downstream_connection").and_then(|connection| {
         let client = connection.end("remote_address")?;
         Some([client, connection.end("local_address")?])
     });
-    told
+    recorded
 }
 
-/// Message, field number, field name, and the message that it is of, if it is one.
+/// Message, field number, field name, and the type of the field if it is a message.
 const SCHEMA: [(&str, u64, &str, Option<&str>); 38] = [
     ("wrapper", 1, "http_buffered_trace", Some("buffered")),
     ("wrapper", 2, "http_streamed_trace_segment", Some("segment")),
@@ -341,11 +341,11 @@ fn quoted(bytes: &mut Bytes<'_>) -> Vec<u8> {
     }
 }
 
-/// Where a raw byte is kept in a string: a place for private use, which Envoy never writes.
+/// The first of 256 private-use characters, which stand for raw bytes in a string. Envoy never writes them.
 const PRIVATE: u32 = 0xe000;
 
 fn json_stream(bytes: &[u8]) -> Vec<(String, Node)> {
-    // Bodies as strings make a file that is not UTF-8, so what is above ASCII is kept apart.
+    // With bodies as strings, the file may not be UTF-8. So bytes above ASCII become private-use characters.
     let keep = |&byte: &u8| match byte {
         0..0x80 => char::from(byte),
         _ => char::from_u32(PRIVATE + u32::from(byte)).expect("a private character"),

@@ -1,7 +1,7 @@
-//! Runs the program and the tools that judge it, and tells everything about a run that failed.
+//! Runs the program and the tools that check it, and reports all details of a run that failed.
 //!
-//! It owns processes and scratch directories; it knows nothing of traces or packets. Nothing here
-//! passes or fails by the clock: [`GUARD`] only ends what hangs.
+//! It owns processes and scratch directories, and knows nothing about traces or packets. No test passes or fails by
+//! timing: [`GUARD`] only ends processes that hang.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Debug;
@@ -11,9 +11,9 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::sync::{LazyLock, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,29 +21,42 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use tempfile::TempDir;
 
-/// After this long a process counts as hanging.
-pub(crate) const GUARD: Duration = Duration::from_secs(120);
+/// The time after which a process counts as hanging.
+pub const GUARD: Duration = Duration::from_secs(120);
 
-/// The program under test.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_capture2pcap");
+/// The program under test, which Cargo puts next to the folder of the test binaries.
+///
+/// `CARGO_BIN_EXE_capture2pcap` is known only to the crates of the tests themselves.
+static PROGRAM: LazyLock<String> = LazyLock::new(|| {
+    let test = std::env::current_exe().expect("the path of the test");
+    let folder = test.ancestors().nth(2).expect("the folder of the profile");
+    let program = folder.join("capture2pcap");
+    program.into_os_string().into_string().expect("UTF-8")
+});
 
-pub(crate) const SIGINT: u32 = 2;
-pub(crate) const SIGKILL: u32 = 9;
-pub(crate) const SIGTERM: u32 = 15;
+pub const SIGINT: u32 = 2;
+pub const SIGKILL: u32 = 9;
+pub const SIGTERM: u32 = 15;
 
-/// Says what cannot be tested here, where everybody sees it: what a test that passes prints in the usual
-/// way is kept back.
-pub(crate) fn not_tested(why: &str) {
+/// Reports that something cannot be tested here. Written to the terminal itself, because the usual output of a test
+/// that passes is not shown.
+pub fn not_tested(why: &str) {
     let thread = thread::current();
     let test = thread.name().unwrap_or_default();
     let _ = writeln!(std::io::stderr(), "NOT TESTED: {test}: {why}");
 }
 
-/// A directory of one test's own, which stays where it is if the test fails.
-pub(crate) struct Scratch(TempDir);
+/// A temporary directory for one test. It is kept if the test fails.
+pub struct Scratch(TempDir);
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Scratch {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self(
             tempfile::Builder::new()
                 .prefix("capture2pcap-test-")
@@ -52,37 +65,37 @@ impl Scratch {
         )
     }
 
-    pub(crate) fn dir(&self) -> &Path {
+    pub fn dir(&self) -> &Path {
         self.0.path()
     }
 
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir().join(name)
     }
 
     /// Writes a file and returns its path.
-    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+    pub fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         path
     }
 
     /// A run of the program in this directory.
-    pub(crate) fn capture2pcap(&self) -> Run {
-        self.here(PROGRAM)
+    pub fn capture2pcap(&self) -> Run {
+        self.here(&PROGRAM)
     }
 
-    /// The same, where the program can be interrupted even if whoever runs the tests cannot be: what a
-    /// process ignores, its children ignore too.
-    pub(crate) fn interruptible(&self) -> Run {
+    /// The same, but the program can be interrupted even if the tests run with signals ignored, which child processes
+    /// inherit.
+    pub fn interruptible(&self) -> Run {
         self.here("env")
             .arg("--default-signal=INT,TERM")
-            .arg(PROGRAM)
+            .arg(&*PROGRAM)
     }
 
     /// A run of a shell script in this directory, which finds the program by its name.
-    pub(crate) fn shell(&self, script: &str) -> Run {
-        let folder = Path::new(PROGRAM).parent().expect("a folder");
+    pub fn shell(&self, script: &str) -> Run {
+        let folder = Path::new(&*PROGRAM).parent().expect("a folder");
         let mut path = folder.as_os_str().to_owned();
         path.push(":");
         path.push(std::env::var_os("PATH").expect("a PATH"));
@@ -94,7 +107,7 @@ impl Scratch {
     fn here(&self, program: &str) -> Run {
         let mut run = Run::new(program);
         run.command.current_dir(self.dir());
-        // A zone no host is in: whatever depends on the local time comes out wrong.
+        // A time zone that no host has, so that a dependence on the local time is found.
         run.command.env("TZ", "TST-12:45");
         run.dir = self.dir().to_owned();
         run
@@ -107,18 +120,18 @@ impl Drop for Scratch {
     }
 }
 
-/// A process to be.
-pub(crate) struct Run {
+/// A process to run.
+pub struct Run {
     command: Command,
     dir: PathBuf,
     stdin: Vec<u8>,
 }
 
 impl Run {
-    pub(crate) fn new(program: &str) -> Self {
+    pub fn new(program: &str) -> Self {
         let mut command = Command::new(program);
-        // Neither the host's language nor its user's profile may decide a test.
-        let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("home");
+        // The host's language and the user's configuration must not affect a test.
+        let home = Path::new(&*PROGRAM).with_file_name("home");
         std::fs::create_dir_all(&home).unwrap_or_else(|e| panic!("{}: {e}", home.display()));
         command
             .env("LC_ALL", "C.UTF-8")
@@ -139,36 +152,36 @@ impl Run {
         }
     }
 
-    pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.command.arg(arg);
         self
     }
 
-    pub(crate) fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+    pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         self.command.args(args);
         self
     }
 
     /// Runs in a folder.
-    pub(crate) fn dir(mut self, dir: &Path) -> Self {
+    pub fn dir(mut self, dir: &Path) -> Self {
         self.command.current_dir(dir);
         self
     }
 
     /// Sets a variable of the environment.
-    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+    pub fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self
     }
 
-    /// What the process reads from its standard input; nothing if not called.
-    pub(crate) fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+    /// Sets the bytes of its standard input, which is empty by default.
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
         self
     }
 
     /// Starts the process and leaves its pipes open.
-    pub(crate) fn start(mut self) -> Running {
+    pub fn start(mut self) -> Running {
         let shown = format!("{:?}", self.command);
         self.command
             .stdin(Stdio::piped())
@@ -193,15 +206,15 @@ impl Run {
         }
     }
 
-    /// Runs the process to its end on a terminal of so many columns, and gives what is on it, with `\n` at the ends
-    /// of lines. Nothing is typed.
-    pub(crate) fn on_terminal(mut self, columns: u16) -> (ExitStatus, String) {
+    /// Runs the process to its end on a terminal with `columns` columns. Returns its exit status and its output, with
+    /// `\n` as line ends. Standard input is empty.
+    pub fn on_terminal(mut self, columns: u16) -> (ExitStatus, String) {
         self.command.stdin(Stdio::null());
         self.start_on_terminal(columns, false).end()
     }
 
-    /// Starts the process on a terminal of so many columns, to be typed on.
-    pub(crate) fn open_terminal(self, columns: u16) -> Terminal {
+    /// Starts the process on a terminal with `columns` columns, for typing.
+    pub fn open_terminal(self, columns: u16) -> Terminal {
         self.start_on_terminal(columns, true)
     }
 
@@ -237,7 +250,7 @@ impl Run {
             .command
             .spawn()
             .unwrap_or_else(|e| panic!("{e}: {shown}"));
-        // With it go this process's descriptors of the program's end, so that the terminal has an end.
+        // Dropping the command closes this process's descriptors of the terminal, so that it ends with the program.
         drop(self.command);
         let keys = File::from(terminal);
         let screen = Pipe::new(keys.try_clone().expect("a descriptor"));
@@ -250,20 +263,19 @@ impl Run {
     }
 
     /// Runs the process to its end.
-    pub(crate) fn run(mut self) -> Outcome {
+    pub fn run(mut self) -> Outcome {
         let stdin = std::mem::take(&mut self.stdin);
         let mut running = self.start();
         let mut pipe = running.stdin.take().expect("a pipe");
-        // A process may end without having read everything: a failure to write is none of ours.
+        // A process may end before it has read everything, so a failed write is not an error.
         let feeder = thread::spawn(move || drop(pipe.write_all(&stdin)));
         let outcome = running.finish();
         feeder.join().expect("the feeder");
         outcome
     }
 
-    /// Runs the process with its standard output going straight into another's standard input,
-    /// and gives both.
-    pub(crate) fn pipe_into(mut self, mut next: Self) -> (Outcome, Outcome) {
+    /// Runs the process with a pipe from its standard output to the standard input of `next`. Returns both outcomes.
+    pub fn pipe_into(mut self, mut next: Self) -> (Outcome, Outcome) {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         let shown = format!("{:?} | {:?}", self.command, next.command);
         self.command
@@ -281,7 +293,7 @@ impl Run {
             let mut child = command
                 .spawn()
                 .unwrap_or_else(|e| panic!("{e} (see tests/run.sh): {shown}"));
-            // With `command` goes this process's end of the pipe, without which no reader sees an end.
+            // Dropping `command` closes this process's end of the pipe. Otherwise the reader would not see the end.
             drop(command);
             let stdout = child.stdout.take().map(Pipe::new);
             let stderr = Pipe::new(child.stderr.take().expect("a pipe"));
@@ -300,7 +312,7 @@ impl Run {
 }
 
 /// A terminal that a process writes to.
-pub(crate) struct Terminal {
+pub struct Terminal {
     shown: String,
     child: Child,
     keys: File,
@@ -309,15 +321,15 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     /// Types a line.
-    pub(crate) fn type_line(&mut self, line: &str) {
+    pub fn type_line(&mut self, line: &str) {
         let line = format!("{line}\r");
         self.keys
             .write_all(line.as_bytes())
             .unwrap_or_else(|e| panic!("{e}: {line}"));
     }
 
-    /// Everything up to a text, which has to come.
-    pub(crate) fn until(&mut self, text: &str) -> String {
+    /// The output up to a text, which has to appear.
+    pub fn until(&mut self, text: &str) -> String {
         let mut seen = Vec::new();
         loop {
             let shown = String::from_utf8_lossy(&seen);
@@ -331,8 +343,8 @@ impl Terminal {
         }
     }
 
-    /// Waits for the end, and gives what is on it, with `\n` at the ends of lines.
-    pub(crate) fn end(mut self) -> (ExitStatus, String) {
+    /// Waits for the end. Returns the exit status and the output, with `\n` as line ends.
+    pub fn end(mut self) -> (ExitStatus, String) {
         let (bytes, ended) = self.screen.rest();
         if !ended {
             let _ = self.child.kill();
@@ -349,8 +361,8 @@ impl Terminal {
     }
 }
 
-/// One end of a process's output, read by a thread as it comes.
-pub(crate) struct Pipe(mpsc::Receiver<Vec<u8>>, Vec<u8>);
+/// An output of a process, read by a thread.
+pub struct Pipe(mpsc::Receiver<Vec<u8>>, Vec<u8>);
 
 impl Pipe {
     fn new(mut from: impl Read + Send + 'static) -> Self {
@@ -366,8 +378,8 @@ impl Pipe {
         Self(receiver, Vec::new())
     }
 
-    /// The next `n` bytes, or why there are none.
-    pub(crate) fn read(&mut self, n: usize, guard: Duration) -> Result<Vec<u8>, String> {
+    /// The next `n` bytes, or the reason why there are none.
+    pub fn read(&mut self, n: usize, guard: Duration) -> Result<Vec<u8>, String> {
         while self.1.len() < n {
             match self.0.recv_timeout(guard) {
                 Ok(bytes) => self.1.extend(bytes),
@@ -377,7 +389,7 @@ impl Pipe {
         Ok(self.1.drain(..n).collect())
     }
 
-    /// Everything up to the end; the flag is false if the end did not come.
+    /// Everything up to the end. The flag is false if the end did not come in time.
     fn rest(&mut self) -> (Vec<u8>, bool) {
         let ended = loop {
             match self.0.recv_timeout(GUARD) {
@@ -389,21 +401,21 @@ impl Pipe {
     }
 }
 
-/// A process under way.
-pub(crate) struct Running {
+/// A running process.
+pub struct Running {
     dir: PathBuf,
     shown: String,
     child: Child,
     /// Its standard input, to be written to and dropped.
-    pub(crate) stdin: Option<ChildStdin>,
-    /// Its standard output; to drop it is to hang up.
-    pub(crate) stdout: Option<Pipe>,
+    pub stdin: Option<ChildStdin>,
+    /// Its standard output. Dropping it closes the pipe.
+    pub stdout: Option<Pipe>,
     stderr: Pipe,
 }
 
 impl Running {
-    /// Sends a signal, once the process is ready for it; one that it could not catch, at once.
-    pub(crate) fn signal(&self, signal: u32) {
+    /// Sends a signal once the process has its handlers; at once if the signal cannot be caught.
+    pub fn signal(&self, signal: u32) {
         let pid = self.child.id();
         let caught = || {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a status");
@@ -419,15 +431,15 @@ impl Running {
             .exits(0);
     }
 
-    /// Whether it has ended, without a look at its output.
-    pub(crate) fn has_ended(&self) -> bool {
+    /// Whether it has ended, without reading its output.
+    pub fn has_ended(&self) -> bool {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).expect("a status");
         status.lines().any(|line| line.starts_with("State:\tZ"))
     }
 
-    /// The most memory that it has had so far, in bytes.
-    pub(crate) fn peak(&self) -> u64 {
+    /// Its peak memory so far, in bytes.
+    pub fn peak(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).expect("a status");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -436,9 +448,9 @@ impl Running {
     }
 
     /// Closes its standard input and waits for its end.
-    pub(crate) fn finish(mut self) -> Outcome {
+    pub fn finish(mut self) -> Outcome {
         drop(self.stdin.take());
-        // Standard error may fill up meanwhile, so both are read at once.
+        // Both outputs are read at once, as either pipe may fill up.
         let (stdout, stderr) = thread::scope(|scope| {
             let stderr = scope.spawn(|| self.stderr.rest());
             let stdout = self.stdout.as_mut().map_or((Vec::new(), true), Pipe::rest);
@@ -466,9 +478,9 @@ impl Running {
     }
 }
 
-/// Waits for something that happens by itself.
+/// Waits until a condition is true.
 #[track_caller]
-pub(crate) fn wait_until(what: &str, happened: impl Fn() -> bool) {
+pub fn wait_until(what: &str, happened: impl Fn() -> bool) {
     let begun = Instant::now();
     while !happened() {
         assert!(begun.elapsed() < GUARD, "waited in vain for {what}");
@@ -477,17 +489,17 @@ pub(crate) fn wait_until(what: &str, happened: impl Fn() -> bool) {
 }
 
 /// A process that has ended.
-pub(crate) struct Outcome {
+pub struct Outcome {
     dir: PathBuf,
     shown: String,
-    pub(crate) status: ExitStatus,
-    pub(crate) stdout: Vec<u8>,
-    pub(crate) stderr: String,
+    pub status: ExitStatus,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
 }
 
 impl Outcome {
-    /// All there is to say about the run, for the end of an assertion's message.
-    pub(crate) fn explain(&self) -> String {
+    /// All details of the run, for the end of an assertion's message.
+    pub fn explain(&self) -> String {
         let stdout = String::from_utf8_lossy(&self.stdout);
         let stdout: String = stdout.chars().take(2000).collect();
         let Self {
@@ -508,13 +520,13 @@ impl Outcome {
 
     /// Fails unless the process exited with `code` and did not panic.
     #[track_caller]
-    pub(crate) fn exits(self, code: i32) -> Self {
+    pub fn exits(self, code: i32) -> Self {
         self.exits_one_of(&[code])
     }
 
     /// Fails unless the process exited with one of `codes` and did not panic.
     #[track_caller]
-    pub(crate) fn exits_one_of(self, codes: &[i32]) -> Self {
+    pub fn exits_one_of(self, codes: &[i32]) -> Self {
         assert!(
             !self.stderr.contains("panicked"),
             "a panic{}",
@@ -531,7 +543,7 @@ impl Outcome {
 
     /// Fails unless standard error contains each of `parts`.
     #[track_caller]
-    pub(crate) fn says<S: AsRef<str> + Debug>(self, parts: impl IntoIterator<Item = S>) -> Self {
+    pub fn says<S: AsRef<str> + Debug>(self, parts: impl IntoIterator<Item = S>) -> Self {
         for part in parts {
             assert!(
                 self.stderr.contains(part.as_ref()),
@@ -544,7 +556,7 @@ impl Outcome {
 
     /// Fails if standard error is not empty.
     #[track_caller]
-    pub(crate) fn says_nothing(self) -> Self {
+    pub fn says_nothing(self) -> Self {
         assert!(
             self.stderr.is_empty(),
             "standard error is not empty{}",
@@ -559,16 +571,16 @@ impl Outcome {
     }
 }
 
-/// A number as messages have it.
-pub(crate) fn grouped(n: u64) -> String {
+/// A number in the format of messages.
+pub fn grouped(n: u64) -> String {
     match n {
         0..1000 => n.to_string(),
         _ => format!("{},{:03}", grouped(n / 1000), n % 1000),
     }
 }
 
-/// Messages with the time that a run took left out.
-pub(crate) fn timeless(text: &str) -> String {
+/// Messages with a placeholder for the time that a run took.
+pub fn timeless(text: &str) -> String {
     let line = |line: &str| match line.rsplit_once(", ") {
         Some((rest, last)) if last.ends_with(" s") && rest.contains(" of ") => {
             format!("{rest}, [time]\n")
@@ -578,37 +590,32 @@ pub(crate) fn timeless(text: &str) -> String {
     text.lines().map(line).collect()
 }
 
-/// A run of tshark, with names left unresolved.
-pub(crate) fn tshark_run(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Run {
+/// A run of tshark without name resolution.
+pub fn tshark_run(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Run {
     Run::new("tshark").arg("-n").args(args)
 }
 
-/// What tshark prints.
+/// The output of tshark.
 #[track_caller]
-pub(crate) fn tshark(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
+pub fn tshark(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
     tshark_run(args).run().exits(0).text()
 }
 
-/// What capinfos prints.
+/// The output of capinfos.
 #[track_caller]
-pub(crate) fn capinfos(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
+pub fn capinfos(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
     Run::new("capinfos").args(args).run().exits(0).text()
 }
 
-/// What tcpdump prints.
+/// The output of tcpdump.
 #[track_caller]
-pub(crate) fn tcpdump(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
+pub fn tcpdump(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
     Run::new("tcpdump").args(args).run().exits(0).text()
 }
 
-/// Does `work` with every item, on all cores, and fails once at the end with the names of those
-/// items for which it failed.
+/// Runs `work` for every item, on all cores. Fails at the end with the names of all items for which it failed.
 #[track_caller]
-pub(crate) fn each<T: Sync>(
-    items: &[T],
-    name: impl Fn(&T) -> String + Sync,
-    work: impl Fn(&T) + Sync,
-) {
+pub fn each<T: Sync>(items: &[T], name: impl Fn(&T) -> String + Sync, work: impl Fn(&T) + Sync) {
     assert!(!items.is_empty(), "nothing to do");
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(Vec::new());
@@ -636,7 +643,7 @@ pub(crate) fn each<T: Sync>(
 }
 
 /// The arguments that make tshark read `path` with HTTP/2 on each of `ports`.
-pub(crate) fn http2_on(path: &Path, ports: impl IntoIterator<Item = u16>) -> Vec<OsString> {
+pub fn http2_on(path: &Path, ports: impl IntoIterator<Item = u16>) -> Vec<OsString> {
     let mut args = vec!["-r".into(), path.into()];
     for port in ports {
         args.extend(["-d".into(), format!("tcp.port=={port},http2").into()]);

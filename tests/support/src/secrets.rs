@@ -1,22 +1,22 @@
-//! Conversations with secrets in them: HTTP/1 and HTTP/2, of every shape in which a field can be sent.
+//! Conversations with secrets: HTTP/1 and HTTP/2, with header fields in every representation.
 //!
-//! Header blocks are made by a crate that the stage knows nothing of.
+//! Header blocks are encoded by a crate that the program does not use.
 
 use httlib_hpack::Encoder;
 
-/// A source of numbers: random ones, or those of a fuzzer's input.
-pub(crate) struct Choices(pub(crate) u64);
+/// A source of pseudo-random numbers.
+pub struct Choices(pub u64);
 
 impl Choices {
     /// A number below `limit`.
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
+    pub fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((x ^ (x >> 31)) % limit.max(1) as u64) as usize
     }
 
-    pub(crate) fn one_in(&mut self, n: usize) -> bool {
+    pub fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 
@@ -25,12 +25,12 @@ impl Choices {
     }
 }
 
-/// Bytes that one side sends, and which of them may be overwritten.
+/// Bytes that one side sends. Those of values may be overwritten.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Sent {
-    pub(crate) from_client: bool,
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) is_value: Vec<bool>,
+pub struct Sent {
+    pub from_client: bool,
+    pub bytes: Vec<u8>,
+    pub is_value: Vec<bool>,
 }
 
 impl Sent {
@@ -60,15 +60,15 @@ impl Sent {
 
 /// A connection's bytes in the order in which they were sent.
 #[derive(Debug, Default)]
-pub(crate) struct Conversation {
-    pub(crate) sent: Vec<Sent>,
-    pub(crate) secrets: Vec<Vec<u8>>,
+pub struct Conversation {
+    pub sent: Vec<Sent>,
+    pub secrets: Vec<Vec<u8>>,
     /// Where the first frame of HTTP/2 begins in the server's bytes and in the client's, if there is one.
-    pub(crate) frames: Option<[usize; 2]>,
+    pub frames: Option<[usize; 2]>,
 }
 
 /// The names whose values are secrets: those that always are, and `x-token`.
-pub(crate) const SECRET_NAMES: [&str; 6] = [
+pub const SECRET_NAMES: [&str; 6] = [
     "authorization",
     "proxy-authorization",
     "cookie",
@@ -91,7 +91,7 @@ const OTHER_NAMES: [&str; 10] = [
 
 impl Conversation {
     /// A conversation of a few messages each way.
-    pub(crate) fn new(choices: &mut Choices) -> Self {
+    pub fn new(choices: &mut Choices) -> Self {
         let mut conversation = Self::default();
         match choices.below(5) {
             0 | 1 => conversation.http1(choices),
@@ -102,7 +102,7 @@ impl Conversation {
     }
 
     /// The same bytes in other pieces.
-    pub(crate) fn cut(&mut self, choices: &mut Choices) {
+    pub fn cut(&mut self, choices: &mut Choices) {
         let mut pieces = Vec::new();
         let longest = choices.of(&[&1_usize, &3, &20, &100, &100_000]).to_owned();
         for mut sent in std::mem::take(&mut self.sent) {

@@ -1,46 +1,46 @@
-//! The recordings under testdata/, and what is to be expected of each.
+//! The recordings in testdata/, and what the tests expect of each.
 //!
-//! Every file there is in one list or another: what is held to less than the rest is named in
-//! [`APART`] with the reason, and the counts are asserted, so nothing is skipped silently.
+//! Every file there is in one of the lists. [`APART`] names those of which less is expected, with the reason. The tests
+//! assert the numbers of files, so that none is skipped silently.
 
 use std::path::{Path, PathBuf};
 
-/// What is to be expected of a trace.
+/// What the tests expect of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Expect {
+pub enum Expect {
     /// Every byte that was on the wire.
     Whole,
-    /// Bytes that were on the wire, at their places, but not all of them.
+    /// Some of the bytes that were on the wire, at their positions.
     Part,
-    /// A capture that dissects; the wire has nothing to hold it against.
+    /// A capture that dissects; no packets were recorded to compare it with.
     Dissects,
-    /// The same, from a file that ends in the middle of a message.
+    /// The same, for a file that ends in the middle of a message.
     Damaged,
 }
 
 /// A socket trace.
 #[derive(Clone, Debug)]
-pub(crate) struct Fixture {
-    pub(crate) path: PathBuf,
+pub struct Fixture {
+    pub path: PathBuf,
     /// The path below testdata/.
-    pub(crate) name: String,
+    pub name: String,
     /// The listener's port.
-    pub(crate) port: u16,
-    pub(crate) expect: Expect,
+    pub port: u16,
+    pub expect: Expect,
 }
 
 impl Fixture {
     /// The exit status of its conversion.
-    pub(crate) const fn code(&self) -> i32 {
+    pub const fn code(&self) -> i32 {
         matches!(self.expect, Expect::Damaged) as i32
     }
 
-    pub(crate) fn bytes(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         std::fs::read(&self.path).unwrap_or_else(|e| panic!("{}: {e}", self.name))
     }
 }
 
-/// The traces that are not expected to hold every byte of the wire, and why.
+/// The traces that do not contain every byte of the wire, and why.
 const APART: [(&str, Expect, &str); 18] = [
     (
         "adm_false_streaming_JSON_BODY_AS_STRING.out",
@@ -82,21 +82,27 @@ const LOSSY: &str = "bodies that are no UTF-8 are lossy, and streamed ones lack 
 const LIMIT: &str = "cut at the default limit of 1 KiB";
 const UPSTREAM: &str = "the local address is missing, and killing Envoy cut the file";
 
+/// The checkout, two folders above this crate.
+pub fn checkout() -> &'static Path {
+    let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    crate_folder.ancestors().nth(2).expect("the checkout")
+}
+
 /// testdata/.
-pub(crate) fn testdata() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata")
+pub fn testdata() -> PathBuf {
+    checkout().join("testdata")
 }
 
 /// The packets that were on the wire.
-pub(crate) fn wire() -> PathBuf {
+pub fn wire() -> PathBuf {
     testdata().join("envoy-1.40/wire.pcap")
 }
 
 /// The listener ports, by the prefix of a trace's name.
-pub(crate) fn ports() -> Vec<(String, u16)> {
+pub fn ports() -> Vec<(String, u16)> {
     let path = testdata().join("envoy-1.40/ports.json");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    // A flat object, one `"name": number` a line.
+    // A flat object, with one `"name": number` per line.
     let entries = text
         .trim()
         .trim_matches(['{', '}'])
@@ -135,7 +141,7 @@ fn is_http(name: &str) -> bool {
 }
 
 /// All traces of socket taps.
-pub(crate) fn socket_traces() -> Vec<Fixture> {
+pub fn socket_traces() -> Vec<Fixture> {
     let ports = ports();
     let mut known = APART.to_vec();
     let mut traces = Vec::new();
@@ -151,7 +157,7 @@ pub(crate) fn socket_traces() -> Vec<Fixture> {
             if is_http(file) || file.starts_with("README") {
                 continue;
             }
-            // The prefix ends where the number of the connection begins.
+            // The number of the connection follows the prefix.
             let prefix = file.split('.').next().expect("a first piece");
             let prefix = prefix
                 .trim_end_matches(|c: char| c.is_ascii_digit())
@@ -185,7 +191,7 @@ pub(crate) fn socket_traces() -> Vec<Fixture> {
 }
 
 /// All traces of HTTP taps.
-pub(crate) fn http_traces() -> Vec<PathBuf> {
+pub fn http_traces() -> Vec<PathBuf> {
     let mut traces = list("envoy-1.40/taps");
     traces.extend(list("envoy-1.40/admin"));
     traces.retain(|path| is_http(file_name(path)));

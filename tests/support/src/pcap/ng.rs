@@ -1,7 +1,7 @@
-//! pcapng files, read without the help of the code under test.
+//! Reads pcapng files, independently of the code under test.
 //!
-//! Written from draft-ietf-opsawg-pcapng. It knows only what the program writes: one little-endian
-//! section, times in nanoseconds, and the blocks below.
+//! Written from draft-ietf-opsawg-pcapng. It supports only what the program writes: one little-endian section, times in
+//! nanoseconds, and the blocks below.
 
 use super::{Capture, Record, le32};
 
@@ -12,7 +12,7 @@ const NAME_RESOLUTION: u32 = 4;
 const INTERFACE_STATISTICS: u32 = 5;
 const ENHANCED_PACKET: u32 = 6;
 
-/// Options: the end of them, a comment, and those of one kind of block each.
+/// Option codes: the end of options, a comment, and those of single kinds of blocks.
 const END: u16 = 0;
 const COMMENT: u16 = 1;
 const EPB_FLAGS: u16 = 2;
@@ -21,20 +21,20 @@ const ISB_IFRECV: u16 = 4;
 
 /// A pcapng file of one section.
 #[derive(Debug)]
-pub(crate) struct Section {
-    pub(crate) capture: Capture,
-    /// What there is beside each record.
-    pub(crate) beside: Vec<Beside>,
-    pub(crate) interfaces: usize,
+pub struct Section {
+    pub capture: Capture,
+    /// The metadata of each record.
+    pub beside: Vec<Beside>,
+    pub interfaces: usize,
 }
 
-/// What a packet has beside its record.
+/// The metadata of a packet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Beside {
-    pub(crate) interface: usize,
+pub struct Beside {
+    pub interface: usize,
     /// The direction in its flags: 1 inbound, 2 outbound.
-    pub(crate) direction: u32,
-    pub(crate) comments: Vec<String>,
+    pub direction: u32,
+    pub comments: Vec<String>,
 }
 
 fn le16(bytes: &[u8], at: usize) -> Option<usize> {
@@ -63,7 +63,7 @@ fn options(bytes: &[u8]) -> Result<Vec<(u16, &[u8])>, String> {
         if code == usize::from(END) {
             return match (length, at == bytes.len()) {
                 (0, true) => Ok(options),
-                _ => Err("something behind the end of the options".to_owned()),
+                _ => Err("bytes after the end of the options".to_owned()),
             };
         }
         options.push((code as u16, value));
@@ -75,8 +75,8 @@ fn options(bytes: &[u8]) -> Result<Vec<(u16, &[u8])>, String> {
 }
 
 impl Section {
-    /// Reads a whole file; anything left over is an error.
-    pub(crate) fn parse(file: &[u8]) -> Result<Self, String> {
+    /// Reads a whole file. Bytes after the last block are an error.
+    pub fn parse(file: &[u8]) -> Result<Self, String> {
         let mut section = Self {
             capture: Capture {
                 snaplen: 0,
@@ -85,7 +85,7 @@ impl Section {
             beside: Vec::new(),
             interfaces: 0,
         };
-        let (mut received, mut told) = (Vec::new(), Vec::new());
+        let (mut received, mut counted) = (Vec::new(), Vec::new());
         let mut at = 0;
         while at < file.len() {
             let fail = |what: &str| format!("block at {at}: {what}");
@@ -107,7 +107,7 @@ impl Section {
             }
             let body = &block[8..length - 4];
             section
-                .block(kind, body, &mut received, &mut told)
+                .block(kind, body, &mut received, &mut counted)
                 .map_err(|what| fail(&what))?;
             at += length;
         }
@@ -115,8 +115,10 @@ impl Section {
         if section.interfaces == 0 {
             return Err("no interface".to_owned());
         }
-        if received != told {
-            return Err(format!("{received:?} packets, and statistics of {told:?}"));
+        if received != counted {
+            return Err(format!(
+                "{received:?} packets, and statistics of {counted:?}"
+            ));
         }
         Ok(section)
     }
@@ -126,19 +128,19 @@ impl Section {
         kind: u32,
         body: &[u8],
         received: &mut Vec<u64>,
-        told: &mut Vec<u64>,
+        counted: &mut Vec<u64>,
     ) -> Result<(), String> {
-        let behind = |fixed: usize| body.get(fixed..).ok_or_else(|| format!("kind {kind}: cut"));
+        let after = |fixed: usize| body.get(fixed..).ok_or_else(|| format!("kind {kind}: cut"));
         match kind {
             SECTION_HEADER => {
-                // Little-endian, version 1.0, a section of unknown length or to the end of the file.
-                options(behind(16)?)?;
+                // Little-endian, version 1.0, with an unknown length or up to the end of the file.
+                options(after(16)?)?;
                 if le32(body, 0) != Some(0x1a2b_3c4d) || body[4..8] != [1, 0, 0, 0] {
                     return Err(format!("section header {:02x?}", &body[..16]));
                 }
             }
             INTERFACE_DESCRIPTION => {
-                let options = options(behind(8)?)?;
+                let options = options(after(8)?)?;
                 let snaplen = le32(body, 4).expect("8 bytes");
                 if body[..4] != [1, 0, 0, 0] {
                     return Err("not Ethernet".to_owned());
@@ -165,7 +167,7 @@ impl Section {
                 if captured > original || captured > snaplen {
                     return Err("captured length above the original or the snaplen".to_owned());
                 }
-                let options = options(behind(20 + captured.next_multiple_of(4))?)?;
+                let options = options(after(20 + captured.next_multiple_of(4))?)?;
                 let Some(count) = received.get_mut(interface) else {
                     return Err(format!("interface {interface}"));
                 };
@@ -192,12 +194,12 @@ impl Section {
                 self.beside.push(beside);
             }
             INTERFACE_STATISTICS => {
-                let options = options(behind(12)?)?;
-                if le32(body, 0) != Some(told.len() as u32) {
+                let options = options(after(12)?)?;
+                if le32(body, 0) != Some(counted.len() as u32) {
                     return Err("statistics of another interface".to_owned());
                 }
                 let of = |(code, value): &(u16, &[u8])| (*code == ISB_IFRECV).then(|| le64(value));
-                told.push(options.iter().find_map(of).flatten().ok_or("no count")?);
+                counted.push(options.iter().find_map(of).flatten().ok_or("no count")?);
             }
             NAME_RESOLUTION => names(body)?,
             other => return Err(format!("kind {other}")),
