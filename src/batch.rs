@@ -5,22 +5,25 @@
 //! Invariant: no two jobs of a plan write the same file, and the plan does not depend on the order in which a
 //! file system lists its folders.
 
+mod names;
 mod places;
+mod search;
 
-use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use rayon::iter::{ParallelBridge as _, ParallelIterator as _};
-use walkdir::WalkDir;
 
 use crate::capture::{Format, Target, is_same};
 use crate::convert::{Source, is_trace};
 use crate::input::{Compression, Input};
 
+use names::names;
+pub use names::stem;
 pub use places::{Obstacle, TRACE, holds_trace, prepare};
+use search::Search;
+pub use search::{Unread, sources};
 
 /// The extensions of trace files in a folder; that of a compressed file may follow.
 pub const TRACE_EXTENSIONS: [&str; 4] = ["pb", "pb_length_delimited", "pb_text", "json"];
@@ -116,7 +119,7 @@ pub fn plan(inputs: &[OsString], output: &OsStr, extension: &str) -> Result<Plan
         ));
     }
     check_folder(output)?;
-    let Found { traces, unread } = Found::search_all(inputs);
+    let Search { traces, unread } = Search::all(inputs);
     let names = names(&traces, extension)?;
     let jobs = traces.into_iter().zip(names).map(|(trace, name)| Job {
         capture: Path::new(output).join(name),
@@ -143,7 +146,7 @@ pub fn search(inputs: &[OsString], output: &OsStr) -> Result<(Vec<PathBuf>, Unre
     if is_folder(output) {
         return Err(PlanError::Folder(PathBuf::from(output)));
     }
-    let Found { traces, unread } = Found::search_all(inputs);
+    let Search { traces, unread } = Search::all(inputs);
     let sources: Vec<_> = traces
         .into_iter()
         .map(|trace| Source::File(trace.path))
@@ -229,195 +232,6 @@ fn is_at(trace: &Source, file: &fs::Metadata) -> bool {
     trace.is_ok_and(|trace| is_same(&trace, file))
 }
 
-/// Lists the traces among `inputs` and in the folders among them, each with the default name of its capture, and
-/// the paths that could not be searched. `-` is standard input.
-///
-/// The inputs keep their order; the traces of a folder are sorted by path.
-pub fn sources(inputs: &[OsString], extension: &str) -> (Vec<(Source, Option<PathBuf>)>, Unread) {
-    let mut found = Found::default();
-    let mut seen = HashSet::new();
-    // The position of standard input among the traces.
-    let mut stdin = None;
-    for input in inputs {
-        if input == "-" {
-            stdin.get_or_insert(found.traces.len());
-            continue;
-        }
-        let first = found.traces.len();
-        found.search(Path::new(input));
-        let mut below = found.traces.split_off(first);
-        below.sort_by(|a, b| a.path.cmp(&b.path));
-        below.retain(|trace| seen.insert(trace.path.clone()));
-        found.traces.append(&mut below);
-    }
-    let Found { traces, unread } = found;
-    // If names collide, no captures are named.
-    let mut names = names(&traces, extension).unwrap_or_default().into_iter();
-    let files = traces
-        .into_iter()
-        .map(|trace| (Source::File(trace.path), names.next()));
-    let mut sources: Vec<_> = files.collect();
-    if let Some(at) = stdin {
-        sources.insert(at, (Source::Stdin, None));
-    }
-    (sources, unread)
-}
-
-/// Paths that could not be searched, and why.
-pub type Unread = Vec<(PathBuf, io::Error)>;
-
-/// A trace, and the part of its path that is mirrored.
-#[derive(Debug)]
-struct Trace {
-    path: PathBuf,
-    size: u64,
-    /// The minimum number of components at the end of `path` in its capture's path.
-    depth: usize,
-}
-
-#[derive(Debug, Default)]
-struct Found {
-    traces: Vec<Trace>,
-    unread: Unread,
-}
-
-impl Found {
-    fn search_all(inputs: &[OsString]) -> Self {
-        let mut found = Self::default();
-        for input in inputs {
-            found.search(Path::new(input));
-        }
-        found.traces.sort_by(|a, b| a.path.cmp(&b.path));
-        found.traces.dedup_by(|a, b| a.path == b.path);
-        found
-    }
-
-    /// Adds `input`, or its contents if it is a folder.
-    fn search(&mut self, input: &Path) {
-        if !input.is_dir() {
-            // Whatever it is, the conversion reports what is wrong with it.
-            let size = fs::metadata(input).map_or(0, |metadata| metadata.len());
-            self.traces.push(Trace {
-                path: input.to_owned(),
-                size,
-                depth: 1,
-            });
-            return;
-        }
-        // Links to folders are not followed, so a loop of links does no harm.
-        for entry in WalkDir::new(input) {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(error) => {
-                    let path = error.path().unwrap_or(input).to_owned();
-                    let error = error.into_io_error();
-                    self.unread
-                        .push((path, error.unwrap_or(io::ErrorKind::Other.into())));
-                    continue;
-                }
-            };
-            if !is_named_as_trace(entry.path()) || entry.file_type().is_dir() {
-                continue;
-            }
-            // A link to a file is followed; a FIFO or device would block the whole batch.
-            let metadata = match fs::metadata(entry.path()) {
-                Ok(metadata) if metadata.is_file() => metadata,
-                Ok(_) => continue,
-                Err(error) => {
-                    self.unread.push((entry.into_path(), error));
-                    continue;
-                }
-            };
-            let (size, depth) = (metadata.len(), entry.depth().max(1));
-            self.traces.push(Trace {
-                path: entry.into_path(),
-                size,
-                depth,
-            });
-        }
-    }
-}
-
-/// Names the captures below the output folder, in the order of `traces`.
-///
-/// If names collide, these traces keep their extension; then a folder of their path is added in front; then both,
-/// and so on until the names are unique.
-fn names(traces: &[Trace], extension: &str) -> Result<Vec<PathBuf>, PlanError> {
-    let mut steps = vec![0_usize; traces.len()];
-    loop {
-        let names: Vec<_> = traces
-            .iter()
-            .zip(&steps)
-            .map(|(trace, step)| name(trace, *step, extension))
-            .collect();
-        let mut taken: HashMap<&Path, usize> = HashMap::with_capacity(names.len());
-        let mut colliding = Vec::new();
-        // A capture cannot have the name of a folder of other captures: x.pb next to a folder x.pcap.
-        let folders: HashSet<&Path> = names
-            .iter()
-            .flat_map(|name| name.ancestors().skip(1))
-            .collect();
-        for (i, name) in names.iter().enumerate() {
-            if let Some(first) = taken.insert(name, i) {
-                colliding.extend([first, i]);
-            }
-            if folders.contains(&**name) {
-                colliding.push(i);
-            }
-        }
-        if colliding.is_empty() {
-            return Ok(names);
-        }
-        colliding.sort_unstable();
-        colliding.dedup();
-        let mut moved = false;
-        for &i in &colliding {
-            // After the whole path, names only repeat.
-            if steps[i] < 2 * traces[i].path.components().count() {
-                steps[i] += 1;
-                moved = true;
-            }
-        }
-        if !moved {
-            let path = |i: usize| traces[i].path.clone();
-            let (first, last) = (colliding[0], colliding[colliding.len() - 1]);
-            return Err(PlanError::Collision(path(first), path(last)));
-        }
-    }
-}
-
-/// A trace's name without its extension, or without both of a compressed one.
-pub fn stem(name: &Path) -> PathBuf {
-    let unpacked = Compression::unpacked_name(name);
-    match unpacked.as_ref() == name || is_named_as_trace(&unpacked) {
-        true => unpacked.with_extension(""),
-        false => unpacked.into_owned(),
-    }
-}
-
-/// The name of a trace's capture, `step` steps after the shortest.
-fn name(trace: &Trace, step: usize, extension: &str) -> PathBuf {
-    // A path out of the folder, or to the root, cannot be mirrored.
-    let parts: Vec<_> = trace
-        .path
-        .components()
-        .filter_map(|part| match part {
-            Component::Normal(part) => Some(part),
-            _ => None,
-        })
-        .collect();
-    let (whole, parents) = (step % 2 == 1, step / 2);
-    let depth = (trace.depth + parents).min(parts.len());
-    let mut name: PathBuf = parts[parts.len() - depth..].iter().collect();
-    if !whole {
-        name = stem(&name);
-    }
-    let mut name = name.into_os_string();
-    name.push(".");
-    name.push(extension);
-    name.into()
-}
-
 /// Calls `convert` for each job and its number, in `threads` threads, the largest traces first.
 ///
 /// If a large trace were started late, it would keep one thread busy after all others are done.
@@ -438,72 +252,4 @@ pub fn run(
     let convert = |(number, job)| convert(number, job);
     pool.install(|| order.into_iter().par_bridge().for_each(convert));
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn planned(traces: &[(&str, usize)]) -> Vec<String> {
-        let trace = |&(path, depth): &(&str, usize)| Trace {
-            path: path.into(),
-            size: 0,
-            depth,
-        };
-        let traces: Vec<_> = traces.iter().map(trace).collect();
-        let names = names(&traces, "pcap").unwrap();
-        names
-            .iter()
-            .map(|name| name.to_str().unwrap().to_owned())
-            .collect()
-    }
-
-    #[test]
-    fn names_are_the_shortest_unique_ones() {
-        type Case<'a> = (&'a [(&'a str, usize)], &'a [&'a str]);
-        let cases: [Case<'_>; 8] = [
-            (&[("/x/path_0.pb", 1)], &["path_0.pcap"]),
-            (
-                &[("in/a/path_0.pb", 2), ("in/b/path_0.pb", 2)],
-                &["a/path_0.pcap", "b/path_0.pcap"],
-            ),
-            (
-                &[("p_0.json", 1), ("p_0.pb", 1), ("p_1.pb", 1)],
-                &["p_0.json.pcap", "p_0.pb.pcap", "p_1.pcap"],
-            ),
-            (
-                &[("/n1/p_0.pb", 1), ("/n2/p_0.pb", 1)],
-                &["n1/p_0.pcap", "n2/p_0.pcap"],
-            ),
-            (
-                &[("n/1/p.json", 1), ("n/1/p.pb", 1), ("n/2/p.pb", 1)],
-                &["p.json.pcap", "1/p.pcap", "2/p.pcap"],
-            ),
-            (
-                &[("in/x.pb", 1), ("in/x.pcap/y.pb", 2)],
-                &["x.pb.pcap", "x.pcap/y.pcap"],
-            ),
-            (
-                &[
-                    ("in/x.pb", 1),
-                    ("in/x.pb.pcap/y.pb", 2),
-                    ("in/x.pcap/y.pb", 2),
-                ],
-                &["in/x.pcap", "x.pb.pcap/y.pcap", "x.pcap/y.pcap"],
-            ),
-            (
-                &[("../../p_0.pb", 1), ("no extension", 1)],
-                &["p_0.pcap", "no extension.pcap"],
-            ),
-        ];
-        for (traces, expected) in cases {
-            assert_eq!(planned(traces), expected);
-        }
-    }
-
-    #[test]
-    fn paths_that_differ_only_outside_are_told_apart_all_the_same() {
-        let names = planned(&[("../p_0.pb", 1), ("p_0.pb", 1)]);
-        assert_ne!(names[0], names[1]);
-    }
 }

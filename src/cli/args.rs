@@ -1,20 +1,21 @@
-//! Parses and resolves the command line. Opens no files.
+//! The command line: its options and their help. Opens no files.
+
+mod request;
+mod values;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use capture2pcap::capture::{self, DEFAULT_SNAPLEN, Format, Precision, Target};
-use capture2pcap::convert::Options;
+use capture2pcap::capture::DEFAULT_SNAPLEN;
 use capture2pcap::model::event::Timestamp;
-use capture2pcap::model::protocol::Role;
-use capture2pcap::redact::{DEFAULT_NAMES, Names, Redaction};
-use capture2pcap::synth::{self, AddressOverride, Handshake};
-use capture2pcap::trace::Encoding;
+use capture2pcap::redact::{DEFAULT_NAMES, Names};
+use capture2pcap::synth::AddressOverride;
 use clap::{Parser, ValueEnum, ValueHint};
 
-use crate::cli::live::{LiveArgs, LiveTap};
-use crate::cli::usage::Misuse;
-use crate::cli::viewer::{Viewer, ViewerArgs};
+use crate::cli::live::LiveArgs;
+use crate::cli::viewer::ViewerArgs;
+
+pub(crate) use request::{Command, List, Request, Verbosity};
 
 /// What `--version` prints; `-V` prints the version alone.
 const LONG_VERSION: &str = concat!(
@@ -88,11 +89,11 @@ pub(crate) struct Args {
     micro: bool,
 
     /// Truncate packets to N bytes; records keep the original length (0: the default)
-    #[arg(short, long, value_name = "N", value_hint = ValueHint::Other, default_value_t = DEFAULT_SNAPLEN, value_parser = snaplen)]
+    #[arg(short, long, value_name = "N", value_hint = ValueHint::Other, default_value_t = DEFAULT_SNAPLEN, value_parser = values::snaplen)]
     snaplen: u32,
 
     /// Largest TCP payload of a packet, in bytes [default: what one IP packet holds]
-    #[arg(long, value_name = "N", value_hint = ValueHint::Other, value_parser = mss)]
+    #[arg(long, value_name = "N", value_hint = ValueHint::Other, value_parser = values::mss)]
     mss: Option<u32>,
 
     /// Open connections with SYN, SYN-ACK, ACK and close them with FINs
@@ -139,7 +140,7 @@ pub(crate) struct Args {
     ///
     /// The formats are editcap's: 2024-05-01T12:00:00Z, optionally with a fraction or an offset such as +02:00,
     /// or seconds since 1970. A time without Z or an offset is UTC. now is the current time.
-    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = start)]
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = values::start)]
     start: Option<Timestamp>,
 
     /// Overwrite the values of secret header fields, which keep their lengths
@@ -197,7 +198,7 @@ pub(crate) struct Args {
     json: bool,
 
     /// Threads for many traces [default: one per core]
-    #[arg(short, long, value_name = "N", value_hint = ValueHint::Other, value_parser = jobs)]
+    #[arg(short, long, value_name = "N", value_hint = ValueHint::Other, value_parser = values::jobs)]
     jobs: Option<u32>,
 
     /// Print errors only
@@ -273,281 +274,4 @@ pub(crate) enum Generate {
     Powershell,
     /// The Lua plugin that shows HTTP on any port
     Wireshark,
-}
-
-/// How much is printed to standard error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verbosity {
-    Quiet,
-    Normal,
-    Verbose,
-}
-
-/// What the arguments ask for.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Generate(Generate),
-    InstallWireshark,
-    UninstallWireshark,
-    Convert(Box<Request>),
-    /// Traces to inspect; the request has no output.
-    Info(Box<Request>),
-}
-
-/// Traces to convert, and how.
-#[derive(Debug)]
-pub(crate) struct Request {
-    pub(crate) inputs: Vec<OsString>,
-    pub(crate) output: OsString,
-    pub(crate) list: Option<List>,
-    pub(crate) options: Options,
-    /// Merge all inputs into one capture.
-    pub(crate) merge: bool,
-    /// Number of threads for many traces; `None`: one per core.
-    pub(crate) jobs: Option<usize>,
-    pub(crate) verbosity: Verbosity,
-    /// Print an object for each trace to standard output.
-    pub(crate) json: bool,
-    /// A live tap in place of inputs.
-    pub(crate) live: Option<LiveTap>,
-    /// The viewer to start on a temporary capture, which replaces the output.
-    pub(crate) open: Option<Viewer>,
-    /// The folder with the user's .proto files.
-    pub(crate) proto_path: Option<PathBuf>,
-}
-
-/// A file that names more inputs.
-#[derive(Debug)]
-pub(crate) struct List {
-    pub(crate) path: PathBuf,
-    /// The byte that ends a name.
-    pub(crate) separator: u8,
-}
-
-impl Args {
-    /// Resolves the parsed arguments into a command.
-    ///
-    /// # Errors
-    /// When an argument is missing, or two of them conflict.
-    pub(crate) fn resolve(mut self) -> Result<Command, Misuse> {
-        if let Some(what) = self.generate {
-            return Ok(Command::Generate(what));
-        }
-        if self.viewer.install_wireshark {
-            return Ok(Command::InstallWireshark);
-        }
-        if self.viewer.uninstall_wireshark {
-            return Ok(Command::UninstallWireshark);
-        }
-        let live = self.live.resolve();
-        let open = self.viewer.open;
-        let is_shown = self.info || open.is_some();
-        let usage = "capture2pcap INPUT OUTPUT; capture2pcap --help explains the rest";
-        let missing = |what: &str| Misuse::new(format!("{what} missing")).hint(usage);
-        let output = match is_shown {
-            true => OsString::new(),
-            false => self.paths.pop().ok_or_else(|| match self.files_from {
-                _ if live.is_some() => missing("OUTPUT is"),
-                Some(_) => missing("OUTPUT is"),
-                None => missing("INPUT and OUTPUT are"),
-            })?,
-        };
-        if live.is_some() && !self.paths.is_empty() {
-            return Err(Misuse::new("--tap cannot be used with INPUT")
-                .hint("capture2pcap --tap URL OUTPUT"));
-        }
-        if self.paths.is_empty() && self.files_from.is_none() && live.is_none() {
-            return Err(missing(if is_shown { "INPUT is" } else { "OUTPUT is" }));
-        }
-        let empty = |what: &str| {
-            let misuse = Misuse::new(format!("{what} is an empty name"));
-            misuse.hint("a shell variable may be unset")
-        };
-        if self.paths.iter().any(|path| path.is_empty()) {
-            return Err(empty("INPUT"));
-        }
-        if output.is_empty() && !is_shown {
-            return Err(empty("OUTPUT"));
-        }
-        if self.json && !self.info && Target::of(&output) == Target::Stdout {
-            return Err(
-                Misuse::new("--json and the capture cannot share standard output")
-                    .hint("name a file as OUTPUT"),
-            );
-        }
-        let format = match self.format {
-            None if open.is_some() => Format::Pcapng,
-            Some(FormatArg::Pcapng) => Format::Pcapng,
-            Some(FormatArg::Pcap) => Format::Pcap,
-            None => Format::of(Path::new(&output)).unwrap_or_default(),
-        };
-        let precision = match (self.nano, self.time_stamp_precision) {
-            (true, _) | (false, PrecisionArg::Nano) => Precision::Nano,
-            (false, PrecisionArg::Micro) => Precision::Micro,
-        };
-        let options = Options {
-            encoding: match self.input_format {
-                InputFormat::Auto => None,
-                InputFormat::Binary => Some(Encoding::Binary),
-                InputFormat::Delimited => Some(Encoding::Delimited),
-                InputFormat::Text => Some(Encoding::Text),
-                InputFormat::Json => Some(Encoding::Json),
-            },
-            redaction: (self.redact.is_some() || self.redact_bodies).then(|| Redaction {
-                names: self.redact.unwrap_or_default(),
-                bodies: self.redact_bodies,
-            }),
-            synth: synth::Options {
-                mss: self.mss.map(|mss| mss as usize),
-                handshake: match self.handshake {
-                    HandshakeArg::Auto => Handshake::Auto,
-                    HandshakeArg::Always => Handshake::Always,
-                    HandshakeArg::Never => Handshake::Never,
-                },
-                local: self.local,
-                remote: self.remote,
-                role: self.role.map(|role| match role {
-                    RoleArg::Downstream => Role::Downstream,
-                    RoleArg::Upstream => Role::Upstream,
-                }),
-                start: self.start.unwrap_or_default(),
-                ..synth::Options::default()
-            },
-            capture: capture::Options {
-                format,
-                precision,
-                snaplen: self.snaplen,
-            },
-            strict: self.strict,
-            ..Options::default()
-        };
-        let verbosity = match (self.quiet, self.verbose) {
-            (true, _) => Verbosity::Quiet,
-            (_, true) => Verbosity::Verbose,
-            _ => Verbosity::Normal,
-        };
-        let list = self.files_from.map(|path| List {
-            path,
-            separator: if self.null { 0 } else { b'\n' },
-        });
-        let request = Box::new(Request {
-            inputs: self.paths,
-            output,
-            list,
-            options,
-            merge: self.merge,
-            jobs: self.jobs.map(|jobs| jobs as usize),
-            verbosity,
-            json: self.json,
-            live,
-            open,
-            proto_path: self.viewer.proto_path,
-        });
-        Ok(match self.info {
-            true => Command::Info(request),
-            false => Command::Convert(request),
-        })
-    }
-}
-
-fn snaplen(text: &str) -> Result<u32, String> {
-    match text.parse() {
-        // 0 means the default, as in tcpdump.
-        Ok(0) => Ok(DEFAULT_SNAPLEN),
-        Ok(n) if n <= DEFAULT_SNAPLEN => Ok(n),
-        _ => Err(format!("not a number of bytes from 0 to {DEFAULT_SNAPLEN}")),
-    }
-}
-
-fn mss(text: &str) -> Result<u32, String> {
-    match text.parse() {
-        Ok(n @ 1..=65_535) => Ok(n),
-        _ => Err("not a number of bytes from 1 to 65535".into()),
-    }
-}
-
-fn jobs(text: &str) -> Result<u32, String> {
-    match text.parse() {
-        Ok(n @ 1..=1024) => Ok(n),
-        _ => Err("not a number from 1 to 1024".into()),
-    }
-}
-
-/// Parses a time in editcap's formats. A time without a zone is UTC, so that the capture does not depend on the
-/// host.
-fn start(text: &str) -> Result<Timestamp, String> {
-    let civil = || {
-        let text = Some(text).filter(|text| text.contains(':'))?;
-        let time: jiff::civil::DateTime = text.parse().ok()?;
-        Some(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
-    };
-    let time = match text {
-        "now" => Some(jiff::Timestamp::now()),
-        _ => epoch(text).or_else(|| text.parse().ok()).or_else(civil),
-    };
-    let time = time.ok_or("not a time like 2024-05-01T12:00:00Z, 1714564800.5 or now")?;
-    let nanos = u64::try_from(time.as_nanosecond()).map_err(|_| "before 1970 or after 2554")?;
-    Ok(Timestamp::from_nanos(nanos))
-}
-
-/// Parses seconds since 1970 with a fraction of up to nine digits.
-fn epoch(text: &str) -> Option<jiff::Timestamp> {
-    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(seconds) || !digits(fraction) || !(1..=9).contains(&fraction.len()) {
-        return None;
-    }
-    let nanos: i32 = format!("{fraction:0<9}").parse().ok()?;
-    jiff::Timestamp::new(seconds.parse().ok()?, nanos).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_taken_as_editcap_takes_them() {
-        let noon = 1_714_564_800_000_000_000;
-        let cases = [
-            ("2024-05-01T12:00:00Z", noon),
-            ("2024-05-01T12:00:00", noon),
-            ("2024-05-01 12:00:00", noon),
-            ("2024-05-01 12:00:00Z", noon),
-            ("2024-05-01T14:00:00+02:00", noon),
-            ("2024-05-01T12:00:00.123456789Z", noon + 123_456_789),
-            ("2024-05-01T12:00:00.5", noon + 500_000_000),
-            ("1714564800", noon),
-            ("1714564800.000000001", noon + 1),
-            ("1714564800.25", noon + 250_000_000),
-            ("0", 0),
-        ];
-        for (text, nanos) in cases {
-            assert_eq!(start(text), Ok(Timestamp::from_nanos(nanos)), "{text}");
-        }
-        let none = [
-            "",
-            ".",
-            "1.",
-            ".5",
-            "1.0000000001",
-            "-1",
-            "yesterday",
-            "12:00",
-            "1e9",
-        ];
-        for text in none {
-            assert!(start(text).unwrap_err().starts_with("not a time"), "{text}");
-        }
-        for text in [
-            "1969-12-31T23:59:59Z",
-            "2600-01-01T00:00:00Z",
-            "99999999999",
-        ] {
-            assert_eq!(
-                start(text),
-                Err("before 1970 or after 2554".into()),
-                "{text}"
-            );
-        }
-    }
 }

@@ -3,29 +3,27 @@
 //! Owns the wording of all messages except those on usage. The objects of `--json` pass through here as well,
 //! since both report on the same traces.
 
+mod counts;
+mod ending;
+mod failures;
+mod messages;
+
 use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use capture2pcap::batch::TRACE_EXTENSIONS;
 use capture2pcap::capture::Target;
 use capture2pcap::convert::{Failure, Source, Summary};
 pub(crate) use capture2pcap::describe::reason;
 use capture2pcap::describe::{self, WarningGroups, objects};
-use capture2pcap::grouped;
-use capture2pcap::info::{Info, quoted, tshark_command};
-use capture2pcap::input::Compression;
+use capture2pcap::info::Info;
 use capture2pcap::input::admin::Tap;
 use capture2pcap::merge::{Merged, Outcome};
-use capture2pcap::model::protocol::{self, DecodeAs};
+use capture2pcap::model::protocol::DecodeAs;
 use capture2pcap::model::warning::{Warning, WarningKind, Warnings};
 use capture2pcap::progress::Progress;
-use capture2pcap::wireshark;
 use serde_json::Value;
 
 use crate::cli::args::Verbosity;
@@ -33,6 +31,10 @@ use crate::cli::json::{self, Lines};
 use crate::cli::progress_bar::{Bar, Long};
 use crate::cli::run::FAILURE;
 use crate::cli::viewer::{self, Viewer};
+
+use counts::Counts;
+use messages::{plural, source_name};
+pub(crate) use messages::{say, say_hint, target_name};
 
 /// How much of a capture is searched for gRPC, in bytes.
 const MAX_GRPC_LOOK: u64 = 1 << 20;
@@ -63,51 +65,6 @@ pub(crate) struct Reporter {
     proto_path: Option<PathBuf>,
     /// Whether the capture is temporary. Its name is then left out of messages.
     is_temporary: bool,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    /// Traces that were started.
-    traces: u64,
-    captures: u64,
-    /// Captures that a signal ended early.
-    partial: u64,
-    /// Traces that could not be converted.
-    failed_traces: u64,
-    /// All failures, of traces, folders and outputs.
-    failures: u64,
-    damaged: u64,
-    warnings: u64,
-    connections: u64,
-    events: u64,
-    frames: u64,
-    received: u64,
-    sent: u64,
-}
-
-impl Counts {
-    fn add(&mut self, summary: &Summary) {
-        self.connections += summary.connections;
-        self.events += summary.events;
-        self.frames += summary.frames;
-        self.received += summary.bytes_read;
-        self.sent += summary.bytes_written;
-    }
-
-    /// What the captures hold, e.g. `8 packets of 1 connection, 8 events (259 bytes received, 36,872 sent)`.
-    fn packets(&self) -> String {
-        format!("{} of {}", plural(self.frames, "packet"), self.contents())
-    }
-
-    fn contents(&self) -> String {
-        format!(
-            "{}, {} ({} received, {} sent)",
-            plural(self.connections, "connection"),
-            plural(self.events, "event"),
-            plural(self.received, "byte"),
-            grouped(self.sent)
-        )
-    }
 }
 
 impl Reporter {
@@ -214,13 +171,6 @@ impl Reporter {
         {
             self.unwritten(&error);
         }
-    }
-
-    /// Reports that standard output cannot be written.
-    pub(crate) fn unwritten(&mut self, error: &io::Error) {
-        self.lines = None;
-        let why = reason(error);
-        self.failed("standard output", &format!("cannot write: {why}"));
     }
 
     /// Whether the reader of the objects has closed its end, which ends the work.
@@ -389,22 +339,6 @@ impl Reporter {
         }
     }
 
-    /// Reports that a merge failed as a whole.
-    pub(crate) fn failed_all(&mut self, target: &Target, failure: &Failure) {
-        self.bar.clear();
-        let why = reason(failure.error());
-        self.object(|| objects::of_failure(&Value::Null, &why));
-        match failure {
-            Failure::Trace(_) => self.failed("merge", &why),
-            Failure::Capture(_) => self.failed(&target_name(target), &why),
-        }
-    }
-
-    /// Reports that threads could not be started.
-    pub(crate) fn unstarted(&mut self, error: &anyhow::Error) {
-        self.failed("threads", &reason(error));
-    }
-
     /// Reports the outcome of inspecting a trace. `capture` is the path that its capture would have.
     ///
     /// # Errors
@@ -444,140 +378,6 @@ impl Reporter {
         }
     }
 
-    /// Reports that there is nothing to convert.
-    pub(crate) fn none_found(&mut self, inputs: &[OsString]) {
-        let extensions = TRACE_EXTENSIONS
-            .map(|extension| format!(".{extension}"))
-            .join(", ");
-        let compressed = Compression::EXTENSIONS.map(|extension| format!(".{extension}"));
-        let compressed = compressed.join(", ");
-        let why = format!(
-            "no traces found: no file ends in {extensions}, compressed ({compressed}) or not"
-        );
-        let shown = |input: &OsString| capture2pcap::display_path(Path::new(input)).to_string();
-        let names: Vec<_> = inputs.iter().map(shown).collect();
-        self.failed(&names.join(", "), &why);
-        for input in inputs {
-            self.object(|| objects::of_failure(&objects::path(Path::new(input)), &why));
-        }
-    }
-
-    /// Reports a folder that could not be searched.
-    pub(crate) fn unread(&mut self, path: &Path, error: &io::Error) {
-        let why = format!("cannot read: {}", reason(error));
-        self.failed(&capture2pcap::display_path(path).to_string(), &why);
-        self.object(|| objects::of_failure(&objects::path(path), &why));
-    }
-
-    /// Ends the work: prints the grouped warnings of all traces, then the hints.
-    fn end(&mut self) {
-        self.bar.clear();
-        if self.verbosity == Verbosity::Quiet {
-            return;
-        }
-        for line in std::mem::take(&mut self.groups).lines() {
-            say(&line);
-        }
-        let mut given = BTreeSet::new();
-        for (_, hint) in std::mem::take(&mut self.hints) {
-            if given.insert(hint) {
-                say_hint(hint);
-            }
-        }
-    }
-
-    /// Whether to print the line of counts and the command.
-    const fn is_talkative(&self) -> bool {
-        match self.verbosity {
-            _ if self.is_temporary => false,
-            Verbosity::Quiet => false,
-            Verbosity::Normal => self.terminal,
-            Verbosity::Verbose => true,
-        }
-    }
-
-    /// Ends the conversion of one trace: prints the warnings, a line of counts and the command that opens the
-    /// capture.
-    pub(crate) fn end_one(&mut self, target: &Target, signal: Option<u8>) {
-        self.end();
-        self.interrupted(target, signal);
-        if self.is_talkative() && self.counts.captures > 0 {
-            say(&format!(
-                "{}: {}",
-                target_name(target),
-                self.counts.packets()
-            ));
-            self.command("it");
-        }
-    }
-
-    /// Reports what a signal left of a capture, unless the capture went to a reader of standard output.
-    fn interrupted(&self, target: &Target, signal: Option<u8>) {
-        if signal.is_none() || self.is_temporary || *target == Target::Stdout {
-            return;
-        }
-        let name = target_name(target);
-        self.warn(&match self.counts.captures {
-            0 => format!("interrupted before the first event: {name} not written"),
-            _ => format!("interrupted: {name} holds everything before the signal"),
-        });
-    }
-
-    /// Ends many conversions: prints the warnings, a line of counts and the command that opens a capture.
-    pub(crate) fn end_many(&mut self, traces: u64, signal: Option<u8>) {
-        self.end();
-        self.summary(traces);
-        if signal.is_some() {
-            let ended = self.counts.captures + self.counts.failed_traces;
-            let left = traces.saturating_sub(ended);
-            let mut line = format!("interrupted: {} not converted", plural(left, "trace"));
-            if self.counts.partial > 0 {
-                let _ = write!(line, ", {} in part", grouped(self.counts.partial));
-            }
-            self.warn(&line);
-        }
-        let open = if self.counts.captures == 1 {
-            "it"
-        } else {
-            "one"
-        };
-        self.command(open);
-    }
-
-    /// Prints the command that opens a capture, if it is to be printed.
-    fn command(&self, open: &str) {
-        if let Some((_, capture, decode_as)) = self.opens.as_ref().filter(|_| self.is_talkative()) {
-            let mut command = tshark_command(capture, &wireshark::needed(decode_as));
-            for option in viewer::proto_options(self.proto_path.as_deref()) {
-                command.push(' ');
-                command.push_str(&quoted(Path::new(&option)));
-            }
-            say(&format!("open {open} with: {command}"));
-            self.hint_at_proto_path(capture, decode_as);
-        }
-    }
-
-    /// Prints the hint about `--proto-path` if a capture contains gRPC.
-    fn hint_at_proto_path(&self, capture: &Path, decode_as: &[DecodeAs]) {
-        if self.proto_path.is_some() || decode_as.is_empty() || self.verbosity == Verbosity::Quiet {
-            return;
-        }
-        // Opening a FIFO would wait for a writer.
-        if !capture.is_file() {
-            return;
-        }
-        // The content type is in the headers, which come first. Searching the finished capture costs the
-        // conversion nothing.
-        let mut start = Vec::new();
-        let read =
-            File::open(capture).and_then(|file| file.take(MAX_GRPC_LOOK).read_to_end(&mut start));
-        if read.is_ok() && protocol::is_grpc(&start) {
-            say_hint(
-                "--proto-path DIR, the folder of your .proto files, makes the viewer show gRPC fields",
-            );
-        }
-    }
-
     /// Shows the capture, and waits until the viewer exits.
     pub(crate) fn show(&mut self, viewer: Viewer, capture: &Path) {
         let decode_as = self.opens.take().map(|(.., decode_as)| decode_as);
@@ -589,64 +389,6 @@ impl Reporter {
         }
     }
 
-    /// Reports that no temporary folder can be created.
-    pub(crate) fn unopened(&mut self, error: &io::Error) {
-        let why = format!("cannot create a folder: {}", reason(error));
-        let folder = std::env::temp_dir();
-        self.failed(&capture2pcap::display_path(&folder).to_string(), &why);
-    }
-
-    /// Reports that a live tap failed, with a hint.
-    pub(crate) fn failed_live(&mut self, message: &str, hint: Option<String>) {
-        self.counts.failures += 1;
-        self.say(message);
-        if let Some(hint) = hint {
-            say_hint(&hint);
-        }
-    }
-
-    /// Ends a merge: prints the warnings, a line of counts and the command that opens the capture.
-    pub(crate) fn end_merge(&mut self, target: &Target, traces: u64, signal: Option<u8>) {
-        if self.reader_gone {
-            return;
-        }
-        if traces == 1 {
-            return self.end_one(target, signal);
-        }
-        self.end();
-        self.interrupted(target, signal);
-        self.summary(traces);
-        self.command("it");
-    }
-
-    /// Prints the line of counts for all traces.
-    fn summary(&self, traces: u64) {
-        if self.verbosity == Verbosity::Quiet {
-            return;
-        }
-        let counts = &self.counts;
-        let mut line = format!(
-            "{} of {}, {}",
-            plural(counts.captures, "capture"),
-            plural(traces, "trace"),
-            counts.contents()
-        );
-        for (count, what) in [
-            (counts.warnings, "warning"),
-            (counts.damaged, "damaged trace"),
-            (counts.failures, "failure"),
-        ] {
-            if count > 0 {
-                // Writing to a string cannot fail.
-                let _ = write!(line, ", {}", plural(count, what));
-            }
-        }
-        say(&format!(
-            "{line}, {:.2} s",
-            self.started.elapsed().as_secs_f64()
-        ));
-    }
-
     /// The exit status.
     pub(crate) const fn code(&self) -> u8 {
         if self.counts.failures > 0 || self.counts.damaged > 0 {
@@ -655,34 +397,4 @@ impl Reporter {
             0
         }
     }
-}
-
-fn source_name(source: &Source) -> String {
-    match source {
-        Source::Stdin => "standard input".to_owned(),
-        Source::File(path) => capture2pcap::display_path(path).to_string(),
-        Source::Live(tap) => capture2pcap::display_path(Path::new(&tap.to_string())).to_string(),
-    }
-}
-
-pub(crate) fn target_name(target: &Target) -> String {
-    match target {
-        Target::Stdout => "standard output".to_owned(),
-        Target::File(path) => capture2pcap::display_path(path).to_string(),
-    }
-}
-
-fn plural(n: u64, what: &str) -> String {
-    format!("{} {what}{}", grouped(n), if n == 1 { "" } else { "s" })
-}
-
-/// Prints a message.
-pub(crate) fn say(message: &str) {
-    // If standard error cannot be written, only the exit status is left.
-    let _ = writeln!(io::stderr(), "capture2pcap: {message}");
-}
-
-/// Prints a hint.
-pub(crate) fn say_hint(hint: &str) {
-    let _ = writeln!(io::stderr(), "hint: {hint}");
 }
