@@ -74,10 +74,10 @@ impl Target {
 
 /// A capture being written.
 #[derive(Debug)]
-pub struct Output(Kind);
+pub struct Output(OutputKind);
 
 #[derive(Debug)]
-enum Kind {
+enum OutputKind {
     /// A device, or standard output redirected to a file: written in place.
     InPlace(File),
     /// A pipe, FIFO or socket.
@@ -148,8 +148,8 @@ impl Output {
                     return Err(same_file());
                 }
                 return Ok(Self(match Stream::of_stdout(file, wake)? {
-                    Ok(stream) => Kind::Stream(stream),
-                    Err(file) => Kind::InPlace(file),
+                    Ok(stream) => OutputKind::Stream(stream),
+                    Err(file) => OutputKind::InPlace(file),
                 }));
             }
             Target::File(path) => path,
@@ -177,13 +177,13 @@ impl Output {
             }
             Some(existing) if existing.file_type().is_socket() => {
                 let socket: OwnedFd = UnixStream::connect(path)?.into();
-                Ok(Self(Kind::Stream(Stream::of_socket(socket, wake)?)))
+                Ok(Self(OutputKind::Stream(Stream::of_socket(socket, wake)?)))
             }
             Some(existing) if existing.file_type().is_fifo() => {
                 let fifo = open_fifo(path, wake)?;
-                Ok(Self(Kind::Stream(Stream::of_fifo(fifo, wake)?)))
+                Ok(Self(OutputKind::Stream(Stream::of_fifo(fifo, wake)?)))
             }
-            Some(existing) if !existing.is_file() => Ok(Self(Kind::InPlace(
+            Some(existing) if !existing.is_file() => Ok(Self(OutputKind::InPlace(
                 OpenOptions::new().write(true).open(path)?,
             ))),
             _ => {
@@ -216,7 +216,7 @@ impl Output {
             .permissions(Permissions::from_mode(mode | 0o200))
             .tempfile_in(folder)
             .map_err(|error| refused(folder, &error))?;
-        Ok(Self(Kind::Replace {
+        Ok(Self(OutputKind::Replace {
             temporary,
             path,
             room: Room::default(),
@@ -229,8 +229,8 @@ impl Output {
     /// When its size or name cannot be set. A file that had the name before is then unchanged.
     pub fn commit(self) -> io::Result<()> {
         match self.0 {
-            Kind::InPlace(_) | Kind::Stream(_) => Ok(()),
-            Kind::Replace {
+            OutputKind::InPlace(_) | OutputKind::Stream(_) => Ok(()),
+            OutputKind::Replace {
                 temporary,
                 path,
                 room,
@@ -248,24 +248,24 @@ impl Output {
     /// When the process has no descriptor left.
     pub fn stream(&self) -> io::Result<Option<OwnedFd>> {
         match &self.0 {
-            Kind::InPlace(file) => Ok(Some(file.as_fd().try_clone_to_owned()?)),
-            Kind::Stream(stream) => Ok(Some(stream.as_fd().try_clone_to_owned()?)),
-            Kind::Replace { .. } => Ok(None),
+            OutputKind::InPlace(file) => Ok(Some(file.as_fd().try_clone_to_owned()?)),
+            OutputKind::Stream(stream) => Ok(Some(stream.as_fd().try_clone_to_owned()?)),
+            OutputKind::Replace { .. } => Ok(None),
         }
     }
 
     /// Whether the output may be read while it is written.
     pub const fn is_stream(&self) -> bool {
-        matches!(self.0, Kind::InPlace(_) | Kind::Stream(_))
+        matches!(self.0, OutputKind::InPlace(_) | OutputKind::Stream(_))
     }
 }
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.0 {
-            Kind::InPlace(file) => file.write(bytes),
-            Kind::Stream(stream) => stream.write(bytes),
-            Kind::Replace {
+            OutputKind::InPlace(file) => file.write(bytes),
+            OutputKind::Stream(stream) => stream.write(bytes),
+            OutputKind::Replace {
                 temporary, room, ..
             } => {
                 let file = temporary.as_file_mut();

@@ -36,10 +36,10 @@ impl Utf16 {
 
 /// A prefix of lines: the same on each, except for its numbers and the width of its blanks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Prefix(Vec<Part>);
+pub(crate) struct Prefix(Vec<PrefixPart>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+enum PrefixPart {
     Byte(u8),
     /// Digits, with single points or commas between them.
     Number,
@@ -80,9 +80,9 @@ impl Prefix {
         let mut rest = sample;
         while let Some(&byte) = rest.first() {
             let (part, len) = match byte {
-                b' ' | b'\t' => (Part::Blank, blanks(rest)),
-                b'0'..=b'9' => (Part::Number, number(rest)),
-                byte => (Part::Byte(byte), 1),
+                b' ' | b'\t' => (PrefixPart::Blank, blanks(rest)),
+                b'0'..=b'9' => (PrefixPart::Number, number(rest)),
+                byte => (PrefixPart::Byte(byte), 1),
             };
             parts.push(part);
             rest = &rest[len..];
@@ -92,10 +92,12 @@ impl Prefix {
 
     /// The word that the prefix begins with.
     pub(crate) fn word(&self) -> Vec<u8> {
-        let parts = self.0.iter().skip_while(|part| **part == Part::Blank);
+        let parts = self.0.iter().skip_while(|part| **part == PrefixPart::Blank);
         parts
             .map_while(|part| match part {
-                Part::Byte(byte) if byte.is_ascii_alphanumeric() || *byte == b'_' => Some(*byte),
+                PrefixPart::Byte(byte) if byte.is_ascii_alphanumeric() || *byte == b'_' => {
+                    Some(*byte)
+                }
                 _ => None,
             })
             .collect()
@@ -114,24 +116,24 @@ impl Prefix {
                 };
             };
             let len = match part {
-                Part::Byte(byte) => usize::from(next == *byte),
+                PrefixPart::Byte(byte) => usize::from(next == *byte),
                 // Only one character of the last blank is the prefix. The others are the line's indentation.
-                Part::Blank if is_last => match next {
+                PrefixPart::Blank if is_last => match next {
                     // Editors and terminals often remove blanks at the end of a line.
                     b'\r' | b'\n' => return Match::Yes(at),
                     _ => blanks(&rest[..1]),
                 },
-                Part::Blank => blanks(rest),
-                Part::Number => number(rest),
+                PrefixPart::Blank => blanks(rest),
+                PrefixPart::Number => number(rest),
             };
             if len == 0 {
                 return Match::No;
             }
             // The number or blank may continue in the bytes that follow.
-            let grows =
-                matches!(part, Part::Number | Part::Blank) && !(is_last && *part == Part::Blank);
+            let grows = matches!(part, PrefixPart::Number | PrefixPart::Blank)
+                && !(is_last && *part == PrefixPart::Blank);
             if grows && len + 1 >= rest.len() && !whole {
-                let point = len + 1 == rest.len() && *part == Part::Number;
+                let point = len + 1 == rest.len() && *part == PrefixPart::Number;
                 if len == rest.len() || (point && matches!(rest[len], b'.' | b',')) {
                     return match at + len > MAX_PREFIX {
                         true => Match::No,

@@ -190,7 +190,7 @@ impl Builder {
             next: BinaryHeap::new(),
         };
         for (start, left) in self.parts {
-            index.parts.push(Part {
+            index.parts.push(SortedPart {
                 next: start,
                 left,
                 read: Vec::new(),
@@ -208,14 +208,14 @@ impl Builder {
 pub(super) struct Index {
     memory: std::vec::IntoIter<Entry>,
     file: Option<Spill>,
-    parts: Vec<Part>,
+    parts: Vec<SortedPart>,
     /// The next entry of each part; the last part is in memory.
     next: BinaryHeap<Reverse<(Entry, usize)>>,
 }
 
 /// A sorted part of the temporary file.
 #[derive(Debug)]
-struct Part {
+struct SortedPart {
     /// The offset of the entries that have not been read.
     next: u64,
     left: u64,
@@ -253,7 +253,7 @@ impl Index {
     }
 }
 
-impl Part {
+impl SortedPart {
     fn next(&mut self, file: Option<&Spill>) -> io::Result<Option<Entry>> {
         if self.read.is_empty() && self.left > 0 {
             let count = self.left.min(READ_ENTRIES as u64);

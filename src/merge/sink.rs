@@ -26,7 +26,7 @@ pub(super) struct MergeSink {
     pub(super) synth: Synthesizer,
     redactor: Option<Redactor>,
     pub(super) traces: Vec<Outcome>,
-    sources: Vec<Source>,
+    sources: Vec<ScannedTrace>,
     conversations: Vec<Conversation>,
     /// The numbers of the conversations that traces share: the HTTP exchanges of one connection.
     shared: HashMap<ConversationId, u32>,
@@ -39,7 +39,7 @@ pub(super) struct MergeSink {
 
 /// A trace in the second pass.
 #[derive(Default)]
-struct Source {
+struct ScannedTrace {
     /// How its events are decoded; `None` if nothing of it is in the capture.
     format: Option<Format>,
     /// The numbers of its conversations in the merge.
@@ -89,7 +89,7 @@ impl MergeSink {
 
     /// Adds the next trace with the result of its first pass, `scan`.
     pub(super) fn add(&mut self, mut outcome: Outcome, scan: Option<Scan>) -> io::Result<()> {
-        let mut source = Source::default();
+        let mut source = ScannedTrace::default();
         if let Some(scan) = scan {
             source.format = scan.format;
             for conversation in scan.conversations {

@@ -139,11 +139,11 @@ struct End {
     ip: Option<IpAddr>,
     port: u16,
     /// Where the port comes from.
-    source: Source,
+    source: AddressSource,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
+enum AddressSource {
     Recorded,
     AddressOverride,
     Nowhere,
@@ -154,9 +154,9 @@ impl End {
     fn can_vary(&self, is_client: bool) -> bool {
         match self.source {
             _ if self.ip.is_none() => true,
-            Source::Nowhere => true,
-            Source::AddressOverride => is_client,
-            Source::Recorded => false,
+            AddressSource::Nowhere => true,
+            AddressSource::AddressOverride => is_client,
+            AddressSource::Recorded => false,
         }
     }
 }
@@ -203,7 +203,7 @@ impl AddressBook {
                 } else {
                     HTTP_PORT
                 };
-                (port, Source::Nowhere)
+                (port, AddressSource::Nowhere)
             });
             End {
                 side,
@@ -222,7 +222,7 @@ impl AddressBook {
         let (client, server) = if client_end.can_vary(true) {
             let server = self.fixed(server_end, v6);
             let client = self.vary(client_end, server, seed, v6);
-            if let (Some(ip), Source::AddressOverride) = (client_end.ip, client_end.source) {
+            if let (Some(ip), AddressSource::AddressOverride) = (client_end.ip, client_end.source) {
                 let was = SocketAddr::new(ip, client_end.port);
                 moved = (client != was).then_some((was, client));
             }
@@ -310,12 +310,17 @@ fn ip_of(recorded: Option<&Endpoint>, given: Option<AddressOverride>) -> Option<
 }
 
 /// The port of an endpoint and its source, recorded or given. Port 0 counts as none.
-fn port_of(recorded: Option<&Endpoint>, given: Option<AddressOverride>) -> Option<(u16, Source)> {
+fn port_of(
+    recorded: Option<&Endpoint>,
+    given: Option<AddressOverride>,
+) -> Option<(u16, AddressSource)> {
     let recorded = match recorded {
-        Some(Endpoint::Ip(_, port) | Endpoint::Host(_, port)) => Some((*port, Source::Recorded)),
+        Some(Endpoint::Ip(_, port) | Endpoint::Host(_, port)) => {
+            Some((*port, AddressSource::Recorded))
+        }
         _ => None,
     };
-    let given = given.and_then(|given| Some((given.port?, Source::AddressOverride)));
+    let given = given.and_then(|given| Some((given.port?, AddressSource::AddressOverride)));
     [recorded, given]
         .into_iter()
         .flatten()

@@ -131,7 +131,7 @@ impl Request {
 
 /// How much has been received so far.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub struct TapProgress {
     /// The number of connections with events.
     pub connections: AtomicU64,
     /// The number of events: bytes received, bytes sent, connections closed.
@@ -148,7 +148,7 @@ pub struct Tap {
     /// Why the stream ended, if Envoy did not end it in the regular way.
     failure: Arc<Mutex<Option<Error>>>,
     /// How much has been received so far.
-    pub progress: Progress,
+    pub progress: TapProgress,
 }
 
 /// A tap is equal only to itself.
@@ -202,7 +202,7 @@ impl Tap {
             url: url.clone(),
             reader,
             failure: Arc::clone(&failure),
-            progress: Progress::default(),
+            progress: TapProgress::default(),
         };
         thread::Builder::new().name("tap".into()).spawn(move || {
             let mut writer = writer;
