@@ -7,7 +7,6 @@
 use capture2pcap::model::event::{Direction, Event, Gap, GapKind, What};
 use capture2pcap::model::warning::Warnings;
 use capture2pcap::redact::{Redaction, Redactor};
-use capture2pcap::slice::Slice;
 
 const SECRET: &[u8] = b"k3-Vq9_Zx7";
 

@@ -315,12 +315,7 @@ fn every_loss_is_reported_once_with_its_count() {
     for i in 0..20 {
         events.push(cut(What::Read, 10_000 * i, b"cut", seq));
         seq += 1_000;
-        events.push(counted(
-            What::Write,
-            10_000 * i + 1,
-            b"lost after this",
-            seq,
-        ));
+        events.push(counted(What::Write, 10_000 * i + 1, b"lost after it.", seq));
         seq += 14 + 7;
     }
     events.push(cut(What::Read, 1_000_000, b"last", seq));

@@ -252,7 +252,7 @@ fn a_pcapng_says_what_was_redacted() {
 }
 
 #[test]
-fn messages_quote_nothing_from_a_trace() {
+fn messages_quote_nothing_of_a_trace() {
     let scratch = Scratch::new();
     scratch.write("error.json", b"cookie: a-secret, which is no trace");
     let run = |args: &[&str]| scratch.capture2pcap().args(args).run().exits(1).explain();
