@@ -1,5 +1,5 @@
-//! Compiles proto/ into the types that `trace` decodes with, and into the table of names and
-//! numbers that text and JSON traces are read by. No protoc is needed.
+//! Compiles proto/ into the types with which `trace` decodes, and into the table of names and numbers for text and JSON
+//! traces. It needs no protoc.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,8 +16,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut files = protox::compile(["proto/tap.proto", "proto/capture.proto"], ["proto"])?;
     fs::write(out.join("schema.rs"), schema_table(&files)?)?;
 
-    // A string that is not UTF-8 makes prost refuse the whole message. Envoy's own JSON holds
-    // such strings, so every string is decoded as the bytes that it is.
+    // prost rejects a message with a string that is not UTF-8. Envoy writes such strings, so all strings are decoded as
+    // bytes.
     for file in &mut files.file {
         for message in &mut file.message_type {
             strings_to_bytes(message);
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Sets what `--version` reports beside the version: the commit, the features and the target.
+/// Sets what `--version` reports in addition to the version: the commit, the features and the target.
 fn describe_build() {
     let commit = commit().map_or(String::new(), |commit| format!(" ({commit})"));
     let mut features: Vec<_> = env::vars()
@@ -46,13 +46,13 @@ fn describe_build() {
     println!("cargo:rustc-env=CAPTURE2PCAP_TARGET={target}");
 }
 
-/// The commit that a release build is made from, with `-dirty` if tracked files were changed since. A debug build
-/// reports none, so that a commit does not compile everything again.
+/// The commit of a release build, with `-dirty` if tracked files have changed since. A debug build reports none, so that
+/// a commit does not cause a rebuild.
 fn commit() -> Option<String> {
     if env::var("PROFILE").ok()? != "release" {
         return None;
     }
-    // In a package from a registry.
+    // In a package from a registry, which records its commit.
     if let Ok(info) = fs::read_to_string(".cargo_vcs_info.json") {
         let (_, rest) = info.split_once("\"sha1\": \"")?;
         return Some(rest.get(..COMMIT_LENGTH)?.to_owned());
@@ -72,10 +72,10 @@ fn commit() -> Option<String> {
     git(&["describe", "--always", "--dirty", "--exclude=*", &length])
 }
 
-/// How many digits of a commit are shown.
+/// The number of digits of a commit that are shown.
 const COMMIT_LENGTH: usize = 12;
 
-/// What git prints, if it succeeds.
+/// The output of git, if it succeeds.
 fn git(args: &[&str]) -> Option<String> {
     let output = Command::new("git").args(args).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -29,7 +29,7 @@ lint:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --document-private-items
 
-# Everything that a change has to pass
+# All checks that a change has to pass
 ci:
     .ci/run
 
@@ -77,10 +77,10 @@ lint-workflows:
 msrv:
     packaging/msrv.sh
 
-# The page for the browser, in target/page or another folder
+# Builds the page for the browser, in target/page or another folder
 web *ARGS:
     web/build.sh {{ARGS}}
 
-# The page in Chromium, against the command
+# Tests the page in Chromium, and compares it with the command
 test-web *ARGS:
     web/test/run.sh {{ARGS}}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 #
-# Compares capture2pcap with cp, tcpdump and editcap, and measures what else can be measured of it.
+# Compares the speed of capture2pcap with cp, tcpdump and editcap, and measures its memory, instructions and allocations.
 #
 #     benches/compare.sh [ROUNDS] [PART...]       7 rounds and all parts, by default
 #
@@ -10,17 +10,16 @@
 #                     buffered-16K buffered-64K buffered-100 json-16K json-100 text-16K text-100
 #     many            3,000 traces of mixed sizes with one thread and with JOBS; 20,000 tiny ones against cp -r
 #     merge           the same 3,000 traces into one capture, against converting each
-#     live            how long after its event a packet comes out of a pipe
+#     live            the delay between an event and its packet in a pipe
 #     info            --info of large events, against reading the trace
-#     instructions    instructions an event
+#     instructions    instructions per event
 #     allocations     allocations of a short and of a longer trace
-#     memory          peak memory with traces of BIG_SIZE; runs by itself only where BIG=1, as it needs disk
+#     memory          peak memory with traces of BIG_SIZE; by default only with BIG=1, as it needs disk space
 #
-# In each round all commands have their turn, another one first. Each runs twice in its turn, and the second
-# time counts: what it writes to is a file that was not there before, but the memory for it is as much as
-# it has just given back, and not as much as the command before it did. What they take is compared within
-# the round: a ratio is the median of the rounds' ratios, a time the median of the times. A round that
-# is not counted comes first, and shows the peak memory. Traces are in the page cache.
+# In each round, all commands run in turn, beginning with a different one. Each runs twice, and the second time
+# counts: it writes to a new file, but the system reuses the memory that the same command has just freed, not that of
+# another command. Times are compared within a round: a ratio is the median of the rounds' ratios, and a time is the
+# median of the times. The first round is not counted, and shows the peak memory. Traces are in the page cache.
 #
 # Environment:
 #
@@ -28,12 +27,12 @@
 #     SIZE            of a trace [256M], and of the 3,000 together
 #     BIG, BIG_SIZE   whether to measure memory, with traces of that size [4G]
 #     JOBS            threads for many traces [2]
-#     DIR             where a temporary folder for the files goes [the current one]; it needs room for four
-#                     times SIZE, for memory twice BIG_SIZE besides; and 120,000 inodes for many and merge, or as
-#                     many a round on an ext4 without a journal (see below)
+#     DIR             the folder for temporary files [the current one]; it needs space for four times SIZE, and for
+#                     memory twice BIG_SIZE in addition; many and merge need 120,000 inodes, or as many per round
+#                     on an ext4 without a journal (see below)
 #
-# Needs Linux, bash 5, python3 3.9, awk, GNU time and coreutils; tcpdump, editcap and valgrind for what they
-# measure. What is missing is left out, and said.
+# Needs Linux, bash 5, python3 3.9, awk, GNU time and coreutils; and tcpdump, editcap and valgrind for some parts. Parts
+# whose programs are missing are reported and skipped.
 
 set -euo pipefail
 export LC_ALL=C
@@ -93,10 +92,10 @@ make_trace() {
     python3 "$here/make_trace.py" "$@"
 }
 
-# Where each command begins: empty, or what measures its memory.
+# The prefix of each command: empty, or a program that measures memory.
 under=()
 
-# The commands that race. Each reads $trace, $tree or $capture, and writes $out.
+# The commands that are compared. Each reads $trace, $tree or $capture, and writes $out.
 capture2pcap() { "${under[@]}" "$tool" "$trace" "$out"; }
 cp_trace() { "${under[@]}" cp --reflink=never "$trace" "$out"; }
 tcpdump_copy() { "${under[@]}" tcpdump -r "$capture" -w "$out"; }
@@ -110,7 +109,7 @@ info_of() { "${under[@]}" "$tool" --info "$trace"; }
 read_trace() { "${under[@]}" dd if="$trace" of=/dev/null bs=1M; }
 from_pipe() { cat "$trace" | "${under[@]}" "$tool" - "$out"; }
 
-# Runs a command of the above, and ends everything where it fails.
+# Runs one of these commands, and exits if it fails.
 run() {
     "$1" >/dev/null 2>"$work/stderr" || {
         cat "$work/stderr" >&2
@@ -118,7 +117,7 @@ run() {
     }
 }
 
-# The peak of a command's resident memory in KiB.
+# The peak resident memory of a command, in KiB.
 peak() {
     under=("$gnu_time" -q -f %M -o "$work/peak")
     run "$1"
@@ -128,9 +127,9 @@ peak() {
 
 declare -A peaks
 
-# Whether $work lies on an ext4 without a journal. That gives no inode out again within minutes, and looks at
-# each that was freed whenever it is asked for a new one, up to a millisecond: so nothing is freed there
-# before the end, and two runs of this script are better five minutes apart.
+# Whether $work is on an ext4 without a journal. Such a file system does not reuse an inode for some minutes, and checks
+# every freed inode at each allocation, which takes up to a millisecond. So nothing is freed there before the end, and
+# two runs of this script should be five minutes apart.
 inodes_linger() {
     local device
     [[ $(findmnt -no FSTYPE -T "$work" | tail -n 1) == ext4 ]] || return 1
@@ -140,7 +139,7 @@ inodes_linger() {
 keep_inodes=
 if has findmnt && inodes_linger; then keep_inodes=1; fi
 
-# Clears $out away, or empties its files and keeps them until the end.
+# Removes $out, or empties its files and keeps them until the end.
 clear_away() {
     if [[ -n $keep_inodes && -d $out ]]; then
         find "$out" -type f -exec truncate --size 0 {} +
@@ -150,7 +149,7 @@ clear_away() {
     rm -rf "$out"
 }
 
-# Lets commands race: their times, in µs, go to $times, and their peaks to $peaks.
+# Compares commands: stores their times, in µs, in $times, and their peak memory in $peaks.
 race() {
     local command round before after turn
     : >"$times"
@@ -160,7 +159,7 @@ race() {
     done
     for ((round = 0; round < rounds; round++)); do
         for ((turn = 0; turn < $#; turn++)); do
-            # Another one begins each round, so that none always runs in the state that another left.
+            # Each round begins with a different command, so that none always follows the same one.
             command=${@:(round + turn) % $# + 1:1}
             run "$command"
             clear_away
@@ -173,7 +172,7 @@ race() {
     done
 }
 
-# The median over the rounds: of a command's time, or of the ratio of one's to another's.
+# The median over the rounds, of a command's time or of the ratio of two commands' times.
 median() {
     awk -v one="$1" -v other="${2-}" '
         $2 == one { a[$1] = $3 }
@@ -189,7 +188,7 @@ median() {
         }' "$times"
 }
 
-# A number, or a dash where there is none: FORMAT NUMBER [DIVISOR]
+# A number, or a dash if there is none: FORMAT NUMBER [DIVISOR]
 shown() {
     awk -v format="$1" -v x="$2" -v by="${3-1}" 'BEGIN { if (x == "") print "-"; else printf format "\n", x / by }'
 }
@@ -198,7 +197,7 @@ seconds() { shown %.3f "$(median "$1")" 1000000; }
 ratio() { shown %.2f "$(median "$1" "$2")"; }
 mebibytes() { shown %.1f "${peaks[$1]-}" 1024; }
 
-# Races on one trace.
+# Compares the commands on one trace.
 head_told=
 columns='%-18s %8s %8s %8s %8s   %7s %9s %9s   %6s %8s\n'
 part_trace() {
@@ -286,8 +285,8 @@ race_once() {
     clear_away
 }
 
-# What valgrind counts is compared between a trace and one that is four times as long, so that what every
-# run takes is not in it.
+# valgrind's counts are compared between a trace and one four times as long, so that the constant cost of a run is not
+# included.
 counted=(buffered-16K buffered-100 streamed-100 json-100 text-100)
 
 # Instructions of a conversion.
@@ -297,7 +296,7 @@ instructions() {
     rm -f "$out" "$work/callgrind"
 }
 
-# Allocations of a conversion: how many, and their bytes.
+# The number of allocations of a conversion, and their bytes.
 allocations() {
     valgrind --tool=dhat --dhat-out-file=/dev/null "$tool" -q "$trace" "$out" 2>"$work/stderr"
     awk '/Total:/ { gsub(",", ""); print $(NF - 1), $(NF - 4) }' "$work/stderr"
@@ -331,15 +330,15 @@ part_allocations() {
     rm -f "$trace"
 }
 
-# The first number with a dot in what a program says of its version.
+# The first number with a dot in the version output of a program.
 version() {
-    # Reads on to the end, as a broken pipe would be a failure.
+    # Reads to the end, because a broken pipe would be a failure.
     "$@" 2>&1 | awk '{ for (i = 1; i <= NF && !n; i++) if ($i ~ /^[0-9]+\.[0-9]/) n = $i } END { sub(/[.,]$/, "", n); print n }'
 }
 
 machine() {
     local tools filesystem
-    # The last is the one on top, where several are mounted over one another.
+    # If several are mounted over one another, the last one is on top.
     filesystem=$(findmnt -no FSTYPE -T "$work" 2>/dev/null | tail -n 1 || stat -f -c %T "$work")
     tools="capture2pcap $(version "$tool" --version), cp $(version cp --version)"
     if has tcpdump; then tools+=", tcpdump $(version tcpdump --version)"; fi

@@ -1,8 +1,8 @@
 //! How close a conversion of large events comes to what the system allows.
 //!
-//! `cargo bench --bench floor -- TRACE [ROUNDS]` compares the program with a bare pipeline of two threads: one reads
-//! the trace in pieces of 1 MiB and adds up each word of it, the other writes the same bytes. No program that reads,
-//! sums and writes can take less.
+//! `cargo bench --bench floor -- TRACE [ROUNDS]` compares the program with a minimal pipeline of two threads: one reads
+//! the trace in pieces of 1 MiB and sums its words, the other writes the same bytes. No program that reads, sums and
+//! writes can be faster.
 #![allow(missing_docs, reason = "a program")]
 
 use std::fs::File;
@@ -19,7 +19,7 @@ const WRITE: usize = 256 << 10;
 const BUFFERS: usize = 3;
 
 fn main() -> io::Result<()> {
-    // Cargo adds an option of its own.
+    // Cargo adds an option.
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     let mut arguments = arguments.iter().filter(|argument| *argument != "--bench");
     let Some(trace) = arguments.next().map(PathBuf::from) else {
@@ -37,7 +37,7 @@ fn main() -> io::Result<()> {
     compare(&trace, rounds.unwrap_or(15))
 }
 
-/// Runs both by turns, and prints the medians of their times.
+/// Runs both in turn, and prints the medians of their times.
 fn compare(trace: &Path, rounds: usize) -> io::Result<()> {
     let folder = tempfile::tempdir_in(".")?;
     let out = folder.path().join("out");
@@ -48,7 +48,7 @@ fn compare(trace: &Path, rounds: usize) -> io::Result<()> {
         floor.arg("--pipeline").arg(trace).arg(&out);
         let mut tool = Command::new(env!("CARGO_BIN_EXE_capture2pcap"));
         tool.arg("-q").arg(trace).arg(&out);
-        // What comes second finds the memory that the first one has given back, so each is second by turns.
+        // The second one benefits from the memory that the first one has freed, so they take turns.
         let (one, other) = match round % 2 {
             0 => {
                 let floor = time(&mut floor, &out)?;
@@ -59,7 +59,7 @@ fn compare(trace: &Path, rounds: usize) -> io::Result<()> {
                 (time(&mut floor, &out)?, tool)
             }
         };
-        // The first round warms up.
+        // The first round is a warm-up.
         if round > 0 {
             floors.push(one.as_secs_f64());
             times.push(other.as_secs_f64());
@@ -87,7 +87,7 @@ fn median(mut times: Vec<f64>) -> f64 {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-/// Memory that begins at a page, which the system copies to and from faster.
+/// Memory that begins at a page boundary, which the system copies faster.
 struct Aligned(Vec<u8>, usize);
 
 impl Aligned {
@@ -106,7 +106,7 @@ impl Aligned {
 fn pipeline(from: &Path, to: &Path) -> io::Result<()> {
     let mut from = File::open(from)?;
     let mut to = File::create(to)?;
-    // As the program does: blocks that are there need not be found one by one.
+    // Preallocated, as in the program, so that the file system does not allocate block by block.
     #[cfg(target_os = "linux")]
     rustix::fs::fallocate(
         &to,
@@ -125,7 +125,7 @@ fn pipeline(from: &Path, to: &Path) -> io::Result<()> {
             for piece in buffer.bytes()[..len].chunks(WRITE) {
                 to.write_all(piece)?;
             }
-            // The reader may have ended.
+            // The other thread may have ended.
             drop(written.send(buffer));
         }
         Ok(())

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How long after an event its packet comes out of a pipe.
+"""Measures the delay between an event and its packet in a pipe.
 
     live.py CAPTURE2PCAP [EVENTS]
 
@@ -22,7 +22,7 @@ PATIENCE = 10  # seconds
 
 
 class Packets:
-    """The records of a pcap, as they come."""
+    """Yields the records of a pcap as they arrive."""
 
     def __init__(self, descriptor):
         self.descriptor, self.bytes = descriptor, b""

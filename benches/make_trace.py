@@ -53,7 +53,7 @@ def number(field, value):
 
 
 def opened(field, length):
-    """What stands before a field of so many bytes."""
+    """The key and the length of a field with this number of bytes."""
     return varint(field << 3 | 2) + varint(length)
 
 
@@ -62,13 +62,13 @@ def field(number_of, value):
 
 
 class Binary:
-    """An event is head, seconds, middle, seq: the parts that change are on their own."""
+    """An event consists of head, seconds, middle and seq, so that the parts that change are separate."""
 
     closed_body = field(4, b"")
 
     def __init__(self, ident, streamed, delimited):
         self.ident, self.streamed, self.delimited = number(1, ident), streamed, delimited
-        # The numbers of Envoy 1.28 and later.
+        # The field numbers of Envoy 1.28 and later.
         local, remote = (
             field(1, field(2, ip.encode()) + number(3, port)) for ip, port in addresses(ident)
         )
@@ -81,7 +81,7 @@ class Binary:
         return varint(seconds)
 
     def head(self, rest):
-        """The bytes before the seconds, where so many follow them."""
+        """The bytes before the seconds, if this number of bytes follows."""
         timestamp = b"\x08" + bytes(5) + b"\x10" + bytes(5)
         before = opened(1, len(timestamp)) + b"\x08"
         event = opened(3, len(before) + 5 + rest) + before
@@ -195,7 +195,7 @@ class Json:
 
 
 def escape(byte):
-    """A byte in text, as protobuf's CEscape writes it."""
+    """A byte in the text format, escaped like protobuf's CEscape."""
     usual = {10: b"\\n", 13: b"\\r", 9: b"\\t", 34: b'\\"', 39: b"\\'", 92: b"\\\\"}
     return usual.get(byte) or (bytes([byte]) if 0x20 <= byte < 0x7F else b"\\%03o" % byte)
 
@@ -214,7 +214,7 @@ KINDS = {
 
 
 def addresses(ident):
-    """Local and remote: each id below 2^24 has a client of its own."""
+    """The local and remote address: each id below 2^24 has its own client."""
     client = f"10.{ident >> 16 & 0xFF}.{ident >> 8 & 0xFF}.{ident & 0xFF}"
     return (("192.0.2.1", 15001), (client, 49152 + ident % 16384))
 
@@ -226,7 +226,7 @@ def noise(length):
 
 @functools.lru_cache(maxsize=64)
 def middles(name, size, count):
-    """All of the events of a chunk but head, seconds and seq_num."""
+    """The events of a chunk, without head, seconds and seq_num."""
     kind = KINDS[name][0](0)
     data = noise(max(2 * size, CHUNK))
     for_each = (data[i * size : (i + 1) * size] for i in range(count))
@@ -238,15 +238,15 @@ def middles(name, size, count):
 def write(out, name, size, total, ident, with_seq):
     """Writes a trace, and returns the number of its events."""
     kind = KINDS[name][0](ident)
-    # In a chunk as many reads as writes, and so two at least.
+    # A chunk has as many reads as writes, so at least two events.
     most = max(min(CHUNK // max(size, 1), CHUNK_EVENTS) & ~1, 2)
-    # How many events: by what the first of them take.
+    # The number of events follows from the size of the first ones.
     sample = middles(name, size, min(most, 64))
     after = sum(map(len, sample)) // len(sample) + len(kind.seq(total if with_seq else 0))
     each = len(kind.head(after)) + len(kind.seconds(START)) + after + len(kind.separator)
     count = max((total - len(kind.begin(total)) - len(kind.end)) // each, 1)
 
-    # Only a binary trace has to know its length beforehand, and its events are equally long.
+    # Only a binary trace needs its length beforehand. Its events all have the same length.
     out.write(kind.begin(count * each))
     done, start = 0, START + ident % 16
     skip = len(kind.separator)
@@ -272,7 +272,7 @@ def write(out, name, size, total, ident, with_seq):
 
 
 def without_numbers(kind, these):
-    """The parts of a chunk, to be joined by its seconds."""
+    """The parts of a chunk, which are joined with its seconds in between."""
     seq = kind.seq(0)
     head = kind.separator + kind.head(len(these[0]) + len(seq))
     return [head, *(middle + seq + head for middle in these[:-1]), these[-1] + seq]
@@ -310,7 +310,7 @@ def write_files(folder, options):
             os.makedirs(below, exist_ok=True)
         total = int(options.total * share / whole)
         size = sizes[ident % len(sizes)]
-        # An event has to fit in.
+        # There has to be room for an event.
         size = size if size * 2 <= total or len(sizes) == 1 else sizes[0]
         with open(os.path.join(below, f"path_{ident}{extension}"), "wb") as out:
             events += write(out, options.kind, size, total, ident, options.seq)

@@ -1,7 +1,7 @@
-//! How long each module takes with a trace in memory: no file is touched.
+//! The speed of each module with a trace in memory, without files.
 //!
-//! `cargo bench --bench rooms`; a part of a name as argument selects the benchmarks. The whole
-//! program against others is what `benches/compare.sh` measures.
+//! `cargo bench --bench rooms`; an argument selects the benchmarks whose name contains it. `benches/compare.sh` compares
+//! the whole program with others.
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 #![allow(clippy::expect_used, reason = "a trace made here is whole")]
 
@@ -19,7 +19,7 @@ use capture2pcap::synth::checksum::Sum;
 use capture2pcap::synth::{self, Synthesizer};
 use capture2pcap::trace::{Reader, Step};
 
-/// Small events and large ones: their payload in bytes, and their number, about 4 MiB in all.
+/// Small and large events: their payload in bytes, and their number; about 4 MiB in all.
 const TRACES: [(usize, usize); 2] = [(100, 40_000), (16 << 10, 256)];
 
 criterion_group!(benches, decode, checksum, synth, record, whole);
@@ -46,7 +46,7 @@ fn decode(c: &mut Criterion) {
     group.finish();
 }
 
-/// The checksum of a payload: of a small event, of a packet on a wire, of the largest there is.
+/// The checksum of a payload: of a small event, of a usual packet, and of the largest packet.
 fn checksum(c: &mut Criterion) {
     let mut group = c.benchmark_group("checksum");
     for size in [100, 1_460, 65_495] {
@@ -88,7 +88,7 @@ fn synth(c: &mut Criterion) {
     group.finish();
 }
 
-/// A frame into a capture that goes nowhere, again and again.
+/// One frame, written repeatedly to a capture that is discarded.
 fn record(c: &mut Criterion) {
     let mut group = c.benchmark_group("record");
     for (size, _) in TRACES {
@@ -99,7 +99,7 @@ fn record(c: &mut Criterion) {
             let mut synth = Synthesizer::new(synth::Options::default());
             let mut warnings = Warnings::default();
             each_event(buffered(size, 1), |event| {
-                // Inside, as a frame need not live any longer.
+                // Made inside the loop, as in a conversion.
                 let frames = synth.event(&event, &mut warnings, &mut |frame| {
                     b.iter(|| capture.frame(black_box(frame)).expect("a sink"));
                     Ok::<_, Infallible>(())
@@ -111,7 +111,7 @@ fn record(c: &mut Criterion) {
     group.finish();
 }
 
-/// All of it: bytes to a capture that goes nowhere.
+/// The whole conversion, from bytes to a capture that is discarded.
 fn whole(c: &mut Criterion) {
     let mut group = c.benchmark_group("whole");
     for (size, count) in TRACES {
@@ -139,7 +139,7 @@ fn whole(c: &mut Criterion) {
     group.finish();
 }
 
-/// Reads a whole trace that lies in memory.
+/// Reads a whole trace from memory.
 fn each_event(trace: Vec<u8>, mut take: impl FnMut(Event)) {
     let mut reader = Reader::new(Input::from_bytes(trace), None, None);
     while let Step::Item(event) = reader.event().expect("a whole trace") {
@@ -154,14 +154,14 @@ fn buffered(size: usize, count: usize) -> Vec<u8> {
     field(3, &trace)
 }
 
-/// A trace of a message an event.
+/// A trace with one message per event.
 fn streamed(size: usize, count: usize) -> Vec<u8> {
     let events = (0..count).map(|i| field(3, &event(i, size)));
     let segments = std::iter::once(connection()).chain(events);
     segments.flat_map(|segment| field(4, &segment)).collect()
 }
 
-/// Addresses, in the numbering of Envoy 1.28 and later.
+/// Addresses, with the field numbers of Envoy 1.28 and later.
 fn connection() -> Vec<u8> {
     let address = |ip: &str, port| field(1, &[field(2, ip.as_bytes()), number(3, port)].concat());
     let local = field(1, &address("192.0.2.1", 15_001));
@@ -169,7 +169,7 @@ fn connection() -> Vec<u8> {
     field(2, &[local, remote].concat())
 }
 
-/// One of events that are read and written by turns, 10 µs apart.
+/// One of events that Envoy receives and sends in turn, 10 µs apart.
 fn event(i: usize, size: usize) -> Vec<u8> {
     let nanos = i as u64 * 10_000;
     let seconds = number(1, 1_795_327_726 + nanos / 1_000_000_000);
@@ -179,7 +179,7 @@ fn event(i: usize, size: usize) -> Vec<u8> {
     [time, what].concat()
 }
 
-/// A field with bytes in it.
+/// A field with bytes.
 fn field(number_of: u64, bytes: &[u8]) -> Vec<u8> {
     let mut out = varint(number_of << 3 | 2);
     out.extend(varint(bytes.len() as u64));
@@ -187,7 +187,7 @@ fn field(number_of: u64, bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A field with a number in it.
+/// A field with a number.
 fn number(number_of: u64, value: u64) -> Vec<u8> {
     [varint(number_of << 3), varint(value)].concat()
 }

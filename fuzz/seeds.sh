@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Makes the seeds of the fuzz targets in corpus/ from the short traces in testdata/. What stands there
-# under another name (made_…) was written by hand, for what no recording has, and stays.
+# Makes the seeds of the fuzz targets in corpus/ from the short traces in testdata/. Seeds with other names (made_…)
+# were written by hand, for cases that no recording has, and are kept.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# In bytes: a longer seed makes slower runs and nothing that a short one does not.
+# The length of the longest seed, in bytes. A longer one makes runs slower, and tests nothing new.
 longest=3072
 
-# The options of a conversion in their six bytes (src/knobs.rs): the defaults, and some others in turn.
+# The six bytes of a conversion's options (src/knobs.rs): the defaults, and some others in turn.
 knobs=('\0\0\0\0\0\0' '\2\0\0\0\0\0' '\5\0\144\0\0\0' '\6\0\0\0\5\0' '\12\100\0\0\12\0' '\44\0\0\4\0\0' '\0\120\0\0\0\0')
 # The sizes of a stream's chunks (src/stream.rs).
 sizes=('\0\100\377\7' '\77\1\377\0' '\20\21\222\23')
@@ -31,7 +31,7 @@ for i in "${!traces[@]}"; do
     options=${knobs[i % ${#knobs[@]}]}
     { printf "$options"; cat "$trace"; } >"corpus/convert/$name"
     { printf "${sizes[i % ${#sizes[@]}]}$options"; cat "$trace"; } >"corpus/stream/$name"
-    # Three at a time, and the next of them begins with the last of these.
+    # Three traces at a time. The last one is also the first of the next three.
     if ((i % 2 == 0 && i + 2 < ${#traces[@]})); then
         {
             printf "$options"

@@ -20,23 +20,23 @@ use crate::memory::measured;
 use crate::oracle;
 use crate::pcap::{self, Record};
 
-/// What a conversion may hold whatever the input is: its buffers, a few MiB.
+/// The memory of a conversion for any input, in bytes: its buffers of a few MiB.
 const FIXED_MEMORY: usize = 16 << 20;
-/// What it may hold for each byte of the input: a connection of its own for every few of them.
+/// Its further memory for each byte of the input: every few bytes may be a connection.
 const MEMORY_PER_BYTE: usize = 1024;
-/// How many bytes may be missing in all. Few bytes of a trace can claim that a lot is, for which the capture leaves
-/// room; more makes slow runs and nothing new.
+/// The number of bytes that may be missing in all. A few bytes of a trace can claim large losses, for which the capture
+/// leaves gaps. More than this makes runs slow, and tests nothing new.
 const MAX_CLAIMED: u64 = 16 << 30;
-/// The most bytes that the capture leaves room for where the trace does not say how many are missing of an event.
+/// The largest gap for an event of unknown size, in bytes.
 pub(crate) const MAX_ESTIMATE: u64 = 1 << 24;
-/// How much of a capture is kept. Beyond that, it is only counted.
+/// How much of a capture is kept, in bytes. The rest is only counted.
 const KEPT: usize = 48 << 20;
-/// The longest text that pcapng options hold, with a mark that it goes on.
+/// The length of the longest text in a pcapng option, with its ellipsis.
 const MAX_TEXT: u64 = 16_384 + 3;
 
-/// What came of a conversion.
+/// The result of a conversion.
 pub(crate) struct Made {
-    /// The capture; none where it is too long to keep.
+    /// The capture; `None` if it is too long to keep.
     pub(crate) capture: Option<Vec<u8>>,
     /// Its length.
     pub(crate) len: u64,
@@ -48,17 +48,17 @@ pub(crate) struct Made {
 /// The events of a conversion.
 #[derive(Default)]
 pub(crate) struct Kept {
-    /// As they were delivered, and which of the frames came with each.
+    /// The events as they were delivered, and the range of frames of each.
     pub(crate) delivered: Vec<(Event, Range<usize>)>,
     pub(crate) warnings: Warnings,
 }
 
-/// Where a capture goes.
+/// The output of a capture.
 #[derive(Debug)]
 struct Sink {
     bytes: Vec<u8>,
     len: u64,
-    /// The most that is kept.
+    /// The maximum number of bytes that are kept.
     keep: usize,
 }
 
@@ -76,7 +76,7 @@ impl Write for Sink {
     }
 }
 
-/// Converts `input`, which is `len` bytes long; keeps its events where there is a place for them.
+/// Converts `input`, which is `len` bytes long. Stores its events if requested.
 fn run(
     input: Input,
     len: usize,
@@ -119,7 +119,7 @@ fn run(
             capture.frame(frame)
         })
         .expect("memory is writable");
-    // Whatever was noticed has to be sayable.
+    // Every warning has to be printable.
     for tally in warnings.tallies() {
         assert!(!tally.to_string().is_empty());
     }
@@ -133,7 +133,7 @@ fn run(
     (sink, frames, damage)
 }
 
-/// Converts `input`, which is `len` bytes long, and keeps what came of it.
+/// Converts `input`, which is `len` bytes long, and returns the result.
 pub(crate) fn make(input: Input, len: usize, options: &Options) -> Made {
     let mut kept = Kept::default();
     let sink = Sink {
@@ -151,9 +151,9 @@ pub(crate) fn make(input: Input, len: usize, options: &Options) -> Made {
     }
 }
 
-/// The whole conversion: both formats, and the options that the first bytes say.
+/// The whole conversion, in both formats, with options from the first bytes.
 ///
-/// The capture is well formed, its size is bounded, and it says what the events say.
+/// The capture is well formed, its size is bounded, and it agrees with the events.
 pub fn convert(data: &[u8]) {
     let Some((options, trace)) = knobs::split(data) else {
         return;
@@ -167,7 +167,7 @@ pub fn convert(data: &[u8]) {
     if options.capture.snaplen == DEFAULT_SNAPLEN {
         return;
     }
-    // A snaplen takes the ends of frames and changes nothing else.
+    // A snaplen truncates frames, and changes nothing else.
     let mut uncut = options.clone();
     uncut.capture.snaplen = DEFAULT_SNAPLEN;
     let (whole, all) = converted(&trace, &uncut);
@@ -178,7 +178,7 @@ pub fn convert(data: &[u8]) {
     }
 }
 
-/// Converts `trace`, checks all that is to be checked, and gives the records and how many there are.
+/// Converts `trace`, and checks the result. Returns the records and their number.
 fn converted(trace: &Bytes, options: &Options) -> (Option<Vec<Record>>, usize) {
     let input = || Input::from_bytes(trace.clone());
     let (len, sink) = measured_len(&input, trace.len(), options);
@@ -202,7 +202,7 @@ fn converted(trace: &Bytes, options: &Options) -> (Option<Vec<Record>>, usize) {
     (Some(records), made.frames)
 }
 
-/// How long the capture becomes, and how much memory that takes where nothing is kept.
+/// The length of the capture, and the memory for a conversion of which nothing is kept.
 fn measured_len(input: &impl Fn() -> Input, len: usize, options: &Options) -> (u64, usize) {
     let (sink, peak) = measured(|| {
         let (bytes, keep) = (Vec::new(), 0);
@@ -216,7 +216,7 @@ fn measured_len(input: &impl Fn() -> Input, len: usize, options: &Options) -> (u
     (sink.len, peak)
 }
 
-/// Reads a capture of either format; what pcapng has beside the records, too.
+/// Reads a capture of either format, with the metadata of a pcapng.
 pub(crate) fn parse(
     capture: &[u8],
     format: Format,
@@ -230,21 +230,20 @@ pub(crate) fn parse(
     }
 }
 
-/// The most bytes that a capture of these events takes: theirs, what frames are made of, and what the
-/// program invents up to its named caps.
+/// An upper bound for the size of a capture of these events: their bytes, the headers, and the gaps up to their limits.
 fn bound(made: &Made, input: usize, options: &Options) -> u64 {
     // A record's header, or a block's with its flags and padding; Ethernet, IPv6, TCP with options.
     const FRAME: u64 = 48 + 14 + 40 + 28;
-    // What comes without payload: an opening and an end, another opening, two settings, windows.
+    // Frames without payload: two handshakes, an end, two SETTINGS, WINDOW_UPDATEs.
     const FRAMES_PER_EVENT: u64 = 16;
-    // Interface, names and statistics of a connection, and what is said of its first frame.
+    // The interface, names and statistics of a connection, and the comment on its first frame.
     const TEXTS_PER_EVENT: u64 = 12;
-    // What an address may become, escaped or with its bad bytes replaced, where there is a place for it.
+    // The size of an address with escapes or replacement characters, in each place where it is written.
     let text = match options.capture.format {
         Format::Pcap => 0,
         Format::Pcapng => MAX_TEXT.min(10 * input as u64 + 128) + 16,
     };
-    // The smallest of what packets hold.
+    // The smallest payload of a packet.
     let largest = 65_495;
     let segment = options.synth.mss.unwrap_or(largest).min(largest) as u64;
     let fields = |fields: &[Field]| -> u64 {
@@ -268,11 +267,11 @@ fn bound(made: &Made, input: usize, options: &Options) -> u64 {
                 known += 512;
                 if let Http::Part { part, .. } = http {
                     known += match part {
-                        Part::Headers(told) | Part::Trailers(told) => fields(told),
+                        Part::Headers(list) | Part::Trailers(list) => fields(list),
                         Part::Body { payload, .. } => payload.len() as u64,
                     };
                 }
-                // A frame header of HTTP/2 for each 16 KiB.
+                // An HTTP/2 frame header for each 16 KiB.
                 known += known / 1024;
             }
             _ => {}

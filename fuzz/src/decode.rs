@@ -1,4 +1,4 @@
-//! Bytes into events: each decoder by itself.
+//! The decoders, each by itself: bytes into events.
 
 use std::collections::HashSet;
 
@@ -13,29 +13,29 @@ use crate::delivered;
 use crate::memory::measured;
 use crate::strings;
 
-/// What a decoder may hold whatever the input is: what it asks of a stream at once, twice as much where
-/// the window grows, and its own small things.
+/// The memory of a decoder for any input, in bytes: one read of a stream, twice as much if the window grows, and small
+/// state.
 const FIXED_MEMORY: usize = 4 << 20;
-/// What it may hold for each byte of the input. The worst is a header field of nothing: two bytes, and
-/// three slices where it is decoded, with as much again kept free behind them.
+/// Its further memory for each byte of the input. The worst case is an empty header field: two bytes are decoded into
+/// three slices, and the vector has as much spare capacity.
 const MEMORY_PER_BYTE: usize = 256;
-/// The most events that one byte of the input makes: an empty field of a message of two bytes is one,
-/// with the connection before it and the message's beginning before that.
+/// The maximum number of events for one byte of the input: an empty field in a message of two bytes is an event, and
+/// causes one for the connection and one for the start of the message.
 const EVENTS_PER_BYTE: usize = 4;
 
-/// What a trace tells.
+/// The contents of a trace.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Told {
+pub(crate) struct Contents {
     pub(crate) events: Vec<Event>,
     pub(crate) damage: Option<Damage>,
-    /// Whether anything came that only a trace holds.
+    /// Whether the input was recognised as a trace.
     pub(crate) recognised: bool,
-    /// The messages that Envoy failed to write.
+    /// The number of messages that Envoy failed to write.
     pub(crate) failures: usize,
 }
 
-/// Hands the events of `input` to `take`, at most as many as `len` bytes can make; none comes of fewer
-/// steps than that, or the decoder does not get on.
+/// Passes the events of `input` to `take`. Checks that there are not more events, and not more steps, than `len` bytes
+/// can cause.
 pub(crate) fn walk(
     reader: &mut Reader,
     len: usize,
@@ -46,7 +46,7 @@ pub(crate) fn walk(
     loop {
         match reader.advance() {
             Ok(Step::Item(())) => {
-                let event = reader.current_mut().expect("the event just told");
+                let event = reader.current_mut().expect("the current event");
                 events += 1;
                 assert!(
                     events <= EVENTS_PER_BYTE * len,
@@ -56,7 +56,7 @@ pub(crate) fn walk(
             }
             Ok(Step::More) => {
                 fills += 1;
-                // Each brings a byte, or finds the end.
+                // Each fill adds a byte, or finds the end.
                 assert!(fills <= len + 1, "{fills} reads of {len} bytes");
                 reader.fill(&Wait::default()).expect("memory is readable");
             }
@@ -64,7 +64,7 @@ pub(crate) fn walk(
             Err(damage) => {
                 let at = damage.offset;
                 assert!(at <= len as u64, "damage at {at} of {len} bytes");
-                // It has to be sayable, too.
+                // The damage has to be printable.
                 assert!(!damage.to_string().is_empty());
                 return Some(damage);
             }
@@ -72,8 +72,7 @@ pub(crate) fn walk(
     }
 }
 
-/// Hands the events of `input` to `take` in the order and of the connections that a conversion puts them in; `read`
-/// gets each before that.
+/// Passes the events of `input` to `read`, and then to `take` with the order and the connections of a conversion.
 pub(crate) fn walk_in_order(
     reader: &mut Reader,
     len: usize,
@@ -91,7 +90,7 @@ pub(crate) fn walk_in_order(
     damage
 }
 
-/// How many bytes the events of `input` say are missing of them and between them.
+/// The number of bytes that are missing in and between the events of `input`.
 pub(crate) fn claimed(input: Input, len: usize, wanted: Option<Encoding>) -> u64 {
     let mut reader = Reader::new(input, wanted, None);
     let mut claimed = 0_u64;
@@ -107,7 +106,7 @@ pub(crate) fn claimed(input: Input, len: usize, wanted: Option<Encoding>) -> u64
 }
 
 /// Reads all of `input`, which is `len` bytes long.
-pub(crate) fn read(input: Input, len: usize, wanted: Option<Encoding>) -> Told {
+pub(crate) fn read(input: Input, len: usize, wanted: Option<Encoding>) -> Contents {
     let mut reader = Reader::new(input, wanted, None);
     let mut warnings = Warnings::default();
     let mut events = Vec::new();
@@ -116,7 +115,7 @@ pub(crate) fn read(input: Input, len: usize, wanted: Option<Encoding>) -> Told {
     });
     let failed = |event: &&Event| event.what == What::Failed;
     let failures = events.iter().filter(failed).count();
-    Told {
+    Contents {
         events,
         damage,
         recognised: reader.recognised(),
@@ -124,14 +123,14 @@ pub(crate) fn read(input: Input, len: usize, wanted: Option<Encoding>) -> Told {
     }
 }
 
-/// The binary decoder: undelimited and delimited, said or told from the bytes, of both generations.
+/// The binary decoder: undelimited and delimited, set or detected, of both generations.
 pub fn binary(data: &[u8]) {
     for wanted in [None, Some(Encoding::Binary), Some(Encoding::Delimited)] {
-        let (told, encoding) = decode(data, wanted);
+        let (contents, encoding) = decode(data, wanted);
         if !matches!(encoding, Some(Encoding::Binary | Encoding::Delimited)) {
             continue;
         }
-        for event in &told.events {
+        for event in &contents.events {
             each_bytes(event, |bytes, _| {
                 let found = memchr::memmem::find(data, bytes);
                 assert!(
@@ -145,11 +144,11 @@ pub fn binary(data: &[u8]) {
 
 /// The decoder of the text format.
 pub fn text(data: &[u8]) {
-    let (told, _) = decode(data, Some(Encoding::Text));
+    let (contents, _) = decode(data, Some(Encoding::Text));
     let strings: HashSet<_> = strings::of_text(data).into_iter().collect();
-    for event in &told.events {
+    for event in &contents.events {
         each_bytes(event, |bytes, _| {
-            // A minus may stand apart from its number.
+            // A minus sign may be separate from its number.
             let word = bytes.strip_prefix(b"-").unwrap_or(bytes);
             let known = |string: &[u8]| strings.contains(string);
             let found = bytes.is_empty() || known(bytes) || known(word);
@@ -160,13 +159,13 @@ pub fn text(data: &[u8]) {
 
 /// The decoder of JSON.
 pub fn json(data: &[u8]) {
-    let (told, _) = decode(data, Some(Encoding::Json));
+    let (contents, _) = decode(data, Some(Encoding::Json));
     let Some(strings) = strings::of_json(data) else {
         return;
     };
     let decoded: HashSet<_> = strings.iter().map(|s| strings::plain_base64(s)).collect();
     let strings: HashSet<_> = strings.into_iter().collect();
-    for event in &told.events {
+    for event in &contents.events {
         each_bytes(event, |bytes, form| {
             let plain = || strings.contains(bytes);
             let base64 = || decoded.contains(&strings::base64(bytes));
@@ -181,12 +180,12 @@ pub fn json(data: &[u8]) {
     }
 }
 
-/// Decodes `data`, and checks what holds in every encoding.
-fn decode(data: &[u8], wanted: Option<Encoding>) -> (Told, Option<Encoding>) {
+/// Decodes `data`, and checks the properties of every encoding.
+fn decode(data: &[u8], wanted: Option<Encoding>) -> (Contents, Option<Encoding>) {
     let bytes = Bytes::copy_from_slice(data);
     let (encoding, peak) = measured(|| {
         let mut reader = Reader::new(Input::from_bytes(bytes.clone()), wanted, None);
-        // Not kept, as in a conversion.
+        // Events are not kept, as in a conversion.
         walk(&mut reader, data.len(), &mut Warnings::default(), |_, _| {});
         reader.encoding()
     });
@@ -195,27 +194,27 @@ fn decode(data: &[u8], wanted: Option<Encoding>) -> (Told, Option<Encoding>) {
     if let Some(wanted) = wanted {
         assert!(encoding.is_none_or(|encoding| encoding == wanted));
     }
-    let told = read(Input::from_bytes(bytes), data.len(), wanted);
+    let contents = read(Input::from_bytes(bytes), data.len(), wanted);
     locate(data, wanted);
     let len = data.len() as u64;
-    for event in &told.events {
-        assert!(event.offset < len, "an event behind the end: {event:?}");
+    for event in &contents.events {
+        assert!(event.offset < len, "an event after the end: {event:?}");
     }
-    let sorted = told.events.is_sorted_by_key(|event| event.offset);
-    assert!(sorted, "events out of their order: {:?}", told.events);
-    if !told.recognised {
-        assert!(told.events.is_empty(), "events of no trace");
-        assert_eq!(told.failures, 0, "notes of no trace");
+    let sorted = contents.events.is_sorted_by_key(|event| event.offset);
+    assert!(sorted, "events out of their order: {:?}", contents.events);
+    if !contents.recognised {
+        assert!(contents.events.is_empty(), "events of no trace");
+        assert_eq!(contents.failures, 0, "notes of no trace");
     }
-    if let Some(damage) = &told.damage
+    if let Some(damage) = &contents.damage
         && let Fault::Unrecognised { .. } = *damage.fault
     {
-        assert!(!told.recognised && damage.offset == 0);
+        assert!(!contents.recognised && damage.offset == 0);
     }
-    (told, encoding)
+    (contents, encoding)
 }
 
-/// Decodes each event once more, from where it lies.
+/// Decodes each event again, from its location.
 fn locate(data: &[u8], wanted: Option<Encoding>) {
     let mut reader = Reader::new(Input::from_bytes(data), wanted, None);
     let mut decoder = EventDecoder::default();
@@ -232,22 +231,22 @@ fn locate(data: &[u8], wanted: Option<Encoding>) {
             .decode(format, location, bytes)
             .expect("the same event");
         decoded.trace = event.trace;
-        // Between a field's name and its value may lie more than a location can say.
+        // The bytes between a field's name and its value may exceed what a location can express.
         decoded.offset = event.offset;
         assert_eq!(decoded, event, "at {location:?}");
     }
 }
 
-/// How JSON writes some bytes.
+/// The ways in which JSON can represent some bytes.
 #[derive(Clone, Copy)]
 enum Form {
     Base64,
     Plain,
-    /// A header's value may stand in either of two fields.
+    /// A header's value may be in either of two fields.
     Either,
 }
 
-/// All bytes of `event` that a capture shows.
+/// All bytes of `event` that are in a capture.
 fn each_bytes(event: &Event, mut check: impl FnMut(&[u8], Form)) {
     let body = |as_string: bool| match as_string {
         true => Form::Plain,

@@ -1,7 +1,7 @@
-//! What holds for the events that come out of a sequencer, whatever went in.
+//! Properties of the events that a sequencer delivers, for any events that it receives.
 //!
-//! Written from what the sequencer promises, not from how it keeps it: each event comes out once unless it repeats
-//! another, those of one connection come in the order of their counts, and the counts add up.
+//! They follow from the sequencer's contract, not from its implementation: each event is delivered once unless it repeats
+//! another, the events of a connection are in the order of their counts, and the counts add up.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -11,10 +11,10 @@ use capture2pcap::model::warning::{WarningKind, Warnings};
 use capture2pcap::sequence::{MAX_EVENT_LOSS, Memory, Next, Sequencer};
 use capture2pcap::slice::Slice;
 
-/// The lengths that a header of the PROXY protocol may have, in bytes.
+/// The possible lengths of a PROXY protocol header, in bytes.
 const PROXY_HEADERS: std::ops::RangeInclusive<u64> = 15..=536;
 
-/// Pushes an event, and hands over what is due after that.
+/// Pushes an event, and passes on the events that are due.
 pub(crate) fn push(
     sequencer: &mut Sequencer,
     event: &mut Event,
@@ -28,7 +28,7 @@ pub(crate) fn push(
     drain(sequencer, warnings, take);
 }
 
-/// Ends the trace, and hands over what is left.
+/// Ends the trace, and passes on the remaining events.
 pub(crate) fn finish(
     sequencer: &mut Sequencer,
     warnings: &mut Warnings,
@@ -48,7 +48,7 @@ fn drain(
     }
 }
 
-/// An event as a message shows it.
+/// An event in the format of assertions.
 pub(crate) struct Brief<'a>(pub(crate) &'a Event);
 
 impl fmt::Debug for Brief<'_> {
@@ -62,12 +62,12 @@ impl fmt::Debug for Brief<'_> {
     }
 }
 
-/// Whether an event is one that the sequencer puts in order.
+/// Whether the sequencer orders events of this kind.
 pub(crate) const fn is_ordered(event: &Event) -> bool {
     matches!(event.what, What::Data { .. } | What::Closed)
 }
 
-/// Verifies that `delivered` is what has to come of the events `read`.
+/// Verifies that `delivered` is the right result for the events `read`.
 pub(crate) fn check(read: &[Event], delivered: &[Event], warnings: &Warnings, memory: Memory) {
     let dropped = dropped(read, delivered);
     assert_eq!(
@@ -107,7 +107,7 @@ pub(crate) fn check(read: &[Event], delivered: &[Event], warnings: &Warnings, me
     }
 }
 
-/// Whether two events have all in common that a repeated one has: of the bytes, the first and the last.
+/// Whether one event repeats the other. Of their bytes, the first and the last are compared.
 fn looks_like(one: &What, other: &What) -> bool {
     let flags = |what: &What| match what {
         What::Data {
@@ -127,7 +127,7 @@ fn looks_like(one: &What, other: &What) -> bool {
     flags(one) == flags(other) && matches!(one, What::Closed) == matches!(other, What::Closed)
 }
 
-/// The events that were not delivered. Each of the others was once, as it was read.
+/// The events that were not delivered. Each of the others was delivered once, unchanged.
 fn dropped<'a>(read: &'a [Event], delivered: &[Event]) -> Vec<&'a Event> {
     let mut left: HashMap<u64, VecDeque<&Event>> = HashMap::new();
     for event in read.iter().filter(|event| is_ordered(event)) {
@@ -140,7 +140,7 @@ fn dropped<'a>(read: &'a [Event], delivered: &[Event]) -> Vec<&'a Event> {
         let there = left.get_mut(&event.offset);
         let found = there.and_then(|left| {
             let at = left.iter().position(|left| {
-                // What a cut trace lacks of its last event, the decoder knows.
+                // The decoder knows the missing bytes of the last event in a cut trace.
                 let mut left = (*left).clone();
                 left.missing = None;
                 left == original
@@ -158,7 +158,7 @@ fn dropped<'a>(read: &'a [Event], delivered: &[Event]) -> Vec<&'a Event> {
     dropped
 }
 
-/// Verifies that what the sequencer only passes on comes as it was read.
+/// Verifies that events which the sequencer does not order are passed on unchanged.
 fn unchanged(read: &[Event], delivered: &[Event]) {
     let passed = |events: &[Event]| -> Vec<Event> {
         let is_passed = |event: &&Event| {
@@ -175,8 +175,8 @@ fn unchanged(read: &[Event], delivered: &[Event]) {
     assert_eq!(passed(read), passed(delivered), "what is only passed on");
 }
 
-/// Which connection each event names itself, by the numbers of their traces and their offsets. A buffered message
-/// names one for all of its events.
+/// The connection that each event names, by its trace number and offset. A buffered message names one connection for all
+/// of its events.
 fn named(read: &[Event]) -> HashMap<(u64, u64), &Connection> {
     let mut named = HashMap::new();
     for pair in read.windows(2) {
@@ -196,10 +196,10 @@ fn named(read: &[Event]) -> HashMap<(u64, u64), &Connection> {
     named
 }
 
-/// What was delivered of each connection so far.
+/// The state of each connection, from the events delivered so far.
 struct Connections<'a> {
     named: HashMap<(u64, u64), &'a Connection>,
-    /// Whether nothing was reported that would make the counts wrong.
+    /// Whether the counts are right: no warning about them was reported.
     is_sure: bool,
     memory: Memory,
     known: HashMap<TraceId, Known>,
@@ -209,17 +209,17 @@ struct Connections<'a> {
 struct Known {
     connection: Connection,
     is_over: bool,
-    /// How many counted events there were.
+    /// The number of events with a count.
     counted: u64,
     /// The offset of the last event without a count.
     uncounted: Option<u64>,
     last: Option<Last>,
 }
 
-/// The last event of a connection, where it has a count.
+/// The last event of a connection with a count.
 struct Last {
     count: u64,
-    /// What the next count is, if nothing is missing.
+    /// The next count, if no event is missing.
     end: u64,
     direction: Option<Direction>,
     /// Whether its true size is unknown.
@@ -234,7 +234,7 @@ impl Connections<'_> {
             _ => return,
         }
         if known.is_over {
-            // The numbers of connections that nobody remembers are used again.
+            // The sequencer reuses the numbers of connections that it has forgotten.
             assert!(
                 self.memory == Memory::Bounded,
                 "after its end: {:?}",
@@ -243,10 +243,10 @@ impl Connections<'_> {
             *known = Known::default();
         }
         match &event.what {
-            What::Connection(told) => {
-                let (known, told) = (&mut known.connection, (**told).clone());
-                known.local = told.local.or(known.local.take());
-                known.remote = told.remote.or(known.remote.take());
+            What::Connection(named) => {
+                let (known, named) = (&mut known.connection, (**named).clone());
+                known.local = named.local.or(known.local.take());
+                known.remote = named.remote.or(known.remote.take());
             }
             What::Over => known.is_over = true,
             What::Data { .. } | What::Closed => {
@@ -262,7 +262,7 @@ impl Connections<'_> {
 }
 
 impl Known {
-    /// Verifies that an event is of the connection that it names.
+    /// Verifies that an event belongs to the connection that it names.
     fn assert_is(&self, named: &Connection, event: &Event) {
         for (named, known) in [
             (&named.local, &self.connection.local),
@@ -339,7 +339,7 @@ impl Known {
         });
     }
 
-    /// Verifies what is said to be missing before an event.
+    /// Verifies the gap before an event.
     fn gap(&self, event: &Event, direction: Option<Direction>) {
         let Some(gap) = &event.gap else { return };
         let last = self.last.as_ref();

@@ -6,10 +6,10 @@ use capture2pcap::model::protocol::Role;
 use capture2pcap::synth::{self, Handshake};
 use capture2pcap::trace::Encoding;
 
-/// How many bytes say the options.
+/// The number of bytes that encode the options.
 pub(crate) const LEN: usize = 6;
 
-/// Takes the options off the front of `data`; none where it is too short.
+/// Takes the options from the front of `data`; `None` if it is too short.
 ///
 /// All zeros are the defaults.
 pub(crate) fn split(data: &[u8]) -> Option<(Options, &[u8])> {
@@ -59,7 +59,7 @@ pub(crate) fn split(data: &[u8]) -> Option<(Options, &[u8])> {
             precision,
             snaplen: match snaplen {
                 0 => DEFAULT_SNAPLEN,
-                // The headers take 42 to 82, so most of these cut somewhere else.
+                // Headers have 42 to 82 bytes, so most of these truncate elsewhere.
                 n => u32::from(n),
             },
         },

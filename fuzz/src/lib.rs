@@ -1,10 +1,10 @@
-//! What has to hold whatever the input is.
+//! Properties that hold for every input.
 //!
-//! A function a fuzz target; each takes the bytes that the fuzzer makes and panics where a property does
-//! not hold. They are ordinary functions, so `cargo test` replays what was ever found without a fuzzer.
+//! There is a function for each fuzz target. It takes the fuzzer's bytes, and panics if a property does not hold. They are
+//! ordinary functions, so that `cargo test` replays all findings without a fuzzer.
 //!
-//! They go by the program's public API, and judge captures by the reader that its tests have for that,
-//! which shares no code with what writes them.
+//! They use the program's public API, and check captures with the reader of its tests, which shares no code with the
+//! writers.
 
 mod convert;
 mod decode;
@@ -28,7 +28,7 @@ pub use redact::redact;
 pub use sequence::sequence;
 pub use stream::stream;
 
-/// A fuzz target: its name, and what it does with an input.
+/// A fuzz target: its name and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets, by the names of their folders.

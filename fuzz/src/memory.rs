@@ -1,6 +1,6 @@
-//! How much memory a piece of work takes: an allocator that counts.
+//! An allocator that counts, to measure the memory of a piece of work.
 //!
-//! It counts by thread, so that the tests may run side by side.
+//! It counts each thread separately, so that tests may run in parallel.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -11,21 +11,21 @@ struct Counting;
 static ALLOCATOR: Counting = Counting;
 
 thread_local! {
-    /// The bytes that are allocated, and the most there have been.
+    /// The allocated bytes, and their maximum.
     static NOW: Cell<isize> = const { Cell::new(0) };
     static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
 fn count(by: isize) {
-    // A thread that ends still frees, and no longer counts.
+    // A thread that ends still frees memory, but is no longer counted.
     let _ = NOW.try_with(|now| {
         now.set(now.get() + by);
         let _ = PEAK.try_with(|peak| peak.set(peak.get().max(now.get())));
     });
 }
 
-// SAFETY: all of it is the system's allocator; what is counted beside it has no part in that, and
-// allocates nothing itself, for both cells are constants without a destructor.
+// SAFETY: all calls go to the system's allocator. Counting does not affect them, and does not allocate: both cells are
+// constants without a destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
@@ -46,7 +46,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Both are there while the bytes move.
+        // Both blocks exist while the bytes are moved.
         count(size as isize);
         count(-(layout.size() as isize));
         // SAFETY: the caller's promises are the same.
@@ -54,7 +54,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Does `work`, and tells how many bytes more than before it held at its peak.
+/// Runs `work`. Also returns its peak memory in bytes, above the memory in use before.
 pub(crate) fn measured<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = NOW.get();
     PEAK.set(before);

@@ -1,4 +1,4 @@
-//! Many traces, one capture.
+//! Many traces in one capture.
 
 use std::collections::HashMap;
 use std::fs;
@@ -21,20 +21,20 @@ use crate::decode::{claimed, walk_in_order};
 use crate::pcap::Record;
 use crate::{delivered, knobs, oracle};
 
-/// What stands between two traces of an input.
+/// The separator between two traces of an input.
 const BETWEEN: &[u8] = b"\xff--\xff";
-/// The most traces that an input is taken apart into.
+/// The maximum number of traces in an input.
 const MAX_TRACES: usize = 6;
-/// How many bytes may be missing in all; more makes a large file for nothing new.
+/// The number of bytes that may be missing in all. More makes a large file, and tests nothing new.
 const MAX_CLAIMED: u64 = 8 << 30;
 
-/// What comes of one of the traces.
+/// The contents of one of the traces.
 struct Trace {
     path: PathBuf,
-    /// Its events, in the order and of the connections in which a merge takes them.
+    /// Its events, with the order and the connections of a merge.
     events: Vec<Event>,
     damage: Option<Damage>,
-    /// Whether anything came that only a trace holds.
+    /// Whether it was recognised as a trace.
     recognised: bool,
 }
 
@@ -62,7 +62,7 @@ impl Trace {
     }
 }
 
-/// The merge: a well-formed capture in strict time order, which holds all that its traces hold.
+/// The merge: a well-formed capture in strict time order, with everything from its traces.
 pub fn merge(data: &[u8]) {
     let Some((options, rest)) = knobs::split(data) else {
         return;
@@ -93,7 +93,7 @@ pub fn merge(data: &[u8]) {
         assert!(merged.traces.iter().all(|trace| trace.result.is_err()));
         return;
     };
-    // Nothing depends on which of the traces is read first. Threads take time, so not always.
+    // The result does not depend on which trace is read first. Threads are slow, so this is not always tested.
     if options.capture.precision == Precision::Nano {
         let (_, again) = self::merged(dir.path(), &paths, &options, 2);
         let same = again.as_ref() == Some(&capture);
@@ -105,7 +105,7 @@ pub fn merge(data: &[u8]) {
     assert_eq!(records.len() as u64, merged.frames, "frames");
     let sorted = records.is_sorted_by_key(|record| record.time);
     assert!(sorted, "frames out of the order of time");
-    // Exchanges of HTTP taps are bytes that no trace holds.
+    // The bytes of HTTP exchanges are synthesized, and are in no trace.
     let events = || traces.iter().flat_map(|trace| &trace.events);
     let is_http = events().any(|event| matches!(event.what, What::Http(_)));
     if options.capture.snaplen == DEFAULT_SNAPLEN && !is_http {
@@ -113,7 +113,7 @@ pub fn merge(data: &[u8]) {
     }
 }
 
-/// Verifies that the bytes of all events are there, in the order of their times.
+/// Verifies that the bytes of all events are in the capture, in the order of their times.
 fn assert_payload(records: &[Record], traces: &[Trace], options: &Options) {
     let mut shown = Vec::new();
     for (i, record) in records.iter().enumerate() {
@@ -134,7 +134,7 @@ fn assert_payload(records: &[Record], traces: &[Trace], options: &Options) {
         for (place, event) in trace.events.iter().enumerate() {
             if let What::Data { .. } | What::Closed = event.what {
                 is_timed &= event.time.is_some();
-                // Of one connection, none comes before the one that the trace has before it.
+                // Within a connection, the order of the trace is kept.
                 let last = last.entry(event.trace).or_default();
                 *last = event.time.unwrap_or_default().max(*last);
                 let payload = event.payload().map_or(&[][..], |(_, payload)| payload);
@@ -143,14 +143,15 @@ fn assert_payload(records: &[Record], traces: &[Trace], options: &Options) {
         }
     }
     expected.sort_by_key(|(place, _)| *place);
-    let told: Vec<u8> = expected
+    let payloads: Vec<u8> = expected
         .iter()
         .flat_map(|(_, payload)| payload.iter().copied())
         .collect();
     let bytes: usize = shown.iter().map(|(_, payload)| payload.len()).sum();
-    assert_eq!(bytes, told.len(), "bytes of payload");
+    assert_eq!(bytes, payloads.len(), "bytes of payload");
     if !is_timed {
-        let finder = |(_, payload): &&(u64, &[u8])| memchr::memmem::find(&told, payload).is_none();
+        let finder =
+            |(_, payload): &&(u64, &[u8])| memchr::memmem::find(&payloads, payload).is_none();
         let strange = shown.iter().find(finder);
         assert_eq!(strange, None, "bytes that are in no trace");
         return;
@@ -166,7 +167,7 @@ fn assert_payload(records: &[Record], traces: &[Trace], options: &Options) {
     }
 }
 
-/// Merges, and gives the capture where there is one.
+/// Merges the traces. Returns the capture, if there is one.
 fn merged(
     dir: &Path,
     paths: &[PathBuf],
@@ -187,7 +188,7 @@ fn merged(
     (merged, fs::read(path).ok())
 }
 
-/// Verifies that a merge takes from a trace what there is in it.
+/// Verifies that a merge has everything from a trace.
 fn assert_outcome(outcome: &capture2pcap::merge::Outcome, trace: &Trace) {
     match &outcome.result {
         Ok(summary) => {
@@ -212,7 +213,7 @@ fn assert_outcome(outcome: &capture2pcap::merge::Outcome, trace: &Trace) {
     }
 }
 
-/// A folder in memory, where there is such a place.
+/// A temporary folder, in memory if possible.
 fn dir() -> TempDir {
     let shm = Path::new("/dev/shm");
     let dir = match shm.is_dir() {

@@ -1,8 +1,8 @@
-//! Whether a capture says what the events say: each byte at its place, each time, each number.
+//! Checks that a capture agrees with its events: all bytes, times and sequence numbers.
 //!
-//! Written from what a capture is to be, not from how it is made. It goes by what came with each event: all of an
-//! event's packets come with it, and none before it. Which connection an event belongs to, in which order they come
-//! and what is missing between them is for [`delivered`](crate::delivered) to judge.
+//! Written from the requirements of a capture, not from the implementation. It relies on the frames that were written
+//! with each event: all packets of an event are written with it. The connections of events, their order and the gaps
+//! between them are checked by [`delivered`](crate::delivered).
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -31,10 +31,10 @@ struct Frame<'a> {
     source: SocketAddr,
     destination: SocketAddr,
     payload: &'a [u8],
-    /// The payload's length on the wire.
+    /// The original length of the payload.
     length: usize,
     tcp: Option<Tcp>,
-    /// The direction in pcapng's flags.
+    /// The direction in the flags of a pcapng.
     inbound: Option<bool>,
 }
 
@@ -45,40 +45,40 @@ struct Tcp {
     flags: u8,
 }
 
-/// What is followed of a connection.
+/// The state of a connection.
 #[derive(Default)]
 struct Followed {
     connection: Connection,
     is_buffered: bool,
-    /// How many bytes stand for those that are missing of the last event whose size is unknown.
+    /// The size of the gap for the last event of unknown size, in bytes.
     estimated: u64,
     wire: Option<Wire>,
 }
 
-/// A connection that has packets.
+/// A connection with packets.
 struct Wire {
-    /// The ends between which it goes, the lesser first.
+    /// Its ends, the lower one first.
     ends: (SocketAddr, SocketAddr),
     is_udp: bool,
     has_handshake: bool,
-    /// Where bytes that Envoy received come from, as far as known.
+    /// The source of bytes that Envoy received, if known.
     remote: Option<SocketAddr>,
-    /// The next number of each end, as far as known.
+    /// The next sequence number of each end, if known.
     next: HashMap<SocketAddr, u32>,
 }
 
-/// What all connections of a capture share.
+/// The state that all connections of a capture share.
 struct Shared<'a> {
     options: &'a Options,
     /// Whether a connection has packets already.
     is_first: bool,
-    /// Which connection surely has a pair of ends.
+    /// The connection that certainly has a pair of ends.
     owners: HashMap<(SocketAddr, SocketAddr), TraceId>,
-    /// Whether a connection was said to have other ends than recorded.
+    /// Whether a warning reported that a connection has other ends than recorded.
     may_move: bool,
 }
 
-/// Checks `records` against the events that they came with.
+/// Checks `records` against the events with which they were written.
 pub(crate) fn check(kept: &Kept, records: &[Record], beside: Option<&[Beside]>, options: &Options) {
     let frames: Vec<_> = records
         .iter()
@@ -98,7 +98,7 @@ pub(crate) fn check(kept: &Kept, records: &[Record], beside: Option<&[Beside]>, 
         end = range.end;
         let own = Own::new(&frames, range);
         if let What::Http(_) = event.what {
-            // Its bytes are made of what it says, and are no recorded ones.
+            // The bytes of an HTTP exchange are synthesized, not recorded.
             shared.is_first &= range.is_empty();
             continue;
         }
@@ -116,7 +116,7 @@ pub(crate) fn check(kept: &Kept, records: &[Record], beside: Option<&[Beside]>, 
     if kept.delivered.iter().any(http) {
         return;
     }
-    // What is left shows ends that are not recorded.
+    // The remaining frames are the ends of connections without a recorded end.
     let mut rest: Vec<_> = followed.into_values().filter_map(|one| one.wire).collect();
     for frame in &frames[end..] {
         assert_eq!(frame.length, 0, "bytes of no event: {frame:?}");
@@ -167,7 +167,7 @@ fn frame<'a>(number: usize, record: &'a Record, beside: Option<&Beside>) -> Fram
     }
 }
 
-/// The time that a record has for a recorded one.
+/// The time in the capture for a recorded time.
 pub(crate) fn shown(time: Timestamp, options: &Options) -> u64 {
     let nanos = time.min(options.capture.format.last_time()).nanos();
     match (options.capture.format, options.capture.precision) {
@@ -192,7 +192,7 @@ impl<'a, 'f> Own<'a, 'f> {
         self.rest.as_slice().first()
     }
 
-    /// The next frame, which has to be there.
+    /// The next frame, which has to exist.
     fn next(&mut self, event: &Event) -> &'a Frame<'f> {
         let next = self.rest.next();
         next.unwrap_or_else(|| panic!("a frame is missing: {:?}", Brief(event)))
@@ -242,11 +242,11 @@ impl Followed {
             }
             What::Over => self.end(event, false, &mut own),
             What::Begin => self.is_buffered = true,
-            What::Connection(told) => {
+            What::Connection(named) => {
                 let known = &mut self.connection;
-                known.transport = told.transport;
-                known.local = told.local.clone().or(known.local.take());
-                known.remote = told.remote.clone().or(known.remote.take());
+                known.transport = named.transport;
+                known.local = named.local.clone().or(known.local.take());
+                known.remote = named.remote.clone().or(known.remote.take());
             }
             What::Truncated(_)
             | What::Late
@@ -265,7 +265,7 @@ impl Followed {
         matches!(event.what, What::Closed | What::Over)
     }
 
-    /// Takes the place of its first frame for that of the connection.
+    /// Sets the ends of the connection from its first frame.
     fn place(
         &mut self,
         event: &Event,
@@ -281,7 +281,7 @@ impl Followed {
         if !self.is_buffered {
             shared.owners.insert(ends, event.trace);
         }
-        // Which of the ends is which, the first bytes say, or the flags.
+        // The first bytes or the flags show which end is which.
         let hole = self.hole(event).map(|(direction, _)| direction);
         let went = hole.or(event.payload().map(|(direction, _)| direction));
         let with_bytes = own.rest.as_slice().iter();
@@ -315,7 +315,7 @@ impl Followed {
         });
     }
 
-    /// Takes the frames of the opening, where it is to be shown.
+    /// Takes the frames of the handshake, if there has to be one.
     fn handshake(&mut self, event: &Event, own: &mut Own<'_, '_>) {
         let Some(wire) = self.wire.as_mut().filter(|wire| wire.has_handshake) else {
             return;
@@ -325,7 +325,7 @@ impl Followed {
         }
     }
 
-    /// The bytes that are missing before an event, where they have a place in the capture.
+    /// The number of bytes missing before an event, if the capture has a gap for them.
     fn hole(&self, event: &Event) -> Option<(Direction, u64)> {
         let &Gap {
             bytes,
@@ -340,7 +340,7 @@ impl Followed {
         Some((direction?, bytes)).filter(|(_, bytes)| *bytes > 0)
     }
 
-    /// Takes the frames of what is missing before an event.
+    /// Takes the frames of the gap before an event.
     fn gap(&mut self, event: &Event, own: &mut Own<'_, '_>) {
         let Some((direction, mut left)) = self.hole(event) else {
             return;
@@ -357,7 +357,7 @@ impl Followed {
         }
     }
 
-    /// Takes the frames of bytes, and returns how many were missing after those that are known.
+    /// Takes the frames of bytes. Returns the number of missing bytes after the recorded ones.
     fn data(
         &mut self,
         event: &Event,
@@ -384,7 +384,7 @@ impl Followed {
             self.bytes(frame, direction);
         }
         if self.wire.is_none() {
-            // Nothing makes no segment.
+            // An event without bytes has no segment.
             assert!(
                 payload.is_empty() && *missing.start() == 0,
                 "{:?}",
@@ -415,11 +415,11 @@ impl Followed {
         }
     }
 
-    /// Takes a frame whose bytes went one way.
+    /// Takes a frame with bytes of one direction.
     fn bytes(&mut self, frame: &Frame<'_>, direction: Direction) {
         let inbound = direction == Direction::Read;
         assert!(
-            frame.inbound.is_none_or(|told| told == inbound),
+            frame.inbound.is_none_or(|flag| flag == inbound),
             "{frame:?}"
         );
         if let Some(wire) = &mut self.wire {
@@ -430,7 +430,7 @@ impl Followed {
 }
 
 impl Frame<'_> {
-    /// Both ends, the lesser first.
+    /// Both ends, the lower one first.
     fn ends(&self) -> (SocketAddr, SocketAddr) {
         (
             self.source.min(self.destination),
@@ -453,14 +453,14 @@ impl Wire {
         self.ends == frame.ends()
             && self.is_udp == frame.tcp.is_none()
             && frame.tcp.as_ref().is_none_or(|tcp| {
-                // The numbers of one end are both those of the other, where they are the same.
+                // If both ends are the same, they share their sequence numbers.
                 frame.source == frame.destination
                     || next(frame.source, tcp.sequence)
                         && (tcp.flags & ACK == 0 || next(frame.destination, tcp.acknowledgement))
             })
     }
 
-    /// Takes a frame, whose addresses and numbers have to be right.
+    /// Takes a frame, and verifies its addresses and sequence numbers.
     fn take(&mut self, frame: &Frame<'_>) {
         assert!(
             self.fits(frame),
@@ -480,7 +480,7 @@ impl Wire {
         }
     }
 
-    /// Verifies that a frame comes from where the others of its direction came from.
+    /// Verifies that a frame has the same source as the others of its direction.
     fn side(&mut self, frame: &Frame<'_>, inbound: bool) {
         let remote = if inbound {
             frame.source

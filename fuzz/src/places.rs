@@ -1,15 +1,15 @@
-//! Whether the ends of a connection are those that the trace names, the user gives, or stand for others.
+//! Checks the ends of a connection: recorded by the trace, set by the user, or stand-ins.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use capture2pcap::model::event::{Connection, Endpoint};
 use capture2pcap::synth::{AddressOverride, Options};
 
-/// The port of a server that the trace does not name, and the first that a client may have then.
+/// The stand-in port of a server, and the first one of a client.
 const HTTP_PORT: u16 = 80;
 const FIRST_DYNAMIC_PORT: u16 = 49_152;
 
-/// The networks whose addresses stand for others.
+/// The networks of stand-in addresses.
 const STAND_INS: [(Ipv4Addr, u32); 5] = [
     (Ipv4Addr::new(192, 0, 2, 0), 24),
     (Ipv4Addr::new(198, 51, 100, 0), 24),
@@ -18,7 +18,7 @@ const STAND_INS: [(Ipv4Addr, u32); 5] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
 
-/// Verifies the ends of a connection, of which `connection` was known when it came.
+/// Verifies the ends of a connection, of which `connection` was recorded so far.
 pub(crate) fn check(
     connection: &Connection,
     local: SocketAddr,
@@ -46,7 +46,7 @@ fn end(recorded: Option<&Endpoint>, given: Option<AddressOverride>, placed: Sock
     };
     let is_right = match port.filter(|port| *port != 0) {
         Some(port) => port == placed.port(),
-        // Another connection may have the port that was given.
+        // Another connection may already have the port that was set.
         None => {
             given.is_some_and(|given| given.port == Some(placed.port()))
                 || placed.port() == HTTP_PORT

@@ -12,14 +12,14 @@ use capture2pcap::slice::Slice;
 
 use crate::delivered::{self, is_ordered};
 
-/// How many bytes say what an event is.
+/// The number of bytes that encode an event.
 const LEN: usize = 7;
 /// The payload of all events of an input, in bytes.
 const MAX_PAYLOAD: usize = 96 << 20;
 /// The time of the first event, in nanoseconds.
 const START: u64 = 1_700_000_000_000_000_000;
-/// How many events of a connection come in another order together. Fewer than a sequencer holds, and than it
-/// compares a repeated one with.
+/// The number of events of a connection that are reordered together. Fewer than a sequencer holds, and than it compares
+/// with a repeated event.
 const BLOCK: usize = 16;
 
 /// The sequencer: events as no Envoy records them, and those of real connections, doubled and in another order.
@@ -31,7 +31,7 @@ pub fn sequence(data: &[u8]) {
     }
 }
 
-/// Some bytes of payload, others for each `seed`.
+/// Some bytes of payload, different for each `seed`.
 fn payload(seed: usize, len: usize) -> Slice {
     let byte = |i: usize| (seed.wrapping_mul(31) + i) as u8;
     Slice::from((0..len).map(byte).collect::<Vec<_>>())
@@ -41,7 +41,7 @@ fn endpoint(number: u8) -> Option<Endpoint> {
     (number > 0).then(|| Endpoint::Ip([10, 0, 0, number].into(), 1000 + u16::from(number)))
 }
 
-/// Verifies all that holds for any events: `None` stands for the end of the trace, after which more may come.
+/// Verifies the properties of any events. `None` is the end of the trace, after which more events may follow.
 fn run(events: &[Option<Event>], memory: Memory) -> (Vec<Event>, Warnings) {
     let mut sequencer = Sequencer::new(memory, false);
     let (mut delivered, mut warnings) = (Vec::new(), Warnings::default());
@@ -58,7 +58,7 @@ fn run(events: &[Option<Event>], memory: Memory) -> (Vec<Event>, Warnings) {
     (delivered, warnings)
 }
 
-/// Events whose counts and connections are whatever the bytes say.
+/// Events with arbitrary counts and connections.
 fn any(data: &[u8]) {
     let events = any_events(data);
     let read: Vec<_> = events.iter().flatten().cloned().collect();
@@ -70,7 +70,7 @@ fn any(data: &[u8]) {
 
 fn any_events(data: &[u8]) -> Vec<Option<Event>> {
     let mut events = Vec::new();
-    // The count of each connection that an event may be meant for.
+    // The count of each connection to which an event may belong.
     let mut counts = vec![1_u64; 256];
     let (mut time, mut bytes) = (START, 0);
     for (i, chunk) in data.chunks_exact(LEN).enumerate() {
@@ -90,7 +90,7 @@ fn any_events(data: &[u8]) -> Vec<Option<Event>> {
                 ..Connection::default()
             }))
         };
-        let told = |what| Event {
+        let event_with = |what| Event {
             trace,
             offset,
             what,
@@ -127,7 +127,7 @@ fn any_events(data: &[u8]) -> Vec<Option<Event>> {
                 continue;
             }
         };
-        let mut event = told(what);
+        let mut event = event_with(what);
         if is_ordered(&event) {
             let count = &mut counts[usize::from(whose)];
             let closes = u64::from(matches!(event.what, What::Closed));
@@ -140,7 +140,7 @@ fn any_events(data: &[u8]) -> Vec<Option<Event>> {
             if flags & 16 == 0 {
                 event.seq_num = NonZeroU64::new(shifted.saturating_add(closes));
             }
-            // What went wrong once does not always go on.
+            // A wrong count does not always persist.
             if flags & 32 == 0 {
                 let cut = if flags & 1 != 0 {
                     u64::from(extra & 63)
@@ -151,7 +151,7 @@ fn any_events(data: &[u8]) -> Vec<Option<Event>> {
             }
             event.time = (flags & 64 == 0).then(|| Timestamp::from_nanos(time));
             if flags & 128 != 0 {
-                events.push(Some(told(connection())));
+                events.push(Some(event_with(connection())));
             }
         }
         events.push(Some(event));
@@ -159,7 +159,7 @@ fn any_events(data: &[u8]) -> Vec<Option<Event>> {
     events
 }
 
-/// A connection of which each event comes within the window of the sequencer, as often as it will.
+/// A connection whose events all arrive within the window of the sequencer, any number of times.
 struct Real {
     trace: TraceId,
     connection: Connection,
@@ -168,8 +168,8 @@ struct Real {
     events: Vec<Event>,
 }
 
-/// What a tap records, and the same as a collector may have it: each event comes twice or more in a block of those
-/// around it, in any order. Where events are truncated, only whole blocks repeat, as the next event tells their size.
+/// The events of a tap, and the same as a collector may have received them: within blocks, in any order, each event once or
+/// several times. With truncated events only whole blocks repeat, because the next event shows their size.
 fn mixed(data: &[u8], is_cut: bool) {
     let Some((&[count, shared], rest)) = data.split_first_chunk() else {
         return;
@@ -208,7 +208,7 @@ fn mixed(data: &[u8], is_cut: bool) {
     }
 }
 
-/// The connection with this number of so many: what the bytes say.
+/// The connection with a number, from the bytes.
 fn real(number: usize, count: usize, names: bool, data: &[u8], is_cut: bool) -> Real {
     // Those that name themselves share an id.
     let trace = TraceId {
@@ -230,7 +230,7 @@ fn real(number: usize, count: usize, names: bool, data: &[u8], is_cut: bool) -> 
         events.push(Event {
             seq_num: NonZeroU64::new(seq),
             what: What::Data {
-                // After a write, the first gap is taken for a header of the PROXY protocol.
+                // After an event sent by Envoy, the first gap would be taken for a PROXY protocol header.
                 direction: [Direction::Read, Direction::Write]
                     [usize::from(byte & 1 & i.min(1) as u8)],
                 payload: payload(i, len),
@@ -262,7 +262,7 @@ fn real(number: usize, count: usize, names: bool, data: &[u8], is_cut: bool) -> 
     }
 }
 
-/// So many events in another order, and some of them more than once.
+/// The indices of events in another order, some of them several times.
 fn other_order(count: usize, is_cut: bool, next: &mut impl FnMut() -> usize) -> Vec<usize> {
     let mut order = Vec::new();
     let all: Vec<_> = (0..count).collect();
@@ -275,7 +275,7 @@ fn other_order(count: usize, is_cut: bool, next: &mut impl FnMut() -> usize) -> 
         };
         block.extend(more);
         if !is_cut {
-            // Of the permutations that Fisher and Yates make, the one that the bytes say.
+            // A Fisher-Yates shuffle with choices from the bytes.
             for last in (1..block.len()).rev() {
                 block.swap(last, next() % (last + 1));
             }
@@ -285,22 +285,22 @@ fn other_order(count: usize, is_cut: bool, next: &mut impl FnMut() -> usize) -> 
     order
 }
 
-/// Runs events of connections, each in the order given, which takes turns among them. Returns the events of each,
-/// without what no other order could have.
+/// Delivers the events of connections, each in the given order, in turns. Returns the events of each connection, without
+/// the details that depend on the order.
 fn run_connections(
     connections: &[Real],
     mut orders: Vec<Vec<usize>>,
     next: &mut impl FnMut() -> usize,
 ) -> (Vec<Vec<Event>>, Warnings) {
     let mut events = Vec::new();
-    let told = |real: &Real, offset| Event {
+    let event_with = |real: &Real, offset| Event {
         trace: real.trace,
         offset,
         what: What::Connection(Box::new(real.connection.clone())),
         ..Event::default()
     };
     for real in connections.iter().filter(|real| !real.names) {
-        events.push(Some(told(real, 0)));
+        events.push(Some(event_with(real, 0)));
     }
     for order in &mut orders {
         order.reverse();
@@ -316,7 +316,7 @@ fn run_connections(
         let Some(at) = orders[of].pop() else { break };
         let real = &connections[of];
         if real.names {
-            events.push(Some(told(real, real.events[at].offset)));
+            events.push(Some(event_with(real, real.events[at].offset)));
         }
         events.push(Some(real.events[at].clone()));
     }

@@ -1,4 +1,4 @@
-//! The same from a file, from a stream, and from memory.
+//! A file, a stream and memory give the same result.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -12,17 +12,17 @@ use capture2pcap::trace::{Encoding, Fault};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::convert::make;
-use crate::decode::{Told, read};
+use crate::decode::{Contents, read};
 use crate::knobs;
 
-/// The bytes that say how large the chunks are, in turn.
+/// The number of bytes that set the sizes of chunks, in turn.
 const SIZES: usize = 4;
 /// A chunk for which a stream's window has to grow, in bytes.
 const LARGE: usize = 70_000;
 /// A compressed trace that holds more is passed over, in bytes.
 const MAX_UNPACKED: u64 = 1 << 20;
 
-/// A stream that gives its bytes in chunks.
+/// A stream that returns its bytes in chunks.
 #[derive(Clone)]
 struct Chunks {
     rest: Bytes,
@@ -45,8 +45,7 @@ impl Read for Chunks {
     }
 }
 
-/// The stream path: whatever the sizes of the chunks, the same events, the same damage, the same capture
-/// as from memory and from a file.
+/// For any sizes of the chunks, a stream gives the same events, damage and capture as memory and a file.
 pub fn stream(data: &[u8]) {
     let Some((sizes, data)) = data.split_first_chunk::<SIZES>() else {
         return;
@@ -60,6 +59,10 @@ pub fn stream(data: &[u8]) {
         sizes: *sizes,
         turn: 0,
     };
+<<<<<<< HEAD
+=======
+    // Files are unpacked, but bytes in memory are not.
+>>>>>>> f379d92 (fuzz, benches: comments in plain English)
     let is_zstd =
         |magic: &[u8]| magic == [0x28, 0xb5, 0x2f, 0xfd] || magic[1..] == [0x2a, 0x4d, 0x18];
     if trace.starts_with(&[0x1f, 0x8b]) || trace.get(..4).is_some_and(is_zstd) {
@@ -70,11 +73,11 @@ pub fn stream(data: &[u8]) {
         let input = Input::from_bytes(trace.clone());
         let whole = comparable(read(input, trace.len(), wanted));
         let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        // Opened anew: a descriptor's copy would share its position.
+        // Opened again, because a copy of the descriptor would share its position.
         let opened = Input::from_file(File::open(&path).expect("a file")).expect("a file");
         for input in [opened, Input::from_path(path, 0)] {
-            let told = comparable(read(input, trace.len(), wanted));
-            assert_eq!(told, whole, "{wanted:?}: a file");
+            let contents = comparable(read(input, trace.len(), wanted));
+            assert_eq!(contents, whole, "{wanted:?}: a file");
         }
         let input = Input::from_reader(chunks.clone());
         let pieces = comparable(read(input, trace.len(), wanted));
@@ -90,6 +93,7 @@ pub fn stream(data: &[u8]) {
     assert_eq!(from_stream.damage.is_some(), from_memory.damage.is_some());
 }
 
+<<<<<<< HEAD
 /// The same of a compressed trace from a file, which is unpacked into a pipe, and from memory.
 fn packed(trace: &Bytes, wanted: Option<Encoding>) {
     let mut opened = file(trace);
@@ -113,14 +117,19 @@ fn packed(trace: &Bytes, wanted: Option<Encoding>) {
 /// Without the text that an input is, or what it is by that, where it is no trace: of a stream, less has come.
 fn comparable(mut told: Told) -> Told {
     if let Some(damage) = &mut told.damage
+=======
+/// The contents without the excerpt and the guess about an input that is not a trace. A stream may have less of it.
+fn comparable(mut contents: Contents) -> Contents {
+    if let Some(damage) = &mut contents.damage
+>>>>>>> f379d92 (fuzz, benches: comments in plain English)
         && let Fault::Unrecognised { text, is } = &mut *damage.fault
     {
         (*text, *is) = (None, None);
     }
-    told
+    contents
 }
 
-/// A file with `bytes` in it that no folder has.
+/// An anonymous file with `bytes`.
 fn file(bytes: &[u8]) -> File {
     let fd = memfd_create("trace", MemfdFlags::CLOEXEC).expect("a file in memory");
     let mut file = File::from(fd);

@@ -1,17 +1,17 @@
 //! The strings of a trace in a readable encoding, found without its grammar or the code under test.
 
-/// What JSON's grammar has none of between a note of Envoy's and the next object.
+/// The start of a note of Envoy, which may be between the objects of a JSON trace.
 const NOTE: &[u8] = b"Failed to convert";
 
-/// The strings of a text trace, those that stand side by side as one. Words are among them: the decoder
-/// takes a value without quotes where one with them is usual.
+/// The strings of a text trace. Adjacent ones are one string. Words are included, because the decoder accepts values
+/// without quotes.
 pub(crate) fn of_text(text: &[u8]) -> Vec<Vec<u8>> {
     let mut strings = words(text);
     let mut rest = text;
-    // Whether nothing but blanks and comments came since the last string.
+    // Whether only blanks and comments followed the last string.
     let mut joins = false;
-    while let [first, behind @ ..] = rest {
-        rest = behind;
+    while let [first, after @ ..] = rest {
+        rest = after;
         match first {
             b'#' => {
                 let line = rest.iter().position(|&byte| byte == b'\n');
@@ -19,10 +19,10 @@ pub(crate) fn of_text(text: &[u8]) -> Vec<Vec<u8>> {
             }
             b'"' | b'\'' => {
                 let mut string = Vec::new();
-                let Some(behind) = string_of(rest, *first, true, &mut string) else {
+                let Some(after) = string_of(rest, *first, true, &mut string) else {
                     return strings;
                 };
-                rest = behind;
+                rest = after;
                 match strings.last_mut().filter(|_| joins) {
                     Some(last) => last.extend(string),
                     None => strings.push(string),
@@ -36,7 +36,7 @@ pub(crate) fn of_text(text: &[u8]) -> Vec<Vec<u8>> {
     strings
 }
 
-/// The strings and words of a JSON trace; none where Envoy's notes stand between, which may hold quotes.
+/// The strings and words of a JSON trace; `None` if it contains notes of Envoy, which may have quotes.
 pub(crate) fn of_json(json: &[u8]) -> Option<Vec<Vec<u8>>> {
     if memchr::memmem::find(json, NOTE).is_some() {
         return None;
@@ -46,7 +46,7 @@ pub(crate) fn of_json(json: &[u8]) -> Option<Vec<Vec<u8>>> {
     while let Some(quote) = rest.iter().position(|&byte| byte == b'"') {
         let mut string = Vec::new();
         match string_of(&rest[quote + 1..], b'"', false, &mut string) {
-            Some(behind) => rest = behind,
+            Some(after) => rest = after,
             None => break,
         }
         strings.push(string);
@@ -54,7 +54,7 @@ pub(crate) fn of_json(json: &[u8]) -> Option<Vec<Vec<u8>>> {
     Some(strings)
 }
 
-/// The runs of bytes that may stand in a number or name.
+/// The runs of bytes that can be in a number or a name.
 fn words(trace: &[u8]) -> Vec<Vec<u8>> {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-+.".contains(byte);
     let words = trace.split(|byte| !is_part(byte));
@@ -64,7 +64,7 @@ fn words(trace: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Reads a string up to its closing quote, and gives what is behind that.
+/// Reads a string up to its closing quote, and returns the rest after it.
 fn string_of<'a>(
     mut rest: &'a [u8],
     quote: u8,
@@ -72,8 +72,8 @@ fn string_of<'a>(
     string: &mut Vec<u8>,
 ) -> Option<&'a [u8]> {
     loop {
-        let (&byte, behind) = rest.split_first()?;
-        rest = behind;
+        let (&byte, after) = rest.split_first()?;
+        rest = after;
         if byte == quote {
             return Some(rest);
         }
@@ -81,8 +81,8 @@ fn string_of<'a>(
             string.push(byte);
             continue;
         }
-        let (&kind, behind) = rest.split_first()?;
-        rest = behind;
+        let (&kind, after) = rest.split_first()?;
+        rest = after;
         match kind {
             b'n' => string.push(b'\n'),
             b'r' => string.push(b'\r'),
@@ -155,7 +155,7 @@ pub(crate) fn base64(bytes: &[u8]) -> Vec<u8> {
     text
 }
 
-/// A string that holds base64, as [`base64`] would write it.
+/// The base64 in a string, in the format of [`base64`].
 pub(crate) fn plain_base64(string: &[u8]) -> Vec<u8> {
     let end = string.iter().rposition(|&byte| byte != b'=');
     let digits = string[..end.map_or(0, |end| end + 1)].iter();

@@ -1,4 +1,4 @@
-//! Replays what was ever found, and the seeds, without a fuzzer.
+//! Replays all findings and the seeds, without a fuzzer.
 //!
 //! A file in `regressions/` is named after the fault that it showed.
 
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use capture2pcap_fuzz::TARGETS;
 
-/// An input that takes as long as this hangs, for all that anybody will wait; most take a millisecond.
+/// The time after which an input counts as hanging. Most take a millisecond.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The files in a folder, in order; none where it is not there.
+/// The files in a folder, sorted; none if it does not exist.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten();
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -25,7 +25,7 @@ fn replay(folder: &str, least: usize) {
         let files = files(&folder.join(name));
         assert!(files.len() >= least, "{name}: {} files", files.len());
         for file in files {
-            // What a panic says next belongs to this file.
+            // A panic message after this line belongs to this file.
             eprintln!("{}", file.display());
             let began = Instant::now();
             target(&fs::read(&file).unwrap());
@@ -44,7 +44,7 @@ fn regressions() {
     replay("regressions", 0);
 }
 
-/// The traces in testdata/ themselves, in their whole length, each as what it is and as what it is not.
+/// The complete traces in testdata/, each with its own target and with the others.
 #[test]
 fn recordings() {
     let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata");
@@ -65,7 +65,7 @@ fn recordings() {
         for (name, target) in TARGETS {
             match name {
                 "binary" | "text" | "json" => target(&bytes),
-                // The options that are the defaults, and chunks of some sizes.
+                // The default options, and some sizes of chunks.
                 "stream" => target(&[&[0, 9, 255, 99, 0, 0, 0, 0, 0, 0], &bytes[..]].concat()),
                 _ => target(&[&[0; 6], &bytes[..]].concat()),
             }
