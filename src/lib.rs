@@ -63,6 +63,7 @@ mod converter;
 #[doc(hidden)]
 pub mod describe;
 mod descriptor;
+mod forgotten;
 #[doc(hidden)]
 pub mod info;
 #[doc(hidden)]

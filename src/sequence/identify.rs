@@ -28,7 +28,7 @@ pub(super) struct Track {
     pub(super) id: TraceId,
     /// Distinguishes the connections of one slot.
     serial: u64,
-    connection: Connection,
+    pub(super) connection: Connection,
     /// Addresses recorded for its id after its end.
     next: Option<Box<Connection>>,
     /// The last recorded time.

@@ -14,7 +14,8 @@ mod order;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::model::event::{Event, PlainEvent, Timestamp, TraceId, What};
+use crate::forgotten::Forgotten;
+use crate::model::event::{Connection, Event, PlainEvent, Timestamp, TraceId, What};
 use crate::model::warning::{Warning, WarningKind, Warnings};
 
 use identify::{Directory, Handle, Slot, Track};
@@ -89,6 +90,8 @@ pub struct Sequencer {
     deadlines: VecDeque<(Instant, Handle, u32)>,
     /// Open connections of buffered traces, oldest first.
     resumable: VecDeque<Handle>,
+    /// Those that had to be forgotten, although later messages may continue them.
+    forgotten: Forgotten,
     /// Ended connections, oldest first. Their events may be repeated.
     ended: VecDeque<Handle>,
     /// The memory of all waiting events, in bytes.
@@ -106,6 +109,7 @@ impl Sequencer {
             memory,
             deadlines: VecDeque::new(),
             resumable: VecDeque::new(),
+            forgotten: Forgotten::default(),
             ended: VecDeque::new(),
             held: 0,
         }
@@ -129,7 +133,7 @@ impl Sequencer {
     /// Afterwards, [`pop`](Self::pop) has to be called until it returns `None`, whatever this returns.
     pub fn push(&mut self, event: &mut Event, warnings: &mut Warnings) -> Next {
         if !matches!(event.what, What::Data { .. } | What::Closed) {
-            return self.rare(event);
+            return self.rare(event, warnings);
         }
         let slot = match self.directory.current(event.trace) {
             Some(slot) => slot,
@@ -150,10 +154,11 @@ impl Sequencer {
 
     /// Takes an event of a rare kind.
     #[cold]
-    fn rare(&mut self, event: &mut Event) -> Next {
+    fn rare(&mut self, event: &mut Event, warnings: &mut Warnings) -> Next {
         match event.what {
             What::Begin => {
-                self.settle(event.trace, None);
+                // A message without events continues nothing.
+                let _ = self.settle(event.trace, None);
                 self.directory.begin(event.trace);
                 return Next::Wait;
             }
@@ -164,7 +169,9 @@ impl Sequencer {
                 }
             }
             What::Truncated(_) | What::Late => {
-                self.settle(event.trace, None);
+                if self.settle(event.trace, None) {
+                    warnings.add(Warning::of_event(WarningKind::Split, event));
+                }
                 let slot = self.directory.latest_or_new(event.trace);
                 event.trace = self.directory.track(slot).id;
             }
@@ -186,7 +193,9 @@ impl Sequencer {
     /// Finds the connection of an event that may not belong to the last event's connection.
     #[cold]
     fn resolve(&mut self, event: &Event, warnings: &mut Warnings) -> Slot {
-        self.settle(event.trace, event.time);
+        if self.settle(event.trace, event.time) {
+            warnings.add(Warning::of_event(WarningKind::Split, event));
+        }
         let (slot, is_ambiguous) = self.directory.find(event);
         if is_ambiguous {
             warnings.add(Warning::of_event(WarningKind::SharedId, event));
@@ -194,10 +203,12 @@ impl Sequencer {
         slot
     }
 
-    /// Decides which connection the last buffered message of `id` belongs to, unless that is decided.
-    fn settle(&mut self, id: TraceId, time: Option<Timestamp>) {
+    /// Decides which connection the last buffered message of `id` belongs to, unless that is decided. Returns true
+    /// if it continues a forgotten one, and so begins another.
+    #[must_use]
+    fn settle(&mut self, id: TraceId, time: Option<Timestamp>) -> bool {
         let Some(settled) = self.directory.settle(id, time) else {
-            return;
+            return false;
         };
         self.ready.extend(settled.ended.map(over));
         if settled.is_new {
@@ -209,18 +220,24 @@ impl Sequencer {
         }
         self.ready.extend(settled.connection);
         if !settled.is_new || self.memory == Memory::Whole {
-            return;
+            return false;
         }
+        let track = self.directory.track(settled.slot);
+        let is_split = continues(&self.forgotten, track.id.number, &track.connection);
         self.resumable
             .push_back(self.directory.handle(settled.slot));
         if self.resumable.len() > MAX_RESUMABLE
             && let Some(oldest) = self.resumable.pop_front()
             && let Some(slot) = self.directory.slot(oldest)
         {
-            let id = self.directory.track(slot).id;
+            let track = self.directory.track(slot);
+            let id = track.id;
+            self.forgotten.add((id.number, &track.connection));
+            self.forgotten.add(id.number);
             self.directory.close(slot);
             self.ready.push_back(over(id));
         }
+        is_split
     }
 
     /// Takes an event with a count, or one that follows such an event.
@@ -346,7 +363,7 @@ impl Sequencer {
     /// Releases all waiting events at the end of the trace.
     pub fn finish(&mut self, warnings: &mut Warnings) {
         for id in self.directory.unsettled() {
-            self.settle(id, None);
+            let _ = self.settle(id, None);
         }
         for handle in self.directory.waiting() {
             if let Some(slot) = self.directory.slot(handle) {
@@ -373,6 +390,15 @@ impl Sequencer {
                 slot = self.end(slot, warnings);
             }
         }
+    }
+}
+
+/// Whether a message with this id and these addresses continues a forgotten connection.
+fn continues(forgotten: &Forgotten, id: u64, connection: &Connection) -> bool {
+    match connection.is_empty() {
+        true => forgotten.has(id),
+        // The addresses may have been unknown before.
+        false => forgotten.has((id, connection)) || forgotten.has((id, &Connection::default())),
     }
 }
 

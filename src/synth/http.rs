@@ -8,6 +8,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
+use crate::forgotten::Forgotten;
 use crate::model::event::{Connection, Direction, Field, Http, Part, Side, Timestamp, TraceId};
 use crate::model::protocol::{self, Protocol, Role};
 use crate::model::warning::{Warning, WarningKind};
@@ -21,8 +22,8 @@ use super::{Context, Sink};
 /// most likely belongs to another connection.
 const IDLE_GAP: u64 = 60 * 1_000_000_000;
 
-/// How many exchanges of streamed traces are kept open; the oldest are dropped. A tap that runs for days must not
-/// use memory for each request.
+/// How many exchanges of streamed traces are kept open; of the others, those without recent events are forgotten. A
+/// tap that runs for days must not use memory for each request.
 const MAX_STREAMED: usize = 16_384;
 
 /// All HTTP exchanges of a capture.
@@ -32,6 +33,8 @@ pub(super) struct Exchanges {
     open: HashMap<TraceId, Exchange>,
     /// The exchanges of streamed traces, oldest first. No event ends them.
     streamed: VecDeque<TraceId>,
+    /// Those that had to be forgotten, although they may continue.
+    forgotten: Forgotten,
 }
 
 /// An HTTP/2 connection.
@@ -57,6 +60,8 @@ struct Exchange {
     stream: Option<Stream>,
     binary_request: bool,
     binary_response: bool,
+    /// Whether it had an event since it was queued.
+    has_continued: bool,
 }
 
 impl Exchange {
@@ -70,6 +75,7 @@ impl Exchange {
             stream: None,
             binary_request: false,
             binary_response: false,
+            has_continued: false,
         }
     }
 
@@ -119,10 +125,24 @@ impl Exchanges {
                         ..
                     }
                 );
+                let is_request = matches!((side, part), (Side::Request, Part::Headers(_)));
                 let exchange = match self.open.entry(id) {
-                    Entry::Occupied(entry) => entry.into_mut(),
+                    Entry::Occupied(entry) => {
+                        let exchange = entry.into_mut();
+                        exchange.has_continued = true;
+                        exchange
+                    }
                     Entry::Vacant(entry) => {
                         self.streamed.push_back(id);
+                        if !is_request && self.forgotten.has(id) {
+                            cx.warnings.add(Warning {
+                                kind: WarningKind::Split,
+                                offset: when.offset,
+                                trace: Some(id),
+                                bytes: 0,
+                                detail: String::new(),
+                            });
+                        }
                         entry.insert(Exchange::new(id, None, None))
                     }
                 };
@@ -142,11 +162,8 @@ impl Exchanges {
                 session.open.insert(id);
                 session.part(exchange, when, (side, part, last), cx)?;
                 // In a merge, the caller ends each exchange with its last event.
-                if self.streamed.len() > MAX_STREAMED
-                    && !cx.shared.options.exclusive
-                    && let Some(oldest) = self.streamed.pop_front()
-                {
-                    self.end(&ConversationId::Exchange(oldest), cx)?;
+                if self.streamed.len() > MAX_STREAMED && !cx.shared.options.exclusive {
+                    self.forget_oldest(cx)?;
                 }
             }
             Http::End => {
@@ -158,6 +175,23 @@ impl Exchanges {
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Forgets the oldest exchange of a streamed trace, of those that had no event since they were queued.
+    fn forget_oldest<S: Sink>(&mut self, cx: &mut Context<'_, S>) -> Result<(), S::Error> {
+        while let Some(oldest) = self.streamed.pop_front() {
+            let Some(exchange) = self.open.get_mut(&oldest) else {
+                break;
+            };
+            if std::mem::take(&mut exchange.has_continued) {
+                self.streamed.push_back(oldest);
+                continue;
+            }
+            self.forgotten.add(oldest);
+            self.end(&ConversationId::Exchange(oldest), cx)?;
+            break;
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use crate::make::parts::{
     socket,
 };
 use crate::make::{Ev, Form, What, field, number};
+use crate::pcap::Capture;
 
 /// Text that controls a terminal or is invisible: colours, a window title, line breaks, right-to-left marks, and bytes
 /// that are not UTF-8.
@@ -185,6 +186,74 @@ fn unended_exchanges_are_not_kept() {
     let trace: Vec<u8> = (0..60_000).flat_map(message).collect();
     let peak = peak(&trace);
     assert!(peak < 96, "{peak} MiB");
+}
+
+/// The oldest of many connections (MAX_RESUMABLE) cannot be kept, and says so if it continues.
+#[test]
+fn a_connection_that_continues_after_thousands_of_others_is_reported() {
+    let local = socket("10.0.0.1", 10000);
+    let message = |i: u64| {
+        let event = Ev::new(What::Read, i as i32, "GET / HTTP/1.1\r\n\r\n").message();
+        let client = i % 5000;
+        let remote = socket(&format!("10.1.{}.{}", client >> 8, client & 255), 50_000);
+        let connection = field(2, &connection(Some(&local), Some(&remote)));
+        field(
+            3,
+            &[number(1, client + 1), connection, field(3, &event)].concat(),
+        )
+    };
+    let trace: Vec<u8> = (0..5002).flat_map(message).collect();
+    let scratch = Scratch::new();
+    let input = scratch.write("trace.pb", &trace);
+    let run = |options: &[&str]| {
+        let run = scratch.capture2pcap().args(options);
+        let outcome = run.arg(&input).arg(scratch.path("out.pcap")).run().exits(0);
+        let streams = Capture::read(&scratch.path("out.pcap")).streams().len();
+        (outcome, streams)
+    };
+    let (outcome, _) = run(&[]);
+    outcome.says([
+        "2 connections continued after thousands of others",
+        "--merge",
+    ]);
+    let (outcome, streams) = run(&["--merge"]);
+    outcome.says_nothing();
+    assert_eq!(streams, 5000);
+}
+
+/// A call of gRPC that is open while more requests than can be kept open (MAX_STREAMED) come and go.
+#[test]
+fn a_long_exchange_outlives_thousands_of_others() {
+    let body = |text: &[u8]| Piece::RequestBody(field(1, text));
+    let trace = |long: &[u64]| -> Vec<u8> {
+        let mut trace = piece(9, &Piece::RequestHeaders(request("POST", &[])));
+        for i in 0..17_500 {
+            trace.extend(piece(100 + i, &Piece::RequestHeaders(request("GET", &[]))));
+            if long.contains(&i) {
+                trace.extend(piece(9, &body(b"long")));
+            }
+        }
+        trace
+    };
+    let scratch = Scratch::new();
+    let run = |long: &[u64]| {
+        let input = scratch.write("trace.pb", &trace(long));
+        let run = scratch.capture2pcap().arg(input);
+        run.arg(scratch.path("out.pcap")).run().exits(0).explain()
+    };
+    const SPLIT: &str = "1 connection continued after thousands of others";
+    let said = run(&[8_000, 16_000, 17_000]);
+    assert!(!said.contains(SPLIT), "{said}");
+    let capture = Capture::read(&scratch.path("out.pcap"));
+    let segments = capture.segments();
+    let long = segments
+        .iter()
+        .filter(|segment| segment.payload.ends_with(b"long"));
+    let clients: Vec<_> = long.map(|segment| segment.source).collect();
+    assert_eq!(clients, [clients[0]; 3]);
+    // It was silent for too long.
+    let said = run(&[17_000]);
+    assert!(said.contains(SPLIT), "{said}");
 }
 
 /// The length is two gigabytes (MAX_MESSAGE), but only a few bytes follow.

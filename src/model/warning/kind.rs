@@ -32,6 +32,8 @@ pub enum WarningKind {
     Reordered,
     /// Several open connections share a trace id, and an event does not name its connection.
     SharedId,
+    /// A message continues a connection that had to be forgotten, since thousands of others came between.
+    Split,
     /// An event is earlier than the one before it in the capture.
     OutOfOrder,
     /// A body recorded as a string differs from the bytes on the connection.
@@ -121,6 +123,11 @@ impl WarningKind {
             Self::SharedId => write!(
                 f,
                 "{count} trace id{s} shared by several open connections: events that do not name their connection are assigned to the latest one"
+            ),
+            Self::Split => write!(
+                f,
+                "{count} connection{s} continued after thousands of others: shown as {}",
+                if s.is_empty() { "a new one" } else { "new ones" }
             ),
             Self::OutOfOrder => write!(
                 f,
@@ -233,6 +240,7 @@ impl WarningKind {
             Self::Repeated => "repeated-events",
             Self::Reordered => "reordered-events",
             Self::SharedId => "shared-trace-id",
+            Self::Split => "split-connection",
             Self::OutOfOrder => "times-go-back",
             Self::LateAddress => "late-address",
             Self::StandInLocal => "stand-in-local",
@@ -316,6 +324,7 @@ impl WarningKind {
                 Some("set the tap's format to JSON_BODY_AS_BYTES or one of the PROTO formats")
             }
             Self::OutOfOrder => Some("--merge puts all packets in the order of their times"),
+            Self::Split => Some("--merge keeps every connection of a file together"),
             Self::SharedId => Some(
                 "set set_connection_per_event: true in the tap's socket_tap_config, so that each event names its connection",
             ),
