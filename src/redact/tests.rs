@@ -184,7 +184,11 @@ fn an_answer_without_its_request_has_no_known_end() {
     // A HEAD request's answer has no body.
     let head = Event::of_bytes(READ, b"HEAD / HTTP/1.1\r\n\r\n");
     let answers = [&ANSWER[..ANSWER.len() - 4], ANSWER].concat();
-    let (payloads, whole) = shown(&[head, Event::of_bytes(READ, GET), Event::of_bytes(WRITE, &answers)]);
+    let (payloads, whole) = shown(&[
+        head,
+        Event::of_bytes(READ, GET),
+        Event::of_bytes(WRITE, &answers),
+    ]);
     assert_eq!(payloads[2].matches("Cookie: *").count(), 2);
     assert_eq!(whole, 0);
 }
@@ -213,7 +217,11 @@ fn what_smuggles_requests_is_overwritten() {
 #[test]
 fn what_is_no_http_is_reported_once_or_overwritten() {
     let hello = b"\x16\x03\x01\x02\x00\x01\x00";
-    let events = [Event::of_bytes(READ, hello), Event::of_bytes(WRITE, hello), Event::of_bytes(READ, hello)];
+    let events = [
+        Event::of_bytes(READ, hello),
+        Event::of_bytes(WRITE, hello),
+        Event::of_bytes(READ, hello),
+    ];
     let (payloads, warnings) = redacted(&Redaction::default(), &events);
     assert!(payloads.iter().all(|payload| payload == hello));
     assert_eq!(warnings.count(WarningKind::NotRedacted), 1);
@@ -238,7 +246,10 @@ fn what_is_no_http_is_reported_once_or_overwritten() {
         WRITE,
         b"HTTP/1.1 101 Switching Protocols\r\nSet-Cookie: x\r\n\r\n\x81\x01x",
     );
-    let (payloads, warnings) = redacted(&Redaction::default(), &[Event::of_bytes(READ, GET), upgrade]);
+    let (payloads, warnings) = redacted(
+        &Redaction::default(),
+        &[Event::of_bytes(READ, GET), upgrade],
+    );
     assert!(payloads[1].ends_with(b"Cookie: *\r\n\r\n\x81\x01x"));
     assert_eq!(warnings.count(WarningKind::NotRedacted), 1);
 }

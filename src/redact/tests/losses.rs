@@ -8,7 +8,10 @@ fn a_body_goes_on_after_a_cut_of_a_known_size() {
     let expected = "56789HTTP/1.1 200 OK\\r\\nSet-Cookie: *\\r\\n\\r\\n";
     let begin = [Event::of_bytes(READ, GET), Event::of_bytes(READ, GET)];
     for events in [
-        [cut(Event::of_bytes(WRITE, ANSWER), Some(1)), Event::of_bytes(WRITE, next)],
+        [
+            cut(Event::of_bytes(WRITE, ANSWER), Some(1)),
+            Event::of_bytes(WRITE, next),
+        ],
         [
             Event::of_bytes(WRITE, ANSWER),
             after_gap(Event::of_bytes(WRITE, next), 1, Some(WRITE)),
@@ -48,7 +51,11 @@ fn after_bytes_of_an_unknown_number_all_but_heads_is_overwritten() {
             Event::of_bytes(WRITE, ANSWER),
         ],
         // Nothing says that bytes are missing, but a message begins in a body.
-        [Event::of_bytes(WRITE, ANSWER), Event::of_bytes(WRITE, ANSWER), Event::of_bytes(WRITE, next)],
+        [
+            Event::of_bytes(WRITE, ANSWER),
+            Event::of_bytes(WRITE, ANSWER),
+            Event::of_bytes(WRITE, next),
+        ],
     ] {
         let (payloads, whole) = shown(&[&begin[..], &events].concat());
         assert_eq!(payloads[2], STARRED);
@@ -115,13 +122,20 @@ fn http2_goes_on_after_a_cut_inside_data_alone() {
     assert!(payloads[2].starts_with("efg") && payloads[2].ends_with("******") && whole == 0);
     // Unknown, or beyond it, or inside a header block.
     for missing in [None, Some(4), Some(1000)] {
-        let (payloads, whole) =
-            shown(&[begin.clone(), cut(Event::of_bytes(READ, four), missing), next.clone()]);
+        let (payloads, whole) = shown(&[
+            begin.clone(),
+            cut(Event::of_bytes(READ, four), missing),
+            next.clone(),
+        ]);
         assert_eq!(payloads[2], "*".repeat(3 + 18), "{missing:?}");
         assert_eq!(whole, 21);
     }
     let block = &frame(1, 4, 3, COOKIE)[..12];
-    let (payloads, _) = shown(&[begin.clone(), cut(Event::of_bytes(READ, block), Some(6)), next]);
+    let (payloads, _) = shown(&[
+        begin.clone(),
+        cut(Event::of_bytes(READ, block), Some(6)),
+        next,
+    ]);
     assert_eq!(payloads[2], "*".repeat(3 + 18));
     // Where whole frames are again, all but header blocks is as it was; nothing said that bytes are missing before.
     let whole_frames = Event::of_bytes(
@@ -130,7 +144,10 @@ fn http2_goes_on_after_a_cut_inside_data_alone() {
     );
     for events in [
         [cut(Event::of_bytes(READ, four), None), whole_frames.clone()],
-        [Event::of_bytes(READ, &frame(0, 0, 1, &[7; 99])[..50]), whole_frames],
+        [
+            Event::of_bytes(READ, &frame(0, 0, 1, &[7; 99])[..50]),
+            whole_frames,
+        ],
     ] {
         let (payloads, _) = redacted(
             &Redaction::default(),
@@ -208,7 +225,12 @@ fn a_frame_is_not_found_one_byte_too_late() {
     let block = frame(1, 4, 1, COOKIE);
     let all = [&frame(0x70, 0, 1, b"")[..], &block, &block].concat();
     let lost = cut(Event::of_bytes(READ, b"\0\0"), None);
-    let events = [begin, lost, Event::of_bytes(READ, &all[..1]), Event::of_bytes(READ, &all[1..])];
+    let events = [
+        begin,
+        lost,
+        Event::of_bytes(READ, &all[..1]),
+        Event::of_bytes(READ, &all[1..]),
+    ];
     let (payloads, _) = shown(&events);
     assert_eq!(payloads[3], "*".repeat(all.len() - 1));
 }

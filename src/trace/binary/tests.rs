@@ -311,3 +311,24 @@ fn an_event_that_is_longer_than_its_message_is_none() {
         }
     }
 }
+
+/// Lengths of one byte that seem to fit into each other, if they are added without the carry.
+#[test]
+fn lengths_that_overflow_a_byte_are_not_plain() {
+    let time = [number(1, 1_795_327_726, 0), number(2, 300_000_000, 0)].concat();
+    let time = field(1, 0, &time);
+    for (a, b, c) in [
+        (2, 0, 254),
+        (3, 1, 255),
+        (0, 254, 252),
+        (129, 127, 125),
+        (128, 126, 124),
+    ] {
+        for first in [1, 7, 0x80] {
+            let mut payload = vec![7; usize::from(c)];
+            payload[0] = first;
+            let event = [&time[..], &[0x12, a, 0x0a, b, 0x0a, c], &payload].concat();
+            assert!(PlainFields::decode(&event).is_none(), "{a} {b} {c}");
+        }
+    }
+}

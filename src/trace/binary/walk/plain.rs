@@ -214,8 +214,8 @@ impl<'a> PlainFields<'a> {
             return None;
         }
         let (key, payload, rest) = match *rest {
-            // In a small event, each length is one byte.
-            [key, a @ ..0x80, 0x0a, b, 0x0a, c, ref rest @ ..] => {
+            // In a small event, each length is one byte, also that of the outermost message, which is `c + 4`.
+            [key, a, 0x0a, b, 0x0a, c @ ..0x7c, ref rest @ ..] => {
                 let (payload, rest) = rest.split_at_checked(usize::from(c))?;
                 if b != c + 2 || a != b + 2 {
                     return None;
