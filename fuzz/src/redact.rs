@@ -1,14 +1,8 @@
 //! Redaction: the bytes of an event keep their number, and a known secret is always overwritten.
 //!
-<<<<<<< HEAD
-//! An input is a list of pieces: a byte for the direction, what is missing and the options, a byte for the length,
-//! and the bytes. They are sent unchanged, in one piece each and byte by byte, after a conversation with a secret,
-//! which none of them can bring back.
-=======
 //! An input is a list of pieces: a byte for the direction, missing bytes and the options, a byte for the length, and the
 //! bytes. They are sent after a conversation with a secret, each in one piece and byte by byte. No input may make the
 //! secret appear.
->>>>>>> f379d92 (fuzz, benches: comments in plain English)
 
 use capture2pcap::model::event::{Direction, Event, Gap, GapKind, What};
 use capture2pcap::model::warning::Warnings;
@@ -16,11 +10,7 @@ use capture2pcap::redact::{Redaction, Redactor};
 
 const SECRET: &[u8] = b"k3-Vq9_Zx7";
 
-<<<<<<< HEAD
-/// The bytes before those of the input: none, or some with a secret.
-=======
 /// The bytes before those of the input: none, or a conversation with a secret.
->>>>>>> f379d92 (fuzz, benches: comments in plain English)
 fn begins(choice: u8) -> Vec<u8> {
     let head = [b"GET / HTTP/1.1\r\nCookie: ", SECRET, b"\r\n\r\n"].concat();
     let frames = [
@@ -65,11 +55,7 @@ fn events(mut input: &[u8]) -> Vec<Event> {
     events
 }
 
-<<<<<<< HEAD
-/// The bytes of the redacted events.
-=======
 /// The redacted events, in order.
->>>>>>> f379d92 (fuzz, benches: comments in plain English)
 fn redacted(bodies: bool, events: &[Event]) -> Vec<u8> {
     let mut redactor = Redactor::new(Redaction {
         bodies,
@@ -108,11 +94,7 @@ pub fn redact(input: &[u8]) {
     if bodies {
         return;
     }
-<<<<<<< HEAD
-    // Byte by byte, the secret is overwritten as well.
-=======
     // The kept bytes do not depend on the boundaries of events, except for those that may begin a message.
->>>>>>> f379d92 (fuzz, benches: comments in plain English)
     let first = events[0].payload().expect("bytes").1;
     let pieces: Vec<_> = first
         .chunks(1)

@@ -59,10 +59,6 @@ pub fn stream(data: &[u8]) {
         sizes: *sizes,
         turn: 0,
     };
-<<<<<<< HEAD
-=======
-    // Files are unpacked, but bytes in memory are not.
->>>>>>> f379d92 (fuzz, benches: comments in plain English)
     let is_zstd =
         |magic: &[u8]| magic == [0x28, 0xb5, 0x2f, 0xfd] || magic[1..] == [0x2a, 0x4d, 0x18];
     if trace.starts_with(&[0x1f, 0x8b]) || trace.get(..4).is_some_and(is_zstd) {
@@ -93,7 +89,6 @@ pub fn stream(data: &[u8]) {
     assert_eq!(from_stream.damage.is_some(), from_memory.damage.is_some());
 }
 
-<<<<<<< HEAD
 /// The same of a compressed trace from a file, which is unpacked into a pipe, and from memory.
 fn packed(trace: &Bytes, wanted: Option<Encoding>) {
     let mut opened = file(trace);
@@ -114,14 +109,9 @@ fn packed(trace: &Bytes, wanted: Option<Encoding>) {
     assert_eq!(of_memory, of_file, "{wanted:?}: compressed, in memory");
 }
 
-/// Without the text that an input is, or what it is by that, where it is no trace: of a stream, less has come.
-fn comparable(mut told: Told) -> Told {
-    if let Some(damage) = &mut told.damage
-=======
 /// The contents without the excerpt and the guess about an input that is not a trace. A stream may have less of it.
 fn comparable(mut contents: Contents) -> Contents {
     if let Some(damage) = &mut contents.damage
->>>>>>> f379d92 (fuzz, benches: comments in plain English)
         && let Fault::Unrecognised { text, is } = &mut *damage.fault
     {
         (*text, *is) = (None, None);

@@ -30,13 +30,13 @@ impl Interrupt {
             if ignored & 1 << (signal - 1) != 0 {
                 continue;
             }
-            // In this order: the first handler acts on the flag that the second one sets, and so only on the second
-            // signal.
-            signal_hook::flag::register_conditional_default(signal, Arc::clone(&seen))?;
-            signal_hook::flag::register(signal, Arc::clone(&seen))?;
+            // The signal is noted first, so that one that arrives during the installation is not lost. Of the last
+            // two, the first acts on the flag that the second sets, and so only on the second signal.
             let number = signal.unsigned_abs() as usize;
             signal_hook::flag::register_usize(signal, Arc::clone(&interrupt.signal), number)?;
             signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+            signal_hook::flag::register_conditional_default(signal, Arc::clone(&seen))?;
+            signal_hook::flag::register(signal, Arc::clone(&seen))?;
         }
         // With a handler, the write that exceeds `ulimit -f` fails with an error, as one to a full disk does: it is
         // reported, and the temporary file is removed. Without one, SIGXFSZ ends the process at once.
