@@ -342,16 +342,17 @@ fn the_threat_model_names_existing_tests() {
         .flat_map(|folder| sources(&root.join(folder)))
         .map(|path| (path.clone(), fs::read_to_string(&path).expect("a source")))
         .collect();
-    // A test is `module::name`, its module a file.
+    // A test is `module::name`, in the file of the module or in its `tests.rs`.
     let is_test = |words: &str| {
         let (module, name) = words.split_once("::")?;
-        let file = format!("{module}.rs");
+        let files_of_module = [format!("{module}.rs"), format!("{module}/tests.rs")];
         let name = format!("fn {name}()");
         Some(files.iter().any(|(path, text)| {
             let before = text.find(&name).map(|at| &text[..at]);
             // Only further attributes may be between the attribute and the name.
             let attribute = before.and_then(|before| before.rsplit_once("#[test]"));
-            path.ends_with(&file) && attribute.is_some_and(|(_, between)| !between.contains('{'))
+            let is_of_module = files_of_module.iter().any(|file| path.ends_with(file));
+            is_of_module && attribute.is_some_and(|(_, between)| !between.contains('{'))
         }))
     };
     let is_constant = |word: &str| {
