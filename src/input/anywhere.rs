@@ -57,7 +57,7 @@ mod packed {
     use super::super::origin::{Origin, ReadAt};
     use crate::progress::Progress;
 
-    /// How many bytes are unpacked at once where they are passed over.
+    /// The number of bytes that are unpacked at once when they are skipped.
     const PASSED: usize = 64 << 10;
 
     /// Whether bytes are compressed.
@@ -75,11 +75,11 @@ mod packed {
         Ok(matches!(Magic::of(&head[..len], true), Magic::Is(_)))
     }
 
-    /// Compressed bytes, which are unpacked as they are read.
+    /// Compressed bytes, unpacked as they are read.
     pub(super) struct Packed {
         bytes: Arc<dyn ReadAt>,
         cursor: Cursor,
-        /// Reads ahead of the cursor, once that was asked for.
+        /// A second cursor for looking ahead, if the caller has requested it.
         aside: Option<Mutex<Cursor>>,
     }
 
@@ -140,7 +140,7 @@ mod packed {
         }
     }
 
-    /// A cursor over what the bytes hold. It goes forward alone.
+    /// A cursor over the unpacked bytes, which only moves forward.
     struct Cursor {
         decoder: Decoder,
         at: u64,
@@ -158,7 +158,7 @@ mod packed {
             }
         }
 
-        /// Reads from the byte number `position` on, which is not before the cursor.
+        /// Reads bytes from `position` on, which must not be before the cursor.
         fn read_at(&mut self, room: &mut [u8], position: u64) -> io::Result<usize> {
             let mut passed = Vec::new();
             while self.at < position {
@@ -175,7 +175,7 @@ mod packed {
         }
     }
 
-    /// All bytes, from the first on.
+    /// A reader of all the bytes.
     struct Whole {
         bytes: Arc<dyn ReadAt>,
         at: u64,

@@ -2,8 +2,8 @@
 //!
 //! Any number of members and frames may follow each other. It knows nothing of files, threads or traces.
 //!
-//! Invariant: all that can be unpacked of the bytes so far is returned before more of them are asked for, and
-//! the memory in use is bounded, whatever the bytes say.
+//! Invariant: all that can be unpacked of the bytes so far is returned before more of them are read, except for what
+//! `portable` holds back, and the memory in use is bounded for any input.
 
 use std::fmt;
 use std::io::{self, Read};

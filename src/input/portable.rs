@@ -1,7 +1,7 @@
 //! Frames of zstd, unpacked in Rust alone.
 //!
-//! ruzstd holds the window of a frame back until the frame has ended. So what is made of a stream comes late, which no
-//! bytes in memory mind; and where a frame is cut or corrupt, it is made to end, to give what it holds.
+//! ruzstd returns the last window of a frame only when the frame has ended. That delay does not matter for bytes in
+//! memory. A frame that is cut or corrupt is ended with an empty block, so that its last window is returned, too.
 
 use std::io::{self, Read as _};
 
@@ -27,10 +27,10 @@ const DICTIONARY: &str = "dictionary mismatch";
 /// Unpacks one frame after the other.
 pub(super) struct Frames {
     decoder: FrameDecoder,
-    /// The bytes of the part that comes next, as far as they are there.
+    /// The bytes of the next part that have arrived: of a frame's header, or of a block with its header.
     part: Vec<u8>,
     state: State,
-    /// The length that the frame's header states, and what was given of it.
+    /// The length of the contents that the frame's header states, and the number of bytes returned so far.
     stated: Option<u64>,
     given: u64,
     has_checksum: bool,
@@ -39,13 +39,13 @@ pub(super) struct Frames {
 enum State {
     /// In the header of a frame.
     Header,
-    /// In a frame that holds no data, of which so many bytes are left.
+    /// In a skippable frame, with the number of bytes that are left of it.
     Skippable(u64),
     /// In a block.
     Block,
     /// After the last block.
     Last,
-    /// After a fault: what is held is given.
+    /// After a fault: the rest of the contents is returned first.
     Fault(Unpackable),
 }
 
@@ -133,18 +133,18 @@ impl Frames {
         }
     }
 
-    /// Gives what the decoder does not hold back.
+    /// Fills `room` with contents that ruzstd can return, and returns their length.
     fn give(&mut self, room: &mut [u8]) -> usize {
         if self.decoder.can_collect() == 0 {
             return 0;
         }
-        // It copies from memory.
+        // Copying from memory does not fail.
         let given = self.decoder.read(room).unwrap_or_default();
         self.given += given as u64;
         given
     }
 
-    /// Takes from `packed` what the next part lacks. Returns how much that was, and whether the part is whole.
+    /// Adds bytes from `packed` to the next part. Returns their number, and whether the part is complete.
     fn whole_part(&mut self, packed: &[u8]) -> Result<(usize, bool), Unpackable> {
         let mut taken = 0;
         loop {
@@ -165,7 +165,7 @@ impl Frames {
         }
     }
 
-    /// The length of the block that comes next, as far as it is known.
+    /// The length of the next block, or of its header if that is not complete.
     fn block_len(&self) -> Result<usize, Unpackable> {
         let Some(header) = BlockHeader::of(&self.part) else {
             return Ok(BLOCK_HEADER);
@@ -181,7 +181,7 @@ impl Frames {
         Ok(BLOCK_HEADER + size + checksum)
     }
 
-    /// Takes the part that is whole.
+    /// Decodes the complete part.
     fn take_part(&mut self) {
         let part = std::mem::take(&mut self.part);
         match self.state {
@@ -199,7 +199,7 @@ impl Frames {
                 }
             }
         }
-        // The memory is used again.
+        // Its memory is reused.
         self.part = part;
         self.part.clear();
     }
@@ -216,7 +216,7 @@ impl Frames {
         self.has_checksum = descriptor & 4 != 0;
         self.given = 0;
         if descriptor & 8 != 0 {
-            // A bit that says that a later format is needed.
+            // The reserved bit, which is for later formats.
             self.state = State::Fault(Unpackable::Corrupt("unsupported parameter".to_owned()));
             return;
         }
@@ -230,7 +230,7 @@ impl Frames {
         }
     }
 
-    /// Ends the frame before its time.
+    /// Ends the frame early.
     fn fail(&mut self, fault: Unpackable) {
         if matches!(self.state, State::Block) {
             let mut last = LAST_BLOCK.to_vec();
@@ -238,7 +238,7 @@ impl Frames {
                 && header.kind == RAW
                 && fault == Unpackable::Cut
             {
-                // What is there of it counts.
+                // The reference implementation returns the bytes of an incomplete raw block.
                 let bytes = &self.part[BLOCK_HEADER..];
                 let bytes = &bytes[..bytes.len().min(header.size)];
                 let header = (bytes.len() as u32) << 3 | 1;
@@ -248,7 +248,7 @@ impl Frames {
                 );
                 last.splice(BLOCK_HEADER..BLOCK_HEADER, bytes.iter().copied());
             }
-            // Nothing can be wrong with such a block.
+            // Such a block always decodes.
             let _ = self
                 .decoder
                 .decode_blocks(&last[..], BlockDecodingStrategy::All);
@@ -256,7 +256,7 @@ impl Frames {
         self.state = State::Fault(fault);
     }
 
-    /// Checks a frame that has been given whole.
+    /// Checks the length and the checksum of a frame whose contents have all been returned.
     fn check(&self) -> Result<(), Unpackable> {
         if self.stated.is_some_and(|stated| stated != self.given) {
             return Err(corrupt());
@@ -297,7 +297,7 @@ impl BlockHeader {
     }
 }
 
-/// The length of the header that begins with `bytes`, as far as it is known (RFC 8878, 3.1.1.1 and 3.1.2).
+/// The length of the header that begins with `bytes`, or of the part that determines it (RFC 8878, 3.1.1.1 and 3.1.2).
 fn header_len(bytes: &[u8]) -> usize {
     match (bytes, bytes.get(WORD)) {
         ([0x50..=0x5f, ..], _) => 2 * WORD,
@@ -310,7 +310,7 @@ fn header_len(bytes: &[u8]) -> usize {
     }
 }
 
-/// How many bytes of a header state the length of the frame's contents.
+/// The length of the field that states the length of a frame's contents.
 const fn content_size_len(descriptor: u8) -> usize {
     match descriptor >> 6 {
         0 => (descriptor >> 5 & 1) as usize,

@@ -7,14 +7,14 @@ use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation as _, OutBuffer
 use super::compressed::Unpackable;
 use super::decoder::{Made, ZSTD_WINDOW_LOG};
 
-/// How many bytes of a frame are passed on at first: what says how long the frame's header is.
+/// The number of bytes of a frame that are passed on first. They determine the length of the frame's header.
 const FIRST: usize = 5;
 
 /// Unpacks one frame after the other.
 pub(super) struct Frames {
     decoder: Decoder<'static>,
-    /// How many bytes the decoder asks for: what is left of a block. Given no more, it loses no more than that block
-    /// where it is corrupt.
+    /// The number of bytes that the decoder requests: the rest of a block. It gets no more than that, so that a corrupt
+    /// block does not affect the blocks before it.
     wants: usize,
 }
 
@@ -22,7 +22,7 @@ impl Frames {
     /// A decoder that is at the start of a frame.
     ///
     /// # Errors
-    /// Where there is no memory for it.
+    /// When memory cannot be allocated.
     pub(super) fn new() -> io::Result<Self> {
         let mut decoder = Decoder::new()?;
         decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG))?;

@@ -15,10 +15,9 @@ pub(super) use files::Files;
 #[cfg(not(feature = "cli"))]
 pub(super) use memory::Files;
 
-/// A copy of a trace that is no file, as it is written: the trace unpacked, or as it was before something changed its
-/// bytes on their way.
+/// A copy of a trace that is not a file, while it is written: the trace unpacked, or in its original form.
 pub trait Scratch: Write {
-    /// Ends the copy, which is read from now on.
+    /// Ends the copy, and returns what reads it.
     fn finish(self: Box<Self>) -> Arc<dyn ReadAt>;
 }
 
@@ -28,14 +27,14 @@ impl Scratch for Vec<u8> {
     }
 }
 
-/// Begins a copy.
+/// A function that begins a copy.
 pub type NewScratch = fn() -> Box<dyn Scratch>;
 
 /// Where a trace lies.
 pub(super) enum Place {
-    /// Anywhere, and what copies of it are written to.
+    /// Bytes that can be read at any position, and what begins copies of them.
     Anywhere(Arc<dyn ReadAt>, NewScratch),
-    /// A copy, which may be anywhere.
+    /// A copy of such a trace.
     Copied(Copied),
     /// A file.
     #[cfg(feature = "cli")]
@@ -129,7 +128,7 @@ impl Place {
     }
 }
 
-/// A copy of a trace that is no file.
+/// A copy of a trace that is not a file.
 pub(super) struct Copied {
     bytes: Arc<dyn ReadAt>,
     /// How many bytes the trace has, and how many the copy.

@@ -1,7 +1,7 @@
-//! The border to the browser: plain functions over the module's memory.
+//! The interface to the browser: plain functions over the module's memory.
 //!
-//! `unsafe` is here alone. The worker fills what [`reserve`] returns and calls [`call`]; both run in one thread, one
-//! after the other.
+//! All of the crate's `unsafe` code is here. The worker writes a request to the memory that [`reserve`] returns, and then
+//! calls [`call`]. Both run in one thread, one after the other.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,22 +10,22 @@ use std::sync::{Arc, Mutex};
 use capture2pcap::ReadAt;
 use capture2pcap::merge::Scratch;
 
-/// The request, and the answer in its place.
+/// The request, which the answer replaces.
 static MESSAGE: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 #[cfg(target_arch = "wasm32")]
 #[link(wasm_import_module = "page")]
 unsafe extern "C" {
-    /// Copies up to `len` bytes of a file from `position` on to `room`; returns how many, or less than 0 where the
-    /// file cannot be read.
+    /// Copies up to `len` bytes of a file, starting at `position`, to `room`. Returns the number of bytes, or a
+    /// negative number if the file cannot be read.
     fn read(file: u32, position: f64, room: *mut u8, len: u32) -> i32;
     /// Takes the next `len` bytes of the capture, which is file 0, or of a copy.
     fn write(file: u32, bytes: *const u8, len: u32);
-    /// Says that so many more bytes have been read.
+    /// Reports that `bytes` more bytes have been read.
     fn progress(bytes: f64);
 }
 
-/// A file of the page, or a copy.
+/// A file of the page, or a [`Copy`].
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(
     not(target_arch = "wasm32"),
@@ -65,10 +65,10 @@ impl Write for Capture {
     }
 }
 
-/// How many copies were begun.
+/// The number of copies so far.
 static COPIES: AtomicU32 = AtomicU32::new(0);
 
-/// The copy of a trace, which the page keeps.
+/// The copy of a trace, which the page keeps. Copies are numbered from 1.
 #[derive(Debug)]
 pub(crate) struct Copy(u32);
 
@@ -90,7 +90,7 @@ impl Write for Copy {
 
 impl Scratch for Copy {
     fn finish(self: Box<Self>) -> Arc<dyn ReadAt> {
-        // The page's own files have the numbers from 0 on.
+        // Counted down from the largest number, as the page's own files are counted from 0.
         Arc::new(File(u32::MAX - self.0))
     }
 }
@@ -108,8 +108,8 @@ fn give(_: u32, _: &[u8]) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Tells the page that so many more bytes have been read.
-pub(crate) fn tell(bytes: u64) {
+/// Reports to the page that `bytes` more bytes have been read.
+pub(crate) fn report_progress(bytes: u64) {
     #[cfg(target_arch = "wasm32")]
     // SAFETY: it takes a number.
     unsafe {
@@ -119,7 +119,7 @@ pub(crate) fn tell(bytes: u64) {
     let _ = bytes;
 }
 
-/// Makes room for a request of `len` bytes, and returns where.
+/// Reserves memory for a request of `len` bytes, and returns its address.
 #[unsafe(no_mangle)]
 pub extern "C" fn reserve(len: u32) -> *mut u8 {
     let Ok(mut message) = MESSAGE.lock() else {
@@ -130,7 +130,7 @@ pub extern "C" fn reserve(len: u32) -> *mut u8 {
     message.as_mut_ptr()
 }
 
-/// Answers the request; returns where the answer is, in the upper half, and how long it is, in the lower.
+/// Answers the request. Returns the address of the answer in the upper half, and its length in the lower half.
 #[unsafe(no_mangle)]
 pub extern "C" fn call() -> u64 {
     let Ok(mut message) = MESSAGE.lock() else {

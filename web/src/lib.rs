@@ -1,8 +1,8 @@
 //! capture2pcap in a browser: the functions that the page's worker calls.
 //!
-//! A call takes a request, a JSON object, and returns an answer, which is another. What the module can do is what it
-//! imports, three functions and nothing else: `read` bytes of a file that was dropped on the page, `write` bytes of the
-//! capture, and tell `progress`. A test of the page holds the module to that list.
+//! A call takes a request and returns an answer, both of them JSON objects. The module imports three functions, and has
+//! access to nothing else: `read` reads bytes of a file that was dropped on the page, `write` writes bytes of the capture
+//! or of a copy, and `progress` reports how much has been read. A test of the page checks that list.
 
 mod host;
 mod request;

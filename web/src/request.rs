@@ -18,7 +18,7 @@ use capture2pcap::synth::Handshake;
 use capture2pcap::{ReadAt, display_path};
 use serde_json::{Value, json};
 
-use crate::host::{Capture, Copy, File, tell};
+use crate::host::{Capture, Copy, File, report_progress};
 
 /// The answer to a request: the command's object, and what the command would print on standard error.
 pub(crate) fn answer(request: &Value) -> Value {
@@ -36,7 +36,7 @@ pub(crate) fn answer(request: &Value) -> Value {
 fn perform(request: &Value, mut options: Options, messages: &mut Messages) -> Value {
     let files = files(request);
     let capture = PathBuf::from(text(request, "capture"));
-    options.progress = Progress::new(tell);
+    options.progress = Progress::new(report_progress);
     match (text(request, "task"), &*files) {
         ("inspect", [(path, file)]) => inspect(path, *file, &capture, &options, messages),
         ("convert", [(path, file)]) => convert(path, *file, &capture, options, messages),
@@ -45,7 +45,7 @@ fn perform(request: &Value, mut options: Options, messages: &mut Messages) -> Va
     }
 }
 
-/// The member of an object that is a text; empty if there is none.
+/// The string member `name` of an object, or an empty string.
 fn text<'a>(object: &'a Value, name: &str) -> &'a str {
     object.get(name).and_then(Value::as_str).unwrap_or_default()
 }
@@ -58,7 +58,7 @@ fn files(request: &Value) -> Vec<(PathBuf, File)> {
     numbered.map(|(path, id)| (path, File(id))).collect()
 }
 
-/// The options of a request; what is wrong with one of them otherwise.
+/// The options of a request, or what is wrong with one of them.
 fn options(request: &Value) -> Result<Options, String> {
     let mut options = Options::default();
     if text(request, "format") == "pcapng" {
