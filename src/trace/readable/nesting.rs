@@ -108,3 +108,19 @@ impl Nesting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::readable::json::Json;
+    use crate::trace::readable::scan::tests::line;
+
+    #[test]
+    fn nesting_has_a_limit() {
+        let deep = |depth| format!("{{\"a\":[{}", "{\"a\":[".repeat(depth));
+        let line = |depth| line(&mut Json::default(), deep(depth).as_bytes(), 100);
+        assert!(line(MAX_DEPTH / 2 - 1).ends_with("!192 cut in a JSON object"));
+        assert!(line(MAX_DEPTH / 2).ends_with("!192 messages that nest less deeply"));
+        assert!(line(1 << 16).ends_with("!192 messages that nest less deeply"));
+    }
+}

@@ -1,7 +1,6 @@
 use super::*;
 use crate::input::Input;
-use crate::trace::readable::nesting::MAX_DEPTH;
-use crate::trace::readable::scan::tests::{Pieces, check, line};
+use crate::trace::readable::scan::tests::{Pieces, check};
 
 #[test]
 fn objects_and_lists() {
@@ -131,13 +130,4 @@ fn a_message_ends_with_its_brace() {
         input.fill(&crate::input::Wait::default()).unwrap();
     }
     assert_eq!(input.offset(), 19);
-}
-
-#[test]
-fn nesting_has_a_limit() {
-    let deep = |depth| format!("{{\"a\":[{}", "{\"a\":[".repeat(depth));
-    let line = |depth| line(&mut Json::default(), deep(depth).as_bytes(), 100);
-    assert!(line(MAX_DEPTH / 2 - 1).ends_with("!192 cut in a JSON object"));
-    assert!(line(MAX_DEPTH / 2).ends_with("!192 messages that nest less deeply"));
-    assert!(line(1 << 16).ends_with("!192 messages that nest less deeply"));
 }
