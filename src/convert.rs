@@ -347,10 +347,8 @@ impl<'a, W: Write + Send + 'static> Conversion<'a, W> {
     ) -> Self {
         let redactor = options.redaction.clone().map(Redactor::new);
         Self {
-            // Labels and summaries would need more.
-            takes_plain: redactor.is_none()
-                && options.capture.format == Format::Pcap
-                && !options.summaries,
+            // Labels would need more.
+            takes_plain: redactor.is_none() && options.capture.format == Format::Pcap,
             redactor,
             synth,
             summary,

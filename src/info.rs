@@ -11,13 +11,13 @@ use crate::convert::{Failure, Options};
 use crate::convert::{Source, open};
 use crate::input::{Input, Wait};
 use crate::interrupt::Interrupt;
-use crate::model::event::{Event, Timestamp};
+use crate::model::event::{Event, PlainEvent, Timestamp};
 use crate::model::protocol::DecodeAs;
 use crate::model::warning::Warnings;
 use crate::pump::{Consumer, End, Pump};
 use crate::sequence::{Memory, Sequencer};
 use crate::synth::{ConnectionSummary, Nowhere, Synthesizer};
-use crate::trace::{Damage, Encoding, Reader};
+use crate::trace::{Damage, Encoding, Lent, Reader};
 
 /// The number of warnings that wait until it is certain that they apply. A trace with more is not mapped.
 #[cfg(feature = "cli")]
@@ -156,6 +156,15 @@ struct Look<'a> {
 
 impl Consumer for Look<'_> {
     type Error = Infallible;
+
+    fn takes_plain(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn plain(&mut self, event: &PlainEvent<'_>, _: &Lent<'_>) -> Option<Result<(), Infallible>> {
+        self.synth.plain(event, &mut Nowhere)
+    }
 
     fn event(&mut self, event: &Event, warnings: &mut Warnings) -> Result<(), Infallible> {
         let done = self.synth.any_event(event, warnings, &mut Nowhere);

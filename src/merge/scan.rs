@@ -10,12 +10,14 @@ use foldhash::HashMap;
 use crate::convert::{Failure, Options, STRICT, Summary};
 use crate::input::Wait;
 use crate::interrupt::Interrupt;
-use crate::model::event::{Connection, Direction, Event, GapKind, Http, Timestamp, TraceId, What};
+use crate::model::event::{
+    Connection, Direction, Event, GapKind, Http, PlainEvent, Timestamp, TraceId, What,
+};
 use crate::model::warning::{Warning, WarningKind, Warnings};
 use crate::pump::{Consumer, End, Pump};
 use crate::sequence::{Memory, Sequencer};
 use crate::synth::{ConversationId, Conversations, STAND_IN_INTERVAL};
-use crate::trace::{Format, Location, Reader};
+use crate::trace::{Format, Lent, Location, Reader};
 
 use super::index::{Builder, Entry, UNKNOWN};
 use super::place::Place;
@@ -172,6 +174,35 @@ struct Exchange {
 impl Consumer for Scanner<'_> {
     type Error = io::Error;
 
+    fn takes_plain(&self) -> bool {
+        true
+    }
+
+    fn plain(&mut self, event: &PlainEvent<'_>, lent: &Lent<'_>) -> Option<io::Result<()>> {
+        let number = *self.numbers.get(&ConversationId::Socket(event.trace))?;
+        let conversation = &mut self.scan.conversations[number as usize];
+        // The first event of a conversation, and one that is earlier than the one before it, need more.
+        if self.exchange.is_new || conversation.last.is_none_or(|last| event.time < last) {
+            return None;
+        }
+        conversation.last = Some(event.time);
+        conversation.recorded = true;
+        self.exchange.last = None;
+        let (direction, payload) = (event.direction, event.payload);
+        self.scan.summary.count_bytes(direction, payload);
+        Some(self.push(Entry {
+            time: event.time,
+            source: self.source,
+            ordinal: self.ordinal,
+            conversation: number,
+            number: event.trace.number,
+            location: lent.location(),
+            missing: UNKNOWN,
+            gap: 0,
+            flags: 0,
+        }))
+    }
+
     #[inline]
     fn read(&mut self, trace: &Reader) {
         if let Some(event) = trace.current() {
@@ -269,10 +300,6 @@ impl Scanner<'_> {
         location: Location,
         warnings: &mut Warnings,
     ) -> io::Result<()> {
-        // Flushed before the entry is added, not after: the last entry may still get a flag.
-        if self.entries.len() >= CHUNK {
-            self.flush()?;
-        }
         let conversation = self.number(id, event.trace);
         let time = self.place(event, conversation, warnings);
         let mut flags = 0;
@@ -294,7 +321,7 @@ impl Scanner<'_> {
             };
         }
         let missing = event.missing.and_then(|missing| missing.try_into().ok());
-        self.entries.push(Entry {
+        self.push(Entry {
             time,
             source: self.source,
             ordinal: self.ordinal,
@@ -304,9 +331,18 @@ impl Scanner<'_> {
             missing: missing.unwrap_or(UNKNOWN),
             gap,
             flags,
-        });
+        })
+    }
+
+    /// Adds an entry to the index.
+    fn push(&mut self, entry: Entry) -> io::Result<()> {
+        // Before the entry, and not after it: the last entry may still get a flag.
+        if self.entries.len() >= CHUNK {
+            self.flush()?;
+        }
+        self.scan.conversations[entry.conversation as usize].events += 1;
         self.ordinal += 1;
-        self.scan.conversations[conversation as usize].events += 1;
+        self.entries.push(entry);
         Ok(())
     }
 

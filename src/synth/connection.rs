@@ -134,15 +134,20 @@ impl ConnectionState {
             payload,
             ..
         } = event;
-        if self.summary.is_some() {
-            return None;
-        }
         let stream = self.wire.as_mut()?.plain_stream()?;
+        if let Some(summary) = &mut self.summary {
+            summary.events += 1;
+            summary.add(direction, payload);
+            summary.at(time);
+        }
         self.recorded = Some(time);
         self.last = Some(time);
         self.is_counted |= event.seq_num.is_some();
         if !self.is_counted {
             self.framing.follow(direction, payload, 0);
+        }
+        if !out.wants_bytes() {
+            return Some(Ok(()));
         }
         Some(stream.data(time, direction, payload, out))
     }
