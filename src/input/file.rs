@@ -4,7 +4,6 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read as _, Seek as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use arrayvec::ArrayVec;
@@ -42,10 +41,6 @@ struct Regular {
 /// A regular file, read by position, so that several cursors can share the descriptor; and where the input begins.
 #[derive(Debug)]
 struct Beside(File, u64);
-
-/// A regular file that is open only during a read, so that a merge can have thousands of them.
-#[derive(Debug)]
-struct Path(PathBuf);
 
 impl Origin for Stream {
     fn read(&mut self, room: &mut [u8], _: u64) -> io::Result<usize> {
@@ -175,32 +170,6 @@ impl Origin for Beside {
     }
 }
 
-impl Origin for Path {
-    fn read(&mut self, room: &mut [u8], position: u64) -> io::Result<usize> {
-        Origin::read_at(self, room, position)
-    }
-
-    fn read_at(&self, room: &mut [u8], position: u64) -> io::Result<usize> {
-        FileExt::read_at(&File::open(&self.0)?, room, position)
-    }
-
-    fn can_look_ahead(&self) -> bool {
-        true
-    }
-
-    fn beside(&self) -> Option<Box<dyn Origin>> {
-        Some(Box::new(Self(self.0.clone())))
-    }
-
-    fn asks_for_more(&self) -> bool {
-        false
-    }
-
-    fn begin(&mut self, _: &mut Vec<u8>, progress: &Progress) -> io::Result<Begun> {
-        begin(&File::open(&self.0)?, 0, progress)
-    }
-}
-
 impl Input {
     /// Reads `file`.
     ///
@@ -212,17 +181,6 @@ impl Input {
             return Err(io::Error::from_raw_os_error(Errno::ISDIR.raw_os_error()));
         }
         Ok(Self::of(file, &metadata))
-    }
-
-    /// Reads the regular file at `path` from the position `offset` on. The file is open only during a read.
-    ///
-    /// A compressed file is unpacked if `offset` is 0, and then stays open.
-    pub fn from_path(path: PathBuf, offset: u64) -> Self {
-        Self {
-            offset,
-            head: (offset == 0).then(Vec::new),
-            ..Self::new(Path(path))
-        }
     }
 
     /// Reads standard input. Also returns its metadata.
@@ -310,7 +268,6 @@ mod tests {
 
         let inputs = [
             Input::from_file(File::open(path.path()).unwrap()).unwrap(),
-            Input::from_path(path.path().to_owned(), 0),
             Input::from_reader(io::Cursor::new(bytes.clone())),
             Input::from_anywhere(Arc::new(bytes.clone())),
             Input::from_bytes(bytes.clone()),
@@ -337,20 +294,6 @@ mod tests {
                 .flat_map(|slice| slice.iter().copied())
                 .collect();
             assert!(taken == bytes, "{:?}", input.origin);
-        }
-    }
-
-    #[test]
-    fn a_file_is_read_from_any_offset() {
-        let path = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(path.path(), b"0123456789").unwrap();
-        for (offset, rest) in [(0, "0123456789"), (9, "9"), (10, ""), (11, "")] {
-            let mut input = Input::from_path(path.path().to_owned(), offset);
-            while !input.ended() {
-                input.fill(&Wait::default()).unwrap();
-            }
-            assert_eq!(input.window(), rest.as_bytes());
-            assert_eq!(input.offset(), offset);
         }
     }
 

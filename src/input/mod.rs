@@ -363,7 +363,7 @@ impl Input {
             return filled.and_then(|_| self.count(read));
         }
         let read = self.buffer.fill(ask, read)?;
-        if read == ask && origin.asks_for_more() {
+        if read == ask {
             self.ask = (self.ask * 2).min(READ_SIZE);
         }
         self.count(read)

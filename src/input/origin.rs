@@ -93,11 +93,6 @@ pub(super) trait Origin: fmt::Debug + Send {
 
     /// Makes it possible to look ahead in a compressed file. It is unpacked a second time for that.
     fn unpack_aside(&mut self) {}
-
-    /// Whether reads grow when they fill their buffer.
-    fn asks_for_more(&self) -> bool {
-        true
-    }
 }
 
 /// What the first bytes of an input show.
