@@ -5,8 +5,8 @@
 //! [`Step::More`], and the caller fills the input.
 //!
 //! Invariant: an event is delivered when all of it has arrived. In a binary trace, no event after the first damage
-//! is delivered; text and JSON continue with the next message, and an event [`What::Skipped`] reports the bytes
-//! between.
+//! is delivered; text and JSON continue with the next message, and an event
+//! [`What::Skipped`](crate::model::event::What::Skipped) reports the bytes between.
 
 mod address;
 mod binary;
@@ -24,11 +24,10 @@ mod shape;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::model::event::{Event, Skip, SkipKind, What};
+use crate::model::event::{Event, Skip, SkipKind};
 
 use crate::input::{Compression, Ending, Input, Recoding, Wait};
 use crate::interrupt::Interrupt;
-use crate::slice::Slice;
 
 use address::Numbering;
 use binary::walk::{Binary, Pass};
@@ -63,26 +62,12 @@ pub struct Reader {
     reported: bool,
 }
 
-/// A position in a trace.
-#[derive(Clone, Debug)]
-pub struct Mark {
-    offset: u64,
-    source: Source,
-}
-
 #[derive(Clone, Debug)]
 struct Source {
     encoding: Encoding,
     generation: Generation,
     parts: Parts,
     decoder: Decoder,
-}
-
-impl Mark {
-    /// The number of bytes read.
-    pub const fn offset(&self) -> u64 {
-        self.offset
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -126,31 +111,6 @@ impl Reader {
     pub const fn of_source(mut self, number: u32) -> Self {
         self.source_number = number;
         self
-    }
-
-    /// The position after the last event, to resume from there with another reader.
-    ///
-    /// `None` before the first event.
-    pub fn mark(&self) -> Option<Mark> {
-        let mut source = self.source.clone()?;
-        source.decoder.release();
-        // A slice would keep its whole buffer alive.
-        for (event, _) in &mut source.decoder.ready {
-            if let What::Data { payload, .. } = &mut event.what {
-                *payload = Slice::copy_of(payload);
-            }
-        }
-        Some(Mark {
-            offset: self.input.offset(),
-            source,
-        })
-    }
-
-    /// Resumes at `mark`, in the same input from there on.
-    pub fn resume(input: Input, mark: &Mark) -> Self {
-        let mut reader = Self::new(input, None, None);
-        reader.source = Some(mark.source.clone());
-        reader
     }
 
     /// Advances as [`advance`](Self::advance) does, and takes the event.

@@ -3,7 +3,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::*;
 use crate::model::event::Event;
-use crate::trace::{Parts, Reader, Source};
+use crate::trace::Reader;
 
 /// A trace of events that read 3,000 bytes each: the first 0x00, the next 0x01, and so on.
 fn trace(events: u8) -> Reader {
@@ -54,23 +54,4 @@ fn held_memory_is_not_overwritten() {
     for (byte, payload) in (0..).zip(payloads) {
         assert_eq!(payload, [byte; 3_000]);
     }
-}
-
-#[test]
-fn a_mark_does_not_hold_memory() {
-    use std::sync::Arc;
-    let holders = |reader: &Reader| match &reader.source {
-        Some(Source {
-            parts: Parts::Json(json),
-            ..
-        }) => Arc::strong_count(&json.builder.last),
-        _ => 0,
-    };
-    let (mut reader, mut marks) = (trace(3), Vec::new());
-    while let Step::Item(()) = reader.advance().unwrap() {
-        let before = holders(&reader);
-        marks.extend(reader.mark());
-        assert_eq!(holders(&reader), before);
-    }
-    assert_eq!(marks.len(), 5);
 }
