@@ -1,20 +1,20 @@
-//! Bytes that are held by whoever needs them, without a copy.
+//! Ranges of shared buffers, which are kept without copying their bytes.
 
 use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::{Arc, LazyLock};
 
-/// Memory that slices are parts of.
+/// A buffer that slices share.
 pub enum Backing {
-    /// The program's own.
+    /// Memory of the program.
     Own(Vec<u8>),
-    /// A part of a file.
+    /// A mapped part of a file.
     #[cfg(feature = "cli")]
     Map(crate::input::map::Map),
 }
 
 impl Backing {
-    /// How many bytes of the program's memory it takes, those that are not in use included.
+    /// The size of the program's memory that it uses, in bytes, including what is reserved.
     pub(crate) fn capacity(&self) -> usize {
         match self {
             Self::Own(bytes) => bytes.capacity(),
@@ -55,37 +55,37 @@ impl fmt::Debug for Backing {
     }
 }
 
-/// A part of a piece of memory, which stays as it is while any part of it is held.
+/// A range of a shared buffer. The buffer does not change while a slice of it exists.
 ///
-/// Unlike `bytes::Bytes` it lets the owner of the memory use it again, with all that it holds, once
-/// nobody else does.
+/// Unlike with `bytes::Bytes`, the owner of the buffer can reuse it, at its full capacity, once no slice of it is
+/// left.
 #[derive(Clone, Default)]
 pub struct Slice {
-    /// None where there are no bytes: an empty slice holds nothing.
+    /// The buffer; `None` if the slice is empty, which keeps no buffer alive.
     memory: Option<Arc<Backing>>,
     range: Range<usize>,
 }
 
 impl Slice {
-    /// How many bytes there are.
+    /// The number of bytes.
     #[inline]
     pub const fn len(&self) -> usize {
         self.range.end - self.range.start
     }
 
-    /// Whether there are none.
+    /// Whether it has no bytes.
     #[inline]
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// A copy of `bytes`, which holds on to nothing else.
+    /// Copies `bytes` into a buffer of their own.
     pub fn copy_of(bytes: &[u8]) -> Self {
         Self::from(bytes.to_vec())
     }
 }
 
-/// A part of a piece of memory that somebody else holds, and that may be held too.
+/// A borrowed range of a shared buffer, which can become a [`Slice`].
 #[derive(Clone, Copy, Debug)]
 pub struct Piece<'a> {
     memory: &'a Arc<Backing>,
@@ -93,10 +93,10 @@ pub struct Piece<'a> {
 }
 
 impl<'a> Piece<'a> {
-    /// The bytes of `memory` that lie in `range`.
+    /// The bytes of `memory` in `range`.
     ///
     /// # Panics
-    /// When they lie outside.
+    /// If the range exceeds the buffer.
     #[inline]
     pub fn of(memory: &'a Arc<Backing>, range: Range<usize>) -> Self {
         Self {
@@ -111,12 +111,12 @@ impl<'a> Piece<'a> {
         self.bytes
     }
 
-    /// Has `slice` hold `part` of its memory.
+    /// Makes `slice` the range of the buffer that `part` borrows.
     ///
-    /// Mostly it holds another part of the same memory, which takes no counting of holders then.
+    /// The slice is usually another range of the same buffer; then the reference count does not change.
     ///
     /// # Panics
-    /// When `part` lies elsewhere.
+    /// If `part` is not in the buffer.
     #[inline(always)]
     pub fn hold(self, part: &[u8], slice: &mut Slice) {
         if part.is_empty() {
@@ -137,7 +137,7 @@ impl<'a> Piece<'a> {
 }
 
 impl Slice {
-    /// The memory that it is a part of, to be used again; an empty one where it is held elsewhere.
+    /// Returns the buffer for reuse, or an empty one if it is shared.
     pub(crate) fn into_memory(self) -> Vec<u8> {
         match self.memory.and_then(Arc::into_inner) {
             Some(Backing::Own(bytes)) => bytes,
@@ -145,7 +145,7 @@ impl Slice {
         }
     }
 
-    /// All of it, to be decoded.
+    /// Borrows all of it, for decoding.
     pub(crate) fn piece(&self) -> Piece<'_> {
         static NOTHING: LazyLock<Arc<Backing>> = LazyLock::new(Arc::default);
         match &self.memory {

@@ -1,8 +1,10 @@
-//! Binary traces: a walker that goes over the outer messages field by field.
+//! Walks over the outer messages of a binary trace, field by field.
 //!
-//! It holds a position in each open message and nothing of what lies behind it, so a trace of any
-//! size takes the memory of its largest event. Undelimited and length-delimited files, `TraceWrapper`
-//! and the bare `Trace` differ only in the level that it starts at.
+//! Undelimited and length-delimited files, `TraceWrapper` and the bare `Trace` differ only in the level at which the
+//! walk starts. The fast path for plain events is in `plain`.
+//!
+//! Invariant: only a position in each open message is kept, so a trace of any size takes the memory of its largest
+//! event.
 
 mod plain;
 
@@ -22,45 +24,45 @@ use crate::trace::readable::lexer::Step;
 pub(in crate::trace) use plain::PlainFields;
 pub(crate) use plain::{Lent, Pass};
 
-/// Walks over a binary trace.
+/// The position in a binary trace.
 #[derive(Clone, Debug)]
 pub(in crate::trace) struct Binary {
-    /// The open levels, the innermost last; never empty unless something stands before each message.
+    /// The open levels, the innermost last. Empty only between messages with a framing.
     open: ArrayVec<Open, MAX_DEPTH>,
-    /// What stands before each outermost message.
+    /// The framing of the outermost messages.
     framing: Framing,
-    /// What each outermost message is.
+    /// The level of the outermost messages.
     root: Level,
-    /// Bytes of an unknown field, still to be dropped.
+    /// The number of bytes of an unknown field that are still to be skipped.
     skipping: u64,
-    /// Where the message that is open begins and ends, whose members may come in any order: a whole wrapper
-    /// where its end is known, else a member of one.
+    /// The start and the end of the open message whose members may come in any order: a wrapper if its end is
+    /// known, otherwise a member of one.
     start: u64,
     end: u64,
 }
 
-/// The largest message that is looked at twice though it names its connection first, in bytes.
+/// The largest message that is searched ahead although it names its connection first, in bytes.
 const SMALL: u64 = 64 << 10;
 
-/// The most levels that lie in each other: a tap service's message, a wrapper, a streamed segment, a batch of
+/// The maximum depth of nested levels: a tap service's message, a wrapper, a streamed segment, a batch of
 /// events.
 pub(in crate::trace) const MAX_DEPTH: usize = 4;
 
-/// What stands before each message of the outermost level.
+/// The bytes before each message of the outermost level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::trace) enum Framing {
     /// Nothing.
     None,
-    /// A varint with its length.
+    /// A varint with the message's length.
     Varint,
-    /// The five bytes of gRPC: whether the message is compressed, which none may be, and its length.
+    /// The five bytes of gRPC: a compression flag, which has to be 0, and the message's length.
     Grpc,
 }
 
-/// The length of what gRPC puts before a message, in bytes.
+/// The length of gRPC's prefix of a message, in bytes.
 pub(in crate::trace) const GRPC_HEADER: usize = 5;
 
-/// Reads the length of the message from the five bytes of gRPC at the front of `bytes`.
+/// Reads the length of the message from gRPC's prefix at the front of `bytes`.
 pub(in crate::trace) fn grpc_length(bytes: &[u8]) -> Result<u64, NoHeader> {
     match *bytes {
         [0, a, b, c, d, ..] => Ok(u32::from_be_bytes([a, b, c, d]).into()),
@@ -69,14 +71,15 @@ pub(in crate::trace) fn grpc_length(bytes: &[u8]) -> Result<u64, NoHeader> {
     }
 }
 
+/// A message that has begun and not ended.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::trace) struct Open {
     pub(in crate::trace) level: Level,
-    /// The position after its last byte; none where the input's end ends it.
+    /// The offset after its last byte; `None` if the end of the input ends it.
     pub(in crate::trace) end: Option<u64>,
 }
 
-/// The header of a field that is taken, and where it stands.
+/// A field to take: its header and its position.
 #[derive(Clone, Copy, Debug)]
 struct Found {
     part: Part,
@@ -87,14 +90,14 @@ struct Found {
 }
 
 impl Binary {
-    /// A trace whose messages of the outermost level are `root`, and have `framing` before them.
+    /// Starts at a trace whose outermost messages have the level `root` and this `framing`.
     pub(in crate::trace) fn new(root: Level, framing: Framing) -> Self {
         let whole = Open {
             level: root,
             end: None,
         };
         Self {
-            // Without lengths, the messages are one that the end of the input ends.
+            // Messages without lengths are one message, which the end of the input ends.
             open: (framing == Framing::None)
                 .then_some(whole)
                 .into_iter()
@@ -107,7 +110,7 @@ impl Binary {
         }
     }
 
-    /// A single wrapper of `len` bytes from `start` on.
+    /// Starts at a single wrapper of `len` bytes from `start` on.
     pub(in crate::trace) fn wrapper(start: u64, len: u64) -> Self {
         let end = start.saturating_add(len);
         let open = Open {
@@ -124,7 +127,7 @@ impl Binary {
         }
     }
 
-    /// The next event that `decoder` makes of the parts on the way.
+    /// Walks to the next event that `decoder` makes.
     #[inline]
     pub(in crate::trace) fn next(
         &mut self,
@@ -215,7 +218,7 @@ impl Binary {
                             len,
                         };
                         if decoder.event(message, place)? {
-                            // What ends here says nothing, as nothing is held.
+                            // The end of a message needs no handling if nothing is held.
                             self.leave(end);
                             return Ok(Step::Item(()));
                         }
@@ -234,7 +237,7 @@ impl Binary {
                     }
                 }
                 _ => {
-                    // Unknown, or known with another wire type, which protobuf takes for unknown too.
+                    // The field is unknown, or has another wire type, which protobuf treats as unknown, too.
                     input.skip(header.len);
                     self.skipping = len;
                 }
@@ -253,7 +256,7 @@ impl Binary {
         }
     }
 
-    /// Takes what is there of an event at which the input ends. It stays where it is.
+    /// Takes the available part of an event that the end of the input cuts. The position stays before it.
     #[cold]
     fn cut(
         &self,
@@ -273,7 +276,7 @@ impl Binary {
         decoder.cut(front, level, place, len)
     }
 
-    /// Takes a part that cannot be given as it comes, or of which a trace has few.
+    /// Takes a part that cannot be delivered as it arrives, or that is rare.
     #[cold]
     #[inline(never)]
     fn take(
@@ -307,7 +310,7 @@ impl Binary {
         if part == Part::Event && decoder.wants_look() {
             self.look(end, offset, input, decoder)?;
         }
-        // Nothing but more of the batch can follow where the batch is what ends the message.
+        // If the batch ends with the message, only further events of the batch can follow.
         let is_last =
             end == self.end || around.level == Level::Batch && around.end == Some(self.end);
         let bytes = input.take(header.len..header.len + len as usize);
@@ -338,8 +341,8 @@ impl Binary {
         Ok(false)
     }
 
-    /// Finds out what a buffered message says of its connection after the event that ends at `end`, before
-    /// the event, which begins at `next`, is given.
+    /// Searches a buffered message for its connection after the event that starts at `next` and ends at `end`,
+    /// before that event is delivered.
     fn look(
         &self,
         end: u64,
@@ -352,8 +355,8 @@ impl Binary {
         let mut from = end;
         let is_at_hand = self.end <= input.offset() + input.window().len() as u64;
         let is_to_come = !is_at_hand && !input.can_look_ahead();
-        // What Envoy writes is not looked at twice. A small message is, at little cost, so that one
-        // whose id or addresses come twice is read as protobuf has it; but a stream is not waited for.
+        // Messages as Envoy writes them are not searched. A small message is, at little cost, so that repeated ids
+        // or addresses are merged as protobuf defines it. The search does not wait for a stream.
         if (self.end - self.start > SMALL || is_to_come) && decoder.is_complete() {
             match level_end {
                 Some(level_end) if level_end != self.end => from = level_end,
@@ -366,7 +369,7 @@ impl Binary {
         }
     }
 
-    /// Where the walk is in a message that is looked ahead in.
+    /// The position from which the message is searched ahead.
     fn ahead(&self, decoder: &Decoder) -> look_ahead::Place<'_> {
         look_ahead::Place {
             open: &self.open,
@@ -376,7 +379,7 @@ impl Binary {
         }
     }
 
-    /// Opens the next message by the length before it.
+    /// Opens the next message after its framing.
     fn enter_framed(
         &mut self,
         input: &mut Input,
@@ -411,7 +414,7 @@ impl Binary {
     }
 }
 
-/// Where a field of `len` bytes ends, which has to be inside the message around it.
+/// The end of a field of `len` bytes, which has to be inside the enclosing message.
 #[inline]
 fn within(
     open: Open,
@@ -421,7 +424,7 @@ fn within(
     len: u64,
 ) -> Result<u64, Damage> {
     let start = offset + header.len as u64;
-    // Without an end in 64 bits it is cut anyway, and the end of the input finds that.
+    // An end beyond 64 bits is beyond the end of the input, too, and is reported there.
     let end = start.saturating_add(len);
     match open.end {
         Some(limit) if end > limit => {
@@ -441,7 +444,7 @@ fn within(
     }
 }
 
-/// Waits for the rest of a message, unless there is something wrong with it.
+/// Requests the rest of a message, unless it is too large.
 #[cold]
 fn message_short<T>(input: &Input, part: Part, len: u64, present: u64) -> Result<Step<T>, Damage> {
     if len > MAX_MESSAGE {
@@ -455,7 +458,7 @@ fn message_short<T>(input: &Input, part: Part, len: u64, present: u64) -> Result
     short(input, part.name(), Some(len - present))
 }
 
-/// How many bytes of the innermost message are not in the window.
+/// The number of bytes of the innermost message that are not in the window.
 fn missing(open: Open, input: &Input) -> Option<u64> {
     let at_hand = input.offset() + input.window().len() as u64;
     open.end
@@ -463,7 +466,7 @@ fn missing(open: Open, input: &Input) -> Option<u64> {
         .filter(|&n| n > 0)
 }
 
-/// Asks for more input, or finds that there is none and the trace is cut.
+/// Requests more input; at the end of the input, the trace is cut.
 #[cold]
 fn short<T>(input: &Input, what: &'static str, missing: Option<u64>) -> Result<Step<T>, Damage> {
     if !input.ended() {
