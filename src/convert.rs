@@ -299,12 +299,13 @@ impl<W: Write + Send + 'static> Consumer for Conversion<'_, W> {
     type Error = io::Error;
 
     fn takes_plain(&self) -> bool {
-        self.takes_plain
+        self.takes_plain && self.redactor.as_ref().is_none_or(Redactor::was_inside)
     }
 
     #[inline(always)]
     fn plain(&mut self, event: &PlainEvent<'_>, _: &Lent<'_>) -> Option<io::Result<()>> {
-        if event.time < self.latest {
+        let is_inside = |redactor: &Redactor| redactor.is_inside(event);
+        if event.time < self.latest || !self.redactor.as_ref().is_none_or(is_inside) {
             return None;
         }
         let (summary, capture) = (&mut *self.summary, &mut *self.capture);
@@ -312,6 +313,9 @@ impl<W: Write + Send + 'static> Consumer for Conversion<'_, W> {
             summary.frames += 1;
             capture.frame(frame)
         })?;
+        if let Some(redactor) = &mut self.redactor {
+            redactor.pass(event);
+        }
         self.latest = event.time;
         self.summary.count_bytes(event.direction, event.payload);
         Some(done)
@@ -348,7 +352,7 @@ impl<'a, W: Write + Send + 'static> Conversion<'a, W> {
         let redactor = options.redaction.clone().map(Redactor::new);
         Self {
             // Labels would need more.
-            takes_plain: redactor.is_none() && options.capture.format == Format::Pcap,
+            takes_plain: options.capture.format == Format::Pcap,
             redactor,
             synth,
             summary,

@@ -20,7 +20,7 @@ pub(crate) trait Consumer {
     /// Takes an event, in order among those of its connection.
     fn event(&mut self, event: &Event, warnings: &mut Warnings) -> Result<(), Self::Error>;
 
-    /// Whether [`plain`](Self::plain) is worth calling.
+    /// Whether [`plain`](Self::plain) is worth calling after the last event that [`event`](Self::event) took.
     fn takes_plain(&self) -> bool {
         false
     }
@@ -84,9 +84,8 @@ impl Pump<'_> {
         consumer: &mut C,
     ) -> Result<End, C::Error> {
         let mut first = first;
-        let takes_plain = consumer.takes_plain();
         let end = loop {
-            if takes_plain && first.is_none() {
+            if first.is_none() && consumer.takes_plain() {
                 while self.interrupt.signal().is_none() && self.take_plain(consumer)? {}
             }
             if let Some(signal) = self.interrupt.signal() {

@@ -74,29 +74,29 @@ impl Data<'_> {
 }
 
 impl Connection {
-    /// Takes an event's bytes if all of them are certainly inside a body. Returns whether they are; otherwise nothing
-    /// changes.
+    /// Whether the bytes of an event are certainly inside a body.
     #[inline]
-    pub(super) fn is_inside(
-        &mut self,
-        direction: Direction,
-        bytes: &[u8],
-        count: Option<u64>,
-    ) -> bool {
-        if self.sides[direction as usize].is_cut || count != self.expected {
-            return false;
+    pub(super) fn is_inside(&self, direction: Direction, bytes: &[u8], count: Option<u64>) -> bool {
+        !self.sides[direction as usize].is_cut
+            && count == self.expected
+            && match &self.state {
+                ProtocolState::Http1(http1) => http1.side_of(direction).is_inside(bytes),
+                ProtocolState::Http2(http2) => http2.side_of(direction).is_inside(bytes),
+                ProtocolState::Unknown | ProtocolState::Other => false,
+            }
+    }
+
+    /// Advances over the bytes of an event that are inside a body.
+    #[inline]
+    pub(super) fn pass(&mut self, direction: Direction, len: usize) {
+        match &mut self.state {
+            ProtocolState::Http1(http1) => http1.side(direction).pass(len),
+            ProtocolState::Http2(http2) => http2.side(direction).pass(len),
+            ProtocolState::Unknown | ProtocolState::Other => {}
         }
-        let is_inside = match &mut self.state {
-            ProtocolState::Http1(http1) => http1.side(direction).is_inside(bytes),
-            ProtocolState::Http2(http2) => http2.side(direction).is_inside(bytes),
-            ProtocolState::Unknown | ProtocolState::Other => false,
-        };
-        if let Some(expected) = &mut self.expected
-            && is_inside
-        {
-            *expected = expected.saturating_add(bytes.len() as u64);
+        if let Some(expected) = &mut self.expected {
+            *expected = expected.saturating_add(len as u64);
         }
-        is_inside
     }
 
     /// Takes the bytes of an event. Returns whether they are the first of the connection that stay although their

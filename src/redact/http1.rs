@@ -14,7 +14,7 @@ use crate::model::protocol::http1::{Method, has_version, without_cr};
 use super::names::Names;
 use super::patch::{Patch, STAND_IN};
 use fields::{InField, Kind, is_text};
-use head::{Head, begins_message, chunk_size, hex_digits, may_begin_response};
+use head::{Head, begins_message, chunk_size, hex_digits, is_chunk, may_begin_response};
 
 pub(super) use head::{Requests, is_request_line, may_begin_request};
 
@@ -135,20 +135,24 @@ impl Messages {
         }
     }
 
-    /// Advances over the bytes of an event if all of them are certainly inside a body. Returns whether they are.
+    /// Whether the bytes of an event are certainly inside a body, or a complete chunk.
     #[inline]
-    pub(super) fn is_inside(&mut self, bytes: &[u8]) -> bool {
+    pub(super) fn is_inside(&self, bytes: &[u8]) -> bool {
         // A message begins with a method or `HTTP`.
-        if bytes.first().is_some_and(u8::is_ascii_uppercase) {
-            return false;
-        }
-        match &mut self.place {
-            Place::Body(left, _) if (bytes.len() as u64) < *left => {
-                *left -= bytes.len() as u64;
-                true
-            }
-            Place::UntilClose => true,
+        let begins = bytes.first().is_some_and(u8::is_ascii_uppercase);
+        match self.place {
+            Place::Body(left, _) => !begins && (bytes.len() as u64) < left,
+            Place::UntilClose => !begins,
+            Place::ChunkSize => self.line.is_empty() && is_chunk(bytes),
             _ => false,
+        }
+    }
+
+    /// Advances over the bytes of an event that are inside a body, or a complete chunk.
+    #[inline]
+    pub(super) const fn pass(&mut self, len: usize) {
+        if let Place::Body(left, _) = &mut self.place {
+            *left -= len as u64;
         }
     }
 

@@ -16,7 +16,7 @@ use super::patch::{Patch, STAND_IN};
 pub(super) use frame::are_frames;
 use frame::{
     CONTINUATION, DATA, END_HEADERS, Frame, HAS_PRIORITY, HEADER, HEADERS, PADDED, PUSH_PROMISE,
-    SETTINGS, is_whole_frame,
+    SETTINGS, are_data, is_whole_frame,
 };
 
 /// The position in one direction.
@@ -111,18 +111,28 @@ impl Frames {
         self.leave_content();
     }
 
-    /// Advances over the bytes of an event if all of them are certainly inside the data of one frame. Returns whether
-    /// they are.
+    /// Whether the bytes of an event are certainly inside the data of a frame, or complete frames with data.
     #[inline]
-    pub(super) fn is_inside(&mut self, bytes: &[u8]) -> bool {
-        let is_inside = self.place == Place::Content
-            && self.frame.kind == DATA
-            && bytes.len() < self.frame.left as usize
-            && !are_frames(bytes, true);
-        if is_inside {
-            self.frame.left -= bytes.len() as u32;
+    pub(super) fn is_inside(&self, bytes: &[u8]) -> bool {
+        match self.place {
+            Place::Content => {
+                self.frame.kind == DATA
+                    && bytes.len() < self.frame.left as usize
+                    && !are_frames(bytes, true)
+            }
+            Place::Header => {
+                self.have == 0 && self.open_block.is_none() && !self.is_first && are_data(bytes)
+            }
+            _ => false,
         }
-        is_inside
+    }
+
+    /// Advances over the bytes of an event that are inside the data of a frame, or complete frames with data.
+    #[inline]
+    pub(super) fn pass(&mut self, len: usize) {
+        if self.place == Place::Content {
+            self.frame.left -= len as u32;
+        }
     }
 
     /// Advances over the bytes of an event, from `at` on. Returns the largest table that they allow the other side.

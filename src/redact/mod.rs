@@ -19,12 +19,13 @@ mod patch;
 mod state;
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
-use crate::model::event::{Event, Field, Http, Part, TraceId, What};
+use crate::model::event::{Event, Field, Http, Part, PlainEvent, TraceId, What};
 use crate::model::warning::{Warning, WarningKind, Warnings};
 use crate::sequence::MAX_EVENT_LOSS;
 use crate::slice::Slice;
@@ -73,6 +74,8 @@ pub struct Redactor {
     changed: Event,
     /// Memory for the bytes of the next changed event.
     scratch: Vec<u8>,
+    /// Whether the last event was inside a body.
+    was_inside: bool,
 }
 
 /// The open connections.
@@ -113,6 +116,7 @@ impl Redactor {
             connections: Connections::default(),
             changed: Event::default(),
             scratch: Vec::new(),
+            was_inside: false,
         }
     }
 
@@ -129,6 +133,8 @@ impl Redactor {
             } if event.gap.is_none() && !self.redaction.bodies => {
                 let connection = self.connections.of(event.trace);
                 if connection.is_inside(*direction, payload, event.count_before()) {
+                    connection.pass(*direction, payload.len());
+                    self.was_inside = true;
                     return event;
                 }
                 self.data(event, warnings)
@@ -160,6 +166,31 @@ impl Redactor {
         }
     }
 
+    /// Whether the last event that [`event`](Self::event) took was inside a body, as the next one may be.
+    pub(crate) const fn was_inside(&self) -> bool {
+        self.was_inside
+    }
+
+    /// Whether a plain event is certainly inside a body, so that it stays.
+    #[inline]
+    pub(crate) fn is_inside(&self, event: &PlainEvent<'_>) -> bool {
+        let Connections { open, last } = &self.connections;
+        match open.get_index(*last) {
+            Some((trace, connection)) if *trace == event.trace && !self.redaction.bodies => {
+                let count = event.seq_num.map(NonZeroU64::get);
+                connection.is_inside(event.direction, event.payload, count)
+            }
+            _ => false,
+        }
+    }
+
+    /// Advances over a plain event that is inside a body.
+    #[inline]
+    pub(crate) fn pass(&mut self, event: &PlainEvent<'_>) {
+        let connection = self.connections.last();
+        connection.pass(event.direction, event.payload.len());
+    }
+
     /// Drops the state of a connection that has ended.
     pub fn end(&mut self, trace: TraceId) {
         self.connections.open.swap_remove(&trace);
@@ -177,6 +208,7 @@ impl Redactor {
         else {
             return event;
         };
+        self.was_inside = false;
         let data = Data {
             direction,
             gap: event.gap.as_deref(),

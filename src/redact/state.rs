@@ -76,6 +76,13 @@ impl ProtocolState {
 }
 
 impl Http1 {
+    pub(super) fn side_of(&self, direction: Direction) -> &Messages {
+        match direction == self.from_client {
+            true => &self.client,
+            false => &self.server,
+        }
+    }
+
     pub(super) fn side(&mut self, direction: Direction) -> &mut Messages {
         match direction == self.from_client {
             true => &mut self.client,
@@ -109,6 +116,13 @@ impl Http1 {
 }
 
 impl Http2 {
+    pub(super) fn side_of(&self, direction: Direction) -> &Frames {
+        match direction == self.from_client {
+            true => &self.client,
+            false => &self.server,
+        }
+    }
+
     pub(super) fn side(&mut self, direction: Direction) -> &mut Frames {
         match direction == self.from_client {
             true => &mut self.client,

@@ -468,3 +468,49 @@ fn nothing_is_kept_of_a_connection_that_has_ended() {
     }
     assert!(redactor.connections.open.capacity() < 10);
 }
+
+#[test]
+fn after_events_of_whole_chunks_and_frames_values_are_found() {
+    let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let chunks: [&[u8]; 5] = [
+        b"5\r\nhello\r\n",
+        b"05;a=b\r\nhello\r\n",
+        b"3\r\nabc\r\n2\r\nde\r\n",
+        b"7\r\n5\r\nhell\r\n",
+        b"0\r\n",
+    ];
+    let mut events = vec![Event::of_bytes(READ, GET), Event::of_bytes(WRITE, head)];
+    events.extend(chunks.map(|chunk| Event::of_bytes(WRITE, chunk)));
+    events.push(Event::of_bytes(WRITE, b"Set-Cookie: secret\r\n\r\n"));
+    let (payloads, whole) = shown(&events);
+    assert_eq!(payloads[7], "Set-Cookie: ******\\r\\n\\r\\n");
+    assert_eq!(whole, 0, "{payloads:?}");
+    // A chunk of another length than its line says.
+    for wrong in [&b"4\r\nhello\r\n"[..], b"x\r\nhello\r\n"] {
+        let next = Event::of_bytes(WRITE, b"5\r\nhello\r\n");
+        let (payloads, _) = shown(&[&events[..3], &[Event::of_bytes(WRITE, wrong), next]].concat());
+        assert_eq!(payloads[4], "*".repeat(10), "{}", wrong.escape_ascii());
+    }
+    let whole_frames = [frame(0, 0, 1, b"hello"), frame(0, 1, 3, b"")].concat();
+    let mut padded = whole_frames.clone();
+    padded.extend(frame(0, 8, 5, b"\x01hello\0"));
+    let begin = [PREFACE, &frame(4, 0, 0, b"")].concat();
+    let cut = frame(0, 0, 1, b"hello");
+    let mut events = vec![Event::of_bytes(READ, &begin)];
+    for bytes in [
+        &whole_frames,
+        &padded,
+        &cut[..10].to_vec(),
+        &cut[10..].to_vec(),
+    ] {
+        events.push(Event::of_bytes(READ, bytes));
+        events.push(Event::of_bytes(READ, &whole_frames));
+    }
+    // Inside a frame, other bytes are data, whatever they look like.
+    events.remove(6);
+    events.push(Event::of_bytes(READ, &frame(1, 4, 1, COOKIE)));
+    let (payloads, whole) = shown(&events);
+    let last = payloads.last().expect("payloads");
+    assert!(last.ends_with("\\x0f\\x11\\x06******"), "{last}");
+    assert_eq!(whole, 0, "{payloads:?}");
+}

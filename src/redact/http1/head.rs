@@ -155,3 +155,15 @@ pub(super) fn chunk_size(line: &[u8]) -> Option<u64> {
     let digit = |byte: &u8| u64::from(byte & 15) + 9 * u64::from(byte >> 6);
     Some(digits.iter().fold(0, |size, byte| size << 4 | digit(byte)))
 }
+
+/// Whether bytes are exactly one chunk with the lines around it.
+pub(super) fn is_chunk(bytes: &[u8]) -> bool {
+    const MAX_SIZE: usize = 20;
+    let begin = &bytes[..bytes.len().min(MAX_SIZE)];
+    let Some(end) = begin.iter().position(|byte| *byte == b'\n') else {
+        return false;
+    };
+    let (line, rest) = bytes.split_at(end + 1);
+    let size = rest.len().checked_sub(2).filter(|size| *size > 0);
+    rest.ends_with(b"\r\n") && size.is_some_and(|size| chunk_size(line) == Some(size as u64))
+}

@@ -119,3 +119,18 @@ fn are_usual_frames(bytes: &[u8], has_headers: bool) -> bool {
     }
     found
 }
+
+/// Whether the bytes of an event are complete frames with data, without padding.
+#[inline]
+pub(super) fn are_data(mut bytes: &[u8]) -> bool {
+    while let Some(header) = bytes.first_chunk::<HEADER>() {
+        let [a, b, c, kind, flags, id @ ..] = *header;
+        let is_stream = (1..=i32::MAX as u32).contains(&u32::from_be_bytes(id));
+        let end = HEADER + u32::from_be_bytes([0, a, b, c]) as usize;
+        if kind != DATA || flags & PADDED != 0 || !is_stream || end > bytes.len() {
+            return false;
+        }
+        bytes = &bytes[end..];
+    }
+    bytes.is_empty()
+}
