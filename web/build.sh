@@ -6,7 +6,8 @@ cd "$(dirname "$0")/.."
 page=${1:-target/page}
 target=wasm32-unknown-unknown
 build=(--manifest-path web/Cargo.toml --locked --release --target "$target" --target-dir target/web)
-flags="-Ctarget-feature=+simd128,+bulk-memory --remap-path-prefix=$PWD=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
+# Functions are inlined only where they are small: the page is loaded with the module in it.
+flags="-Ctarget-feature=+simd128,+bulk-memory -Cllvm-args=-inline-threshold=40 --remap-path-prefix=$PWD=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
 
 # Prints the linker that came with one of the toolchains, or the system's.
 linker() {

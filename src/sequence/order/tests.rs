@@ -3,7 +3,6 @@ use std::num::NonZeroU64;
 use super::*;
 use crate::model::event::Timestamp;
 use crate::model::warning::Warnings;
-use crate::slice::Slice;
 
 /// The time of the first event, in nanoseconds.
 const START: u64 = 1_700_000_000_000_000_000;
@@ -15,14 +14,7 @@ fn data(count: u64, direction: Direction, millis: u64, payload: &[u8]) -> Event 
         offset: 1000 * millis,
         time: Some(Timestamp::from_nanos(START + millis * MILLISECOND)),
         seq_num: NonZeroU64::new(count),
-        what: What::Data {
-            direction,
-            payload: Slice::copy_of(payload),
-            truncated: false,
-            as_string: false,
-            end_stream: false,
-        },
-        ..Event::default()
+        ..Event::of_bytes(direction, payload)
     }
 }
 

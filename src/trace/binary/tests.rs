@@ -197,6 +197,26 @@ fn all_of(bytes: &[u8], encoding: Encoding, way: Way) -> Vec<String> {
     }
 }
 
+/// Fails if a plain event differs from what the general decoder makes of its bytes.
+fn is_decoded_alike(bytes: &[u8]) -> Result<(), TestCaseError> {
+    let mut general = SocketEvent::default();
+    let result = general.decode(bytes, Generation::Tap);
+    if let Some(plain) = PlainFields::decode(bytes) {
+        prop_assert_eq!(result, Ok(()));
+        let (seconds, nanos) = general.time.unwrap_or_default();
+        prop_assert_eq!((plain.time, false), Timestamp::from_parts(seconds, nanos));
+        let same = SocketEvent {
+            time: general.time,
+            selector: Some(Selector::Data(plain.direction)),
+            payload: plain.payload,
+            seq_num: plain.seq_num,
+            ..SocketEvent::default()
+        };
+        prop_assert_eq!(same, general);
+    }
+    Ok(())
+}
+
 /// How a property is tested. A failure is printed, and becomes a test with a name.
 fn config(cases: u32) -> ProptestConfig {
     ProptestConfig {
@@ -211,40 +231,12 @@ proptest! {
 
     #[test]
     fn a_plain_event_is_what_the_general_decoder_makes_of_it(bytes in damaged(event())) {
-        let mut general = SocketEvent::default();
-        let result = general.decode(&bytes, Generation::Tap);
-        if let Some(plain) = PlainFields::decode(&bytes) {
-            prop_assert_eq!(result, Ok(()));
-            let (seconds, nanos) = general.time.unwrap_or_default();
-            prop_assert_eq!((plain.time, false), Timestamp::from_parts(seconds, nanos));
-            let same = SocketEvent {
-                time: general.time,
-                selector: Some(Selector::Data(plain.direction)),
-                payload: plain.payload,
-                seq_num: plain.seq_num,
-                ..SocketEvent::default()
-            };
-            prop_assert_eq!(same, general);
-        }
+        is_decoded_alike(&bytes)?;
     }
 
     #[test]
     fn any_bytes_are_what_the_general_decoder_makes_of_them(bytes in vec(any::<u8>(), 0..60)) {
-        let mut general = SocketEvent::default();
-        let result = general.decode(&bytes, Generation::Tap);
-        if let Some(plain) = PlainFields::decode(&bytes) {
-            prop_assert_eq!(result, Ok(()));
-            let (seconds, nanos) = general.time.unwrap_or_default();
-            prop_assert_eq!((plain.time, false), Timestamp::from_parts(seconds, nanos));
-            let same = SocketEvent {
-                time: general.time,
-                selector: Some(Selector::Data(plain.direction)),
-                payload: plain.payload,
-                seq_num: plain.seq_num,
-                ..SocketEvent::default()
-            };
-            prop_assert_eq!(same, general);
-        }
+        is_decoded_alike(&bytes)?;
     }
 }
 
