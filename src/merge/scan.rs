@@ -205,10 +205,13 @@ impl Consumer for Scanner<'_> {
 
     #[inline]
     fn read(&mut self, trace: &Reader) {
-        if let Some(event) = trace.current() {
-            let before = self.current.replace((event.offset, trace.location()));
-            self.waiting.extend(before);
-        }
+        let Some(event) = trace.current() else { return };
+        let location = trace.location();
+        // An event without a location makes no packet. It may have the offset of the event before which it is
+        // delivered.
+        let located = (location != Location::default()).then_some((event.offset, location));
+        let before = std::mem::replace(&mut self.current, located);
+        self.waiting.extend(before);
     }
 
     fn dropped(&mut self) {
@@ -216,7 +219,13 @@ impl Consumer for Scanner<'_> {
     }
 
     fn event(&mut self, event: &Event, warnings: &mut Warnings) -> io::Result<()> {
-        let location = self.location(event);
+        let location = match event.what {
+            What::Data { .. } | What::Closed | What::Http(_) | What::Nothing | What::Failed => {
+                self.location(event)
+            }
+            // What comes before an event may have its offset, and must not take its location.
+            _ => Location::default(),
+        };
         self.scan.summary.count(event);
         match &event.what {
             What::Begin => {

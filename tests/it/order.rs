@@ -809,6 +809,21 @@ fn field_traces_in_another_order_are_the_same() {
     }
 }
 
+/// The addresses had the offset of the first event, which the merge then lost.
+#[test]
+fn a_merge_keeps_the_events_before_their_connection() {
+    let scratch = Scratch::new();
+    let merged = |name: &str| {
+        let input = fixtures::testdata().join("field").join(name);
+        let run = scratch.capture2pcap().arg("--merge").arg(input);
+        run.arg(scratch.path("out.pcap")).run().exits(0);
+        Capture::read(&scratch.path("out.pcap")).streams()
+    };
+    let streams = merged("buf_connlast.pb");
+    assert_eq!(streams.len(), 2);
+    assert_eq!(streams, merged("buf.json"));
+}
+
 /// An unknown field before the trace.
 #[test]
 fn an_unknown_field_before_a_text_trace_is_no_damage() {
