@@ -8,27 +8,18 @@
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hash};
 
+use foldhash::HashMap;
 use foldhash::fast::FixedState;
-use foldhash::{HashMap, HashMapExt as _};
 
 const MAX_HASHES: usize = 1 << 17;
 
 /// The keys that were forgotten last.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Forgotten {
     /// The hashes, and how often each was added.
     counts: HashMap<u64, u32>,
     /// The hashes, oldest first.
     order: VecDeque<u64>,
-}
-
-impl Default for Forgotten {
-    fn default() -> Self {
-        Self {
-            counts: HashMap::new(),
-            order: VecDeque::new(),
-        }
-    }
 }
 
 impl Forgotten {

@@ -17,19 +17,39 @@ pub(super) enum ProtocolState {
     Other,
 }
 
+/// The positions in both directions of a connection.
+#[derive(Debug)]
+struct Sides<T> {
+    from_client: Direction,
+    client: T,
+    server: T,
+}
+
+impl<T> Sides<T> {
+    fn of(&self, direction: Direction) -> &T {
+        match direction == self.from_client {
+            true => &self.client,
+            false => &self.server,
+        }
+    }
+
+    fn of_mut(&mut self, direction: Direction) -> &mut T {
+        match direction == self.from_client {
+            true => &mut self.client,
+            false => &mut self.server,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Http1 {
-    from_client: Direction,
-    client: Messages,
-    server: Messages,
+    sides: Sides<Messages>,
     requests: Requests,
 }
 
 #[derive(Debug)]
 pub(super) struct Http2 {
-    from_client: Direction,
-    client: Frames,
-    server: Frames,
+    sides: Sides<Frames>,
 }
 
 impl ProtocolState {
@@ -52,10 +72,13 @@ impl ProtocolState {
 
     pub(super) fn http1(from_client: Direction, late: [bool; 2]) -> Self {
         let is_certain = |direction: Direction| !late[direction as usize];
-        let mut http1 = Http1 {
+        let sides = Sides {
             from_client,
             client: Messages::new(true, is_certain(from_client)),
             server: Messages::new(false, is_certain(from_client.reverse())),
+        };
+        let mut http1 = Http1 {
+            sides,
             requests: Requests::default(),
         };
         http1.note_losses();
@@ -67,32 +90,27 @@ impl ProtocolState {
             true => Frames::unknown(),
             false => Frames::new(direction == from_client),
         };
-        Self::Http2(Box::new(Http2 {
+        let sides = Sides {
             from_client,
             client: frames(from_client),
             server: frames(from_client.reverse()),
-        }))
+        };
+        Self::Http2(Box::new(Http2 { sides }))
     }
 }
 
 impl Http1 {
     pub(super) fn side_of(&self, direction: Direction) -> &Messages {
-        match direction == self.from_client {
-            true => &self.client,
-            false => &self.server,
-        }
+        self.sides.of(direction)
     }
 
     pub(super) fn side(&mut self, direction: Direction) -> &mut Messages {
-        match direction == self.from_client {
-            true => &mut self.client,
-            false => &mut self.server,
-        }
+        self.sides.of_mut(direction)
     }
 
     /// Forgets which request a response belongs to, if requests may be missing.
     pub(super) fn note_losses(&mut self) {
-        if !self.client.is_certain() {
+        if !self.sides.client.is_certain() {
             self.requests.lose();
         }
     }
@@ -105,10 +123,7 @@ impl Http1 {
         rules: Rules<'_>,
     ) -> Outcome {
         let Rules { names, has_bodies } = rules;
-        let side = match direction == self.from_client {
-            true => &mut self.client,
-            false => &mut self.server,
-        };
+        let side = self.sides.of_mut(direction);
         let outcome = side.follow(at, patch, names, has_bodies, &mut self.requests);
         self.note_losses();
         outcome
@@ -117,17 +132,11 @@ impl Http1 {
 
 impl Http2 {
     pub(super) fn side_of(&self, direction: Direction) -> &Frames {
-        match direction == self.from_client {
-            true => &self.client,
-            false => &self.server,
-        }
+        self.sides.of(direction)
     }
 
     pub(super) fn side(&mut self, direction: Direction) -> &mut Frames {
-        match direction == self.from_client {
-            true => &mut self.client,
-            false => &mut self.server,
-        }
+        self.sides.of_mut(direction)
     }
 
     pub(super) fn follow(

@@ -135,13 +135,7 @@ impl Exchanges {
                     Entry::Vacant(entry) => {
                         self.streamed.push_back(id);
                         if !is_request && self.forgotten.has(id) {
-                            cx.warnings.add(Warning {
-                                kind: WarningKind::Split,
-                                offset: when.offset,
-                                trace: Some(id),
-                                bytes: 0,
-                                detail: String::new(),
-                            });
+                            cx.warnings.add(about(WarningKind::Split, when.offset, id));
                         }
                         entry.insert(Exchange::new(id, None, None))
                     }
@@ -277,15 +271,17 @@ fn note_losses<S: Sink>(
         (WarningKind::LossyString, lossy),
     ] {
         if told {
-            let trace = Some(id);
-            cx.warnings.add(Warning {
-                kind,
-                offset,
-                trace,
-                bytes: 0,
-                detail: String::new(),
-            });
+            cx.warnings.add(about(kind, offset, id));
         }
+    }
+}
+
+/// A warning about a part of an exchange.
+fn about(kind: WarningKind, offset: u64, id: TraceId) -> Warning {
+    Warning {
+        offset,
+        trace: Some(id),
+        ..Warning::of_trace(kind)
     }
 }
 
