@@ -2,31 +2,31 @@
 
 #[cfg(feature = "cli")]
 mod files;
+mod outcome;
 
-use std::fmt;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use anyhow::anyhow;
-
 use crate::capture::{self, Capture, Format};
 use crate::input::{Input, Wait};
 use crate::interrupt::Interrupt;
-use crate::model::event::{Direction, Event, PlainEvent, Timestamp};
-use crate::model::protocol::DecodeAs;
+use crate::model::event::{Event, PlainEvent, Timestamp};
 use crate::model::warning::{Warning, WarningKind, Warnings};
 use crate::progress::Progress;
 use crate::pump::{Consumer, End, Pump};
 use crate::redact::{Redaction, Redactor};
 use crate::sequence::{Memory, Sequencer};
-use crate::synth::{self, ConnectionSummary, Frame, Synthesizer};
+use crate::synth::{self, Frame, Synthesizer};
 use crate::trace::{Damage, Encoding, Lent, Reader, Step};
 
 #[cfg(feature = "cli")]
 pub(crate) use files::open;
 #[cfg(feature = "cli")]
 pub use files::{Source, convert, is_trace};
+use outcome::Kind;
+pub(crate) use outcome::STRICT;
+pub use outcome::{Failure, Summary};
 
 /// How a trace is converted.
 #[derive(Clone, Debug, Default)]
@@ -46,137 +46,6 @@ pub struct Options {
     /// A callback for the progress of reading; default: none.
     pub progress: Progress,
 }
-
-/// The outcome of a conversion.
-#[derive(Debug, Default)]
-pub struct Summary {
-    /// The number of connections that have packets in the capture.
-    pub connections: u64,
-    /// The number of reads, writes and closes in the trace.
-    pub events: u64,
-    /// The number of packets in the capture.
-    pub frames: u64,
-    /// The payload that Envoy received, in bytes.
-    pub bytes_read: u64,
-    /// The payload that Envoy sent, in bytes.
-    pub bytes_written: u64,
-    /// The options that a reader needs to find the HTTP in the capture.
-    pub decode_as: Vec<DecodeAs>,
-    /// The encoding; `None` if the trace is empty.
-    pub encoding: Option<Encoding>,
-    /// The releases of Envoy that write such a trace, e.g. `1.28 or later`.
-    pub releases: Option<&'static str>,
-    /// The summaries of its connections in the order of their first events, if the options request them.
-    pub summaries: Vec<ConnectionSummary>,
-    /// The damage that ends the trace early, if any.
-    pub damage: Option<Damage>,
-    /// The error that ended reading early, if any.
-    pub unread: Option<io::Error>,
-    /// The signal that ended the conversion early, if one did.
-    pub signal: Option<u8>,
-    /// Whether the reader of a stream closed it early.
-    pub reader_gone: bool,
-    /// Whether there is a capture: a signal may arrive before it is started.
-    pub written: bool,
-}
-
-impl Summary {
-    /// The outcome of a conversion that was interrupted before the first event.
-    fn interrupted(signal: u8) -> Self {
-        Self {
-            signal: Some(signal),
-            ..Self::default()
-        }
-    }
-
-    /// Adds what is known at the end of the conversion.
-    fn settle(&mut self, synth: &mut Synthesizer, trace: &Reader) {
-        self.connections = synth.connections();
-        self.decode_as = synth.decode_as();
-        self.summaries = synth.take_summaries();
-        self.summaries.sort_by_key(ConnectionSummary::order);
-        self.encoding = trace.encoding();
-        self.releases = trace.releases();
-    }
-
-    /// Rejects a damaged trace if the options are strict.
-    fn check_strict(&mut self, options: &Options, warnings: &Warnings) -> Result<(), Failure> {
-        if !options.strict {
-            return Ok(());
-        }
-        if let Some(damage) = self.damage.take() {
-            return Err(Failure::trace(STRICT, damage));
-        }
-        if let Some(error) = self.unread.take() {
-            return Err(Failure::trace(
-                "cannot read the rest, and --strict allows no capture then",
-                error,
-            ));
-        }
-        let mut tallies = warnings.tallies();
-        match tallies.find(|tally| tally.first.kind.is_damage()) {
-            Some(tally) => Err(Failure::trace(STRICT, anyhow!("{tally}"))),
-            None => Ok(()),
-        }
-    }
-
-    /// Counts an event of the trace.
-    #[inline]
-    pub(crate) fn count(&mut self, event: &Event) {
-        match event.payload() {
-            Some((direction, payload)) => self.count_bytes(direction, payload),
-            None => self.events += u64::from(event.is_timed()),
-        }
-    }
-
-    /// Counts an event about bytes.
-    #[inline]
-    pub(crate) fn count_bytes(&mut self, direction: Direction, payload: &[u8]) {
-        self.events += 1;
-        let bytes = match direction {
-            Direction::Read => &mut self.bytes_read,
-            Direction::Write => &mut self.bytes_written,
-        };
-        *bytes += payload.len() as u64;
-    }
-}
-
-/// The outcome of a damaged trace if the options are strict.
-pub(crate) const STRICT: &str = "damaged, and --strict allows no capture then";
-
-/// Why there is no capture.
-#[derive(Debug)]
-pub enum Failure {
-    /// The trace cannot be read, or is not a trace, or is damaged and the options are strict.
-    Trace(anyhow::Error),
-    /// The capture cannot be written.
-    Capture(anyhow::Error),
-}
-
-impl Failure {
-    /// The error.
-    pub const fn error(&self) -> &anyhow::Error {
-        match self {
-            Self::Trace(error) | Self::Capture(error) => error,
-        }
-    }
-
-    pub(crate) fn trace(why: &'static str, error: impl Into<anyhow::Error>) -> Self {
-        Self::Trace(error.into().context(why))
-    }
-
-    pub(crate) fn capture(error: io::Error) -> Self {
-        Self::Capture(anyhow::Error::new(error).context("cannot write"))
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", self.error())
-    }
-}
-
-impl std::error::Error for Failure {}
 
 /// Converts a trace that is at hand into one capture, which `writer` takes. The name of the trace in `path` decides
 /// where its bytes allow more than one encoding, and stands in a pcapng capture.
@@ -199,33 +68,67 @@ pub fn convert_input<W: Write + Send + 'static>(
         // Nothing interrupts it.
         ControlFlow::Break(summary) => return Ok((summary, writer)),
     };
-    let labels = labels(options, std::iter::once(label(path)));
-    let sources = labels.clone().unwrap_or_default();
-    let mut synth = synthesizer(options, labels);
-    let mut summary = Summary::default();
-    let written = (|| {
-        let remark = options.redaction.as_ref().map(Redaction::to_string);
-        let mut capture =
-            Capture::with_remark(writer, options.capture, &sources, remark.as_deref())?;
-        let mut work = Conversion::new(options, &mut synth, &mut summary, &mut capture);
-        let mut pump = Pump {
-            trace: &mut trace,
-            sequencer: Sequencer::new(Memory::Bounded, false),
-            interrupt: &interrupt,
-            warnings,
-        };
-        let end = pump.run(Some(first), &wait, &mut work)?;
-        work.end(end, Some(trace.offset()), warnings)?;
-        if trace.offset() == 0 {
-            warnings.add(Warning::empty(false));
-        }
-        capture.finish()
-    })();
-    summary.settle(&mut synth, &trace);
+    let job = Job {
+        options,
+        kind: Kind::File,
+        label: label(path),
+        live: false,
+        interrupt: &interrupt,
+    };
+    let (mut summary, written) = job.run(&mut trace, writer, warnings, |mut pump, work| {
+        pump.run(Some(first), &wait, work)
+    });
     summary.check_strict(options, warnings)?;
     let writer = written.map_err(Failure::capture)?;
     summary.written = true;
     Ok((summary, writer))
+}
+
+/// A conversion that is about to start.
+struct Job<'a> {
+    options: &'a Options,
+    kind: Kind,
+    /// The name of the trace in the capture.
+    label: String,
+    /// Whether the capture may be read while it is written.
+    live: bool,
+    interrupt: &'a Interrupt,
+}
+
+impl Job<'_> {
+    /// Converts a trace, whose events `carry` takes from the pump to the conversion. Returns the writer if the whole
+    /// capture was written.
+    fn run<W: Write + Send + 'static>(
+        self,
+        trace: &mut Reader,
+        writer: W,
+        warnings: &mut Warnings,
+        carry: impl FnOnce(Pump<'_>, &mut Conversion<'_, W>) -> io::Result<End>,
+    ) -> (Summary, io::Result<W>) {
+        let options = self.options;
+        let labels = labels(options, std::iter::once(self.label));
+        let sources = labels.clone().unwrap_or_default();
+        let mut synth = synthesizer(options, labels);
+        let mut summary = Summary::default();
+        let written = (|| {
+            let remark = options.redaction.as_ref().map(Redaction::to_string);
+            let mut capture =
+                Capture::with_remark(writer, options.capture, &sources, remark.as_deref())?;
+            let mut work = Conversion::new(options, &mut synth, &mut summary, &mut capture);
+            let pump = Pump {
+                trace: &mut *trace,
+                sequencer: Sequencer::new(Memory::Bounded, self.live),
+                interrupt: self.interrupt,
+                warnings: &mut *warnings,
+            };
+            let end = carry(pump, &mut work)?;
+            work.end(end, warnings)?;
+            summary.check_empty(self.kind, trace.offset(), warnings);
+            capture.finish()
+        })();
+        summary.settle(&mut synth, trace);
+        (summary, written)
+    }
 }
 
 /// The synthesizer of a conversion.
@@ -371,8 +274,8 @@ impl<'a, W: Write + Send + 'static> Conversion<'a, W> {
         }
     }
 
-    /// Ends all connections, and reports a trace without events: one that was read up to `offset`.
-    fn end(&mut self, end: End, offset: Option<u64>, warnings: &mut Warnings) -> io::Result<()> {
+    /// Ends all connections.
+    fn end(&mut self, end: End, warnings: &mut Warnings) -> io::Result<()> {
         let (summary, capture) = (&mut *self.summary, &mut *self.capture);
         match end {
             End::Whole => {}
@@ -384,11 +287,6 @@ impl<'a, W: Write + Send + 'static> Conversion<'a, W> {
         self.synth.finish(warnings, &mut |frame| {
             summary.frames += 1;
             capture.frame(frame)
-        })?;
-        let nothing = summary.events == 0 && summary.damage.is_none() && summary.signal.is_none();
-        if nothing && offset.is_some_and(|offset| offset > 0) {
-            warnings.add(Warning::of_trace(WarningKind::NoEvents));
-        }
-        Ok(())
+        })
     }
 }

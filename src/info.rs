@@ -3,12 +3,12 @@
 use std::convert::Infallible;
 use std::io;
 use std::path::Path;
-#[cfg(feature = "cli")]
-use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::convert::{Failure, Options};
 #[cfg(feature = "cli")]
 use crate::convert::{Source, open};
+#[cfg(feature = "cli")]
+use crate::input::or_read;
 use crate::input::{Input, Wait};
 use crate::interrupt::Interrupt;
 use crate::model::event::{Event, PlainEvent, Timestamp};
@@ -18,10 +18,6 @@ use crate::pump::{Consumer, End, Pump};
 use crate::sequence::{Memory, Sequencer};
 use crate::synth::{ConnectionSummary, Nowhere, Synthesizer};
 use crate::trace::{Damage, Encoding, Lent, Reader};
-
-/// The number of warnings that wait until it is certain that they apply. A trace with more is not mapped.
-#[cfg(feature = "cli")]
-const MAX_GATHERED: usize = 1_000;
 
 /// The contents of a trace.
 #[derive(Debug, Default)]
@@ -62,27 +58,23 @@ pub fn inspect(
     if path.is_none() || metadata.is_none() {
         return inspect_input(input, path, options, wait, interrupt, warnings);
     }
-    // A mapped file that is truncated meanwhile is read again, so nothing is reported before the end.
-    let gathered = Arc::new(Mutex::new(Vec::new()));
-    let mut first = Warnings::with_listener({
-        let gathered = Arc::clone(&gathered);
-        move |warning| {
-            let mut gathered = gathered.lock().unwrap_or_else(PoisonError::into_inner);
-            if gathered.len() <= MAX_GATHERED {
-                gathered.push(warning.clone());
-            }
-        }
-    });
-    let (info, is_torn) = look(input.may_map(), path, options, wait, interrupt, &mut first);
-    let gathered = std::mem::take(&mut *gathered.lock().unwrap_or_else(PoisonError::into_inner));
-    if is_torn || gathered.len() > MAX_GATHERED {
-        let (input, _) = open(source)?;
+    // A listener would hear of warnings that have to be taken back.
+    let Some(before) = warnings.draft() else {
         return inspect_input(input, path, options, wait, interrupt, warnings);
-    }
-    for warning in gathered {
-        warnings.add(warning);
-    }
-    info
+    };
+    let mut opened = Some(input);
+    or_read(|access| {
+        let input = match opened.take() {
+            Some(input) => input,
+            None => match open(source) {
+                Ok((input, _)) => input,
+                Err(failure) => return (Err(failure), false),
+            },
+        };
+        *warnings = before.draft().unwrap_or_default();
+        let input = input.with_access(access);
+        look(input, path, options, wait, interrupt, warnings)
+    })
 }
 
 /// Inspects a trace. If its bytes allow more than one encoding, its name in `path` decides.
@@ -126,10 +118,7 @@ fn look(
         warnings,
     }
     .run(None, wait, &mut look);
-    #[cfg(feature = "cli")]
     let is_torn = reader.is_torn();
-    #[cfg(not(feature = "cli"))]
-    let is_torn = false;
     match end {
         End::Whole | End::Interrupted(_) | End::ReaderGone => {}
         End::Unread(error) => info.unread = Some(error),
@@ -218,68 +207,6 @@ pub fn quoted(path: &Path) -> String {
             };
             let bytes = path.as_os_str().as_encoded_bytes();
             format!("$'{}'", bytes.iter().map(byte).collect::<String>())
-        }
-    }
-}
-
-#[cfg(test)]
-#[cfg(feature = "cli")]
-mod tests {
-    use super::*;
-    use crate::progress::Progress;
-    use std::fs::{self, File};
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    /// A field with a length.
-    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-        let mut field = vec![number << 3 | 2];
-        prost::encoding::encode_varint(bytes.len() as u64, &mut field);
-        field.extend_from_slice(bytes);
-        field
-    }
-
-    /// A trace of 16 MiB, streamed, in events of 16 KiB.
-    fn trace() -> Vec<u8> {
-        let time = field(1, &[0x08, 0x85, 0x8d, 0x8a, 0xd8, 0x06, 0x10, 0x01]);
-        let body = field(2, &field(1, &field(1, &[b'x'; 16 << 10])));
-        let event = field(3, &[time, body].concat());
-        field(4, &[&[0x08, 0x07][..], &event].concat()).repeat(1 << 10)
-    }
-
-    fn inspected(path: &Path, progress: Progress) -> String {
-        let options = Options {
-            progress,
-            ..Options::default()
-        };
-        let mut warnings = Warnings::default();
-        let source = Source::File(path.to_owned());
-        let (wait, interrupt) = (Wait::default(), Interrupt::default());
-        let info = inspect(&source, &options, &wait, &interrupt, &mut warnings).unwrap();
-        let tallies: Vec<_> = warnings.tallies().collect();
-        format!("{info:?} {tallies:?}")
-    }
-
-    /// Whether its pages are still in the file or not, and whether the file ends at one or not.
-    #[test]
-    fn a_trace_that_is_cut_short_while_it_is_looked_into_is_read_again() {
-        let bytes = trace();
-        for left in [1 << 20, (5 << 20) + 77, (9 << 20) + 4095, bytes.len() - 1] {
-            for piece in 1..6 {
-                let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
-                fs::write(&path, &bytes).unwrap();
-                let file = File::options().write(true).open(&path).unwrap();
-                let pieces = AtomicU64::new(0);
-                let seen = inspected(
-                    &path,
-                    Progress::new(move |_| {
-                        if pieces.fetch_add(1, Ordering::Relaxed) == piece {
-                            file.set_len(left as u64).unwrap();
-                        }
-                    }),
-                );
-                let cut = inspected(&path, Progress::default());
-                assert_eq!(seen, cut, "{left} {piece}");
-            }
         }
     }
 }

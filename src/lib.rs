@@ -87,6 +87,9 @@ pub mod slice;
 pub mod synth;
 #[doc(hidden)]
 pub mod trace;
+#[cfg(test)]
+#[cfg(feature = "cli")]
+mod truncation_tests;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod wireshark;

@@ -23,7 +23,7 @@ use anyhow::anyhow;
 
 use crate::capture::Capture;
 use crate::convert::{Failure, Options, Summary, label, labels};
-use crate::input::ReadAt;
+use crate::input::{Access, ReadAt};
 use crate::interrupt::Interrupt;
 use crate::model::protocol::DecodeAs;
 use crate::model::warning::Warnings;
@@ -89,10 +89,10 @@ pub fn merge_inputs<W: Write + Send + 'static>(
     for (number, (path, bytes)) in traces.into_iter().enumerate() {
         let (place, mut warnings) = (Place::Anywhere(bytes, scratch), Warnings::default());
         let trace = (&*path, &place);
-        let found = scan(
+        let (found, _) = scan(
             number as u32,
             trace,
-            options,
+            (options, Access::Read),
             &interrupt,
             &index,
             &mut warnings,

@@ -8,16 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Conversion, Failure, Options, Summary, first_step};
-use crate::capture::{Capture, Output, Target};
+use super::{Conversion, Failure, Job, Kind, Options, Summary, first_step};
+use crate::capture::{Output, Target};
 use crate::input::admin::Tap;
-use crate::input::{Input, Wait};
+use crate::input::{Access, Input, Wait, or_read};
 use crate::interrupt::{self, Interrupt};
 use crate::model::event::Event;
-use crate::model::warning::{Warning, Warnings};
-use crate::pump::{Consumer, Pump};
-use crate::redact::Redaction;
-use crate::sequence::{Memory, Sequencer};
+use crate::model::warning::Warnings;
+use crate::pump::Consumer;
 use crate::trace::{Reader, Step};
 
 /// The origin of a trace.
@@ -53,117 +51,200 @@ pub fn convert(
     interrupt: &Interrupt,
     warnings: &mut Warnings,
 ) -> Result<Summary, Failure> {
-    let (input, metadata) = open(source)?;
-    let input = input.with_progress(options.progress.clone());
-    let is_pipe = metadata.is_none();
+    // What was written to a stream, or shown to a listener, cannot be taken back.
+    let before = warnings.draft().filter(|_| gets_its_name_last(target));
+    let Some(before) = before else {
+        let (converted, _) = convert_by(Access::Read, source, target, options, interrupt, warnings);
+        return converted.and_then(Converted::commit);
+    };
+    let converted = or_read(|access| {
+        *warnings = before.draft().unwrap_or_default();
+        convert_by(access, source, target, options, interrupt, warnings)
+    });
+    converted.and_then(Converted::commit)
+}
+
+/// Whether an output is a file that replaces another one, or none, when it is complete.
+fn gets_its_name_last(target: &Target) -> bool {
+    match target {
+        Target::Stdout => false,
+        Target::File(_) => target.metadata().map_or(true, |output| output.is_file()),
+    }
+}
+
+/// A conversion whose capture does not have its name yet.
+struct Converted {
+    summary: Summary,
+    /// `None` if a signal arrived before the first event: an existing capture stays as it is.
+    output: Option<io::Result<Output>>,
+    live: bool,
+}
+
+impl Converted {
+    /// A conversion that was interrupted before the first event.
+    const fn nothing(summary: Summary) -> Self {
+        Self {
+            summary,
+            output: None,
+            live: false,
+        }
+    }
+
+    /// Gives the capture its name.
+    fn commit(self) -> Result<Summary, Failure> {
+        let mut summary = self.summary;
+        match self.output.map(|output| output.and_then(Output::commit)) {
+            None => {}
+            Some(Ok(())) => summary.written = true,
+            Some(Err(error)) => match error.kind() {
+                io::ErrorKind::BrokenPipe if self.live => summary.reader_gone = true,
+                // After a signal, the output gives up waiting for a reader that does not read.
+                io::ErrorKind::TimedOut if self.live => summary.written = true,
+                _ => return Err(Failure::capture(error)),
+            },
+        }
+        Ok(summary)
+    }
+}
+
+/// Converts one trace. Also returns whether the trace was mapped and has been truncated since.
+fn convert_by(
+    access: Access,
+    source: &Source,
+    target: &Target,
+    options: &Options,
+    interrupt: &Interrupt,
+    warnings: &mut Warnings,
+) -> (Result<Converted, Failure>, bool) {
+    let (input, metadata) = match open(source) {
+        Ok(opened) => opened,
+        Err(failure) => return (Err(failure), false),
+    };
     let path = match source {
         Source::Stdin | Source::Live(_) => None,
         Source::File(path) => Some(path.clone()),
     };
-    let tap = match source {
-        Source::Live(tap) => Some(&**tap),
-        Source::Stdin | Source::File(_) => None,
-    };
+    let input = input
+        .with_progress(options.progress.clone())
+        .with_access(access);
     let mut trace =
         Reader::new(input, options.encoding, path).with_quotes(options.redaction.is_none());
-    let wait = Wait {
-        wake: interrupt.wake(),
-        hangup: target.stream(),
-        deadline: None,
+    let work = Work {
+        access,
+        source,
+        target,
+        options,
+        interrupt,
+        metadata,
     };
-    let first = match tap {
-        // The first event may be hours away, and a reader of the capture waits for its header. So the output is
-        // created before the first event.
-        Some(_) => Ok(Step::More),
-        None => match first_step(&mut trace, &wait, interrupt)? {
-            ControlFlow::Continue(first) => first,
-            // Before the first event: an existing capture stays as it is.
-            ControlFlow::Break(summary) => return Ok(summary),
-        },
-    };
-    let output = match Output::create(target, metadata, interrupt.wake()) {
-        Ok(output) => output,
-        Err(error) => match interrupt.signal() {
-            Some(signal) if error.kind() == io::ErrorKind::Interrupted => {
-                return Ok(Summary::interrupted(signal));
-            }
-            _ => return Err(Failure::capture(error)),
-        },
-    };
-    let live = output.is_stream();
-    let reader = output.stream().map_err(Failure::capture)?;
-    let wait = Wait {
-        hangup: reader.as_ref().map(AsFd::as_fd),
-        ..wait
-    };
-    let labels = super::labels(options, std::iter::once(source.label()));
-    let sources = labels.clone().unwrap_or_default();
-    let mut synth = super::synthesizer(options, labels);
-    let mut summary = Summary::default();
-    let written = (|| {
-        let remark = options.redaction.as_ref().map(Redaction::to_string);
-        let mut capture =
-            Capture::with_remark(output, options.capture, &sources, remark.as_deref())?;
-        if tap.is_some() {
-            capture.flush()?;
+    let converted = work.run(&mut trace, warnings);
+    (converted, trace.is_torn())
+}
+
+/// A conversion that is about to start.
+struct Work<'a> {
+    access: Access,
+    source: &'a Source,
+    target: &'a Target,
+    options: &'a Options,
+    interrupt: &'a Interrupt,
+    /// Those of a trace that is a regular file.
+    metadata: Option<Metadata>,
+}
+
+impl Work<'_> {
+    fn run(self, trace: &mut Reader, warnings: &mut Warnings) -> Result<Converted, Failure> {
+        let (options, interrupt) = (self.options, self.interrupt);
+        let tap = match self.source {
+            Source::Live(tap) => Some(&**tap),
+            Source::Stdin | Source::File(_) => None,
+        };
+        let wait = Wait {
+            wake: interrupt.wake(),
+            hangup: self.target.stream(),
+            deadline: None,
+        };
+        let first = match tap {
+            // The first event may be hours away, and a reader of the capture waits for its header. So the output is
+            // created before the first event.
+            Some(_) => Ok(Step::More),
+            None => match first_step(trace, &wait, interrupt)? {
+                ControlFlow::Continue(first) => first,
+                ControlFlow::Break(summary) => return Ok(Converted::nothing(summary)),
+            },
+        };
+        let kind = match (tap, &self.metadata) {
+            (Some(_), _) => Kind::Tap,
+            (None, Some(_)) => Kind::File,
+            (None, None) => Kind::Pipe,
+        };
+        let output = match Output::create(self.target, self.metadata, interrupt.wake()) {
+            Ok(output) => output,
+            Err(error) => match interrupt.signal() {
+                Some(signal) if error.kind() == io::ErrorKind::Interrupted => {
+                    return Ok(Converted::nothing(Summary::interrupted(signal)));
+                }
+                _ => return Err(Failure::capture(error)),
+            },
+        };
+        let live = output.is_stream();
+        if live && self.access == Access::Map {
+            let changed = io::Error::other("it became a stream while the trace was opened");
+            return Err(Failure::capture(changed));
         }
-        let mut work = Conversion::new(options, &mut synth, &mut summary, &mut capture);
-        let mut pump = Pump {
-            trace: &mut trace,
-            sequencer: Sequencer::new(Memory::Bounded, live),
+        let reader = output.stream().map_err(Failure::capture)?;
+        let wait = Wait {
+            hangup: reader.as_ref().map(AsFd::as_fd),
+            ..wait
+        };
+        let job = Job {
+            options,
+            kind,
+            label: self.source.label(),
+            live,
             interrupt,
-            warnings,
         };
-        let end = match tap {
+        let (mut summary, written) = job.run(trace, output, warnings, |mut pump, work| match tap {
             Some(tap) => {
-                let work = &mut work;
-                pump.run(Some(first), &wait, &mut LiveConversion { work, tap })?
+                work.idle()?;
+                pump.run(Some(first), &wait, &mut LiveConversion { work, tap })
             }
-            None => pump.run(Some(first), &wait, &mut work)?,
-        };
-        // No warning about a live tap without events: no connection was opened while it ran.
-        let offset = tap.is_none().then_some(trace.offset());
-        work.end(end, offset, warnings)?;
-        if trace.offset() == 0 && tap.is_none() && summary.signal.is_none() {
-            warnings.add(Warning::empty(is_pipe));
+            None => pump.run(Some(first), &wait, work),
+        });
+        if let Some(tap) = tap
+            && let Some(interrupted) = end_tap(tap, &mut summary, trace)?
+        {
+            return Ok(Converted::nothing(interrupted));
         }
-        capture.finish()
-    })();
-    summary.settle(&mut synth, &trace);
-    if let Some(tap) = tap {
-        if let (Some(signal), 0) = (summary.signal, summary.events) {
-            return Ok(Summary::interrupted(signal));
-        }
-        if let Some(error) = tap.failure() {
-            if summary.events == 0 {
-                return Err(Failure::Trace(error.into()));
-            }
-            // An event cut in two by the end of the tap is not reported as damage as well.
-            summary.damage = None;
-            summary.unread = Some(io::Error::other(error));
-        }
-        if let Some(damage) = summary.damage.take_if(|_| !trace.recognised()) {
-            return Err(Failure::Trace(damage.into()));
-        }
-    }
-    summary.check_strict(options, warnings)?;
-    match written.and_then(Output::commit) {
-        Ok(()) => {
-            summary.written = true;
-            Ok(summary)
-        }
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe && live => {
-            summary.reader_gone = true;
-            Ok(summary)
-        }
-        // After a signal, the output gives up waiting for a reader that does not read.
-        Err(error) if error.kind() == io::ErrorKind::TimedOut && live => {
+        summary.check_strict(options, warnings)?;
+        if live && matches!(&written, Err(error) if error.kind() == io::ErrorKind::TimedOut) {
             summary.signal = interrupt.signal();
-            summary.written = true;
-            Ok(summary)
         }
-        Err(error) => Err(Failure::capture(error)),
+        Ok(Converted {
+            summary,
+            output: Some(written),
+            live,
+        })
     }
+}
+
+/// Adds how a live tap ended. Returns the summary instead if a signal arrived before the first event.
+fn end_tap(tap: &Tap, summary: &mut Summary, trace: &Reader) -> Result<Option<Summary>, Failure> {
+    if let (Some(signal), 0) = (summary.signal, summary.events) {
+        return Ok(Some(Summary::interrupted(signal)));
+    }
+    if let Some(error) = tap.failure() {
+        if summary.events == 0 {
+            return Err(Failure::Trace(error.into()));
+        }
+        // An event cut in two by the end of the tap is not reported as damage as well.
+        summary.damage = None;
+        summary.unread = Some(io::Error::other(error));
+    }
+    if let Some(damage) = summary.damage.take_if(|_| !trace.recognised()) {
+        return Err(Failure::Trace(damage.into()));
+    }
+    Ok(None)
 }
 
 /// Whether the file at `path` holds a trace, judged by its first bytes.

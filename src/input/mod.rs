@@ -4,9 +4,9 @@
 //! takes bytes from its front. When the window is too short, [`fill`](Input::fill) extends it. Buffers are reused, so
 //! that the memory in use does not grow with the input.
 //!
-//! Files are read, unless the caller is able to start over and skips most bytes (`Input::may_map`). A binary trace is
-//! then mapped after its first bytes: it is decoded in place, and the bytes that the caller skips are not even read
-//! from the disk. `Input::is_torn` reports whether a mapped file was truncated in the meantime.
+//! A caller that is able to start over may have files mapped (`Access`). A binary trace is then mapped after the first
+//! read, so only a trace of more than 1 MiB is: it is decoded in place, and the bytes that the caller skips are not even
+//! read from the disk. `Input::is_torn` reports whether a mapped file was truncated in the meantime.
 //!
 //! Compressed files and streams are recognised by their first bytes, and unpacked, and so are bytes that can be read at
 //! any position. Offsets are those of the unpacked bytes. Bytes of a reader or a vector are not unpacked.
@@ -26,6 +26,7 @@ mod decoder;
 mod file;
 #[cfg(feature = "cli")]
 pub(crate) mod map;
+mod mapping;
 mod origin;
 #[cfg(any(test, all(feature = "unpack", not(feature = "cli"))))]
 mod portable;
@@ -49,6 +50,10 @@ use anywhere::Anywhere;
 use buffer::Buffer;
 pub(crate) use compressed::Ending;
 pub use compressed::{Compression, Unpackable};
+pub(crate) use mapping::Access;
+use mapping::Mapping;
+#[cfg(feature = "cli")]
+pub(crate) use mapping::or_read;
 pub use origin::ReadAt;
 use origin::{Begun, Once, Origin};
 use recode::Recoder;
@@ -59,9 +64,6 @@ pub(crate) use recode::{Match, Prefix, Recoding, Utf16};
 const FIRST_READ: usize = 16 << 10;
 /// The size of the largest read, in bytes: for files at least as large, and after reads that filled their buffer.
 const READ_SIZE: usize = 1 << 20;
-/// How much of a file is mapped at once, in bytes.
-#[cfg(feature = "cli")]
-const MAP_SIZE: usize = 4 << 20;
 /// The size of a read whose bytes are recoded, in bytes. Recoding adds half as many at most.
 const RECODED_READ: usize = 64 << 10;
 
@@ -81,25 +83,7 @@ pub struct Input {
     /// Restores the trace's bytes, if something has changed them on their way.
     recoder: Option<Box<Recoder>>,
     progress: Progress,
-    #[cfg(feature = "cli")]
     mapping: Mapping,
-}
-
-/// Whether an input is mapped.
-#[cfg(feature = "cli")]
-#[derive(Debug, Default)]
-enum Mapping {
-    /// It is read.
-    #[default]
-    Never,
-    /// It may be mapped, once its first bytes have shown its encoding.
-    Allowed,
-    /// It is mapped.
-    Begun {
-        tears: map::Tears,
-        /// The end of the part mapped so far, in bytes of the input.
-        end: u64,
-    },
 }
 
 impl Input {
@@ -155,70 +139,8 @@ impl Input {
             ending: None,
             recoder: None,
             progress: Progress::default(),
-            #[cfg(feature = "cli")]
             mapping: Mapping::default(),
         }
-    }
-
-    /// Allows the input to be mapped. The caller has to start over if the input [is torn](Self::is_torn).
-    #[cfg(feature = "cli")]
-    #[must_use]
-    pub(crate) fn may_map(self) -> Self {
-        Self {
-            mapping: Mapping::Allowed,
-            ..self
-        }
-    }
-
-    /// Maps the bytes after the window, if that is allowed and possible.
-    pub(crate) fn begin_mapping(&mut self) {
-        #[cfg(feature = "cli")]
-        if matches!(self.mapping, Mapping::Allowed)
-            && self.recoder.is_none()
-            && self.origin.begin_mapping()
-        {
-            self.mapping = Mapping::Begun {
-                tears: map::Tears::none_yet(),
-                end: 0,
-            };
-        }
-    }
-
-    /// Whether a mapped file was truncated. The zeros that took the place of its bytes may have been decoded, so
-    /// nothing that was made from the input is valid.
-    #[cfg(feature = "cli")]
-    pub(crate) fn is_torn(&self) -> bool {
-        match self.mapping {
-            // Reading zeros at the end of a file's last page raises no signal, so its size is compared, too.
-            Mapping::Begun { tears, end } => {
-                tears.happened() || self.origin.size().is_none_or(|size| size < end)
-            }
-            Mapping::Never | Mapping::Allowed => false,
-        }
-    }
-
-    /// Maps the next window. Returns false if it has to be read instead.
-    #[cfg(feature = "cli")]
-    fn fill_by_map(&mut self) -> io::Result<bool> {
-        let Mapping::Begun { end, .. } = &mut self.mapping else {
-            return Ok(false);
-        };
-        let at_hand = self.buffer.window().len();
-        // The size doubles each time for an event larger than the window.
-        let len = MAP_SIZE.max(at_hand.saturating_mul(2));
-        let Some((map, lead)) = self.origin.map(self.offset, len)? else {
-            return Ok(false);
-        };
-        let mapped = map.len() - lead;
-        *end = (*end).max(self.offset + mapped as u64);
-        if mapped <= at_hand {
-            // The file has ended, or was truncated.
-            return Ok(false);
-        }
-        let range = lead..map.len();
-        self.buffer.show(map, range);
-        self.progress.add((mapped - at_hand) as u64);
-        Ok(true)
     }
 
     /// Recodes all bytes of the input, those of the window and those after it. None may have been taken before.

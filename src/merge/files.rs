@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::anyhow;
@@ -16,6 +17,7 @@ use super::sink::MergeSink;
 use super::{FirstPass, Merged, write};
 use crate::capture::{Output, Target};
 use crate::convert::{Failure, Options, Source};
+use crate::input::{Access, or_read};
 use crate::interrupt::Interrupt;
 use crate::model::warning::Warnings;
 
@@ -34,28 +36,30 @@ pub fn merge(
 ) -> Result<Merged, Failure> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| Failure::Trace(anyhow!(error)))?;
-    let index = Mutex::new(Builder::new(folder_for(target)));
     let places: Vec<_> = paths.iter().cloned().map(Place::File).collect();
-    let scans: Vec<_> = pool.install(|| {
+    let first_pass = or_read(|access| {
+        let index = Mutex::new(Builder::new(folder_for(target)));
+        let is_torn = AtomicBool::new(false);
         let scan = |(source, (path, place)): (usize, (&PathBuf, &Place))| {
             let mut warnings = warnings(&Source::File(path.clone()));
-            let found = scan(
+            // What a listener has heard cannot be taken back.
+            let access = warnings.draft().map_or(Access::Read, |_| access);
+            let (found, torn) = scan(
                 source as u32,
                 (path, place),
-                options,
+                (options, access),
                 interrupt,
                 &index,
                 &mut warnings,
             );
+            is_torn.fetch_or(torn, Ordering::Relaxed);
             (found, warnings)
         };
-        let traces = paths.par_iter().zip(places.par_iter());
-        traces.enumerate().map(scan).collect()
+        let traces = paths.par_iter().zip(places.par_iter()).enumerate();
+        let scans = pool.install(|| traces.map(scan).collect());
+        let index = index.into_inner().unwrap_or_else(PoisonError::into_inner);
+        (FirstPass { scans, index }, is_torn.into_inner())
     });
-    let first_pass = FirstPass {
-        scans,
-        index: index.into_inner().unwrap_or_else(PoisonError::into_inner),
-    };
     let mut live = false;
     let (mut merged, written) = write(paths, places, first_pass, options, interrupt, |work| {
         let output = output(work, paths, target, interrupt)?;

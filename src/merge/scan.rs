@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use foldhash::HashMap;
 
 use crate::convert::{Failure, Options, STRICT, Summary};
-use crate::input::Wait;
+use crate::input::{Access, Wait};
 use crate::interrupt::Interrupt;
 use crate::model::event::{
     Connection, Direction, Event, GapKind, Http, PlainEvent, Timestamp, TraceId, What,
@@ -56,15 +56,32 @@ pub(super) struct Scan {
     pub(super) copy: Option<Place>,
 }
 
-/// Reads a trace, and adds its events to `index`.
+/// Reads a trace, and adds its events to `index`. Also returns whether the trace was mapped and has been truncated
+/// since: then all of the index is invalid.
 pub(super) fn scan(
     source: u32,
     (path, place): (&Path, &Place),
-    options: &Options,
+    (options, access): (&Options, Access),
     interrupt: &Interrupt,
     index: &Mutex<Builder>,
     warnings: &mut Warnings,
-) -> Result<Scan, Failure> {
+) -> (Result<Scan, Failure>, bool) {
+    let (mut trace, copy) = match open(source, (path, place), (options, access), interrupt) {
+        Ok(opened) => opened,
+        Err(failure) => return (Err(failure), false),
+    };
+    let found = read(&mut trace, source, options, interrupt, index, warnings);
+    let found = found.map(|scan| Scan { copy, ..scan });
+    (found, trace.is_torn())
+}
+
+/// Opens a trace, or a copy of it with its original bytes if something has changed them on their way.
+fn open(
+    source: u32,
+    (path, place): (&Path, &Place),
+    (options, access): (&Options, Access),
+    interrupt: &Interrupt,
+) -> Result<(Reader, Option<Place>), Failure> {
     let opened = place.open();
     let mut input = opened.map_err(|error| Failure::trace("cannot open", error))?;
     let copy = place.plain_copy(path, options.encoding, interrupt, &options.progress);
@@ -76,9 +93,26 @@ pub(super) fn scan(
     if !copy.as_ref().is_some_and(Place::is_copy) {
         input = input.with_progress(options.progress.clone());
     }
-    let mut trace = Reader::new(input, options.encoding, Some(path.to_owned()))
+    let trace = Reader::new(
+        input.with_access(access),
+        options.encoding,
+        Some(path.to_owned()),
+    );
+    let trace = trace
         .of_source(source)
         .with_quotes(options.redaction.is_none());
+    Ok((trace, copy))
+}
+
+/// Reads a trace, and adds its events to `index`.
+fn read(
+    trace: &mut Reader,
+    source: u32,
+    options: &Options,
+    interrupt: &Interrupt,
+    index: &Mutex<Builder>,
+    warnings: &mut Warnings,
+) -> Result<Scan, Failure> {
     let mut scanner = Scanner {
         source,
         start: options.synth.start,
@@ -95,7 +129,7 @@ pub(super) fn scan(
         hollow: None,
     };
     let ended = Pump {
-        trace: &mut trace,
+        trace: &mut *trace,
         sequencer: Sequencer::new(Memory::Whole, false),
         interrupt,
         warnings,
@@ -103,7 +137,6 @@ pub(super) fn scan(
     .run(None, &Wait::default(), &mut scanner)
     .and_then(|end| scanner.flush().map(|()| end));
     let (mut scan, hollow) = (scanner.scan, scanner.hollow);
-    scan.copy = copy;
     scan.format = trace.format();
     scan.summary.encoding = trace.encoding();
     scan.summary.releases = trace.releases();

@@ -243,6 +243,15 @@ impl Warnings {
         }
     }
 
+    /// A copy for warnings that may have to be taken back; `None` if a listener hears of each at once.
+    #[cfg(feature = "cli")]
+    pub(crate) fn draft(&self) -> Option<Self> {
+        self.listener.is_none().then(|| Self {
+            tallies: self.tallies.clone(),
+            listener: None,
+        })
+    }
+
     /// Adds a warning.
     pub fn add(&mut self, warning: Warning) {
         if let Some(listener) = &mut self.listener {

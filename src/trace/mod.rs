@@ -374,7 +374,6 @@ impl Reader {
     }
 
     /// Whether nothing that was made of the trace counts, because it was mapped and has been cut short since.
-    #[cfg(feature = "cli")]
     pub(crate) fn is_torn(&self) -> bool {
         self.input.is_torn()
     }
