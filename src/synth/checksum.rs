@@ -43,10 +43,10 @@ impl Sum {
     /// The checksum in network byte order.
     #[inline]
     pub const fn finish(self) -> [u8; 2] {
-        // Below 2^48, since an IP packet has fewer than 2^16 words of 32 bits.
-        let sum = (self.0 >> 32) + (self.0 >> 16 & 0xffff) + (self.0 & 0xffff);
-        let sum = (sum >> 16) + (sum & 0xffff);
-        let sum = (sum >> 16) + (sum & 0xffff);
+        // A number plus itself with its halves exchanged: the upper half is the sum of both halves, plus the carry.
+        let sum = self.0.wrapping_add(self.0.rotate_left(32));
+        let sum = (sum >> 32) as u32;
+        let sum = sum.wrapping_add(sum.rotate_left(16)) >> 16;
         (!(sum as u16)).to_le_bytes()
     }
 }
