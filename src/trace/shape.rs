@@ -4,8 +4,9 @@
 //! header fields, addresses, times. Invariant: a message with unknown fields is a trace only if it contains
 //! something that only a trace has at that position.
 
-use std::net::IpAddr;
-use std::ops::RangeInclusive;
+mod fit;
+mod values;
+
 use std::path::Path;
 
 use super::detect::{Detected, Encoding, Generation, Layout, PREFIX};
@@ -13,106 +14,11 @@ use super::element::Level;
 use super::schema::{self, Kind, Message};
 use crate::trace::binary::walk::{Framing, GRPC_HEADER, grpc_length};
 use crate::trace::binary::wire::{Fields, Header, NoHeader, WireValue, varint};
+use fit::Fit;
+use values::{value_fit, whole};
 
-/// This many matching fields make a trace, even if something does not match later.
-const ENOUGH: u32 = 4;
-/// Only traces have header field values that are this long and one line of text.
-const LONG_VALUE: usize = 4096;
 /// Numbers of fields that later releases of Envoy may add are lower than this.
 const MAX_NEW_FIELD: u32 = 100;
-
-/// How well some bytes match a schema.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Fit {
-    /// The number of matching fields.
-    fields: u32,
-    /// Whether something did not match, up to the last byte examined.
-    is_bad: bool,
-    /// The fields that are not in the schema.
-    unknown: u32,
-    /// Those of them that no release of Envoy is likely to add: of a fixed size, or with a high number.
-    strange: u32,
-    /// The values that only a trace has at their position: addresses, events with a time and bytes,
-    /// pseudo-headers.
-    anchors: u32,
-    /// The events among them.
-    events: u32,
-    /// The events that have a time, whatever it is, since clocks may be wrong.
-    timed_events: u32,
-    /// The payloads of events: five nested messages at the positions of a tap's.
-    payloads: u32,
-    /// The pseudo-headers among them.
-    pseudo_headers: u32,
-    /// The header fields whose values are long lines of text.
-    long_values: u32,
-    /// Whether it contains a socket event that says what happened.
-    is_event: bool,
-    /// Whether there are header fields that no HTTP message has.
-    has_odd_headers: bool,
-}
-
-impl Fit {
-    const BAD: Self = Self {
-        fields: 0,
-        is_bad: true,
-        unknown: 0,
-        strange: 0,
-        anchors: 0,
-        events: 0,
-        timed_events: 0,
-        payloads: 0,
-        pseudo_headers: 0,
-        long_values: 0,
-        is_event: false,
-        has_odd_headers: false,
-    };
-
-    /// Adds the result of a nested message.
-    fn add(&mut self, inner: Self) {
-        self.fields += inner.fields;
-        self.is_bad |= inner.is_bad;
-        self.unknown += inner.unknown;
-        self.strange += inner.strange;
-        self.anchors += inner.anchors;
-        self.events += inner.events;
-        self.timed_events += inner.timed_events;
-        self.payloads += inner.payloads;
-        self.pseudo_headers += inner.pseudo_headers;
-        self.long_values += inner.long_values;
-        self.is_event |= inner.is_event;
-        self.has_odd_headers |= inner.has_odd_headers;
-    }
-
-    fn anchor(&mut self) {
-        self.anchors += 1;
-    }
-
-    /// Whether it is a trace whatever follows. `proof` is the number of events required.
-    const fn is_certain(&self, proof: u32) -> bool {
-        self.fields >= ENOUGH && self.anchors > 0 && self.events >= proof && !self.is_foreign()
-    }
-
-    /// Whether it is a trace if nothing follows.
-    const fn is_likely(&self, proof: u32) -> bool {
-        let has_events = self.is_event && (self.unknown == 0 || self.has_events());
-        let is_known = has_events && proof == 0;
-        !self.is_bad && (self.anchors > 0 || is_known) && !self.is_foreign()
-    }
-
-    /// Whether it is a message of another kind: it has strings in place of header fields, or fields that no tap
-    /// has, such as the times of an access log. A single address does not outweigh these, because logs have
-    /// addresses, too.
-    const fn is_foreign(&self) -> bool {
-        let has_headers = self.pseudo_headers > 0 || self.long_values > 0;
-        let is_proved = self.has_events() || has_headers || self.anchors >= 2;
-        self.has_odd_headers && self.pseudo_headers == 0 || self.strange > 0 && !is_proved
-    }
-
-    /// Whether it contains events as deep as only a trace has them, whatever their times.
-    const fn has_events(&self) -> bool {
-        self.timed_events > 0 || self.payloads > 0
-    }
-}
 
 /// A possible layout of a binary trace.
 #[derive(Clone, Copy, Debug)]
@@ -309,114 +215,4 @@ fn unknown(message: &Message, header: Header) -> Fit {
         strange: u32::from(is_fixed || header.number >= MAX_NEW_FIELD),
         ..Fit::default()
     }
-}
-
-/// How well the bytes of a field match; `cut`: they are incomplete.
-fn value_fit(message: &Message, number: u32, value: &[u8], cut: bool) -> Fit {
-    let mut fit = Fit::default();
-    match (message.name, number) {
-        ("HeaderValue", 1) => {
-            let name = value.strip_prefix(b":").unwrap_or(value);
-            fit.has_odd_headers = !name.iter().copied().all(is_token) || (name.is_empty() && !cut);
-        }
-        // A value that is not text is in another field.
-        ("HeaderValue", 2) => {
-            fit.has_odd_headers = value.iter().any(|&byte| byte < b' ' && byte != b'\t');
-            // Other messages have no such long lines there, and pseudo-headers may follow.
-            if value.len() >= LONG_VALUE && !fit.has_odd_headers {
-                fit.anchor();
-                fit.long_values = 1;
-            }
-        }
-        ("SocketAddress", 2) if !cut => {
-            let text = std::str::from_utf8(value).unwrap_or_default();
-            let ip = text.split_once('%').map_or(text, |(ip, _zone)| ip);
-            if ip.parse::<IpAddr>().is_ok() {
-                fit.anchor();
-            }
-        }
-        ("Body", 1 | 2) if !value.is_empty() => fit.payloads = 1,
-        ("Pipe", 1) if matches!(value.first(), Some(b'/' | b'@' | 0)) => fit.anchor(),
-        _ => {}
-    }
-    fit
-}
-
-/// Rates a message as a whole, apart from its fields.
-fn whole(message: &Message, bytes: &[u8], open: bool, mut fit: Fit) -> Fit {
-    let numbers = |wanted: RangeInclusive<u32>| {
-        Fields::new(bytes).any(|(header, _)| wanted.contains(&header.number))
-    };
-    match message.name {
-        "SocketEvent" | "Event" => {
-            let happened = numbers(2..=4);
-            fit.is_event |= happened;
-            fit.payloads *= u32::from(message.name == "SocketEvent");
-            // With something that happened at a plausible time, it is an event.
-            let time = Fields::new(bytes)
-                .filter(|(header, _)| header.number == 1)
-                .last();
-            let (Some((_, time)), true) = (time, happened) else {
-                return fit;
-            };
-            fit.timed_events += u32::from(seconds(time).is_some());
-            if is_usual_time(time) {
-                fit.anchor();
-                fit.events += 1;
-            }
-        }
-        "HeaderValue" if !open => {
-            let known = [
-                &b":method"[..],
-                b":path",
-                b":authority",
-                b":scheme",
-                b":status",
-            ];
-            // Of a repeated field, the last one counts.
-            let key = Fields::new(bytes)
-                .filter(|(header, _)| header.number == 1)
-                .last();
-            let has_value = Fields::new(bytes)
-                .any(|(header, value)| matches!(header.number, 2 | 3) && !value.is_empty());
-            if has_value && key.is_some_and(|(_, key)| known.contains(&key)) {
-                fit.anchor();
-                fit.pseudo_headers += 1;
-            }
-        }
-        // A request has a method, a response a status.
-        "Message" => {
-            fit.has_odd_headers |= !open && fit.pseudo_headers == 0 && numbers(1..=1);
-            fit.payloads = 0;
-        }
-        // The payloads of HTTP taps are not as deep in other messages.
-        "HttpStreamedTraceSegment" => fit.payloads = 0,
-        _ => {}
-    }
-    fit
-}
-
-/// A number in a field of a Timestamp, if present.
-fn number(time: &[u8], wanted: u32) -> Option<u64> {
-    Fields::new(time).find_map(|(header, _)| match header.value {
-        WireValue::Varint(value) if header.number == wanted => Some(value),
-        _ => None,
-    })
-}
-
-/// The seconds of a Timestamp.
-fn seconds(time: &[u8]) -> Option<u64> {
-    number(time, 1)
-}
-
-/// Whether a tap may have recorded a Timestamp: from 2015 to 2100.
-fn is_usual_time(time: &[u8]) -> bool {
-    let nanos = number(time, 2).unwrap_or_default();
-    seconds(time).is_some_and(|seconds| (1_420_070_400..4_102_444_800).contains(&seconds))
-        && nanos < 1_000_000_000
-}
-
-/// Whether a byte is allowed in the name of a header field (RFC 9110, section 5.6.2).
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
