@@ -1,25 +1,29 @@
-//! Parts of a trace into events of the model. The generated protobuf types are used nowhere else.
+//! Parts of a trace into events of the model.
+//!
+//! The events of socket taps are made in [`socket_events`], those of HTTP taps in [`http`]. Which events have to wait
+//! for their connection is decided in [`hold`](super::hold). The generated protobuf types are used only here and
+//! where addresses are decoded.
+//!
+//! Invariant: events are delivered in the order in which their parts were taken.
+
+mod http;
+mod socket_events;
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
 
 use bytes::Bytes;
 
-use crate::model::event::{
-    self, Event, Field, Http, PlainEvent, Side, Skip, Timestamp, TraceId, What,
-};
+use crate::model::event::{Event, Skip, Timestamp, TraceId, What};
+use crate::slice::Slice;
 
-use crate::slice::{Piece, Slice};
-
-use super::address::{self, Numbering};
+use super::address::Numbering;
 use super::detect::{Encoding, Generation};
 use super::element::{Form, Part};
 use super::error::{Damage, Fault};
 use super::hold::{Hold, Message, Taken};
-use super::locate::{Located, Location};
+use super::locate::Location;
 use crate::trace::binary::look_ahead::{Found, Sink};
-use crate::trace::binary::socket::{self, Selector, SocketEvent};
-use crate::trace::binary::walk::Lent;
 
 #[allow(
     clippy::all,
@@ -226,163 +230,6 @@ impl Decoder {
             what,
         }
     }
-
-    /// Takes an event that may be delivered as it arrives.
-    #[inline]
-    pub(super) fn event(&mut self, message: Piece<'_>, place: Place) -> Result<bool, Damage> {
-        let location = Location::of(place, Located::Event(self.form));
-        self.socket_event(message, place.offset, location)?;
-        if !self.begun || !self.ready.is_empty() {
-            self.queue();
-        }
-        Ok(true)
-    }
-
-    /// Makes a lent event the current one.
-    #[inline(always)]
-    pub(super) fn plain_event(&mut self, lent: &Lent<'_>, window: Piece<'_>) {
-        let PlainEvent {
-            trace,
-            time,
-            seq_num,
-            direction,
-            payload,
-        } = lent.event;
-        let event = SocketEvent {
-            selector: Some(Selector::Data(direction)),
-            payload,
-            ..SocketEvent::default()
-        };
-        self.set_current(&event, window, lent.offset, lent.location());
-        let current = &mut self.current;
-        (current.trace, current.time, current.seq_num) = (trace, Some(time), seq_num);
-    }
-
-    /// Takes an event that was held, in several pieces if it `is_joined`, and queues it.
-    pub(super) fn held_event(
-        &mut self,
-        message: &Slice,
-        place: Place,
-        is_joined: bool,
-    ) -> Result<(), Damage> {
-        let located = match is_joined {
-            true => Located::Whole,
-            false => Located::Event(self.form),
-        };
-        let location = Location::of(place, located);
-        self.begin_message(place.offset);
-        self.socket_event(message.piece(), place.offset, location)?;
-        let current = std::mem::take(&mut self.current);
-        self.ready.push_back((current, location));
-        Ok(())
-    }
-
-    /// Decodes an event, and makes it the current one.
-    #[inline(always)]
-    fn socket_event(
-        &mut self,
-        message: Piece<'_>,
-        offset: u64,
-        location: Location,
-    ) -> Result<(), Damage> {
-        let mut event = SocketEvent::default();
-        if let Err(broken) = event.decode(message.bytes(), self.generation) {
-            let fault = socket::fault(broken);
-            return Err(Damage::new(offset, fault));
-        }
-        self.fill(event, message, offset, location)
-    }
-
-    /// Takes the part of an event before the end of the trace, and queues it if it has some payload.
-    pub(super) fn cut_event(
-        &mut self,
-        front: Piece<'_>,
-        place: Place,
-        len: u64,
-    ) -> Result<(), Damage> {
-        let mut event = SocketEvent::default();
-        let Some(missing) = event.decode_cut(front.bytes(), len, self.generation) else {
-            return Ok(());
-        };
-        let location = Location::of(place, Located::Cut(self.form));
-        self.begin_message(place.offset);
-        self.fill(event, front, place.offset, location)?;
-        self.current.missing = missing;
-        let current = std::mem::take(&mut self.current);
-        self.ready.push_back((current, location));
-        Ok(())
-    }
-
-    /// Makes an event the current one, after the connection that it names.
-    #[inline(always)]
-    fn fill(
-        &mut self,
-        mut event: SocketEvent<'_>,
-        message: Piece<'_>,
-        offset: u64,
-        location: Location,
-    ) -> Result<(), Damage> {
-        if !event.connection.is_empty() {
-            let bytes = Slice::from(std::mem::take(&mut event.connection));
-            let told = decode::<tap::Connection>(bytes, Part::Connection, offset)?;
-            let told = address::connection(told.local_address, told.remote_address);
-            let told = Box::new(told);
-            self.push(offset, Time::default(), None, What::Connection(told));
-        }
-        self.set_current(&event, message, offset, location);
-        Ok(())
-    }
-
-    /// Makes an event the current one.
-    #[inline(always)]
-    fn set_current(
-        &mut self,
-        event: &SocketEvent<'_>,
-        message: Piece<'_>,
-        offset: u64,
-        location: Location,
-    ) {
-        let Time { time, adjusted } = event.time.map_or_else(Time::default, Time::of);
-        let current = &mut self.current;
-        current.trace = self.trace;
-        current.offset = offset;
-        current.time = time;
-        current.time_adjusted = adjusted;
-        // Buffered traces have no count; in JSON they record a 0.
-        current.seq_num = NonZeroU64::new(event.seq_num).filter(|_| self.form == Form::Streamed);
-        current.missing = None;
-        current.gap = None;
-        self.location = location;
-        match event.selector {
-            None => current.what = What::Nothing,
-            Some(Selector::Closed) => current.what = What::Closed,
-            Some(Selector::Data(way)) => {
-                if let What::Data {
-                    direction,
-                    payload,
-                    truncated,
-                    as_string,
-                    end_stream,
-                } = current.data()
-                {
-                    *direction = way;
-                    message.hold(event.payload, payload);
-                    *truncated = event.truncated;
-                    *as_string = event.as_string;
-                    *end_stream = event.end_stream;
-                }
-            }
-        }
-    }
-
-    /// Swaps the current event with the queued ones that come before it.
-    #[cold]
-    fn queue(&mut self) {
-        let current = std::mem::take(&mut self.current);
-        self.begin_message(current.offset);
-        self.ready.push_back((current, self.location));
-        self.advance();
-    }
 }
 
 /// A recorded time, and whether it was adjusted.
@@ -400,147 +247,6 @@ impl Time {
             adjusted,
         }
     }
-}
-
-impl Decoder {
-    fn http(&mut self, location: Location, place: Place, time: Time, http: Http) {
-        let event = self.tell(place.offset, time, None, What::Http(http));
-        self.ready.push_back((event, location));
-    }
-
-    /// Takes a part of an HTTP tap, in several pieces if it `is_joined`.
-    pub(super) fn http_part(
-        &mut self,
-        part: Part,
-        bytes: Slice,
-        place: Place,
-        is_joined: bool,
-    ) -> Result<(), Damage> {
-        let (is_buffered, located) = match part {
-            Part::HttpBuffered => (true, Located::HttpBuffered),
-            _ => (false, Located::HttpSegment),
-        };
-        let located = if is_joined { Located::Whole } else { located };
-        let location = Location::of(place, located);
-        match is_buffered {
-            true => self.http_buffered(bytes, place, location),
-            false => self.http_segment(bytes, place, location),
-        }
-    }
-
-    fn http_segment(
-        &mut self,
-        bytes: Slice,
-        place: Place,
-        location: Location,
-    ) -> Result<(), Damage> {
-        let part = Part::HttpSegment;
-        let segment = decode::<tap::HttpStreamedTraceSegment>(bytes, part, place.offset)?;
-        self.trace.number = segment.trace_id;
-        if let Some((side, part)) = segment.message_piece.map(http_piece) {
-            let last = false;
-            let http = Http::Part { side, part, last };
-            self.http(location, place, Time::default(), http);
-        }
-        Ok(())
-    }
-
-    /// Splits a complete exchange into events.
-    fn http_buffered(
-        &mut self,
-        bytes: Slice,
-        place: Place,
-        mut location: Location,
-    ) -> Result<(), Damage> {
-        let part = Part::HttpBuffered;
-        let exchange = decode::<tap::HttpBufferedTrace>(bytes, part, place.offset)?;
-        // Only the file's name holds an id. Within an input, a sequential number identifies the exchanges.
-        self.trace.number = self.exchanges;
-        self.exchanges += 1;
-        let connection = |told: tap::Connection| {
-            let told = address::connection(told.local_address, told.remote_address);
-            Box::new(told)
-        };
-        let begin = Http::Begin {
-            downstream: exchange.downstream_connection.map(connection),
-            upstream: exchange.upstream_connection.map(connection),
-        };
-        self.http(location, place, Time::default(), begin);
-        let sides = [
-            (Side::Request, exchange.request),
-            (Side::Response, exchange.response),
-        ];
-        for (side, message) in sides {
-            let Some(message) = message else { continue };
-            let received = message.headers_received_time;
-            let mut time =
-                received.map_or_else(Time::default, |at| Time::of((at.seconds, at.nanos)));
-            let mut parts = vec![event::Part::Headers(fields(message.headers))];
-            parts.extend(message.body.map(http_body));
-            if !message.trailers.is_empty() {
-                parts.push(event::Part::Trailers(fields(message.trailers)));
-            }
-            let count = parts.len();
-            for (i, part) in parts.into_iter().enumerate() {
-                let last = i + 1 == count;
-                location.next_part();
-                self.http(location, place, time, Http::Part { side, part, last });
-                // Body and trailers have no time of their own, so their time needs no warning.
-                time.adjusted = false;
-            }
-        }
-        location.next_part();
-        self.http(location, place, Time::default(), Http::End);
-        Ok(())
-    }
-}
-
-fn http_piece(piece: tap::http_streamed_trace_segment::MessagePiece) -> (Side, event::Part) {
-    use tap::http_streamed_trace_segment::MessagePiece;
-    match piece {
-        MessagePiece::RequestHeaders(map) => {
-            (Side::Request, event::Part::Headers(fields(map.headers)))
-        }
-        MessagePiece::RequestBodyChunk(body) => (Side::Request, http_body(body)),
-        MessagePiece::RequestTrailers(map) => {
-            (Side::Request, event::Part::Trailers(fields(map.headers)))
-        }
-        MessagePiece::ResponseHeaders(map) => {
-            (Side::Response, event::Part::Headers(fields(map.headers)))
-        }
-        MessagePiece::ResponseBodyChunk(body) => (Side::Response, http_body(body)),
-        MessagePiece::ResponseTrailers(map) => {
-            (Side::Response, event::Part::Trailers(fields(map.headers)))
-        }
-    }
-}
-
-fn http_body(body: tap::Body) -> event::Part {
-    use tap::body::BodyType;
-    let truncated = body.truncated;
-    let (payload, as_string) = match body.body_type {
-        Some(BodyType::AsBytes(bytes)) => (bytes, false),
-        Some(BodyType::AsString(bytes)) => (bytes, true),
-        None => (Bytes::new(), false),
-    };
-    event::Part::Body {
-        payload,
-        truncated,
-        as_string,
-    }
-}
-
-fn fields(headers: Vec<tap::HeaderValue>) -> Vec<Field> {
-    let field = |header: tap::HeaderValue| Field {
-        name: header.key,
-        // A value that is not UTF-8 is in a separate field, and JSON prints both.
-        value: if header.raw_value.is_empty() {
-            header.value
-        } else {
-            header.raw_value
-        },
-    };
-    headers.into_iter().map(field).collect()
 }
 
 impl Sink for Decoder {

@@ -1,0 +1,158 @@
+//! Makes events of the messages of an HTTP tap: a whole exchange, or a part of one.
+//!
+//! The bytes of HTTP are made of them later, by [`crate::synth`].
+//!
+//! Invariant: the parts of a buffered message are delivered in the order headers, body, trailers.
+
+use bytes::Bytes;
+
+use crate::model::event::{Field, Http, Part as MessagePart, Side, What};
+use crate::slice::Slice;
+use crate::trace::address;
+use crate::trace::element::Part;
+use crate::trace::error::Damage;
+use crate::trace::locate::{Located, Location};
+
+use super::proto::tap;
+use super::{Decoder, Place, Time, decode};
+
+impl Decoder {
+    fn http(&mut self, location: Location, place: Place, time: Time, http: Http) {
+        let event = self.tell(place.offset, time, None, What::Http(http));
+        self.ready.push_back((event, location));
+    }
+
+    /// Takes a part of an HTTP tap, in several pieces if it `is_joined`.
+    pub(in crate::trace) fn http_part(
+        &mut self,
+        part: Part,
+        bytes: Slice,
+        place: Place,
+        is_joined: bool,
+    ) -> Result<(), Damage> {
+        let (is_buffered, located) = match part {
+            Part::HttpBuffered => (true, Located::HttpBuffered),
+            _ => (false, Located::HttpSegment),
+        };
+        let located = if is_joined { Located::Whole } else { located };
+        let location = Location::of(place, located);
+        match is_buffered {
+            true => self.http_buffered(bytes, place, location),
+            false => self.http_segment(bytes, place, location),
+        }
+    }
+
+    fn http_segment(
+        &mut self,
+        bytes: Slice,
+        place: Place,
+        location: Location,
+    ) -> Result<(), Damage> {
+        let part = Part::HttpSegment;
+        let segment = decode::<tap::HttpStreamedTraceSegment>(bytes, part, place.offset)?;
+        self.trace.number = segment.trace_id;
+        if let Some((side, part)) = segment.message_piece.map(http_piece) {
+            let last = false;
+            let http = Http::Part { side, part, last };
+            self.http(location, place, Time::default(), http);
+        }
+        Ok(())
+    }
+
+    /// Splits a complete exchange into events.
+    fn http_buffered(
+        &mut self,
+        bytes: Slice,
+        place: Place,
+        mut location: Location,
+    ) -> Result<(), Damage> {
+        let part = Part::HttpBuffered;
+        let exchange = decode::<tap::HttpBufferedTrace>(bytes, part, place.offset)?;
+        // Only the file's name holds an id. Within an input, a sequential number identifies the exchanges.
+        self.trace.number = self.exchanges;
+        self.exchanges += 1;
+        let connection = |told: tap::Connection| {
+            let told = address::connection(told.local_address, told.remote_address);
+            Box::new(told)
+        };
+        let begin = Http::Begin {
+            downstream: exchange.downstream_connection.map(connection),
+            upstream: exchange.upstream_connection.map(connection),
+        };
+        self.http(location, place, Time::default(), begin);
+        let sides = [
+            (Side::Request, exchange.request),
+            (Side::Response, exchange.response),
+        ];
+        for (side, message) in sides {
+            let Some(message) = message else { continue };
+            let received = message.headers_received_time;
+            let mut time =
+                received.map_or_else(Time::default, |at| Time::of((at.seconds, at.nanos)));
+            let mut parts = vec![MessagePart::Headers(fields(message.headers))];
+            parts.extend(message.body.map(http_body));
+            if !message.trailers.is_empty() {
+                parts.push(MessagePart::Trailers(fields(message.trailers)));
+            }
+            let count = parts.len();
+            for (i, part) in parts.into_iter().enumerate() {
+                let last = i + 1 == count;
+                location.next_part();
+                self.http(location, place, time, Http::Part { side, part, last });
+                // Body and trailers have no time of their own, so their time needs no warning.
+                time.adjusted = false;
+            }
+        }
+        location.next_part();
+        self.http(location, place, Time::default(), Http::End);
+        Ok(())
+    }
+}
+
+fn http_piece(piece: tap::http_streamed_trace_segment::MessagePiece) -> (Side, MessagePart) {
+    use tap::http_streamed_trace_segment::MessagePiece;
+    match piece {
+        MessagePiece::RequestHeaders(map) => {
+            (Side::Request, MessagePart::Headers(fields(map.headers)))
+        }
+        MessagePiece::RequestBodyChunk(body) => (Side::Request, http_body(body)),
+        MessagePiece::RequestTrailers(map) => {
+            (Side::Request, MessagePart::Trailers(fields(map.headers)))
+        }
+        MessagePiece::ResponseHeaders(map) => {
+            (Side::Response, MessagePart::Headers(fields(map.headers)))
+        }
+        MessagePiece::ResponseBodyChunk(body) => (Side::Response, http_body(body)),
+        MessagePiece::ResponseTrailers(map) => {
+            (Side::Response, MessagePart::Trailers(fields(map.headers)))
+        }
+    }
+}
+
+fn http_body(body: tap::Body) -> MessagePart {
+    use tap::body::BodyType;
+    let truncated = body.truncated;
+    let (payload, as_string) = match body.body_type {
+        Some(BodyType::AsBytes(bytes)) => (bytes, false),
+        Some(BodyType::AsString(bytes)) => (bytes, true),
+        None => (Bytes::new(), false),
+    };
+    MessagePart::Body {
+        payload,
+        truncated,
+        as_string,
+    }
+}
+
+fn fields(headers: Vec<tap::HeaderValue>) -> Vec<Field> {
+    let field = |header: tap::HeaderValue| Field {
+        name: header.key,
+        // A value that is not UTF-8 is in a separate field, and JSON prints both.
+        value: if header.raw_value.is_empty() {
+            header.value
+        } else {
+            header.raw_value
+        },
+    };
+    headers.into_iter().map(field).collect()
+}
