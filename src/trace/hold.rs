@@ -11,26 +11,22 @@
 //! Invariant: no event of a message is delivered before everything about its connection is known, unless
 //! [`LIMIT_BYTES`] or [`LIMIT_EVENTS`] is reached and the input cannot be searched ahead.
 
-use crate::model::event::{Connection, Direction, What};
+mod connection;
+mod delivery;
+
+use crate::model::event::{Direction, What};
 use crate::slice::{Piece, Slice};
 
-use super::address;
 use super::decode::{Decoder, Place, Time};
 use super::detect::Generation;
 use super::element::{Form, Level, Part};
 use super::error::{Damage, Fault};
-use crate::trace::binary::look_ahead::Found;
 use crate::trace::binary::wire::MAX_MESSAGE;
 
 /// The maximum size of the events held from a message, in bytes.
 pub(super) const LIMIT_BYTES: usize = 8 << 20;
 /// The maximum number of events held from a message.
 pub(super) const LIMIT_EVENTS: usize = 64 << 10;
-/// When this much is held, in bytes and in events, a file is searched ahead instead.
-const AHEAD_BYTES: usize = 64 << 10;
-const AHEAD_EVENTS: usize = 256;
-/// The maximum size of a connection in several pieces. If it is larger, only the last piece counts.
-const MAX_CONNECTION: usize = 1 << 20;
 
 /// Which events of a message may be delivered as they arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -213,23 +209,6 @@ impl Decoder {
         self.end_held()
     }
 
-    #[cold]
-    fn end_held(&mut self) -> Result<bool, Damage> {
-        let result = self.give(None);
-        self.hold = Hold::Clean;
-        self.message = Message::default();
-        result?;
-        Ok(self.advance())
-    }
-
-    /// Delivers what is held, since nothing more arrives. Returns whether that produced an event.
-    pub(super) fn give_up(&mut self) -> Result<bool, Damage> {
-        if self.hold == Hold::Open && !self.message.void {
-            self.give(None)?;
-        }
-        Ok(self.advance())
-    }
-
     /// Takes the part of an event before the end of the trace, after everything that is held.
     pub(super) fn cut(
         &mut self,
@@ -355,215 +334,9 @@ impl Decoder {
         }
     }
 
-    /// Takes a connection, or a piece of one.
-    fn connection(&mut self, taken: Taken<'_>) -> Result<(), Damage> {
-        let offset = taken.place.offset;
-        if offset < self.message.ahead {
-            return self.pass_connection();
-        }
-        let bytes = Slice::from(taken.bytes);
-        // An invalid connection is reported here, before any event is delivered.
-        let told = self.decode_connection(&bytes, offset)?;
-        match (self.generation, self.hold) {
-            // A bare trace is one connection, which begins here.
-            (Generation::Capture, _) => self.begun = false,
-            (Generation::Tap, Hold::Direct) => {
-                if std::mem::take(&mut self.message.gave_up) {
-                    self.push(offset, Time::default(), None, What::Late);
-                }
-                let what = What::Connection(Box::new(told));
-                self.push(offset, Time::default(), None, what);
-                return Ok(());
-            }
-            (Generation::Tap, _) => {}
-        }
-        let message = &mut self.message;
-        if message.connection.len() + bytes.len() > MAX_CONNECTION {
-            message.connection.clear();
-        }
-        message.connection.extend_from_slice(&bytes);
-        message.connection_offset = offset;
-        self.hold = Hold::Open;
-        Ok(())
-    }
-
-    /// Skips a connection that was found by searching ahead.
-    fn pass_connection(&mut self) -> Result<(), Damage> {
-        if self.generation == Generation::Capture {
-            // In concatenated bare traces, the next events may have another connection.
-            self.message.looked = false;
-            self.hold = Hold::Open;
-        }
-        Ok(())
-    }
-
-    /// Decodes a connection; in a bare trace it includes the id.
-    fn decode_connection(&mut self, bytes: &Slice, offset: u64) -> Result<Connection, Damage> {
-        Ok(match self.generation {
-            Generation::Tap => {
-                let (connection, numbering) = address::of_tap(bytes, offset)?;
-                self.numbering = numbering.or(self.numbering);
-                connection
-            }
-            Generation::Capture => {
-                let (connection, id) = address::of_capture(bytes, offset)?;
-                self.trace.number = id;
-                self.message.has_id = true;
-                connection
-            }
-        })
-    }
-
-    /// Whether to search ahead for the message's connection before delivering its events.
-    pub(super) fn wants_look(&self) -> bool {
-        self.hold == Hold::Open && !self.message.looked && self.form == Form::Buffered
-    }
-
-    /// Records that a search ahead was tried.
-    pub(super) const fn looked(&mut self) {
-        self.message.looked = true;
-    }
-
-    /// Whether the message has everything about its connection that Envoy ever writes, so that no search ahead is
-    /// needed.
-    pub(super) fn is_complete(&mut self) -> bool {
-        if !self.message.has_id || self.message.connection.is_empty() {
-            return false;
-        }
-        let bytes = Slice::copy_of(&self.message.connection);
-        let told = self.decode_connection(&bytes, 0);
-        told.is_ok_and(|told| told.local.is_some() && told.remote.is_some())
-    }
-
     /// Whether something is held or has to be.
     #[inline]
     pub(super) fn holds(&self) -> bool {
         self.hold == Hold::Open
-    }
-
-    /// Whether the held events have to be delivered; `in_file`: a search ahead is possible.
-    #[inline]
-    pub(super) fn is_full(&self, in_file: bool) -> bool {
-        let (bytes, events) = match in_file {
-            true => (AHEAD_BYTES, AHEAD_EVENTS),
-            false => (LIMIT_BYTES, LIMIT_EVENTS),
-        };
-        let message = &self.message;
-        // A single event is in memory anyway.
-        message.held.len() > 1 && (message.held_bytes > bytes || message.held.len() > events)
-    }
-
-    /// Delivers the held events because there are too many, using what was `found` by a search ahead.
-    ///
-    /// `next` is the offset of the next event.
-    pub(super) fn give_full(&mut self, found: Option<Found>, next: u64) -> Result<(), Damage> {
-        self.message.gave_up = found.is_none() && self.message.connection.is_empty();
-        self.settle(found.unwrap_or_default(), next)
-    }
-
-    /// Takes what was found ahead, up to the end of the message, and delivers the held events.
-    ///
-    /// `next` is the offset of the next event.
-    #[allow(clippy::needless_pass_by_value, reason = "what was found serves once")]
-    pub(super) fn settle(&mut self, found: Found, next: u64) -> Result<(), Damage> {
-        let message = &mut self.message;
-        message.looked = true;
-        if found.is_void {
-            message.clear();
-            message.void = true;
-            return Ok(());
-        }
-        if let Some(id) = found.id {
-            self.trace.number = id;
-            message.has_id = true;
-        }
-        if !found.connection.is_empty() {
-            let before = message.connection.len();
-            message.connection.extend_from_slice(&found.connection);
-            let all = Slice::copy_of(&message.connection);
-            if self.decode_connection(&all, found.offset).is_err() {
-                // The damage is reported at its own position, which is not here.
-                self.message.connection.truncate(before);
-                return self.give(Some(next));
-            }
-            self.message.connection_offset = found.offset;
-            if self.generation == Generation::Capture {
-                self.begun = false;
-            }
-        }
-        self.message.ahead = found.end;
-        self.give(Some(next))
-    }
-
-    /// Delivers all held events: everything about the connection is known.
-    ///
-    /// `next` is the offset of the next event, if there is one.
-    fn give(&mut self, next: Option<u64>) -> Result<(), Damage> {
-        let held = std::mem::take(&mut self.message.held);
-        self.message.held_bytes = 0;
-        self.hold = Hold::Direct;
-        let mut result = Ok(());
-        if !self.message.connection.is_empty() {
-            let own = self.message.connection_offset;
-            // The connection comes before the events, whatever its position in the trace.
-            let first = held.first().map(|held| held.place.offset).or(next);
-            let bytes = Slice::from(std::mem::take(&mut self.message.connection));
-            match self.decode_connection(&bytes, own) {
-                Ok(told) => {
-                    let what = What::Connection(Box::new(told));
-                    let offset = first.map_or(own, |first| first.min(own));
-                    self.push(offset, Time::default(), None, what);
-                }
-                Err(damage) => result = Err(damage),
-            }
-        }
-        for held in held {
-            self.give_rate(Some(held.place.offset));
-            self.give_part(held)?;
-        }
-        self.give_rate(None);
-        result
-    }
-
-    fn give_part(&mut self, held: Held) -> Result<(), Damage> {
-        let Held {
-            part,
-            bytes,
-            place,
-            is_joined,
-        } = held;
-        match part {
-            Part::Truncated(direction) => {
-                let what = What::Truncated(direction);
-                self.push(place.offset, Time::default(), None, what);
-            }
-            Part::HttpBuffered | Part::HttpSegment => {
-                self.http_part(part, bytes, place, is_joined)?;
-            }
-            _ => self.held_event(&bytes, place, is_joined)?,
-        }
-        Ok(())
-    }
-
-    /// Delivers the sample rate, unless it comes after `offset`.
-    fn give_rate(&mut self, offset: Option<u64>) {
-        let is_due = |&mut (at, _): &mut (u64, u32)| offset.is_none_or(|offset| at < offset);
-        if let Some((at, rate)) = self.message.rate.take_if(is_due) {
-            self.rate(at, rate);
-        }
-    }
-
-    /// Takes the sample rate.
-    fn sample_rate(&mut self, taken: Taken<'_>) -> Result<(), Damage> {
-        let offset = taken.place.offset;
-        let Some(rate) = Self::decode_rate(Slice::from(taken.bytes), offset)? else {
-            return Ok(());
-        };
-        if self.hold == Hold::Open && !self.message.void {
-            self.message.rate = Some((offset, rate));
-        } else {
-            self.rate(offset, rate);
-        }
-        Ok(())
     }
 }
