@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::input::{Ending, Input, ReadAt};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
-use crate::trace::{Encoding, plain_copy};
+use crate::trace::Encoding;
+use crate::trace::plain_copy::plain_copy;
 
 #[cfg(feature = "cli")]
 pub(super) use files::Files;
@@ -193,7 +194,7 @@ mod files {
 
     use super::{Copied, Place, read_all};
     use crate::input::{Ending, Input};
-    use crate::trace::PlainCopy;
+    use crate::trace::plain_copy::PlainCopy;
 
     /// How many files are kept open.
     const MAX_OPEN: usize = 24;

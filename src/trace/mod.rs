@@ -16,26 +16,23 @@ mod element;
 mod error;
 mod hold;
 mod locate;
+mod open_trace;
+pub(crate) mod plain_copy;
 mod readable;
 mod refuse;
 mod schema;
 mod shape;
 
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-
-use crate::model::event::{Event, Skip, SkipKind};
+use std::io;
+use std::path::PathBuf;
 
 use crate::input::{Compression, Ending, Input, Recoding, Wait};
-use crate::interrupt::Interrupt;
+use crate::model::event::{Event, Skip, SkipKind};
 
 use address::Numbering;
-use binary::walk::{Binary, Pass};
-use decode::Decoder;
-use detect::{Detected, Detector, Layout};
-use readable::json::Json;
-use readable::text::Text;
-use readable::transcode::{BytesForm, Transcoder};
+use binary::walk::Pass;
+use detect::{Detected, Detector};
+use open_trace::{OpenTrace, Parts};
 use refuse::Beginning;
 
 pub(crate) use binary::walk::Lent;
@@ -50,7 +47,7 @@ pub struct Reader {
     input: Input,
     wanted: Option<Encoding>,
     path: Option<PathBuf>,
-    source: Option<Source>,
+    trace: Option<OpenTrace>,
     source_number: u32,
     beginning: Beginning,
     detector: Detector,
@@ -60,23 +57,6 @@ pub struct Reader {
     quotes: bool,
     /// Whether the bytes after a compressed trace are reported.
     reported: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Source {
-    encoding: Encoding,
-    generation: Generation,
-    parts: Parts,
-    decoder: Decoder,
-}
-
-#[derive(Clone, Debug)]
-enum Parts {
-    Binary(Binary),
-    Text(Box<Transcoder<Text>>),
-    Json(Box<Transcoder<Json>>),
-    /// Only the damage is left, if there was any: it is returned after the events before it.
-    Over(Option<Damage>),
 }
 
 impl Reader {
@@ -89,7 +69,7 @@ impl Reader {
             input,
             wanted,
             path,
-            source: None,
+            trace: None,
             source_number: 0,
             beginning: Beginning::default(),
             detector: Detector::default(),
@@ -127,24 +107,22 @@ impl Reader {
 
     /// Takes the [`current`](Self::current) event, and leaves an empty event in its place.
     pub fn take(&mut self) -> Event {
-        let source = self.source.as_mut();
-        source.map_or_else(Event::default, |source| {
-            std::mem::take(&mut source.decoder.current)
+        let trace = self.trace.as_mut();
+        trace.map_or_else(Event::default, |trace| {
+            std::mem::take(&mut trace.decoder.current)
         })
     }
 
     /// The current event; `None` before the first.
     #[inline]
     pub fn current(&self) -> Option<&Event> {
-        self.source.as_ref().map(|source| &source.decoder.current)
+        self.trace.as_ref().map(|trace| &trace.decoder.current)
     }
 
     /// The [`current`](Self::current) event, to be changed or taken.
     #[inline]
     pub fn current_mut(&mut self) -> Option<&mut Event> {
-        self.source
-            .as_mut()
-            .map(|source| &mut source.decoder.current)
+        self.trace.as_mut().map(|trace| &mut trace.decoder.current)
     }
 
     /// The location from which an [`EventDecoder`] can decode the [`current`](Self::current) event again.
@@ -152,16 +130,16 @@ impl Reader {
     /// Zero if the event makes no packet, and before the first event.
     #[inline]
     pub fn location(&self) -> Location {
-        let source = self.source.as_ref();
-        source.map_or_else(Location::default, |source| source.decoder.location)
+        let trace = self.trace.as_ref();
+        trace.map_or_else(Location::default, |trace| trace.decoder.location)
     }
 
     /// The format that the trace's [locations](Self::location) require, once it is detected.
     pub fn format(&self) -> Option<Format> {
-        let source = self.source.as_ref()?;
+        let trace = self.trace.as_ref()?;
         Some(Format {
-            encoding: source.encoding,
-            generation: source.generation,
+            encoding: trace.encoding,
+            generation: trace.generation,
         })
     }
 
@@ -172,11 +150,11 @@ impl Reader {
     /// The damage after which no event follows.
     #[inline]
     pub fn advance(&mut self) -> Result<Step<()>, Damage> {
-        if let Some(Source {
+        if let Some(OpenTrace {
             parts: Parts::Binary(binary),
             decoder,
             ..
-        }) = &mut self.source
+        }) = &mut self.trace
             && let Some(lent) = binary.plain(&self.input, decoder)
         {
             let pass = lent.pass();
@@ -192,8 +170,8 @@ impl Reader {
     /// It stays the next event until it is [passed over](Self::pass).
     #[inline(always)]
     pub(crate) fn plain(&self) -> Option<Lent<'_>> {
-        match &self.source {
-            Some(Source {
+        match &self.trace {
+            Some(OpenTrace {
                 parts: Parts::Binary(binary),
                 decoder,
                 ..
@@ -205,25 +183,25 @@ impl Reader {
     /// Passes over the event that was lent last. It does not become the [`current`](Self::current) one.
     #[inline(always)]
     pub(crate) fn pass(&mut self, pass: Pass) {
-        if let Some(source) = &mut self.source {
-            pass.over(&mut self.input, &mut source.decoder);
+        if let Some(trace) = &mut self.trace {
+            pass.over(&mut self.input, &mut trace.decoder);
         }
     }
 
     /// Advances to the next event of any kind: [`advance`](Self::advance) without its fast path.
     fn advance_any(&mut self) -> Result<Step<()>, Damage> {
-        let source = match &mut self.source {
-            Some(source) => source,
+        let trace = match &mut self.trace {
+            Some(trace) => trace,
             None => match self.detect()? {
-                Step::Item(source) => self.source.insert(source),
+                Step::Item(trace) => self.trace.insert(trace),
                 Step::More => return Ok(Step::More),
                 Step::End => return Ok(Step::End),
             },
         };
-        if source.decoder.advance() {
+        if trace.decoder.advance() {
             return Ok(Step::Item(()));
         }
-        let step = source.parts.next(&mut self.input, &mut source.decoder);
+        let step = trace.parts.next(&mut self.input, &mut trace.decoder);
         if let Ok(Step::Item(()) | Step::More) = step {
             return step;
         }
@@ -233,27 +211,27 @@ impl Reader {
     /// Handles the end or damage, after the events before it.
     #[cold]
     fn stop(&mut self, step: Result<Step<()>, Damage>) -> Result<Step<()>, Damage> {
-        let Some(source) = &mut self.source else {
+        let Some(trace) = &mut self.trace else {
             return step;
         };
-        let (is_given, damage) = match source.decoder.give_up() {
+        let (is_given, damage) = match trace.decoder.give_up() {
             Ok(is_given) => (is_given, step.as_ref().err().cloned()),
-            Err(damage) => (source.decoder.advance(), Some(damage)),
+            Err(damage) => (trace.decoder.advance(), Some(damage)),
         };
         let is_given = is_given || {
             let is_trailing = self.input.ending() == Some(&Ending::Trailing);
             if is_trailing && !std::mem::replace(&mut self.reported, true) {
                 let to = self.input.offset();
                 let kind = SkipKind::AfterCompressed;
-                source.decoder.skipped(to, Skip { to, kind });
+                trace.decoder.skipped(to, Skip { to, kind });
             }
-            source.decoder.advance()
+            trace.decoder.advance()
         };
         if is_given {
-            source.parts = Parts::Over(damage);
+            trace.parts = Parts::Over(damage);
             return Ok(Step::Item(()));
         }
-        let recognised = source.decoder.recognised;
+        let recognised = trace.decoder.recognised;
         let is_cut = |damage: &Damage| matches!(*damage.fault, Fault::Cut { .. });
         match damage {
             // What is missing is what could not be unpacked.
@@ -280,7 +258,7 @@ impl Reader {
         }
     }
 
-    fn detect(&mut self) -> Result<Step<Source>, Damage> {
+    fn detect(&mut self) -> Result<Step<OpenTrace>, Damage> {
         let (window, ended) = (self.input.window(), self.input.ended());
         if window.is_empty() {
             return match self.packed() {
@@ -315,46 +293,8 @@ impl Reader {
         if layout.recoding != Recoding::default() {
             self.input.recode(layout.recoding.clone());
         }
-        Ok(Step::Item(self.source(&layout)))
-    }
-
-    fn source(&mut self, layout: &Layout) -> Source {
-        let Layout {
-            encoding,
-            generation,
-            root,
-            ..
-        } = *layout;
-        let mut decoder = Decoder::new(encoding, generation, self.source_number);
-        // A message begins when it is entered; this one is the outermost.
-        if let Some(form) = root.form() {
-            decoder.open_message();
-            decoder.member(root.member(), Some(form));
-        }
-        if layout.recoding.terminal {
-            let (to, kind) = (0, SkipKind::CarriageReturns);
-            decoder.skipped(0, Skip { to, kind });
-        }
-        let parts = match encoding {
-            Encoding::Binary | Encoding::Delimited => {
-                self.input.begin_mapping();
-                Parts::Binary(Binary::new(root, layout.framing))
-            }
-            Encoding::Text => {
-                let text = Transcoder::new(Text::new(generation), BytesForm::Plain, root);
-                Parts::Text(Box::new(text))
-            }
-            Encoding::Json => {
-                let json = Transcoder::new(Json::new(generation), BytesForm::Base64, root);
-                Parts::Json(Box::new(json))
-            }
-        };
-        Source {
-            encoding,
-            generation,
-            parts,
-            decoder,
-        }
+        let trace = OpenTrace::new(&layout, &mut self.input, self.source_number);
+        Ok(Step::Item(trace))
     }
 
     /// Waits for more input, and releases the current event.
@@ -362,8 +302,8 @@ impl Reader {
     /// # Errors
     /// When reading fails, or [`Wait`] ends the wait.
     pub fn fill(&mut self, wait: &Wait<'_>) -> io::Result<()> {
-        if let Some(source) = &mut self.source {
-            source.decoder.release();
+        if let Some(trace) = &mut self.trace {
+            trace.decoder.release();
         }
         self.input.fill(wait)
     }
@@ -380,8 +320,8 @@ impl Reader {
 
     /// Whether anything was found that only a trace contains.
     pub fn recognised(&self) -> bool {
-        let source = self.source.as_ref();
-        source.is_some_and(|source| source.decoder.recognised)
+        let trace = self.trace.as_ref();
+        trace.is_some_and(|trace| trace.decoder.recognised)
     }
 
     /// The number of bytes read.
@@ -390,100 +330,28 @@ impl Reader {
     }
 
     /// Whether the trace's bytes were changed in transit and are converted back. The offsets of events then
-    /// differ from those of the input: see [`plain_copy`].
+    /// differ from those of the input: see [`plain_copy`](mod@plain_copy).
     pub fn is_recoded(&self) -> bool {
         self.input.recoding().is_some() || self.input.is_compressed()
     }
 
     /// The encoding of the trace, once it is detected.
     pub fn encoding(&self) -> Option<Encoding> {
-        self.source.as_ref().map(|source| source.encoding)
+        self.trace.as_ref().map(|trace| trace.encoding)
     }
 
     /// The releases of Envoy that write such a trace, as far as it has been read.
     pub fn releases(&self) -> Option<&'static str> {
-        let source = self.source.as_ref()?;
+        let trace = self.trace.as_ref()?;
         // The names in text and JSON are the same in all releases.
-        let binary = matches!(source.encoding, Encoding::Binary | Encoding::Delimited);
+        let binary = matches!(trace.encoding, Encoding::Binary | Encoding::Delimited);
         Some(
-            match (
-                source.generation,
-                source.decoder.numbering.filter(|_| binary),
-            ) {
+            match (trace.generation, trace.decoder.numbering.filter(|_| binary)) {
                 (Generation::Capture, _) => "1.7 to 1.9",
                 (Generation::Tap, Some(Numbering::Old)) => "1.10 to 1.27",
                 (Generation::Tap, Some(Numbering::New)) => "1.28 or later",
                 (Generation::Tap, None) => "1.10 or later",
             },
         )
-    }
-}
-
-/// A copy of a trace in its original form.
-pub(crate) struct PlainCopy<W> {
-    pub(crate) to: W,
-    /// How many bytes it has.
-    pub(crate) len: u64,
-    /// How the unpacking ended, if the trace is compressed.
-    pub(crate) ending: Option<Ending>,
-}
-
-/// Copies a trace in its original form, if it is compressed or its bytes were changed in transit: unpacked, UTF-16
-/// as UTF-8, without prefixes of lines, without a terminal's carriage returns.
-///
-/// A merge reads single events by their offsets, which are those of the copy. `open` opens the trace, which is
-/// read twice; `begin` creates the copy. It ends early at a signal.
-///
-/// # Errors
-/// When reading or writing fails.
-pub(crate) fn plain_copy<W: Write>(
-    open: impl Fn() -> io::Result<Input>,
-    path: &Path,
-    wanted: Option<Encoding>,
-    interrupt: &Interrupt,
-    begin: impl FnOnce() -> io::Result<W>,
-) -> io::Result<Option<PlainCopy<W>>> {
-    let mut reader = Reader::new(open()?, wanted, Some(path.to_owned()));
-    while reader.source.is_none() && matches!(reader.advance(), Ok(Step::More)) {
-        reader.input.fill(&Wait::default())?;
-    }
-    // What is no trace is not worth a copy.
-    if reader.source.is_none() || !reader.is_recoded() {
-        return Ok(None);
-    }
-    // The part that has been read is read again.
-    let recoding = reader.input.recoding().cloned();
-    drop(reader);
-    let mut input = open()?;
-    if let Some(recoding) = recoding {
-        input.recode(recoding);
-    }
-    let mut to = begin()?;
-    loop {
-        to.write_all(input.window())?;
-        input.skip(input.window().len());
-        if input.ended() || interrupt.signal().is_some() {
-            break;
-        }
-        input.fill(&Wait::default())?;
-    }
-    to.flush()?;
-    Ok(Some(PlainCopy {
-        to,
-        len: input.offset(),
-        ending: input.ending().cloned(),
-    }))
-}
-
-impl Parts {
-    #[inline]
-    fn next(&mut self, input: &mut Input, decoder: &mut Decoder) -> Result<Step<()>, Damage> {
-        match self {
-            Self::Binary(binary) => binary.next(input, decoder),
-            Self::Text(text) => text.next(input, decoder),
-            Self::Json(json) => json.next(input, decoder),
-            Self::Over(None) => Ok(Step::End),
-            Self::Over(Some(damage)) => Err(damage.clone()),
-        }
     }
 }
