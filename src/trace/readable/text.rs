@@ -7,18 +7,19 @@
 //! consumed and remembered, or they are few.
 
 mod cut;
+mod outermost;
 mod usual;
 mod word;
 
 use memchr::memchr;
 
 use crate::trace::detect::Generation;
-use crate::trace::error::{Damage, Fault};
+use crate::trace::error::Damage;
 use crate::trace::readable::lexer::{Lexer, Passed, Step, Token};
 use crate::trace::readable::nesting::Nesting;
 use crate::trace::readable::scan::{Stretch, View, syntax};
 use crate::trace::readable::search::{Search, Why};
-use crate::trace::readable::seek::{Found, Grammar};
+use crate::trace::readable::seek::Grammar;
 
 use cut::{Inner, MIN_CUT, is_cut, is_end, knows};
 use word::{is_name, is_url, is_value, is_word, is_word_start};
@@ -385,61 +386,6 @@ impl Text {
             begins: 0,
             is_found: false,
             inner: None,
-        }
-    }
-
-    /// The damage that a message begins inside `what`.
-    fn overtaken(&mut self, inner: Inner, what: &'static str) -> Damage {
-        self.inner = Some(inner);
-        Damage::new(inner.at, Fault::Overtaken { what })
-    }
-
-    /// Searches for the next message from the offset `from` on.
-    fn begin_search(&mut self, from: u64, why: Why) {
-        self.search.begin(from, why);
-        self.comment = false;
-        self.state = State::Seeking;
-    }
-
-    /// Skips what is not a message. Returns `None` if what follows has its own token.
-    fn continue_search(&mut self, view: &mut View<'_>, text: &mut Vec<u8>) -> Option<Step<Token>> {
-        let found = match self.search.advance(view) {
-            Step::Item(found) => Some(found),
-            Step::More => return Some(Step::More),
-            Step::End => None,
-        };
-        let Passed { from, to, .. } = self.search.passed;
-        match found {
-            Some(Found::Message) => {
-                text.clear();
-                text.extend_from_slice(self.search.seeker.name());
-                self.restart_after_name();
-                self.begins = to;
-                self.state = State::Found(Some(self.search.seeker.closing));
-            }
-            // Only JSON contains lines of Envoy's.
-            Some(Found::Failure | Found::Note) | None => self.state = State::default(),
-        }
-        let is_text = self.search.seeker.passage.is_text;
-        (self.search.why == Why::Damage || is_text || from < to)
-            .then_some(Step::Item(Token::Passed))
-    }
-
-    /// Whether `byte` continues a field of the outermost level, after a `name` that is also used elsewhere, and perhaps
-    /// a colon. All such fields are messages, except for a trace id.
-    fn is_continued(&self, name: &[u8], colon: bool, byte: u8) -> bool {
-        let is_known = || self.generation.beginning(name).is_some();
-        match byte {
-            b'{' | b'<' => is_known() || !is_end(self.generation, name),
-            _ => colon && is_word_start(byte) && is_known(),
-        }
-    }
-
-    /// Begins a field at the offset `at`, which is the first of a message if none is open.
-    fn begin(&mut self, at: u64) {
-        if self.nesting.is_empty() {
-            self.begins = at;
-            self.is_found = false;
         }
     }
 
