@@ -5,12 +5,16 @@
 //!
 //! Invariant: no two open connections of one id have the same addresses.
 
+mod buffered;
+mod choose;
+
 use foldhash::{HashMap, HashMapExt as _};
 use indexmap::IndexSet;
 
 use crate::model::event::{Connection, Endpoint, Event, Timestamp, TraceId, What};
 
-use super::order::{Fit, Order};
+use super::order::Order;
+use choose::{MAX_COMPARED, choose};
 
 /// The index of a connection in the [`Directory`].
 pub(super) type Slot = u32;
@@ -18,9 +22,6 @@ pub(super) type Slot = u32;
 /// A connection that may have ended: its slot, and which of the slot's connections it is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Handle(Slot, u64);
-
-/// The number of open connections of one id that are compared with an event that does not name its connection.
-const MAX_COMPARED: usize = 8;
 
 /// An open connection.
 #[derive(Debug)]
@@ -90,17 +91,6 @@ impl Directory {
     }
 }
 
-/// The connection of a buffered message.
-pub(super) struct Settled {
-    pub(super) slot: Slot,
-    /// Whether the connection begins with it.
-    pub(super) is_new: bool,
-    /// New information about the connection.
-    pub(super) connection: Option<Event>,
-    /// The earlier connection with the same id and addresses, which has ended now.
-    pub(super) ended: Option<TraceId>,
-}
-
 impl Directory {
     /// The connection of an event, if it can only be the last event's.
     #[inline]
@@ -136,23 +126,6 @@ impl Directory {
         (track.serial == serial).then_some(slot)
     }
 
-    /// Begins a buffered message of `id`.
-    pub(super) fn begin(&mut self, id: TraceId) {
-        self.last = None;
-        let known = self.ids.entry(id).or_default();
-        known.in_message = false;
-        known.has_message = true;
-        known.message = None;
-    }
-
-    /// The ids whose last message has no events.
-    pub(super) fn unsettled(&self) -> Vec<TraceId> {
-        let pending = self.ids.iter().filter(|(_, known)| known.has_message);
-        let mut ids: Vec<_> = pending.map(|(id, _)| *id).collect();
-        ids.sort_unstable();
-        ids
-    }
-
     /// The connections with waiting events, in the order of the last events read.
     pub(super) fn waiting(&self) -> Vec<Handle> {
         let tracks = self.tracks.iter().zip(0..);
@@ -164,48 +137,6 @@ impl Directory {
         let mut waiting: Vec<_> = waiting.collect();
         waiting.sort_unstable_by_key(|(last, id, _)| (*last, *id));
         waiting.into_iter().map(|(.., handle)| handle).collect()
-    }
-
-    /// Decides which connection the pending message of `id` belongs to; `time` is that of its first event.
-    ///
-    /// The same addresses and a later time continue a connection; anything else begins one.
-    pub(super) fn settle(&mut self, id: TraceId, time: Option<Timestamp>) -> Option<Settled> {
-        let known = self.ids.get_mut(&id).filter(|known| known.has_message)?;
-        known.has_message = false;
-        let told = known.message.take().map(|event| *event);
-        let connection = told.as_ref().and_then(connection_of);
-        let before = match connection {
-            Some(connection) => self.matching(id, connection),
-            None => known.latest,
-        };
-        let mut ended = None;
-        let mut continued = None;
-        if let Some(slot) = before {
-            let track = self.track(slot);
-            match (time, track.last) {
-                _ if track.order.is_closed() => {}
-                (Some(time), Some(last)) if time < last => ended = Some(track.id),
-                _ => continued = Some(slot),
-            }
-            if ended.is_some() {
-                self.close(slot);
-            }
-        }
-        let (slot, is_new) = match continued {
-            Some(slot) => (slot, false),
-            None => (self.open(id), true),
-        };
-        let news = connection.is_some_and(|connection| self.learn(slot, connection));
-        let trace = self.track(slot).id;
-        self.mention(id, slot);
-        self.ids.entry(id).or_default().in_message = true;
-        self.last = Some((id, slot));
-        Some(Settled {
-            slot,
-            is_new,
-            connection: told.filter(|_| news).map(|event| Event { trace, ..event }),
-            ended,
-        })
     }
 
     /// Adds what the trace records about a connection; returns true if later stages need to know. The event then
@@ -417,46 +348,6 @@ impl Directory {
                 self.ids.remove(&id);
             }
         }
-    }
-}
-
-/// The best fit for an event among the connections with its id, and whether others fit equally well.
-fn choose(
-    candidates: impl Iterator<Item = Slot>,
-    tracks: &[Option<Track>],
-    event: &Event,
-) -> (Option<Slot>, bool) {
-    let count = event.count_before();
-    let (mut best, mut best_fit) = (None, (false, Fit::Not));
-    let (mut open, mut closed) = (None, None);
-    let mut is_alone = true;
-    for slot in candidates {
-        let Some(Some(Track { order, .. })) = tracks.get(slot as usize) else {
-            continue;
-        };
-        if let Some(count) = count {
-            // Without a time, the first events of two connections may look the same.
-            let is_repeat = event.time.is_some() && order.is_repeat(event);
-            let fit = (is_repeat, order.fit(count));
-            // Among equals, the latest.
-            if fit > best_fit {
-                (best, best_fit) = (Some(slot), fit);
-            }
-        }
-        if order.is_closed() {
-            closed = closed.or(Some(slot));
-        } else {
-            is_alone &= open.is_none();
-            open = open.or(Some(slot));
-        }
-    }
-    if best.is_some() {
-        return (best, false);
-    }
-    match count {
-        // It begins a connection that follows an ended one.
-        Some(1) if closed.is_some() => (closed, false),
-        _ => (open, !is_alone),
     }
 }
 
