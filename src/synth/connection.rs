@@ -3,6 +3,8 @@
 
 mod losses;
 mod opening;
+mod report;
+mod time;
 
 use crate::model::event::{
     Connection, Direction, Event, PlainEvent, Timestamp, TraceId, Transport, What,
@@ -15,24 +17,15 @@ use super::comments::Comments;
 use super::flow::{Flow, Outlet};
 use super::framing::Framing;
 use super::summary::ConnectionSummary;
-use super::{Context, STAND_IN_INTERVAL, Sink};
+use super::{Context, Sink};
+
+pub(super) use time::RecordedTime;
 
 /// Whether a connection continues after an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lifetime {
     Open,
     Over,
-}
-
-/// Where and when something was recorded.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RecordedTime {
-    pub(super) offset: u64,
-    pub(super) time: Option<Timestamp>,
-    /// Whether the recorded time is impossible, and this is the nearest possible one.
-    pub(super) adjusted: bool,
-    /// Whether this is also the time of another event, which has reported any problem with it.
-    pub(super) shared: bool,
 }
 
 /// The state of a connection.
@@ -258,33 +251,6 @@ impl ConnectionState {
         Ok(())
     }
 
-    /// Delivers the connection's summary, if requested.
-    fn tell<S: Sink>(&mut self, cx: &mut Context<'_, S>) {
-        self.tell_stand_ins(false, cx);
-        if let (Some(offset), None) = (self.hollow.take(), &self.wire) {
-            self.note(WarningKind::EmptyEvents, offset, 0, String::new(), cx);
-        }
-        if let (Some(summary), Some(summaries)) = (self.summary.take(), &mut cx.shared.summaries) {
-            summaries.push(ConnectionSummary {
-                connection: self.connection.clone(),
-                sample_rate: cx.shared.sample_rates.get(&self.id.source).copied(),
-                ..*summary
-            });
-        }
-    }
-
-    /// Reports its stand-ins, unless that has been done.
-    fn tell_stand_ins<S: Sink>(&mut self, is_late: bool, cx: &mut Context<'_, S>) {
-        if let Some((kind, offset, stand_ins)) = self.stood_in.take() {
-            let kind = if is_late {
-                WarningKind::LateAddress
-            } else {
-                kind
-            };
-            self.note(kind, offset, 0, stand_ins, cx);
-        }
-    }
-
     /// Its summary, if requested.
     pub(super) fn summary(&mut self) -> Option<&mut ConnectionSummary> {
         self.summary.as_deref_mut()
@@ -320,49 +286,6 @@ impl ConnectionState {
         if self.connection.learn(told) && self.wire.is_some() {
             self.tell_stand_ins(is_late, cx);
         }
-    }
-
-    /// The time of an event, or its stand-in.
-    #[inline(always)]
-    pub(super) fn stamp<S: Sink>(
-        &mut self,
-        when: RecordedTime,
-        cx: &mut Context<'_, S>,
-    ) -> Timestamp {
-        let RecordedTime {
-            offset,
-            time,
-            adjusted,
-            shared,
-        } = when;
-        let time = match (time, self.recorded) {
-            (Some(time), _) => {
-                if !shared {
-                    self.recorded = Some(time);
-                }
-                time
-            }
-            (None, recorded) => {
-                self.comment(cx, || "stand-in time".into());
-                self.note(WarningKind::StandInTime, offset, 0, String::new(), cx);
-                match recorded {
-                    Some(_) => self
-                        .last
-                        .unwrap_or_default()
-                        .saturating_add(STAND_IN_INTERVAL),
-                    None => cx.shared.stand_in_time(),
-                }
-            }
-        };
-        if !shared && (adjusted || time > cx.shared.options.latest) {
-            self.note(WarningKind::TimeAdjusted, offset, 0, String::new(), cx);
-        }
-        let time = time.min(cx.shared.options.latest);
-        self.last = Some(time);
-        if let (Some(summary), Some(_)) = (&mut self.summary, self.recorded) {
-            summary.at(time);
-        }
-        time
     }
 
     /// Sends bytes: `payload` is the beginning of `original_len` bytes.
@@ -422,34 +345,6 @@ impl ConnectionState {
             comments: &mut self.comments,
         };
         flow.close(time, recorded, sink)
-    }
-
-    /// Adds a comment to the next frame, if labels are requested.
-    pub(super) fn comment<S: Sink>(&mut self, cx: &Context<'_, S>, say: impl FnOnce() -> String) {
-        if cx.shared.options.labels.is_some() {
-            self.comments.push(say);
-        }
-    }
-
-    fn note<S: Sink>(
-        &mut self,
-        kind: WarningKind,
-        offset: u64,
-        bytes: u64,
-        detail: String,
-        cx: &mut Context<'_, S>,
-    ) {
-        if let Some(summary) = &mut self.summary {
-            summary.note(kind, bytes);
-        }
-        let trace = Some(self.id);
-        cx.warnings.add(Warning {
-            kind,
-            offset,
-            trace,
-            bytes,
-            detail,
-        });
     }
 }
 
