@@ -1,19 +1,22 @@
 //! Runs the command: reads the arguments, calls the library and chooses the exit status.
+//!
+//! Knows nothing of how a result is worded: [`report`] and [`usage`] do that.
+//!
+//! Invariant: every way out of a run reports why, and has its exit status.
+
+mod inspect;
+mod many;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::io::{self, IsTerminal as _, Read as _};
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
 
-use anyhow::anyhow;
-use capture2pcap::batch::{self, Job, Obstacle, Plan};
-use capture2pcap::capture::{Format, Output, Target};
-use capture2pcap::convert::{Failure, Options, Source, convert};
-use capture2pcap::info::inspect;
-use capture2pcap::input::Wait;
+use capture2pcap::batch::{self, Plan};
+use capture2pcap::capture::{Format, Target};
+use capture2pcap::convert::{Options, Source, convert};
 use capture2pcap::interrupt::Interrupt;
 use capture2pcap::{merge, wireshark};
 use clap::Parser as _;
@@ -25,7 +28,7 @@ use super::progress_bar::Long;
 use super::report::{self, Reporter};
 use super::usage::{self, Misuse};
 use super::viewer::{self, Viewer};
-use super::{extcap, generate, table};
+use super::{extcap, generate};
 
 /// Something failed, or a damaged trace was converted in part.
 pub(super) const FAILURE: u8 = 1;
@@ -153,72 +156,6 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Prints what each trace holds.
-    fn inspect(&mut self, inputs: &[OsString], json: bool) -> Result<(), Misuse> {
-        let extension = self.options.capture.format.extension();
-        let (sources, unread) = batch::sources(inputs, extension);
-        for (path, error) in unread {
-            self.reporter.unread(&path, &error);
-        }
-        if sources.is_empty() {
-            self.reporter.none_found(inputs);
-        }
-        let mut table = match Output::create(&Target::Stdout, None, self.interrupt.wake()) {
-            Ok(output) => output,
-            Err(error) => {
-                self.reporter.unwritten(&error);
-                return Ok(());
-            }
-        };
-        for (source, capture) in sources {
-            let shown = self.inspect_one(&source, capture.as_deref(), json);
-            let shown = shown.and_then(|text| table.write_all(text.as_bytes()));
-            match shown {
-                Ok(()) if self.reporter.reader_gone() => break,
-                Ok(()) if self.interrupt.signal().is_none() => {}
-                Ok(()) => break,
-                // The reader of the list has closed it, or is not reading after a signal.
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => break,
-                Err(error) => {
-                    self.reporter.unwritten(&error);
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Inspects a trace; returns the table to print, which is empty with `--json`.
-    fn inspect_one(
-        &mut self,
-        source: &Source,
-        capture: Option<&Path>,
-        json: bool,
-    ) -> io::Result<String> {
-        let mut warnings = self.reporter.warnings(source);
-        self.options.progress = self.reporter.progress(long(source));
-        let wait = Wait {
-            wake: self.interrupt.wake(),
-            hangup: Target::Stdout.stream(),
-            deadline: None,
-        };
-        let result = inspect(source, &self.options, &wait, self.interrupt, &mut warnings);
-        let reported = self
-            .reporter
-            .inspected(source, capture, &warnings, result.as_ref());
-        reported?;
-        let info = match &result {
-            Ok(info) if !json => info,
-            _ => return Ok(String::new()),
-        };
-        let text = table::table(source, capture, info, &warnings, table::terminal_width());
-        Ok(match anstream::AutoStream::choice(&io::stdout()) {
-            anstream::ColorChoice::Never => anstream::adapter::strip_str(&text).to_string(),
-            _ => text,
-        })
-    }
-
     /// Converts each trace into a capture of its own.
     fn convert(&mut self, inputs: &[OsString], output: &OsStr) -> Result<(), Misuse> {
         let extension = self.options.capture.format.extension();
@@ -353,61 +290,6 @@ impl Run<'_> {
             self.reporter.show(viewer, &path);
         }
         Ok(())
-    }
-
-    /// Converts many traces, each into a capture of its own.
-    fn many(&mut self, jobs: &[Job]) {
-        let bytes = jobs.iter().map(|job| job.size).sum();
-        let traces = jobs.len() as u64;
-        self.options.progress = self.reporter.progress(Long::Many(bytes, traces));
-        let Self {
-            threads,
-            options,
-            interrupt,
-            reporter,
-        } = self;
-        if jobs.len() > 1 {
-            reporter.expect_many();
-        }
-        let places = batch::prepare(jobs);
-        let shared = Mutex::new(&mut *reporter);
-        let lock = || shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let done = batch::run(jobs, *threads, |number, job| {
-            let (source, target) = (
-                Source::File(job.trace.clone()),
-                Target::File(job.capture.clone()),
-            );
-            let mut warnings = {
-                let reporter = lock();
-                if interrupt.signal().is_some() || reporter.reader_gone() {
-                    return;
-                }
-                reporter.warnings(&source)
-            };
-            let result = match places.get(number).and_then(obstacle) {
-                Some(obstacle) => Err(Failure::Capture(anyhow!(obstacle))),
-                None => convert(&source, &target, options, interrupt, &mut warnings),
-            };
-            lock().finished(number, &source, &target, &warnings, result);
-        });
-        if let Err(error) = done {
-            reporter.unstarted(&error);
-        }
-        match jobs {
-            [job] => {
-                let target = Target::File(job.capture.clone());
-                reporter.end_one(&target, interrupt.signal());
-            }
-            _ => reporter.end_many(traces, interrupt.signal()),
-        }
-    }
-}
-
-/// Returns why a capture cannot be written to its place, if it cannot.
-fn obstacle(place: &Result<PathBuf, Obstacle>) -> Option<Obstacle> {
-    match place {
-        Ok(place) => batch::holds_trace(place).then(|| batch::TRACE.to_owned()),
-        Err(obstacle) => Some(obstacle.clone()),
     }
 }
 
