@@ -4,12 +4,13 @@
 
 pub(crate) mod http1;
 mod proxied;
+mod role;
 
 use std::fmt;
 
 use memchr::memmem;
 
-use crate::model::event::{Connection, Direction, Endpoint};
+pub use role::{Evidence, Role, role};
 
 /// The protocol of a connection, as recognized from its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,55 +100,10 @@ impl fmt::Display for DecodeAs {
     }
 }
 
-/// The side of Envoy on which a tap recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// Between a client and Envoy: the remote endpoint is the client.
-    Downstream,
-    /// Between Envoy and a server: the local endpoint is the client.
-    Upstream,
-}
-
-impl Role {
-    /// The direction of the bytes that the client sent.
-    pub const fn from_client(self) -> Direction {
-        match self {
-            Self::Downstream => Direction::Read,
-            Self::Upstream => Direction::Write,
-        }
-    }
-}
-
-/// The evidence for a [`Role`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Evidence {
-    /// The user has set it.
-    Said,
-    /// The first bytes are those of an HTTP client or server.
-    FirstBytes,
-    /// The local address is missing: only an upstream tap starts to record before the connection has one.
-    NoLocalAddress,
-    /// One port is ephemeral, the other is not.
-    Ports,
-    /// No other evidence than which side sent the first bytes.
-    FirstSpeaker,
-    /// No evidence at all.
-    Nothing,
-}
-
-impl Evidence {
-    /// Whether it is no more than a guess.
-    pub const fn is_guess(self) -> bool {
-        matches!(self, Self::FirstSpeaker | Self::Nothing)
-    }
-}
-
 /// The first bytes that an HTTP/2 client sends (RFC 9113, section 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The number of bytes that identify the preface: `PRI *`.
 const MIN_PREFACE: usize = 5;
-/// The first ephemeral port of Linux (`ip_local_port_range`). IANA's range begins higher.
-const FIRST_EPHEMERAL_PORT: u16 = 32_768;
 /// The length of the longest accepted method, in bytes. The longest registered one has 17.
 const MAX_METHOD: usize = 24;
 
@@ -217,40 +173,6 @@ pub fn is_grpc(bytes: &[u8]) -> bool {
         .any(|needle| memmem::find(bytes, needle).is_some())
 }
 
-/// Determines the side of Envoy on which `connection` was tapped, and the evidence for it.
-///
-/// `first` holds the direction of the first bytes, and the bytes.
-pub fn role(connection: &Connection, first: Option<(Direction, &[u8])>) -> (Role, Evidence) {
-    let sent_by = |direction, client: bool| match (direction, client) {
-        (Direction::Read, true) | (Direction::Write, false) => Role::Downstream,
-        (Direction::Read, false) | (Direction::Write, true) => Role::Upstream,
-    };
-    if let Some((direction, bytes)) = first
-        && let Some(opening) = opening(bytes)
-    {
-        let client = matches!(opening, Opening::Client(_));
-        return (sent_by(direction, client), Evidence::FirstBytes);
-    }
-    if connection.local.is_none() && connection.remote.is_some() {
-        return (Role::Upstream, Evidence::NoLocalAddress);
-    }
-    let port = |endpoint: &Option<Endpoint>| match endpoint {
-        Some(Endpoint::Ip(_, port) | Endpoint::Host(_, port)) if *port != 0 => Some(*port),
-        _ => None,
-    };
-    if let (Some(local), Some(remote)) = (port(&connection.local), port(&connection.remote)) {
-        match (local < FIRST_EPHEMERAL_PORT, remote < FIRST_EPHEMERAL_PORT) {
-            (true, false) => return (Role::Downstream, Evidence::Ports),
-            (false, true) => return (Role::Upstream, Evidence::Ports),
-            _ => {}
-        }
-    }
-    match first {
-        Some((direction, _)) => (sent_by(direction, true), Evidence::FirstSpeaker),
-        None => (Role::Downstream, Evidence::Nothing),
-    }
-}
-
 /// The sizes of a PROXY protocol header in bytes (HAProxy's PROXY protocol, sections 2.1 and 2.2).
 ///
 /// The shortest header of version 1 is `PROXY UNKNOWN` with its line end; the shortest of version 2 has no addresses.
@@ -269,160 +191,4 @@ pub(crate) fn explains_proxy_header(lost: u64, role: Role) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn connection(local: u16, remote: u16) -> Connection {
-        let end = |port| Some(Endpoint::Ip([127, 0, 0, 1].into(), port));
-        Connection {
-            local: end(local),
-            remote: end(remote),
-            ..Connection::default()
-        }
-    }
-
-    #[test]
-    fn first_bytes_outweigh_ports() {
-        let cases: [(&[u8], Option<Opening>); 33] = [
-            (PREFACE, Some(Opening::Client(Protocol::Http2))),
-            (&PREFACE[..16], Some(Opening::Client(Protocol::Http2))),
-            (&PREFACE[..5], Some(Opening::Client(Protocol::Http2))),
-            (b"PRI ", None),
-            (
-                b"GET / HTTP/1.1\r\n",
-                Some(Opening::Client(Protocol::Http1)),
-            ),
-            (
-                b"POST /a/long/path/that/is/cut",
-                Some(Opening::Client(Protocol::Http1)),
-            ),
-            (
-                b"HTTP/1.1 200 OK\r\n",
-                Some(Opening::Server(Protocol::Http1)),
-            ),
-            (
-                b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\xff\xff",
-                Some(Opening::Server(Protocol::Http2)),
-            ),
-            (b"\0\0\x07\x04\0\0\0\0\0", None),
-            (b"\0\0\x06\x04\x01\0\0\0\0", None),
-            (
-                b"EHLO mail.example.com\r\n",
-                Some(Opening::Client(Protocol::Smtp)),
-            ),
-            (b"220 (vsFTPd 3.0.3)\r\n", None),
-            (
-                b"220 mail.example.com ESMTP Postfix\r\n",
-                Some(Opening::Server(Protocol::Smtp)),
-            ),
-            (
-                b"\x49\0\0\0\x0a8.0.36\0",
-                Some(Opening::Server(Protocol::Mysql)),
-            ),
-            (b"\x49\0\0\x01\x0a8.0.36\0", None),
-            (
-                b"\0\0\0\x10\0\x12\0\x03\0\0\0\x01\0\x02ab",
-                Some(Opening::Client(Protocol::Kafka)),
-            ),
-            (b"\0\0\0\x10\0\x42\0\x03\0\0\0\x01\0\x02ab", None),
-            (
-                b"\0\0\0\x10\x80\x01\0\x01\0\0\0\x04ping",
-                Some(Opening::Client(Protocol::Thrift)),
-            ),
-            (b"\x80\x01\0\x02\0\0\0\x04ping", None),
-            (
-                b"\x20\0\0\0\x01\0\0\0\0\0\0\0\xdd\x07\0\0\0",
-                Some(Opening::Client(Protocol::Mongo)),
-            ),
-            (b"\x20\0\0\0\x01\0\0\0\x01\0\0\0\xdd\x07\0\0\0", None),
-            (b"HELLO THERE", None),
-            (b" GET", None),
-            (
-                b"*1\r\n$4\r\nPING\r\n",
-                Some(Opening::Client(Protocol::Redis)),
-            ),
-            (b"*1\r\n", None),
-            (b"*\r\n$4\r\nPING\r\n", None),
-            (b"*1\r\n+OK\r\n", None),
-            (b"*-1\r\n$4\r\nPING", None),
-            (
-                b"\0\0\0\x08\x04\xd2\x16\x2f",
-                Some(Opening::Client(Protocol::Postgres)),
-            ),
-            (b"\0\0\0\x09\x04\xd2\x16\x2f", None),
-            (
-                b"\0\0\0\x13\0\x03\0\0user\0kim\0\0",
-                Some(Opening::Client(Protocol::Postgres)),
-            ),
-            (b"\xff\0\0\x13\0\x03\0\0user\0kim\0\0", None),
-            (b"", None),
-        ];
-        for (bytes, expected) in cases {
-            assert_eq!(
-                opening(bytes),
-                expected,
-                "{:?}",
-                bytes.escape_ascii().to_string()
-            );
-        }
-        let backwards = connection(50_000, 80);
-        let first = Some((Direction::Read, &b"GET / HTTP/1.1\r\n"[..]));
-        assert_eq!(
-            role(&backwards, first),
-            (Role::Downstream, Evidence::FirstBytes)
-        );
-        let first = Some((Direction::Write, &b"HTTP/1.1 200 OK\r\n"[..]));
-        assert_eq!(
-            role(&backwards, first),
-            (Role::Downstream, Evidence::FirstBytes)
-        );
-    }
-
-    #[test]
-    fn a_gap_at_the_first_upstream_event_may_be_a_proxy_header() {
-        let v1 = [
-            "PROXY UNKNOWN\r\n",
-            "PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n",
-            "PROXY TCP6 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff \
-             ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n",
-        ];
-        let v1 = v1.map(|header| header.len() as u64);
-        // Without addresses; with those of IPv4, IPv6 and Unix sockets; and with extensions.
-        let v2 = [16, 16 + 12, 16 + 36, 16 + 216, 16 + 12 + 50];
-        for header in v1.into_iter().chain(v2) {
-            assert!(explains_proxy_header(header, Role::Upstream), "{header}");
-            assert!(!explains_proxy_header(header, Role::Downstream), "{header}");
-        }
-        for other in [0, 1, 14, 537, u64::MAX] {
-            assert!(!explains_proxy_header(other, Role::Upstream), "{other}");
-        }
-    }
-
-    #[test]
-    fn without_http_the_addresses_and_then_the_first_speaker_decide() {
-        let bytes = &b"\x16\x03\x01"[..];
-        let read = Some((Direction::Read, bytes));
-        let lone = Connection {
-            local: None,
-            ..connection(0, 80)
-        };
-        assert_eq!(
-            role(&lone, read),
-            (Role::Upstream, Evidence::NoLocalAddress)
-        );
-        assert_eq!(
-            role(&connection(80, 50_000), read),
-            (Role::Downstream, Evidence::Ports)
-        );
-        assert_eq!(
-            role(&connection(50_000, 80), read),
-            (Role::Upstream, Evidence::Ports)
-        );
-        let unsure = (Role::Downstream, Evidence::FirstSpeaker);
-        assert_eq!(role(&connection(80, 81), read), unsure);
-        let write = Some((Direction::Write, bytes));
-        let unsure = (Role::Upstream, Evidence::FirstSpeaker);
-        assert_eq!(role(&Connection::default(), write), unsure);
-        assert!(role(&Connection::default(), None).1.is_guess());
-    }
-}
+mod tests;
