@@ -198,7 +198,7 @@ ratio() { shown %.2f "$(median "$1" "$2")"; }
 mebibytes() { shown %.1f "${peaks[$1]-}" 1024; }
 
 # Compares the commands on one trace.
-head_told=
+has_header=
 columns='%-18s %8s %8s %8s %8s   %7s %9s %9s   %6s %8s\n'
 part_trace() {
     local part=$1 kind=${1%-*} event=${1##*-} racers=(capture2pcap cp_trace) bytes
@@ -208,8 +208,8 @@ part_trace() {
     if has tcpdump; then racers+=(tcpdump_copy); fi
     if has editcap; then racers+=(editcap_copy); fi
     race "${racers[@]}"
-    if [[ -z $head_told ]]; then
-        head_told=1
+    if [[ -z $has_header ]]; then
+        has_header=1
         # shellcheck disable=SC2059
         {
             printf "$columns" '' seconds '' '' '' capture2pcap/ '' '' trace peak

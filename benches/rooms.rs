@@ -70,7 +70,7 @@ fn synth(c: &mut Criterion) {
             b.iter_batched(
                 || events.clone(),
                 |events| {
-                    let mut synth = Synthesizer::new(synth::Options::default());
+                    let mut synth = Synthesizer::new(synth::SynthOptions::default());
                     let mut warnings = Warnings::default();
                     for event in events {
                         let frames = synth.event(&event, &mut warnings, &mut |frame| {
@@ -95,8 +95,8 @@ fn record(c: &mut Criterion) {
         group.throughput(Throughput::Elements(1));
         group.bench_function(size.to_string(), |b| {
             let mut capture =
-                Capture::new(io::sink(), capture::Options::default(), &[]).expect("a sink");
-            let mut synth = Synthesizer::new(synth::Options::default());
+                Capture::new(io::sink(), capture::CaptureOptions::default(), &[]).expect("a sink");
+            let mut synth = Synthesizer::new(synth::SynthOptions::default());
             let mut warnings = Warnings::default();
             each_event(buffered(size, 1), |event| {
                 // Made inside the loop, as in a conversion.
@@ -119,9 +119,9 @@ fn whole(c: &mut Criterion) {
         group.throughput(Throughput::Elements(count as u64));
         group.bench_function(size.to_string(), |b| {
             let convert = |trace| {
-                let options = capture::Options::default();
+                let options = capture::CaptureOptions::default();
                 let mut capture = Capture::new(io::sink(), options, &[]).expect("a sink");
-                let mut synth = Synthesizer::new(synth::Options::default());
+                let mut synth = Synthesizer::new(synth::SynthOptions::default());
                 let mut warnings = Warnings::default();
                 each_event(trace, |event| {
                     synth

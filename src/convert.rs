@@ -36,9 +36,9 @@ pub struct Options {
     /// What to redact in the capture; default: nothing.
     pub redaction: Option<Redaction>,
     /// How frames are made.
-    pub synth: synth::Options,
+    pub synth: synth::SynthOptions,
     /// How the capture is written.
-    pub capture: capture::Options,
+    pub capture: capture::CaptureOptions,
     /// Whether a damaged trace makes no capture; default: everything up to the damage.
     pub strict: bool,
     /// Whether the [`Summary`] has a summary of each connection; default: no, because they use memory.
@@ -133,7 +133,7 @@ impl Job<'_> {
 
 /// The synthesizer of a conversion.
 fn synthesizer(options: &Options, labels: Option<Vec<String>>) -> Synthesizer {
-    let mut synth = Synthesizer::new(synth::Options {
+    let mut synth = Synthesizer::new(synth::SynthOptions {
         latest: options.capture.format.last_time(),
         labels,
         ..options.synth.clone()

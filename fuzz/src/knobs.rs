@@ -29,7 +29,7 @@ pub(crate) fn split(data: &[u8]) -> Option<(Options, &[u8])> {
             3 => Some(Encoding::Text),
             _ => Some(Encoding::Json),
         },
-        synth: synth::Options {
+        synth: synth::SynthOptions {
             mss: match u16::from_le_bytes([mss_low, mss_high]) {
                 0 => None,
                 mss => Some(mss.into()),
@@ -52,9 +52,9 @@ pub(crate) fn split(data: &[u8]) -> Option<(Options, &[u8])> {
             ),
             latest: format.last_time(),
             labels: (format == Format::Pcapng).then(|| vec!["fuzz".to_owned()]),
-            ..synth::Options::default()
+            ..synth::SynthOptions::default()
         },
-        capture: capture::Options {
+        capture: capture::CaptureOptions {
             format,
             precision,
             snaplen: match snaplen {

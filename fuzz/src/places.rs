@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use capture2pcap::model::event::{Connection, Endpoint};
-use capture2pcap::synth::{AddressOverride, Options};
+use capture2pcap::synth::{AddressOverride, SynthOptions};
 
 /// The stand-in port of a server, and the first one of a client.
 const HTTP_PORT: u16 = 80;
@@ -23,7 +23,7 @@ pub(crate) fn check(
     connection: &Connection,
     local: SocketAddr,
     remote: SocketAddr,
-    options: &Options,
+    options: &SynthOptions,
 ) {
     end(connection.local.as_ref(), options.local, local);
     end(connection.remote.as_ref(), options.remote, remote);

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_differ_only_outside_are_told_apart_all_the_same() {
+    fn paths_that_differ_only_outside_are_distinguished_as_well() {
         let names = planned(&[("../p_0.pb", 1), ("p_0.pb", 1)]);
         assert_ne!(names[0], names[1]);
     }

@@ -76,7 +76,7 @@ pub enum Precision {
 
 /// How a capture is written.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct CaptureOptions {
     /// The file format; default: classic libpcap.
     pub format: Format,
     /// The time resolution of a classic pcap; default: microseconds. pcapng has nanoseconds.
@@ -85,7 +85,7 @@ pub struct Options {
     pub snaplen: u32,
 }
 
-impl Default for Options {
+impl Default for CaptureOptions {
     fn default() -> Self {
         Self {
             format: Format::default(),
@@ -110,7 +110,7 @@ impl<W: Write + Send + 'static> Capture<W> {
     ///
     /// # Errors
     /// When the capture cannot be written.
-    pub fn new(writer: W, options: Options, sources: &[String]) -> io::Result<Self> {
+    pub fn new(writer: W, options: CaptureOptions, sources: &[String]) -> io::Result<Self> {
         Self::with_remark(writer, options, sources, None)
     }
 
@@ -120,7 +120,7 @@ impl<W: Write + Send + 'static> Capture<W> {
     /// Those of writing.
     pub fn with_remark(
         writer: W,
-        options: Options,
+        options: CaptureOptions,
         sources: &[String],
         remark: Option<&str>,
     ) -> io::Result<Self> {

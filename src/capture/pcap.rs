@@ -9,7 +9,7 @@ use crate::model::event::{NANOS_PER_SECOND, Timestamp};
 use crate::synth::Frame;
 
 use super::write_behind::WriteBehind;
-use super::{LAST_PCAP_TIME, Options, Precision};
+use super::{CaptureOptions, LAST_PCAP_TIME, Precision};
 
 /// The version of the format that every reader knows.
 const VERSION: (u16, u16) = (2, 4);
@@ -30,8 +30,8 @@ pub(super) struct Pcap<W: Write + Send + 'static> {
 
 impl<W: Write + Send + 'static> Pcap<W> {
     /// Starts a capture with its file header.
-    pub(super) fn new(writer: W, options: Options) -> io::Result<Self> {
-        let Options {
+    pub(super) fn new(writer: W, options: CaptureOptions) -> io::Result<Self> {
+        let CaptureOptions {
             precision, snaplen, ..
         } = options;
         let mut writer = WriteBehind::new(writer);

@@ -258,9 +258,9 @@ fn one_line(error: &Error) -> String {
 
 fn options() -> Options {
     Options {
-        capture: capture::Options {
+        capture: capture::CaptureOptions {
             format: Format::Pcapng,
-            ..capture::Options::default()
+            ..capture::CaptureOptions::default()
         },
         ..Options::default()
     }

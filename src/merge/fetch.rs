@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 
 use crate::model::event::Event;
 use crate::progress::Progress;
-use crate::trace::{Damage, EventDecoder, Fault, Format, Location};
+use crate::trace::{Damage, EventDecoder, Fault, Location, TraceFormat};
 
 use super::place::{Files, Place};
 
@@ -81,7 +81,7 @@ impl<'a> Fetcher<'a> {
     pub(super) fn event(
         &mut self,
         source: u32,
-        format: Format,
+        format: TraceFormat,
         location: Location,
     ) -> Result<&mut Event, Lost> {
         let (offset, len) = (location.offset, location.len as usize);

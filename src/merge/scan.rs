@@ -17,7 +17,7 @@ use crate::model::warning::{Warning, WarningKind, Warnings};
 use crate::pump::{Consumer, End, Pump};
 use crate::sequence::{Memory, Sequencer};
 use crate::synth::{ConversationId, Conversations, STAND_IN_INTERVAL};
-use crate::trace::{Format, Lent, Location, Reader};
+use crate::trace::{Lent, Location, Reader, TraceFormat};
 
 use super::index::{Builder, Entry, UNKNOWN};
 use super::place::Place;
@@ -27,7 +27,7 @@ const CHUNK: usize = 1 << 12;
 
 /// A conversation of a trace.
 #[derive(Debug)]
-pub(super) struct Conversation {
+pub(super) struct ScannedConversation {
     pub(super) id: ConversationId,
     /// The id of its events; in an HTTP conversation, that of the first exchange.
     pub(super) trace: TraceId,
@@ -46,8 +46,8 @@ pub(super) struct Conversation {
 /// The result of the first pass over a trace.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    pub(super) conversations: Vec<Conversation>,
-    pub(super) format: Option<Format>,
+    pub(super) conversations: Vec<ScannedConversation>,
+    pub(super) format: Option<TraceFormat>,
     /// The share of connections that the tap recorded, if the trace records it.
     pub(super) sample_rate: Option<Event>,
     pub(super) summary: Summary,
@@ -322,7 +322,7 @@ impl Scanner<'_> {
         }
         let number = self.scan.conversations.len() as u32;
         self.numbers.insert(id.clone(), number);
-        self.scan.conversations.push(Conversation {
+        self.scan.conversations.push(ScannedConversation {
             id: id.clone(),
             trace,
             connection: None,

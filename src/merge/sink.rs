@@ -14,7 +14,7 @@ use crate::model::event::{
 use crate::model::warning::Warnings;
 use crate::redact::Redactor;
 use crate::synth::{self, ConversationId, Frame, Handshake, Synthesizer};
-use crate::trace::{Format, Location};
+use crate::trace::{Location, TraceFormat};
 
 use super::Outcome;
 use super::fetch::{Fetcher, Lost};
@@ -27,7 +27,7 @@ pub(super) struct MergeSink {
     redactor: Option<Redactor>,
     pub(super) traces: Vec<Outcome>,
     sources: Vec<ScannedTrace>,
-    conversations: Vec<Conversation>,
+    conversations: Vec<MergedConversation>,
     /// The numbers of the conversations that traces share: the HTTP exchanges of one connection.
     shared: HashMap<ConversationId, u32>,
     /// The time of the last packet.
@@ -41,13 +41,13 @@ pub(super) struct MergeSink {
 #[derive(Default)]
 struct ScannedTrace {
     /// How its events are decoded; `None` if nothing of it is in the capture.
-    format: Option<Format>,
+    format: Option<TraceFormat>,
     /// The numbers of its conversations in the merge.
     conversations: Vec<u32>,
 }
 
 /// A conversation of the merge.
-struct Conversation {
+struct MergedConversation {
     id: ConversationId,
     trace: TraceId,
     /// Events to deliver before its first event.
@@ -61,7 +61,7 @@ impl MergeSink {
     /// Creates a merge without traces; their names are `labels`, if the capture can hold them.
     pub(super) fn new(options: &Options, labels: Option<Vec<String>>) -> Self {
         Self {
-            synth: Synthesizer::new(synth::Options {
+            synth: Synthesizer::new(synth::SynthOptions {
                 latest: options.capture.format.last_time(),
                 labels,
                 exclusive: true,
@@ -107,7 +107,7 @@ impl MergeSink {
     }
 
     /// The number of a conversation in the merge, which traces may share.
-    fn conversation(&mut self, found: super::scan::Conversation) -> u32 {
+    fn conversation(&mut self, found: super::scan::ScannedConversation) -> u32 {
         let next = self.conversations.len() as u32;
         let number = match &found.id {
             ConversationId::Exchanges(_) => match self.shared.entry(found.id.clone()) {
@@ -118,7 +118,7 @@ impl MergeSink {
         };
         match self.conversations.get_mut(number as usize) {
             Some(shared) => shared.left += found.events,
-            None => self.conversations.push(Conversation {
+            None => self.conversations.push(MergedConversation {
                 id: found.id,
                 trace: found.trace,
                 connection: found.connection,
@@ -206,7 +206,7 @@ impl MergeSink {
     fn fetched<W: Write + Send + 'static>(
         &mut self,
         entry: &Entry,
-        (format, location): (Format, Location),
+        (format, location): (TraceFormat, Location),
         number: usize,
         fetcher: &mut Fetcher<'_>,
         capture: &mut Capture<W>,

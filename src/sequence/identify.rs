@@ -143,7 +143,7 @@ impl Directory {
     /// has the connection's own id.
     pub(super) fn connection(&mut self, event: &mut Event) -> bool {
         let id = event.trace;
-        let Some(told) = connection_of(event) else {
+        let Some(recorded) = connection_of(event) else {
             return false;
         };
         let known = self.ids.entry(id).or_default();
@@ -151,12 +151,12 @@ impl Directory {
             known.message = Some(Box::new(std::mem::take(event)));
             return false;
         }
-        if told.is_empty() && known.latest.is_some() {
+        if recorded.is_empty() && known.latest.is_some() {
             return false;
         }
         let in_message = known.in_message.then_some(known.latest).flatten();
-        let told = told.clone();
-        let slot = match self.matching(id, &told).or(in_message) {
+        let recorded = recorded.clone();
+        let slot = match self.matching(id, &recorded).or(in_message) {
             Some(slot) => slot,
             None => self.open(id),
         };
@@ -164,10 +164,10 @@ impl Directory {
         let news = if track.order.is_closed() {
             // Later events repeat one of it, or belong to the next connection, which may lack some of its
             // addresses.
-            track.next = Some(Box::new(told));
+            track.next = Some(Box::new(recorded));
             false
         } else {
-            self.learn(slot, &told)
+            self.learn(slot, &recorded)
         };
         self.mention(id, slot);
         self.named = Some((id, event.offset, slot));
@@ -209,8 +209,8 @@ impl Directory {
     }
 
     /// The open connection of `id` with these addresses, or with some of them and no others.
-    fn matching(&self, id: TraceId, told: &Connection) -> Option<Slot> {
-        let (local, remote) = (&told.local, &told.remote);
+    fn matching(&self, id: TraceId, recorded: &Connection) -> Option<Slot> {
+        let (local, remote) = (&recorded.local, &recorded.remote);
         let get = |local: &Option<Endpoint>, remote: &Option<Endpoint>| {
             let ends = (id, local.clone(), remote.clone());
             self.by_ends.get(&ends).copied()
@@ -223,8 +223,8 @@ impl Directory {
         exact.or_else(|| {
             let latest = self.ids.get(&id)?.latest?;
             let known = &self.tracks[latest as usize].as_ref()?.connection;
-            let agrees = |told: &Option<Endpoint>, known: &Option<Endpoint>| {
-                told.is_none() || known.is_none() || told == known
+            let agrees = |recorded: &Option<Endpoint>, known: &Option<Endpoint>| {
+                recorded.is_none() || known.is_none() || recorded == known
             };
             (agrees(local, &known.local) && agrees(remote, &known.remote)).then_some(latest)
         })
@@ -272,10 +272,10 @@ impl Directory {
     }
 
     /// Adds addresses to a connection; returns true if they are new.
-    fn learn(&mut self, slot: Slot, told: &Connection) -> bool {
+    fn learn(&mut self, slot: Slot, recorded: &Connection) -> bool {
         let track = self.track(slot);
         let before = track.connection.clone();
-        if !track.connection.learn(told) {
+        if !track.connection.learn(recorded) {
             return false;
         }
         let whole = track.connection.clone();

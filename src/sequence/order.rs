@@ -187,7 +187,7 @@ impl Order {
         }
         match self.next_count() {
             Some(expected) if count > expected => self.ahead(event, count, expected, queue),
-            Some(expected) if count < expected => self.behind(event, count, expected, queue),
+            Some(expected) if count < expected => self.late(event, count, expected, queue),
             // An event without bytes has the same count as the next one.
             _ if len(event) == 0 && event.time.is_some() && self.is_repeat(event) => {
                 queue.drop(event)
@@ -319,7 +319,7 @@ impl Order {
     }
 
     /// Takes an event with a lower count than those delivered.
-    fn behind(
+    fn late(
         &mut self,
         event: &mut Event,
         count: u64,

@@ -168,7 +168,7 @@ impl ConnectionState {
         self.is_counted |= event.seq_num.is_some();
         match *what {
             What::Begin => self.is_streamed = false,
-            What::Connection(ref told) => self.connection(told, cx),
+            What::Connection(ref recorded) => self.connection(recorded, cx),
             What::Data {
                 direction,
                 ref payload,
@@ -222,7 +222,7 @@ impl ConnectionState {
                 }
                 self.comment(cx, || "closed".into());
                 self.close(time, true, cx)?;
-                self.tell(cx);
+                self.report(cx);
                 return Ok(Lifetime::Over);
             }
             What::Truncated(direction) => {
@@ -232,7 +232,7 @@ impl ConnectionState {
                 self.finish(cx)?;
                 return Ok(Lifetime::Over);
             }
-            What::Late => self.tell_stand_ins(true, cx),
+            What::Late => self.report_stand_ins(true, cx),
             // An exchange has no bytes of its own; `http` makes them.
             What::Nothing => {
                 self.hollow.get_or_insert(event.offset);
@@ -247,7 +247,7 @@ impl ConnectionState {
         if let Some(last) = self.last {
             self.close(last, false, cx)?;
         }
-        self.tell(cx);
+        self.report(cx);
         Ok(())
     }
 
@@ -279,12 +279,12 @@ impl ConnectionState {
     ///
     /// Packets that are written keep their addresses, and so do later packets: with other addresses, Wireshark
     /// would show two connections.
-    pub(super) fn connection<S: Sink>(&mut self, told: &Connection, cx: &mut Context<'_, S>) {
+    pub(super) fn connection<S: Sink>(&mut self, recorded: &Connection, cx: &mut Context<'_, S>) {
         let known = &self.connection;
-        let is_late = known.local.is_none() && told.local.is_some()
-            || known.remote.is_none() && told.remote.is_some();
-        if self.connection.learn(told) && self.wire.is_some() {
-            self.tell_stand_ins(is_late, cx);
+        let is_late = known.local.is_none() && recorded.local.is_some()
+            || known.remote.is_none() && recorded.remote.is_some();
+        if self.connection.learn(recorded) && self.wire.is_some() {
+            self.report_stand_ins(is_late, cx);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::model::warning::{Warning, WarningKind};
 
 use super::connection::{ConnectionState, RecordedTime, cannot_be_a_string};
 use super::conversation::{ConversationId, shown_connection};
-use super::http2::{Http2, Stream};
+use super::http2::{Http2, Http2Stream};
 use super::{Context, Sink};
 
 /// How long a connection may be silent between two exchanges, in nanoseconds. If a 4-tuple reappears later, it
@@ -57,7 +57,7 @@ struct Exchange {
     role: Role,
     /// The upstream connection, until a frame carries the comment about it.
     upstream: Option<Box<Connection>>,
-    stream: Option<Stream>,
+    stream: Option<Http2Stream>,
     binary_request: bool,
     binary_response: bool,
     /// Whether it had an event since it was queued.
@@ -266,11 +266,11 @@ fn note_losses<S: Sink>(
         return;
     };
     let lossy = *as_string && (cannot_be_a_string(payload) || (binary && payload.contains(&b' ')));
-    for (kind, told) in [
+    for (kind, applies) in [
         (WarningKind::TruncatedUnknown, *truncated),
         (WarningKind::LossyString, lossy),
     ] {
-        if told {
+        if applies {
             cx.warnings.add(about(kind, offset, id));
         }
     }

@@ -47,7 +47,7 @@ pub(super) struct Http2 {
 
 /// The stream of one exchange.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct Http2Stream {
     id: u32,
     request_window: u32,
     response_window: u32,
@@ -97,13 +97,13 @@ impl Http2 {
     }
 
     /// Opens a stream; returns `None` if all stream ids are used.
-    pub(super) fn stream(&mut self) -> Option<Stream> {
+    pub(super) fn stream(&mut self) -> Option<Http2Stream> {
         if self.is_used_up() {
             return None;
         }
         let id = self.next_stream;
         self.next_stream += 2;
-        Some(Stream {
+        Some(Http2Stream {
             id,
             request_window: MAX_WINDOW,
             response_window: MAX_WINDOW,
@@ -113,7 +113,7 @@ impl Http2 {
     /// The bytes of a part of a message; `last` ends the side's stream.
     pub(super) fn part(
         &mut self,
-        stream: &mut Stream,
+        stream: &mut Http2Stream,
         side: Side,
         part: &Part,
         last: bool,
@@ -129,14 +129,14 @@ impl Http2 {
                 let mut rest = &payload[..];
                 // An end without bytes still needs a frame.
                 while !rest.is_empty() || (last && out.is_empty()) {
-                    let (chunk, behind) = rest.split_at(rest.len().min(MAX_FRAME));
-                    let end = if last && behind.is_empty() {
+                    let (chunk, after) = rest.split_at(rest.len().min(MAX_FRAME));
+                    let end = if last && after.is_empty() {
                         END_STREAM
                     } else {
                         0
                     };
                     frame(&mut out, DATA, end, stream.id, chunk);
-                    rest = behind;
+                    rest = after;
                 }
             }
         }
@@ -147,7 +147,7 @@ impl Http2 {
     }
 
     /// Makes the other side update its windows if `side` cannot send `len` bytes.
-    fn widen(&mut self, stream: &mut Stream, side: Side, len: usize, sent: &mut Vec<Sent>) {
+    fn widen(&mut self, stream: &mut Http2Stream, side: Side, len: usize, sent: &mut Vec<Sent>) {
         let (connection, own, receiver) = match side {
             Side::Request => (
                 &mut self.request_window,
@@ -204,15 +204,15 @@ fn header_block(out: &mut Vec<u8>, stream: u32, fields: &[Field], end_stream: bo
     let mut kind = HEADERS;
     let mut flags = if end_stream { END_STREAM } else { 0 };
     loop {
-        let (fragment, behind) = rest.split_at(rest.len().min(MAX_FRAME));
-        if behind.is_empty() {
+        let (fragment, after) = rest.split_at(rest.len().min(MAX_FRAME));
+        if after.is_empty() {
             flags |= END_HEADERS;
         }
         frame(out, kind, flags, stream, fragment);
-        if behind.is_empty() {
+        if after.is_empty() {
             return;
         }
-        (kind, flags, rest) = (CONTINUATION, 0, behind);
+        (kind, flags, rest) = (CONTINUATION, 0, after);
     }
 }
 

@@ -58,7 +58,7 @@ pub enum Handshake {
 
 /// How frames are made.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct SynthOptions {
     /// The largest TCP payload of a frame in bytes; default: what one IP packet holds.
     pub mss: Option<usize>,
     /// Which connections get a synthesized handshake; default: [`Handshake::Auto`].
@@ -80,7 +80,7 @@ pub struct Options {
     pub latest: Timestamp,
 }
 
-impl Default for Options {
+impl Default for SynthOptions {
     fn default() -> Self {
         Self {
             mss: None,
@@ -109,7 +109,7 @@ pub struct Synthesizer {
 /// State that all connections of a capture share.
 #[derive(Debug)]
 struct Shared {
-    options: Options,
+    options: SynthOptions,
     addresses: AddressBook,
     /// The number of connections that have a frame in the capture.
     opened: u64,
@@ -199,7 +199,7 @@ impl<S: Sink> Context<'_, S> {
 
 impl Synthesizer {
     /// Starts a capture.
-    pub fn new(options: Options) -> Self {
+    pub fn new(options: SynthOptions) -> Self {
         let addresses = AddressBook::new(options.local, options.remote);
         let shared = Shared {
             options,

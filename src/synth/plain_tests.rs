@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use proptest::prelude::*;
 
-use super::{Frame, Options, Synthesizer};
+use super::{Frame, SynthOptions, Synthesizer};
 use crate::model::event::{
     Connection, Direction, Endpoint, Event, Gap, GapKind, Timestamp, TraceId, What,
 };
@@ -75,7 +75,12 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 /// The output and state after some events, with or without the fast path.
-fn all_of(events: &[Event], options: &Options, summaries: bool, is_short: bool) -> Vec<String> {
+fn all_of(
+    events: &[Event],
+    options: &SynthOptions,
+    summaries: bool,
+    is_short: bool,
+) -> Vec<String> {
     let mut synth = Synthesizer::new(options.clone());
     if summaries {
         synth.keep_summaries();
@@ -109,11 +114,11 @@ proptest! {
         mss in prop_oneof![Just(None), (1_usize..3_000).prop_map(Some)],
         (labels, summaries, limited) in (0_u8..4, 0_u8..4, 0_u8..4),
     ) {
-        let options = Options {
+        let options = SynthOptions {
             mss,
             labels: (labels == 0).then(|| vec!["a.pb".into()]),
             latest: Timestamp::from_nanos(if limited == 0 { 500 } else { u64::MAX }),
-            ..Options::default()
+            ..SynthOptions::default()
         };
         let short = all_of(&events, &options, summaries == 0, true);
         prop_assert_eq!(short, all_of(&events, &options, summaries == 0, false));

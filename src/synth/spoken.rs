@@ -119,8 +119,8 @@ mod tests {
             for &opening in openings {
                 spoken.add(port, opening);
             }
-            let told: Vec<_> = spoken.decode_as().iter().map(ToString::to_string).collect();
-            assert_eq!(told.join(" "), expected, "{port} {openings:?}");
+            let options: Vec<_> = spoken.decode_as().iter().map(ToString::to_string).collect();
+            assert_eq!(options.join(" "), expected, "{port} {openings:?}");
         }
     }
 }

@@ -16,7 +16,10 @@ struct Seen {
 }
 
 /// What comes of some events: the frames that carry bytes, the summaries, and the warnings.
-fn synthesize(events: &[Event], options: Options) -> (Vec<Seen>, Vec<ConnectionSummary>, Warnings) {
+fn synthesize(
+    events: &[Event],
+    options: SynthOptions,
+) -> (Vec<Seen>, Vec<ConnectionSummary>, Warnings) {
     let mut synth = Synthesizer::new(options);
     synth.keep_summaries();
     let (mut warnings, mut seen) = (Warnings::default(), Vec::new());
@@ -41,10 +44,10 @@ fn synthesize(events: &[Event], options: Options) -> (Vec<Seen>, Vec<ConnectionS
     (seen, summaries, warnings)
 }
 
-fn labelled() -> Options {
-    Options {
+fn labelled() -> SynthOptions {
+    SynthOptions {
         labels: Some(vec!["a.pb".into()]),
-        ..Options::default()
+        ..SynthOptions::default()
     }
 }
 
@@ -88,11 +91,11 @@ fn data(number: u64, nanos: u64, direction: Direction, bytes: &[u8]) -> Event {
 #[test]
 fn two_namespaces_may_hold_the_same_endpoints_at_once() {
     let open = |number, namespace: &str| {
-        let told = Connection {
+        let connection = Connection {
             namespace: Some(namespace.into()),
             ..connection(ip("127.0.0.1", 80), ip("127.0.0.1", 50000))
         };
-        event(number, 0, What::Connection(Box::new(told)))
+        event(number, 0, What::Connection(Box::new(connection)))
     };
     let bytes = |number, nanos, bytes: &[u8]| data(number, nanos, Direction::Read, bytes);
     let mut events = vec![
@@ -108,7 +111,7 @@ fn two_namespaces_may_hold_the_same_endpoints_at_once() {
             events.insert(0, event(1, 0, What::Begin));
             events.insert(3, event(2, 0, What::Begin));
         }
-        let options = Options {
+        let options = SynthOptions {
             handshake: Handshake::Never,
             ..labelled()
         };
@@ -138,11 +141,11 @@ fn two_namespaces_may_hold_the_same_endpoints_at_once() {
 }
 
 #[test]
-fn the_sample_rate_is_told_with_each_connection() {
-    let told = connection(ip("10.0.0.1", 80), ip("10.0.0.2", 50000));
+fn the_sample_rate_is_reported_with_each_connection() {
+    let connection = connection(ip("10.0.0.1", 80), ip("10.0.0.2", 50000));
     let events = [
         event(1, 0, What::SampleRate(125_000)),
-        event(1, 0, What::Connection(Box::new(told))),
+        event(1, 0, What::Connection(Box::new(connection))),
         data(1, 0, Direction::Read, b"bytes"),
     ];
     let (seen, summaries, _) = synthesize(&events, labelled());
@@ -163,18 +166,18 @@ fn the_sample_rate_is_told_with_each_connection() {
 fn a_streamed_upstream_trace_without_its_local_address_gets_a_hint() {
     let known = || ip("10.0.0.2", 443);
     let get = b"GET / HTTP/1.1\r\n\r\n";
-    let told = |local, remote| {
-        let told = connection(local, remote);
-        event(1, 0, What::Connection(Box::new(told)))
+    let named = |local, remote| {
+        let connection = connection(local, remote);
+        event(1, 0, What::Connection(Box::new(connection)))
     };
     let kinds = |events: &[Event]| {
-        let (_, _, warnings) = synthesize(events, Options::default());
+        let (_, _, warnings) = synthesize(events, SynthOptions::default());
         let kinds = warnings.tallies().map(|tally| tally.first.kind);
         kinds.collect::<Vec<_>>()
     };
     let written = data(1, 0, Direction::Write, get);
     let read = data(1, 0, Direction::Read, get);
-    let upstream = [told(None, known()), written.clone()];
+    let upstream = [named(None, known()), written.clone()];
     assert_eq!(kinds(&upstream), [WarningKind::StandInLocal]);
     let hint = WarningKind::StandInLocal.hint().unwrap();
     assert!(hint.contains("set_connection_per_event: true"), "{hint}");
@@ -182,8 +185,8 @@ fn a_streamed_upstream_trace_without_its_local_address_gets_a_hint() {
     let buffered = [&[begin][..], &upstream].concat();
     for events in [
         buffered,
-        vec![told(None, known()), read],
-        vec![told(known(), None), written.clone()],
+        vec![named(None, known()), read],
+        vec![named(known(), None), written.clone()],
         vec![written],
     ] {
         assert_eq!(kinds(&events), [WarningKind::StandInAddress], "{events:?}");
@@ -193,8 +196,8 @@ fn a_streamed_upstream_trace_without_its_local_address_gets_a_hint() {
 /// Events that make no frame must not pile up what there is to say about them.
 #[test]
 fn comments_of_events_without_bytes_have_a_limit() {
-    let told = connection(ip("10.0.0.1", 80), ip("10.0.0.2", 50000));
-    let mut events = vec![event(1, 0, What::Connection(Box::new(told)))];
+    let connection = connection(ip("10.0.0.1", 80), ip("10.0.0.2", 50000));
+    let mut events = vec![event(1, 0, What::Connection(Box::new(connection)))];
     for _ in 0..100_000 {
         let mut end = data(1, 0, Direction::Write, b"");
         if let What::Data { end_stream, .. } = end.data() {

@@ -7,7 +7,7 @@ use crate::slice::Slice;
 
 use super::decode::decode;
 use super::decode::proto::{capture, tap};
-use super::element::Part;
+use super::element::TracePart;
 use super::error::Damage;
 use crate::trace::binary::wire::{Fields, WireValue};
 
@@ -34,10 +34,10 @@ pub(super) fn of_tap(
             _ => None,
         });
     let connection = if numbering == Some(Numbering::Old) {
-        let message = decode::<tap::OldConnection>(bytes.clone(), Part::Connection, offset)?;
+        let message = decode::<tap::OldConnection>(bytes.clone(), TracePart::Connection, offset)?;
         connection(message.local_address, message.remote_address)
     } else {
-        let message = decode::<tap::Connection>(bytes.clone(), Part::Connection, offset)?;
+        let message = decode::<tap::Connection>(bytes.clone(), TracePart::Connection, offset)?;
         connection(message.local_address, message.remote_address)
     };
     Ok((connection, numbering))
@@ -45,9 +45,9 @@ pub(super) fn of_tap(
 
 /// Decodes the connection of a bare `Trace`, and the id in it.
 pub(super) fn of_capture(bytes: &Slice, offset: u64) -> Result<(Connection, u64), Damage> {
-    let message = decode::<capture::Connection>(bytes.clone(), Part::Connection, offset)?;
-    let told = connection(message.local_address, message.remote_address);
-    Ok((told, message.id))
+    let message = decode::<capture::Connection>(bytes.clone(), TracePart::Connection, offset)?;
+    let connection = connection(message.local_address, message.remote_address);
+    Ok((connection, message.id))
 }
 
 /// The connection between these addresses.

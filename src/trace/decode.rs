@@ -19,11 +19,11 @@ use crate::slice::Slice;
 
 use super::address::Numbering;
 use super::detect::{Encoding, Generation};
-use super::element::{Form, Part};
+use super::element::{Form, TracePart};
 use super::error::{Damage, Fault};
-use super::hold::{Hold, Message, Taken};
+use super::hold::{Hold, PendingMessage, Taken};
 use super::locate::Location;
-use crate::trace::binary::look_ahead::{Found, Sink};
+use crate::trace::binary::look_ahead::{FoundAhead, PartSink};
 
 #[allow(
     clippy::all,
@@ -66,7 +66,7 @@ pub(super) struct Decoder {
     pub(super) is_binary: bool,
     /// Which events of the message may be delivered as they arrive.
     pub(super) hold: Hold,
-    pub(super) message: Message,
+    pub(super) message: PendingMessage,
     /// The numbering of the last connection that showed one.
     pub(super) numbering: Option<Numbering>,
     /// The number of buffered HTTP exchanges so far.
@@ -91,7 +91,7 @@ impl Decoder {
                 Generation::Capture => Hold::Open,
                 Generation::Tap => Hold::Clean,
             },
-            message: Message::default(),
+            message: PendingMessage::default(),
             trace: TraceId {
                 source,
                 ..TraceId::default()
@@ -116,7 +116,7 @@ impl Decoder {
         self.trace = TraceId::default();
         self.begun = true;
         self.hold = Hold::Clean;
-        self.message = Message::default();
+        self.message = PendingMessage::default();
         self.exchanges = 0;
     }
 
@@ -151,23 +151,23 @@ impl Decoder {
     /// Adds the event of a message that Envoy failed to write.
     pub(super) fn failed(&mut self, offset: u64) {
         self.recognised = true;
-        self.current = self.tell(offset, Time::default(), None, What::Failed);
+        self.current = self.make_event(offset, Time::default(), None, What::Failed);
         self.location = Location::default();
     }
 
     /// Adds the event that bytes were skipped from the offset `from` on.
     pub(super) fn skipped(&mut self, from: u64, skip: Skip) {
         let what = What::Skipped(Box::new(skip));
-        let event = self.tell(from, Time::default(), None, what);
+        let event = self.make_event(from, Time::default(), None, what);
         self.ready.push_back((event, Location::default()));
     }
 
     /// Takes a number; returns whether it produced an event.
     #[inline]
-    pub(super) fn number(&mut self, part: Part, number: u64, offset: u64) -> bool {
+    pub(super) fn number(&mut self, part: TracePart, number: u64, offset: u64) -> bool {
         match part {
-            Part::TraceId => self.take_id(number),
-            Part::Truncated(direction) if number != 0 => {
+            TracePart::TraceId => self.take_id(number),
+            TracePart::Truncated(direction) if number != 0 => {
                 return self.take_truncated(direction, offset);
             }
             _ => {}
@@ -191,7 +191,7 @@ impl Decoder {
     fn begin_message(&mut self, offset: u64) {
         if !self.begun {
             self.begun = true;
-            let begin = self.tell(offset, Time::default(), None, What::Begin);
+            let begin = self.make_event(offset, Time::default(), None, What::Begin);
             self.ready.push_back((begin, Location::default()));
         }
     }
@@ -204,11 +204,11 @@ impl Decoder {
         what: What,
     ) {
         self.begin_message(offset);
-        let event = self.tell(offset, time, seq_num, what);
+        let event = self.make_event(offset, time, seq_num, what);
         self.ready.push_back((event, Location::default()));
     }
 
-    const fn tell(
+    const fn make_event(
         &self,
         offset: u64,
         time: Time,
@@ -249,8 +249,8 @@ impl Time {
     }
 }
 
-impl Sink for Decoder {
-    fn wants(&mut self, _: Part) -> bool {
+impl PartSink for Decoder {
+    fn wants(&mut self, _: TracePart) -> bool {
         true
     }
 
@@ -259,16 +259,16 @@ impl Sink for Decoder {
         self.member(number, form);
     }
 
-    fn number(&mut self, part: Part, number: u64, offset: u64) -> bool {
+    fn number(&mut self, part: TracePart, number: u64, offset: u64) -> bool {
         Self::number(self, part, number, offset)
     }
 
     fn part(&mut self, taken: Taken<'_>) -> Result<bool, Damage> {
-        if taken.part == Part::Event {
+        if taken.part == TracePart::Event {
             if self.wants_look() {
                 self.looked();
                 if self.is_complete() {
-                    self.settle(Found::default(), taken.place.offset)?;
+                    self.settle(FoundAhead::default(), taken.place.offset)?;
                 }
             }
             // In readable messages, fields are not repeated.
@@ -300,7 +300,7 @@ impl Decoder {
     /// Decodes a sample rate, in millionths; `None` if it is zero, since nothing is recorded then.
     pub(super) fn decode_rate(bytes: Slice, offset: u64) -> Result<Option<u32>, Damage> {
         use tap::fractional_percent::DenominatorType;
-        let rate = decode::<tap::FractionalPercent>(bytes, Part::SampleRate, offset)?;
+        let rate = decode::<tap::FractionalPercent>(bytes, TracePart::SampleRate, offset)?;
         let scale = match rate.denominator() {
             DenominatorType::Hundred => 10_000,
             DenominatorType::TenThousand => 100,
@@ -312,14 +312,14 @@ impl Decoder {
 
     /// Delivers a sample rate, in millionths.
     pub(super) fn rate(&mut self, offset: u64, rate: u32) {
-        let event = self.tell(offset, Time::default(), None, What::SampleRate(rate));
+        let event = self.make_event(offset, Time::default(), None, What::SampleRate(rate));
         self.ready.push_back((event, Location::default()));
     }
 }
 
 pub(super) fn decode<M: prost::Message + Default>(
     bytes: Slice,
-    part: Part,
+    part: TracePart,
     offset: u64,
 ) -> Result<M, Damage> {
     M::decode(Bytes::from_owner(bytes)).map_err(|why| {

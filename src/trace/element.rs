@@ -36,7 +36,7 @@ pub(super) enum Level {
 
 /// A field that is decoded as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum TracePart {
     TraceId,
     Connection,
     Event,
@@ -50,7 +50,7 @@ pub(super) enum Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Enter(Level),
-    Take(Part),
+    Take(TracePart),
     Skip,
 }
 
@@ -58,20 +58,20 @@ impl Level {
     /// What to do with the field of this number.
     pub(super) const fn field(self, number: u32) -> Action {
         match (self, number) {
-            (Self::Wrapper, 1) => Action::Take(Part::HttpBuffered),
-            (Self::Wrapper, 2) => Action::Take(Part::HttpSegment),
+            (Self::Wrapper, 1) => Action::Take(TracePart::HttpBuffered),
+            (Self::Wrapper, 2) => Action::Take(TracePart::HttpSegment),
             (Self::Wrapper, 3) => Action::Enter(Self::Buffered),
             (Self::Wrapper, 4) => Action::Enter(Self::Streamed),
-            (Self::Wrapper, 5) => Action::Take(Part::SampleRate),
-            (Self::Buffered | Self::Streamed, 1) => Action::Take(Part::TraceId),
-            (Self::Buffered | Self::Streamed, 2) => Action::Take(Part::Connection),
-            (Self::Buffered | Self::Streamed, 3) => Action::Take(Part::Event),
-            (Self::Buffered, 4) => Action::Take(Part::Truncated(Direction::Read)),
-            (Self::Buffered, 5) => Action::Take(Part::Truncated(Direction::Write)),
+            (Self::Wrapper, 5) => Action::Take(TracePart::SampleRate),
+            (Self::Buffered | Self::Streamed, 1) => Action::Take(TracePart::TraceId),
+            (Self::Buffered | Self::Streamed, 2) => Action::Take(TracePart::Connection),
+            (Self::Buffered | Self::Streamed, 3) => Action::Take(TracePart::Event),
+            (Self::Buffered, 4) => Action::Take(TracePart::Truncated(Direction::Read)),
+            (Self::Buffered, 5) => Action::Take(TracePart::Truncated(Direction::Write)),
             (Self::Streamed, 4) => Action::Enter(Self::Batch),
-            (Self::Batch, 1) => Action::Take(Part::Event),
-            (Self::Bare, 1) => Action::Take(Part::Connection),
-            (Self::Bare, 2) => Action::Take(Part::Event),
+            (Self::Batch, 1) => Action::Take(TracePart::Event),
+            (Self::Bare, 1) => Action::Take(TracePart::Connection),
+            (Self::Bare, 2) => Action::Take(TracePart::Event),
             (Self::Taps, 3) => Action::Enter(Self::Wrapper),
             _ => Action::Skip,
         }
@@ -158,7 +158,7 @@ fn is_any(name: &[u8]) -> bool {
     }
 }
 
-impl Part {
+impl TracePart {
     /// The name in error messages.
     pub(super) const fn name(self) -> &'static str {
         match self {

@@ -19,7 +19,7 @@ use crate::slice::{Piece, Slice};
 
 use super::decode::{Decoder, Place, Time};
 use super::detect::Generation;
-use super::element::{Form, Level, Part};
+use super::element::{Form, Level, TracePart};
 use super::error::{Damage, Fault};
 use crate::trace::binary::wire::MAX_MESSAGE;
 
@@ -42,7 +42,7 @@ pub(super) enum Hold {
 /// A part that was taken from its message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Taken<'a> {
-    pub(super) part: Part,
+    pub(super) part: TracePart,
     /// The message that contained the field.
     pub(super) level: Level,
     pub(super) bytes: Piece<'a>,
@@ -55,7 +55,7 @@ pub(super) struct Taken<'a> {
 
 /// The state of a message that has not ended.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Message {
+pub(super) struct PendingMessage {
     /// The number of its field in the wrapper.
     member: Option<u32>,
     has_id: bool,
@@ -89,13 +89,13 @@ enum Member {
 /// A part that is held.
 #[derive(Clone, Debug)]
 struct Held {
-    part: Part,
+    part: TracePart,
     bytes: Slice,
     place: Place,
     is_joined: bool,
 }
 
-impl Message {
+impl PendingMessage {
     /// The number of its field in the wrapper.
     pub(super) const fn member(&self) -> Option<u32> {
         self.member
@@ -107,7 +107,7 @@ impl Message {
     }
 
     /// Holds a part, and its bytes if it has any.
-    fn push(&mut self, part: Part, bytes: Slice, place: Place) {
+    fn push(&mut self, part: TracePart, bytes: Slice, place: Place) {
         self.held_bytes += bytes.len();
         self.held.push(Held {
             part,
@@ -137,7 +137,7 @@ impl Decoder {
     #[inline]
     pub(super) fn open_message(&mut self) {
         if self.hold != Hold::Clean {
-            self.message = Message::default();
+            self.message = PendingMessage::default();
             self.hold = Hold::Clean;
         }
         self.message.member = None;
@@ -172,7 +172,7 @@ impl Decoder {
         if self.message.member.is_some() {
             // Of a oneof, the last member counts.
             self.drop_held();
-            self.message = Message::default();
+            self.message = PendingMessage::default();
         }
         self.message.member = Some(number);
         self.message.has_id = false;
@@ -256,7 +256,7 @@ impl Decoder {
                 value: offset,
                 len: 0,
             };
-            let part = Part::Truncated(direction);
+            let part = TracePart::Truncated(direction);
             self.message.push(part, Slice::default(), place);
             self.hold = Hold::Open;
         }
@@ -269,20 +269,24 @@ impl Decoder {
         self.recognised = true;
         if self.is_binary && taken.level == Level::Streamed {
             self.piece(match taken.part {
-                Part::Connection => Member::Connection,
+                TracePart::Connection => Member::Connection,
                 _ => Member::Event,
             });
         }
         match taken.part {
-            Part::SampleRate => self.sample_rate(taken)?,
+            TracePart::SampleRate => self.sample_rate(taken)?,
             _ if self.message.void => {}
-            Part::Connection => self.connection(taken)?,
-            Part::HttpBuffered | Part::HttpSegment if taken.is_last && self.hold == Hold::Clean => {
+            TracePart::Connection => self.connection(taken)?,
+            TracePart::HttpBuffered | TracePart::HttpSegment
+                if taken.is_last && self.hold == Hold::Clean =>
+            {
                 let (bytes, place) = (Slice::from(taken.bytes), taken.place);
                 self.http_part(taken.part, bytes, place, false)?;
             }
-            Part::Event | Part::HttpBuffered | Part::HttpSegment => self.keep(taken)?,
-            Part::TraceId | Part::Truncated(_) => {}
+            TracePart::Event | TracePart::HttpBuffered | TracePart::HttpSegment => {
+                self.keep(taken)?
+            }
+            TracePart::TraceId | TracePart::Truncated(_) => {}
         }
         Ok(self.advance())
     }
@@ -297,7 +301,7 @@ impl Decoder {
             self.give(None)?;
         }
         self.hold = Hold::Open;
-        let is_repeated = part == Part::Event && level != Level::Streamed;
+        let is_repeated = part == TracePart::Event && level != Level::Streamed;
         let message = &mut self.message;
         if self.is_binary
             && !is_repeated

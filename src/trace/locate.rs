@@ -11,11 +11,11 @@ use crate::model::event::Event;
 
 use super::decode::{Decoder, Place};
 use super::detect::{Encoding, Generation};
-use super::element::{Form, Level, Part};
+use super::element::{Form, Level, TracePart};
 use super::error::{Damage, Fault};
 use super::hold::Taken;
 use super::schema::{self, Message};
-use crate::trace::binary::look_ahead::Sink as _;
+use crate::trace::binary::look_ahead::PartSink as _;
 use crate::trace::binary::walk::Binary;
 use crate::trace::readable::json::Json;
 use crate::trace::readable::lexer::Step;
@@ -24,7 +24,7 @@ use crate::trace::readable::transcode::{BytesForm, Transcoder};
 
 /// The format of a trace, as far as decoding a single event requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Format {
+pub struct TraceFormat {
     /// How the trace is written.
     pub encoding: Encoding,
     /// The generation of its messages.
@@ -83,11 +83,11 @@ impl Located {
         }
     }
 
-    const fn part(self) -> Part {
+    const fn part(self) -> TracePart {
         match self {
-            Self::Event(_) | Self::Cut(_) | Self::Whole => Part::Event,
-            Self::HttpBuffered => Part::HttpBuffered,
-            Self::HttpSegment => Part::HttpSegment,
+            Self::Event(_) | Self::Cut(_) | Self::Whole => TracePart::Event,
+            Self::HttpBuffered => TracePart::HttpBuffered,
+            Self::HttpSegment => TracePart::HttpSegment,
         }
     }
 
@@ -182,7 +182,7 @@ impl EventDecoder {
     /// When the bytes are not such an event: the trace has changed since the location was recorded.
     pub fn decode(
         &mut self,
-        format: Format,
+        format: TraceFormat,
         location: Location,
         bytes: &[u8],
     ) -> Result<&mut Event, Damage> {

@@ -33,12 +33,12 @@ use address::Numbering;
 use binary::walk::Pass;
 use detect::{Detected, Detector};
 use open_trace::{OpenTrace, Parts};
-use refuse::Beginning;
+use refuse::FirstBytes;
 
 pub(crate) use binary::walk::Lent;
 pub use detect::{Encoding, Generation};
 pub use error::{Damage, Excerpt, Fault, Instead};
-pub use locate::{EventDecoder, Format, Location};
+pub use locate::{EventDecoder, Location, TraceFormat};
 pub use readable::lexer::Step;
 
 /// Reads the events of a trace.
@@ -49,7 +49,7 @@ pub struct Reader {
     path: Option<PathBuf>,
     trace: Option<OpenTrace>,
     source_number: u32,
-    beginning: Beginning,
+    first_bytes: FirstBytes,
     detector: Detector,
     /// The number of bytes examined for the encoding.
     looked: usize,
@@ -71,7 +71,7 @@ impl Reader {
             path,
             trace: None,
             source_number: 0,
-            beginning: Beginning::default(),
+            first_bytes: FirstBytes::default(),
             detector: Detector::default(),
             looked: 0,
             quotes: true,
@@ -135,9 +135,9 @@ impl Reader {
     }
 
     /// The format that the trace's [locations](Self::location) require, once it is detected.
-    pub fn format(&self) -> Option<Format> {
+    pub fn format(&self) -> Option<TraceFormat> {
         let trace = self.trace.as_ref()?;
-        Some(Format {
+        Some(TraceFormat {
             encoding: trace.encoding,
             generation: trace.generation,
         })
@@ -238,11 +238,11 @@ impl Reader {
             damage if damage.as_ref().is_none_or(is_cut) && self.packed().is_some() => {
                 self.packed().map_or(Ok(Step::End), Err)
             }
-            None if !recognised => Err(self.beginning.unrecognised(self.quotes)),
+            None if !recognised => Err(self.first_bytes.unrecognised(self.quotes)),
             None => Ok(Step::End),
             Some(damage) if is_cut(&damage) || recognised || self.wanted.is_some() => Err(damage),
             // Whatever it is, its beginning only looked like a trace.
-            Some(_) => Err(self.beginning.unrecognised(self.quotes)),
+            Some(_) => Err(self.first_bytes.unrecognised(self.quotes)),
         }
     }
 
@@ -285,10 +285,10 @@ impl Reader {
             Detected::Short | Detected::Nothing => {
                 let damage = self.packed();
                 return Err(damage
-                    .unwrap_or_else(|| Beginning::of(window, ended).unrecognised(self.quotes)));
+                    .unwrap_or_else(|| FirstBytes::of(window, ended).unrecognised(self.quotes)));
             }
         };
-        self.beginning = Beginning::of(window, ended);
+        self.first_bytes = FirstBytes::of(window, ended);
         self.input.skip(layout.mark);
         if layout.recoding != Recoding::default() {
             self.input.recode(layout.recoding.clone());

@@ -56,12 +56,12 @@ const TAR: (usize, &[u8]) = (257, b"ustar");
 
 /// The first bytes of an input, as far as they may be quoted.
 #[derive(Debug, Default)]
-pub(super) struct Beginning {
+pub(super) struct FirstBytes {
     bytes: Vec<u8>,
     is_cut: bool,
 }
 
-impl Beginning {
+impl FirstBytes {
     /// The beginning of an input whose first bytes are `window`; `ended`: these are all.
     pub(super) fn of(window: &[u8], ended: bool) -> Self {
         let len = window.len().min(MAX_DUMP);

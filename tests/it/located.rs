@@ -2,14 +2,14 @@
 
 use capture2pcap::input::Input;
 use capture2pcap::model::event::{Event, Http, What as Said};
-use capture2pcap::trace::{EventDecoder, Format, Location, Reader, Step};
+use capture2pcap::trace::{EventDecoder, Location, Reader, Step, TraceFormat};
 
 use crate::fixtures;
 use crate::harness::each;
 use crate::make::{Ev, Form, Made, What};
 
 /// The events of a trace with their locations, up to the damage, if there is any.
-fn located(bytes: &[u8]) -> (Option<Format>, Vec<(Event, Location)>) {
+fn located(bytes: &[u8]) -> (Option<TraceFormat>, Vec<(Event, Location)>) {
     let mut reader = Reader::new(Input::from_bytes(bytes), None, None);
     let mut events = Vec::new();
     while let Ok(Step::Item(())) = reader.advance() {

@@ -99,19 +99,19 @@ fn hows() -> impl Strategy<Value = How> {
 fn convert(bytes: &[u8], how: How) -> (Capture, Vec<u32>) {
     let input = Input::from_bytes(Bytes::copy_from_slice(bytes));
     let mut reader = Reader::new(input, None, None);
-    let options = capture::Options {
+    let options = capture::CaptureOptions {
         format: how.format,
         precision: how.precision,
-        ..capture::Options::default()
+        ..capture::CaptureOptions::default()
     };
     let names = vec!["a trace".to_owned()];
     let mut writer = Writer::new(Vec::new(), options, &names).expect("memory is writable");
-    let mut synth = Synthesizer::new(synth::Options {
+    let mut synth = Synthesizer::new(synth::SynthOptions {
         mss: how.mss,
         handshake: how.handshake,
         latest: how.format.last_time(),
         labels: (how.format == Format::Pcapng).then_some(names),
-        ..synth::Options::default()
+        ..synth::SynthOptions::default()
     });
     let mut warnings = Warnings::default();
     let mut sequencer = Sequencer::new(Memory::Bounded, false);

@@ -137,7 +137,7 @@ impl Args {
                 names: self.redact.unwrap_or_default(),
                 bodies: self.redact_bodies,
             }),
-            synth: synth::Options {
+            synth: synth::SynthOptions {
                 mss: self.mss.map(|mss| mss as usize),
                 handshake: match self.handshake {
                     HandshakeArg::Auto => Handshake::Auto,
@@ -151,9 +151,9 @@ impl Args {
                     RoleArg::Upstream => Role::Upstream,
                 }),
                 start: self.start.unwrap_or_default(),
-                ..synth::Options::default()
+                ..synth::SynthOptions::default()
             },
-            capture: capture::Options {
+            capture: capture::CaptureOptions {
                 format,
                 precision,
                 snaplen: self.snaplen,

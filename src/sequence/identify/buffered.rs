@@ -47,8 +47,8 @@ impl Directory {
     ) -> Option<Settled> {
         let known = self.ids.get_mut(&id).filter(|known| known.has_message)?;
         known.has_message = false;
-        let told = known.message.take().map(|event| *event);
-        let connection = told.as_ref().and_then(connection_of);
+        let recorded = known.message.take().map(|event| *event);
+        let connection = recorded.as_ref().and_then(connection_of);
         let before = match connection {
             Some(connection) => self.matching(id, connection),
             None => known.latest,
@@ -78,7 +78,9 @@ impl Directory {
         Some(Settled {
             slot,
             is_new,
-            connection: told.filter(|_| news).map(|event| Event { trace, ..event }),
+            connection: recorded
+                .filter(|_| news)
+                .map(|event| Event { trace, ..event }),
             ended,
         })
     }

@@ -80,8 +80,8 @@ impl Run {
         for event in &self.delivered {
             match &event.what {
                 What::Closed | What::Over => drop(known.remove(&event.trace)),
-                What::Connection(told) => {
-                    known.entry(event.trace).or_default().learn(told);
+                What::Connection(recorded) => {
+                    known.entry(event.trace).or_default().learn(recorded);
                 }
                 _ if event
                     .payload()
@@ -105,7 +105,7 @@ const ID: TraceId = TraceId {
     instance: 0,
 };
 
-fn told(what: What) -> Event {
+fn event_of(what: What) -> Event {
     Event {
         trace: ID,
         what,
@@ -115,7 +115,7 @@ fn told(what: What) -> Event {
 
 fn named(local: Option<u8>, remote: Option<u8>) -> Event {
     let end = |host: u8| Endpoint::Ip([10, 0, 0, host].into(), 80);
-    told(What::Connection(Box::new(Connection {
+    event_of(What::Connection(Box::new(Connection {
         local: local.map(end),
         remote: remote.map(end),
         ..Connection::default()
@@ -126,7 +126,7 @@ fn data(seq_num: u64, millis: u64, payload: &str) -> Event {
     Event {
         time: Some(Timestamp::from_nanos(1_000_000 * millis)),
         seq_num: NonZeroU64::new(seq_num),
-        ..told(What::Data {
+        ..event_of(What::Data {
             direction: Direction::Read,
             payload: Slice::copy_of(payload.as_bytes()),
             truncated: false,
@@ -157,13 +157,13 @@ fn an_event_belongs_to_the_connection_that_it_names() {
         Some("10.0.0.1:80 > 10.0.0.3:80")
     );
     assert_eq!(run.warnings.tallies().count(), 0);
-    // Each is told of once.
-    let told = run.delivered.iter().filter_map(connection_of);
-    assert_eq!(told.count(), 2);
+    // Each is delivered once.
+    let connections = run.delivered.iter().filter_map(connection_of);
+    assert_eq!(connections.count(), 2);
 }
 
 #[test]
-fn the_counts_tell_connections_of_one_id_apart() {
+fn the_counts_distinguish_connections_of_one_id() {
     let mut run = Run::new(Memory::Bounded);
     run.push(&[named(Some(1), Some(2))])
         .push(&[data(1, 0, "abc")])
@@ -267,7 +267,7 @@ fn an_address_that_comes_later_is_of_the_same_connection() {
 
 /// A buffered message about a connection.
 fn message(connection: &Event, events: &[Event]) -> Vec<Event> {
-    let begin = told(What::Begin);
+    let begin = event_of(What::Begin);
     [&[begin, connection.clone()], events].concat()
 }
 
@@ -295,8 +295,8 @@ fn a_buffered_message_without_events_has_a_connection() {
     let one = named(Some(1), Some(2));
     let mut run = Run::new(Memory::Bounded);
     run.push(&message(&one, &[])).finish();
-    let told: Vec<_> = run.delivered.iter().filter_map(connection_of).collect();
-    assert_eq!(told.len(), 1);
+    let connections: Vec<_> = run.delivered.iter().filter_map(connection_of).collect();
+    assert_eq!(connections.len(), 1);
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn many_connections_of_one_id_take_no_square_of_their_number() {
     const COUNT: u64 = 20_000;
     for client in 0..COUNT {
         let end = |host: u64| Endpoint::Host(host.to_string(), 80);
-        let connection = told(What::Connection(Box::new(Connection {
+        let connection = event_of(What::Connection(Box::new(Connection {
             local: Some(end(COUNT)),
             remote: Some(end(client)),
             ..Connection::default()

@@ -115,7 +115,7 @@ impl Order {
                 return;
             };
             let next = match count < expected {
-                true => self.behind(&mut event, count, expected, queue),
+                true => self.late(&mut event, count, expected, queue),
                 false => self.accept(&mut event, count, queue),
             };
             if next == Next::Deliver {

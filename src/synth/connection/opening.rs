@@ -34,8 +34,8 @@ impl ConnectionState {
         if self.wire.is_some() {
             return Ok(());
         }
-        let (told, evidence) = protocol::role(&self.connection, first);
-        let role = cx.shared.options.role.unwrap_or(told);
+        let (detected, evidence) = protocol::role(&self.connection, first);
+        let role = cx.shared.options.role.unwrap_or(detected);
         let Place {
             endpoints,
             stand_ins,

@@ -10,8 +10,8 @@ use super::ConnectionState;
 
 impl ConnectionState {
     /// Delivers the connection's summary, if requested.
-    pub(super) fn tell<S: Sink>(&mut self, cx: &mut Context<'_, S>) {
-        self.tell_stand_ins(false, cx);
+    pub(super) fn report<S: Sink>(&mut self, cx: &mut Context<'_, S>) {
+        self.report_stand_ins(false, cx);
         if let (Some(offset), None) = (self.hollow.take(), &self.wire) {
             self.note(WarningKind::EmptyEvents, offset, 0, String::new(), cx);
         }
@@ -25,7 +25,7 @@ impl ConnectionState {
     }
 
     /// Reports its stand-ins, unless that has been done.
-    pub(super) fn tell_stand_ins<S: Sink>(&mut self, is_late: bool, cx: &mut Context<'_, S>) {
+    pub(super) fn report_stand_ins<S: Sink>(&mut self, is_late: bool, cx: &mut Context<'_, S>) {
         if let Some((kind, offset, stand_ins)) = self.stood_in.take() {
             let kind = if is_late {
                 WarningKind::LateAddress

@@ -1,6 +1,6 @@
 //! The times of a connection's frames.
 //!
-//! Invariant: [`stamp`](ConnectionState::stamp) returns no time after [`latest`](crate::synth::Options::latest).
+//! Invariant: [`stamp`](ConnectionState::stamp) returns no time after [`latest`](crate::synth::SynthOptions::latest).
 
 use crate::model::event::Timestamp;
 use crate::model::warning::WarningKind;

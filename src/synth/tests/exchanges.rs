@@ -36,7 +36,7 @@ fn exchange(
 }
 
 #[test]
-fn the_upstream_of_an_exchange_is_told() {
+fn the_upstream_of_an_exchange_is_in_its_comment() {
     let downstream = connection(ip("10.0.0.1", 80), ip("10.0.0.2", 50000));
     let upstream = |last| connection(ip("10.0.0.1", 41000), ip(last, 8080));
     let events = [
@@ -147,7 +147,7 @@ fn the_end_of_a_stream_is_not_invented() {
         piece(3, Side::Response, body()),
     ];
     let ends = |events: &[Event]| {
-        let (seen, ..) = synthesize(events, Options::default());
+        let (seen, ..) = synthesize(events, SynthOptions::default());
         let frames = seen.iter().flat_map(|frame| frames(&frame.payload));
         // Flag 1 of HEADERS and DATA is END_STREAM.
         let ends = frames.filter(|(kind, flags)| *kind < 2 && flags & 1 != 0);
@@ -164,7 +164,7 @@ fn the_end_of_a_stream_is_not_invented() {
 #[test]
 fn ending_a_connection_does_not_look_at_the_exchanges_of_others() {
     const COUNT: u64 = 20_000;
-    let mut synth = Synthesizer::new(Options::default());
+    let mut synth = Synthesizer::new(SynthOptions::default());
     let mut warnings = Warnings::default();
     let out = &mut |_: &Frame<'_>| Ok::<(), std::convert::Infallible>(());
     let mut conversations = Conversations::default();
@@ -193,7 +193,7 @@ fn an_answer_comes_on_the_stream_of_its_request() {
     let fast = exchange(1, downstream(), None, [100 * second, 101 * second]);
     let later = exchange(2, downstream(), None, [400 * second, 401 * second]);
     let events = [&slow[..2], &fast, &slow[2..], &later].concat();
-    let (seen, summaries, _) = synthesize(&events, Options::default());
+    let (seen, summaries, _) = synthesize(&events, SynthOptions::default());
     // The last one comes on a connection of its own: no exchange was open for more than a minute.
     assert_eq!(summaries.len(), 2);
     let stream = |frame: &Seen| frame.payload[8];

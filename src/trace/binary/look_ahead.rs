@@ -12,7 +12,7 @@ use crate::model::event::Skip;
 
 use crate::trace::binary::walk::{MAX_DEPTH, Open};
 use crate::trace::binary::wire::{self, WireValue};
-use crate::trace::element::{Action, Form, Level, Part};
+use crate::trace::element::{Action, Form, Level, TracePart};
 use crate::trace::error::Damage;
 use crate::trace::hold::Taken;
 
@@ -22,15 +22,15 @@ const HEADER: usize = 20;
 const MAX_CONNECTION: u64 = 1 << 20;
 
 /// Takes the parts of a message as they arrive.
-pub(in crate::trace) trait Sink {
+pub(in crate::trace) trait PartSink {
     /// Whether it takes a part of this kind now.
-    fn wants(&mut self, part: Part) -> bool;
+    fn wants(&mut self, part: TracePart) -> bool;
 
     /// Begins the wrapper's member with this number.
     fn begin(&mut self, number: u32, form: Option<Form>);
 
     /// Takes a number. Returns whether that produced an event.
-    fn number(&mut self, part: Part, number: u64, offset: u64) -> bool;
+    fn number(&mut self, part: TracePart, number: u64, offset: u64) -> bool;
 
     /// Takes a message. Returns whether that produced an event.
     fn part(&mut self, taken: Taken<'_>) -> Result<bool, Damage>;
@@ -50,7 +50,7 @@ pub(in crate::trace) trait Sink {
 
 /// What a search ahead found in a message.
 #[derive(Clone, Debug, Default)]
-pub(in crate::trace) struct Found {
+pub(in crate::trace) struct FoundAhead {
     pub(in crate::trace) id: Option<u64>,
     /// The encoded connection, possibly of several pieces, and the offset of its last field.
     pub(in crate::trace) connection: Vec<u8>,
@@ -65,17 +65,17 @@ pub(in crate::trace) struct Found {
     pub(in crate::trace) is_done: bool,
 }
 
-impl Sink for Found {
-    fn wants(&mut self, part: Part) -> bool {
+impl PartSink for FoundAhead {
+    fn wants(&mut self, part: TracePart) -> bool {
         // The fields after a bare trace's connection may belong to the next one.
-        self.is_done |= self.is_bare && part == Part::Event && !self.connection.is_empty();
-        part == Part::Connection
+        self.is_done |= self.is_bare && part == TracePart::Event && !self.connection.is_empty();
+        part == TracePart::Connection
     }
 
     fn begin(&mut self, _: u32, _: Option<Form>) {}
 
-    fn number(&mut self, part: Part, number: u64, _: u64) -> bool {
-        if part == Part::TraceId {
+    fn number(&mut self, part: TracePart, number: u64, _: u64) -> bool {
+        if part == TracePart::TraceId {
             self.id = Some(number);
         }
         false
@@ -108,7 +108,7 @@ impl Sink for Found {
 
 /// A message in a binary trace, at the position of the walk.
 #[derive(Debug)]
-pub(in crate::trace) struct Place<'a> {
+pub(in crate::trace) struct OpenMessage<'a> {
     /// The open levels.
     pub(in crate::trace) open: &'a [Open],
     /// The end of the message.
@@ -119,13 +119,13 @@ pub(in crate::trace) struct Place<'a> {
     pub(in crate::trace) piece: Option<u32>,
 }
 
-impl Place<'_> {
+impl OpenMessage<'_> {
     /// Searches the fields from `at` up to the end of the message. Returns `None` if that is not possible.
-    pub(in crate::trace) fn look(&self, ahead: &mut Ahead<'_>, mut at: u64) -> Option<Found> {
+    pub(in crate::trace) fn look(&self, ahead: &mut Ahead<'_>, mut at: u64) -> Option<FoundAhead> {
         let mut open: ArrayVec<Open, MAX_DEPTH> = self.open.iter().copied().collect();
-        let mut found = Found {
+        let mut found = FoundAhead {
             is_bare: open.first().is_some_and(|open| open.level == Level::Bare),
-            ..Found::default()
+            ..FoundAhead::default()
         };
         loop {
             while open.last().is_some_and(|open| open.end == Some(at)) {

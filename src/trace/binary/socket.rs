@@ -12,7 +12,7 @@ use crate::model::event::Direction;
 
 use crate::trace::binary::wire::{Broken, Rest, each_field, len_key, varint_key};
 use crate::trace::detect::Generation;
-use crate::trace::element::Part;
+use crate::trace::element::TracePart;
 use crate::trace::error::Fault;
 
 // `SocketEvent`
@@ -107,7 +107,7 @@ impl<'a> SocketEvent<'a> {
                 self.connection.extend_from_slice(bytes);
                 Ok(rest)
             }
-            _ => value.behind(key),
+            _ => value.after(key),
         }
     }
 
@@ -134,7 +134,7 @@ impl<'a> SocketEvent<'a> {
                 self.end_stream = number != 0;
                 Ok(rest)
             }
-            _ => value.behind(key),
+            _ => value.after(key),
         })
     }
 
@@ -152,7 +152,7 @@ impl<'a> SocketEvent<'a> {
                 self.truncated = number != 0;
                 Ok(rest)
             }
-            _ => value.behind(key),
+            _ => value.after(key),
         })
     }
 
@@ -182,7 +182,7 @@ fn timestamp(message: &[u8], before: (i64, i32)) -> Result<(i64, i32), Broken> {
             nanos = number as i32;
             Ok(rest)
         }
-        _ => value.behind(key),
+        _ => value.after(key),
     })?;
     Ok((seconds, nanos))
 }
@@ -190,7 +190,7 @@ fn timestamp(message: &[u8], before: (i64, i32)) -> Result<(i64, i32), Broken> {
 /// Why an event cannot be decoded.
 #[cold]
 pub(in crate::trace) fn fault(broken: Broken) -> Fault {
-    let what = Part::Event.name();
+    let what = TracePart::Event.name();
     match broken {
         Broken::Overrun { claimed, left } => Fault::Overrun {
             what,

@@ -15,7 +15,7 @@ use crate::input::Input;
 use crate::trace::binary::look_ahead;
 use crate::trace::binary::wire::{self, Header, MAX_MESSAGE, NoHeader, WireValue};
 use crate::trace::decode::{Decoder, Place};
-use crate::trace::element::{Action, Level, Part};
+use crate::trace::element::{Action, Level, TracePart};
 use crate::trace::error::{Damage, Fault};
 use crate::trace::hold::Taken;
 use crate::trace::readable::lexer::Step;
@@ -82,7 +82,7 @@ pub(in crate::trace) struct Open {
 /// A field to take: its header and its position.
 #[derive(Clone, Copy, Debug)]
 struct Found {
-    part: Part,
+    part: TracePart,
     around: Open,
     header: Header,
     offset: u64,
@@ -204,13 +204,13 @@ impl Binary {
                 (Action::Take(part), WireValue::Len(_)) if part.is_message() => {
                     let present = (window.len() - header.len) as u64;
                     if len > MAX_MESSAGE || len > present {
-                        if part == Part::Event && len <= MAX_MESSAGE && input.ended() {
+                        if part == TracePart::Event && len <= MAX_MESSAGE && input.ended() {
                             self.cut(open.level, header, len, input, decoder)?;
                         }
                         return message_short(input, part, len, present);
                     }
                     let is_last = end == self.end;
-                    if part == Part::Event && decoder.is_straight(is_last) {
+                    if part == TracePart::Event && decoder.is_straight(is_last) {
                         let message = input.take(header.len..header.len + len as usize);
                         let place = Place {
                             offset,
@@ -303,18 +303,18 @@ impl Binary {
                 (self.start, self.end) = (offset, end);
                 decoder.open_message();
             }
-            if part != Part::SampleRate {
+            if part != TracePart::SampleRate {
                 decoder.member(header.number, None);
             }
         }
-        if part == Part::Event && decoder.wants_look() {
+        if part == TracePart::Event && decoder.wants_look() {
             self.look(end, offset, input, decoder)?;
         }
         // If the batch ends with the message, only further events of the batch can follow.
         let is_last =
             end == self.end || around.level == Level::Batch && around.end == Some(self.end);
         let bytes = input.take(header.len..header.len + len as usize);
-        if part == Part::Event && decoder.is_straight(is_last) {
+        if part == TracePart::Event && decoder.is_straight(is_last) {
             return decoder.event(bytes, place);
         }
         let taken = Taken {
@@ -360,7 +360,7 @@ impl Binary {
         if (self.end - self.start > SMALL || is_to_come) && decoder.is_complete() {
             match level_end {
                 Some(level_end) if level_end != self.end => from = level_end,
-                _ => return decoder.settle(look_ahead::Found::default(), next),
+                _ => return decoder.settle(look_ahead::FoundAhead::default(), next),
             }
         }
         match self.ahead(decoder).look(&mut input.ahead(), from) {
@@ -370,8 +370,8 @@ impl Binary {
     }
 
     /// The position from which the message is searched ahead.
-    fn ahead(&self, decoder: &Decoder) -> look_ahead::Place<'_> {
-        look_ahead::Place {
+    fn ahead(&self, decoder: &Decoder) -> look_ahead::OpenMessage<'_> {
+        look_ahead::OpenMessage {
             open: &self.open,
             end: self.end,
             member: decoder.message.member(),
@@ -446,7 +446,12 @@ fn within(
 
 /// Requests the rest of a message, unless it is too large.
 #[cold]
-fn message_short<T>(input: &Input, part: Part, len: u64, present: u64) -> Result<Step<T>, Damage> {
+fn message_short<T>(
+    input: &Input,
+    part: TracePart,
+    len: u64,
+    present: u64,
+) -> Result<Step<T>, Damage> {
     if len > MAX_MESSAGE {
         let fault = Fault::TooLarge {
             what: part.name(),

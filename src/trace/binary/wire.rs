@@ -228,7 +228,7 @@ impl<'a> Rest<'a> {
 
     /// The bytes after the value of an unknown field, if the field is valid.
     #[cold]
-    pub(in crate::trace) fn behind(self, key: u64) -> Result<Self, Broken> {
+    pub(in crate::trace) fn after(self, key: u64) -> Result<Self, Broken> {
         let number = key >> 3;
         if number == 0 || number > MAX_FIELD {
             return Err(NoHeader::FieldNumber.into());
@@ -311,8 +311,8 @@ mod tests {
                             panic!("{whole:?}");
                         };
                         assert_eq!(read, value);
-                        for behind in [0x00, 0x7f, 0x80, 0xff] {
-                            let more = [&[behind; 2], &bytes[..], &[behind; 9]].concat();
+                        for after in [0x00, 0x7f, 0x80, 0xff] {
+                            let more = [&[after; 2], &bytes[..], &[after; 9]].concat();
                             assert_eq!(header(&more[2..2 + end]), Ok(whole));
                             assert_eq!(header(&more[2..]), Ok(whole));
                             for cut in 0..end {

@@ -6,10 +6,10 @@
 
 use bytes::Bytes;
 
-use crate::model::event::{Field, Http, Part as MessagePart, Side, What};
+use crate::model::event::{Field, Http, Part, Side, What};
 use crate::slice::Slice;
 use crate::trace::address;
-use crate::trace::element::Part;
+use crate::trace::element::TracePart;
 use crate::trace::error::Damage;
 use crate::trace::locate::{Located, Location};
 
@@ -18,20 +18,20 @@ use super::{Decoder, Place, Time, decode};
 
 impl Decoder {
     fn http(&mut self, location: Location, place: Place, time: Time, http: Http) {
-        let event = self.tell(place.offset, time, None, What::Http(http));
+        let event = self.make_event(place.offset, time, None, What::Http(http));
         self.ready.push_back((event, location));
     }
 
     /// Takes a part of an HTTP tap, in several pieces if it `is_joined`.
     pub(in crate::trace) fn http_part(
         &mut self,
-        part: Part,
+        part: TracePart,
         bytes: Slice,
         place: Place,
         is_joined: bool,
     ) -> Result<(), Damage> {
         let (is_buffered, located) = match part {
-            Part::HttpBuffered => (true, Located::HttpBuffered),
+            TracePart::HttpBuffered => (true, Located::HttpBuffered),
             _ => (false, Located::HttpSegment),
         };
         let located = if is_joined { Located::Whole } else { located };
@@ -48,7 +48,7 @@ impl Decoder {
         place: Place,
         location: Location,
     ) -> Result<(), Damage> {
-        let part = Part::HttpSegment;
+        let part = TracePart::HttpSegment;
         let segment = decode::<tap::HttpStreamedTraceSegment>(bytes, part, place.offset)?;
         self.trace.number = segment.trace_id;
         if let Some((side, part)) = segment.message_piece.map(http_piece) {
@@ -66,14 +66,14 @@ impl Decoder {
         place: Place,
         mut location: Location,
     ) -> Result<(), Damage> {
-        let part = Part::HttpBuffered;
+        let part = TracePart::HttpBuffered;
         let exchange = decode::<tap::HttpBufferedTrace>(bytes, part, place.offset)?;
         // Only the file's name holds an id. Within an input, a sequential number identifies the exchanges.
         self.trace.number = self.exchanges;
         self.exchanges += 1;
-        let connection = |told: tap::Connection| {
-            let told = address::connection(told.local_address, told.remote_address);
-            Box::new(told)
+        let connection = |encoded: tap::Connection| {
+            let (local, remote) = (encoded.local_address, encoded.remote_address);
+            Box::new(address::connection(local, remote))
         };
         let begin = Http::Begin {
             downstream: exchange.downstream_connection.map(connection),
@@ -89,10 +89,10 @@ impl Decoder {
             let received = message.headers_received_time;
             let mut time =
                 received.map_or_else(Time::default, |at| Time::of((at.seconds, at.nanos)));
-            let mut parts = vec![MessagePart::Headers(fields(message.headers))];
+            let mut parts = vec![Part::Headers(fields(message.headers))];
             parts.extend(message.body.map(http_body));
             if !message.trailers.is_empty() {
-                parts.push(MessagePart::Trailers(fields(message.trailers)));
+                parts.push(Part::Trailers(fields(message.trailers)));
             }
             let count = parts.len();
             for (i, part) in parts.into_iter().enumerate() {
@@ -109,27 +109,21 @@ impl Decoder {
     }
 }
 
-fn http_piece(piece: tap::http_streamed_trace_segment::MessagePiece) -> (Side, MessagePart) {
+fn http_piece(piece: tap::http_streamed_trace_segment::MessagePiece) -> (Side, Part) {
     use tap::http_streamed_trace_segment::MessagePiece;
     match piece {
-        MessagePiece::RequestHeaders(map) => {
-            (Side::Request, MessagePart::Headers(fields(map.headers)))
-        }
+        MessagePiece::RequestHeaders(map) => (Side::Request, Part::Headers(fields(map.headers))),
         MessagePiece::RequestBodyChunk(body) => (Side::Request, http_body(body)),
-        MessagePiece::RequestTrailers(map) => {
-            (Side::Request, MessagePart::Trailers(fields(map.headers)))
-        }
-        MessagePiece::ResponseHeaders(map) => {
-            (Side::Response, MessagePart::Headers(fields(map.headers)))
-        }
+        MessagePiece::RequestTrailers(map) => (Side::Request, Part::Trailers(fields(map.headers))),
+        MessagePiece::ResponseHeaders(map) => (Side::Response, Part::Headers(fields(map.headers))),
         MessagePiece::ResponseBodyChunk(body) => (Side::Response, http_body(body)),
         MessagePiece::ResponseTrailers(map) => {
-            (Side::Response, MessagePart::Trailers(fields(map.headers)))
+            (Side::Response, Part::Trailers(fields(map.headers)))
         }
     }
 }
 
-fn http_body(body: tap::Body) -> MessagePart {
+fn http_body(body: tap::Body) -> Part {
     use tap::body::BodyType;
     let truncated = body.truncated;
     let (payload, as_string) = match body.body_type {
@@ -137,7 +131,7 @@ fn http_body(body: tap::Body) -> MessagePart {
         Some(BodyType::AsString(bytes)) => (bytes, true),
         None => (Bytes::new(), false),
     };
-    MessagePart::Body {
+    Part::Body {
         payload,
         truncated,
         as_string,

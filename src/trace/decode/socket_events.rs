@@ -12,7 +12,7 @@ use crate::slice::{Piece, Slice};
 use crate::trace::address;
 use crate::trace::binary::socket::{self, Selector, SocketEvent};
 use crate::trace::binary::walk::Lent;
-use crate::trace::element::{Form, Part};
+use crate::trace::element::{Form, TracePart};
 use crate::trace::error::Damage;
 use crate::trace::locate::{Located, Location};
 
@@ -121,10 +121,10 @@ impl Decoder {
     ) -> Result<(), Damage> {
         if !event.connection.is_empty() {
             let bytes = Slice::from(std::mem::take(&mut event.connection));
-            let told = decode::<tap::Connection>(bytes, Part::Connection, offset)?;
-            let told = address::connection(told.local_address, told.remote_address);
-            let told = Box::new(told);
-            self.push(offset, Time::default(), None, What::Connection(told));
+            let encoded = decode::<tap::Connection>(bytes, TracePart::Connection, offset)?;
+            let connection = address::connection(encoded.local_address, encoded.remote_address);
+            let what = What::Connection(Box::new(connection));
+            self.push(offset, Time::default(), None, what);
         }
         self.set_current(&event, message, offset, location);
         Ok(())

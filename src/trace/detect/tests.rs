@@ -85,7 +85,7 @@ fn readable_traces_show_in_their_first_name() {
 }
 
 #[test]
-fn binary_traces_are_told_apart_by_their_shape() {
+fn binary_traces_are_distinguished_by_their_shape() {
     let new = [
         field(1, &address("10.0.0.1")),
         field(2, &address("10.0.0.2")),
@@ -282,7 +282,7 @@ fn utf16_shows_without_a_mark() {
 
 /// A message of a tap service has a trace in its third field, where `TraceWrapper` has one of another type.
 #[test]
-fn messages_of_a_tap_service_are_told_from_traces() {
+fn messages_of_a_tap_service_are_distinguished_from_traces() {
     let connection = [
         field(1, &address("10.0.0.1")),
         field(2, &address("10.0.0.2")),

@@ -5,7 +5,7 @@
 use crate::model::event::{Connection, What};
 use crate::slice::Slice;
 use crate::trace::address;
-use crate::trace::binary::look_ahead::Found;
+use crate::trace::binary::look_ahead::FoundAhead;
 use crate::trace::decode::{Decoder, Time};
 use crate::trace::detect::Generation;
 use crate::trace::element::Form;
@@ -25,7 +25,7 @@ impl Decoder {
         }
         let bytes = Slice::from(taken.bytes);
         // An invalid connection is reported here, before any event is delivered.
-        let told = self.decode_connection(&bytes, offset)?;
+        let decoded = self.decode_connection(&bytes, offset)?;
         match (self.generation, self.hold) {
             // A bare trace is one connection, which begins here.
             (Generation::Capture, _) => self.begun = false,
@@ -33,7 +33,7 @@ impl Decoder {
                 if std::mem::take(&mut self.message.gave_up) {
                     self.push(offset, Time::default(), None, What::Late);
                 }
-                let what = What::Connection(Box::new(told));
+                let what = What::Connection(Box::new(decoded));
                 self.push(offset, Time::default(), None, what);
                 return Ok(());
             }
@@ -97,15 +97,15 @@ impl Decoder {
             return false;
         }
         let bytes = Slice::copy_of(&self.message.connection);
-        let told = self.decode_connection(&bytes, 0);
-        told.is_ok_and(|told| told.local.is_some() && told.remote.is_some())
+        let decoded = self.decode_connection(&bytes, 0);
+        decoded.is_ok_and(|decoded| decoded.local.is_some() && decoded.remote.is_some())
     }
 
     /// Takes what was found ahead, up to the end of the message, and delivers the held events.
     ///
     /// `next` is the offset of the next event.
     #[allow(clippy::needless_pass_by_value, reason = "what was found serves once")]
-    pub(in crate::trace) fn settle(&mut self, found: Found, next: u64) -> Result<(), Damage> {
+    pub(in crate::trace) fn settle(&mut self, found: FoundAhead, next: u64) -> Result<(), Damage> {
         let message = &mut self.message;
         message.looked = true;
         if found.is_void {

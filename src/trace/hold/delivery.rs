@@ -4,12 +4,12 @@
 
 use crate::model::event::What;
 use crate::slice::Slice;
-use crate::trace::binary::look_ahead::Found;
+use crate::trace::binary::look_ahead::FoundAhead;
 use crate::trace::decode::{Decoder, Time};
-use crate::trace::element::Part;
+use crate::trace::element::TracePart;
 use crate::trace::error::Damage;
 
-use super::{Held, Hold, LIMIT_BYTES, LIMIT_EVENTS, Message, Taken};
+use super::{Held, Hold, LIMIT_BYTES, LIMIT_EVENTS, PendingMessage, Taken};
 
 /// When this much is held, in bytes and in events, a file is searched ahead instead.
 const AHEAD_BYTES: usize = 64 << 10;
@@ -20,7 +20,7 @@ impl Decoder {
     pub(super) fn end_held(&mut self) -> Result<bool, Damage> {
         let result = self.give(None);
         self.hold = Hold::Clean;
-        self.message = Message::default();
+        self.message = PendingMessage::default();
         result?;
         Ok(self.advance())
     }
@@ -50,7 +50,7 @@ impl Decoder {
     /// `next` is the offset of the next event.
     pub(in crate::trace) fn give_full(
         &mut self,
-        found: Option<Found>,
+        found: Option<FoundAhead>,
         next: u64,
     ) -> Result<(), Damage> {
         self.message.gave_up = found.is_none() && self.message.connection.is_empty();
@@ -71,8 +71,8 @@ impl Decoder {
             let first = held.first().map(|held| held.place.offset).or(next);
             let bytes = Slice::from(std::mem::take(&mut self.message.connection));
             match self.decode_connection(&bytes, own) {
-                Ok(told) => {
-                    let what = What::Connection(Box::new(told));
+                Ok(connection) => {
+                    let what = What::Connection(Box::new(connection));
                     let offset = first.map_or(own, |first| first.min(own));
                     self.push(offset, Time::default(), None, what);
                 }
@@ -95,11 +95,11 @@ impl Decoder {
             is_joined,
         } = held;
         match part {
-            Part::Truncated(direction) => {
+            TracePart::Truncated(direction) => {
                 let what = What::Truncated(direction);
                 self.push(place.offset, Time::default(), None, what);
             }
-            Part::HttpBuffered | Part::HttpSegment => {
+            TracePart::HttpBuffered | TracePart::HttpSegment => {
                 self.http_part(part, bytes, place, is_joined)?;
             }
             _ => self.held_event(&bytes, place, is_joined)?,

@@ -9,10 +9,10 @@ use std::io;
 use crate::input::Input;
 use crate::model::event::Skip;
 
-use crate::trace::binary::look_ahead::{Found, Sink};
+use crate::trace::binary::look_ahead::{FoundAhead, PartSink};
 use crate::trace::decode::{Decoder, Place};
 use crate::trace::detect::Generation;
-use crate::trace::element::{Action, Level, Part};
+use crate::trace::element::{Action, Level, TracePart};
 use crate::trace::error::{Damage, Fault};
 use crate::trace::hold::Taken;
 use crate::trace::readable::builder::{MessageBuilder, check_name, skip};
@@ -61,7 +61,7 @@ enum State {
     /// Inside the value of an unknown field, in this many messages; 0: before the value.
     Skipping(usize),
     /// Inside a message that is built as a whole.
-    Part(Part),
+    Part(TracePart),
 }
 
 /// Why the tokens of a window are not read on.
@@ -160,7 +160,7 @@ impl<L: Lexer> Transcoder<L> {
     /// Inside a part, adds tokens to it, as long as they are spelled as usual. Returns the part once it is complete,
     /// or its damage.
     #[inline]
-    fn usual_tokens(&mut self, view: &mut View<'_>) -> Option<Result<Part, Damage>> {
+    fn usual_tokens(&mut self, view: &mut View<'_>) -> Option<Result<TracePart, Damage>> {
         let State::Part(part) = self.state else {
             return None;
         };
@@ -224,10 +224,10 @@ impl<L: Lexer> Transcoder<L> {
     }
 
     /// Searches the rest of the open message for its connection.
-    fn look(mut self, mut input: Input, generation: Generation) -> Found {
-        let mut found = Found {
+    fn look(mut self, mut input: Input, generation: Generation) -> FoundAhead {
+        let mut found = FoundAhead {
             is_bare: generation == Generation::Capture,
-            ..Found::default()
+            ..FoundAhead::default()
         };
         while !found.is_done {
             let step = View::advance(&mut input, |view| self.lexer.next(view, &mut self.text));
@@ -260,7 +260,7 @@ impl<L: Lexer> Transcoder<L> {
         &mut self,
         input: &mut Input,
         decoder: &mut Decoder,
-        part: Part,
+        part: TracePart,
         message: &'static Message,
         place: Place,
     ) -> Result<bool, Damage> {
@@ -296,7 +296,12 @@ impl<L: Lexer> Transcoder<L> {
     }
 
     /// Takes a token, which follows the offset `start`. Returns whether it produced an event.
-    fn token(&mut self, token: Token, start: u64, sink: &mut impl Sink) -> Result<bool, Damage> {
+    fn token(
+        &mut self,
+        token: Token,
+        start: u64,
+        sink: &mut impl PartSink,
+    ) -> Result<bool, Damage> {
         let level = *self.open.last().unwrap_or(&Level::Wrapper);
         let is_suspect = self.text.len() >= MIN_OVERTAKING;
         match (&mut self.state, token) {
@@ -338,7 +343,7 @@ impl<L: Lexer> Transcoder<L> {
                 }
             }
             (State::Value(Action::Take(part), field), Token::Open) => {
-                if level == Level::Wrapper && *part != Part::SampleRate {
+                if level == Level::Wrapper && *part != TracePart::SampleRate {
                     sink.begin(field.number, None);
                 }
                 if let Kind::Message(message) = field.kind
@@ -375,7 +380,12 @@ impl<L: Lexer> Transcoder<L> {
 
     /// Takes a token inside a part or the value of an unknown field. Returns whether it produced an event.
     #[inline]
-    fn inside(&mut self, token: Token, start: u64, sink: &mut impl Sink) -> Result<bool, Damage> {
+    fn inside(
+        &mut self,
+        token: Token,
+        start: u64,
+        sink: &mut impl PartSink,
+    ) -> Result<bool, Damage> {
         match &mut self.state {
             State::Skipping(depth) => {
                 if skip(depth, token) {
@@ -396,7 +406,7 @@ impl<L: Lexer> Transcoder<L> {
     }
 
     /// Passes the complete part to `sink`. Returns whether it produced an event.
-    fn finish_part(&mut self, part: Part, sink: &mut impl Sink) -> Result<bool, Damage> {
+    fn finish_part(&mut self, part: TracePart, sink: &mut impl PartSink) -> Result<bool, Damage> {
         self.state = State::Fields;
         self.value_end = self.token_end;
         let place = Place {
@@ -412,7 +422,7 @@ impl<L: Lexer> Transcoder<L> {
             level: *self.open.last().unwrap_or(&Level::Wrapper),
             bytes: self.builder.take(),
             place,
-            is_last: part != Part::Event,
+            is_last: part != TracePart::Event,
             whole: place,
         })
     }

@@ -15,7 +15,7 @@ fn generated(message: &[u8]) -> SocketEvent<'_> {
         time: event.timestamp.map(|at| (at.seconds, at.nanos)),
         connection: event
             .connection
-            .map(|told| told.encode_to_vec())
+            .map(|connection| connection.encode_to_vec())
             .unwrap_or_default(),
         seq_num: event.seq_num,
         ..SocketEvent::default()
@@ -93,8 +93,8 @@ fn fields_come_out_as_generated_code_has_them() {
                 let message = [&first[..], second, third].concat();
                 let mut read = decoded(&message).unwrap();
                 // Merged messages are encoded again.
-                let told = tap::Connection::decode(&read.connection[..]).unwrap();
-                read.connection = told.encode_to_vec();
+                let connection = tap::Connection::decode(&read.connection[..]).unwrap();
+                read.connection = connection.encode_to_vec();
                 assert_eq!(read, generated(&message), "{message:x?}");
             }
         }

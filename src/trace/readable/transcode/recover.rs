@@ -5,7 +5,7 @@
 
 use crate::model::event::{Skip, SkipKind};
 
-use crate::trace::binary::look_ahead::Sink;
+use crate::trace::binary::look_ahead::PartSink;
 use crate::trace::element::Level;
 use crate::trace::error::{Damage, Fault};
 use crate::trace::readable::lexer::{Foreign, Lexer, Passed};
@@ -33,7 +33,7 @@ impl<L: Lexer> Transcoder<L> {
         &mut self,
         damage: Damage,
         at: u64,
-        sink: &mut impl Sink,
+        sink: &mut impl PartSink,
     ) -> Result<bool, Damage> {
         if let Fault::Cut { .. } = *damage.fault {
             return Err(damage);
@@ -44,7 +44,7 @@ impl<L: Lexer> Transcoder<L> {
     }
 
     /// Leaves all open messages early, and keeps their complete parts. Returns whether that produced an event.
-    fn leave(&mut self, sink: &mut impl Sink) -> bool {
+    fn leave(&mut self, sink: &mut impl PartSink) -> bool {
         let is_open = self.open.iter().any(|level| level.form().is_some());
         self.open.truncate(1);
         self.state = State::Fields;
@@ -74,7 +74,7 @@ impl<L: Lexer> Transcoder<L> {
     /// Skips a part that cannot be decoded. Returns whether that produced an event. The lexer knows the end of the
     /// part, so the rest of the message is read.
     #[cold]
-    pub(super) fn skip_part(&mut self, damage: Damage, sink: &mut impl Sink) -> bool {
+    pub(super) fn skip_part(&mut self, damage: Damage, sink: &mut impl PartSink) -> bool {
         let depth = match (&self.state, &*damage.fault) {
             (State::Part(_), Fault::Value { .. }) => Some(self.builder.depth()),
             // All of it has been read.
@@ -96,7 +96,7 @@ impl<L: Lexer> Transcoder<L> {
 
     /// Continues after damage at the offset `to`. Returns whether an event is current, as with `is_event` there was
     /// before.
-    pub(super) fn resume(&mut self, to: u64, sink: &mut impl Sink, is_event: bool) -> bool {
+    pub(super) fn resume(&mut self, to: u64, sink: &mut impl PartSink, is_event: bool) -> bool {
         let Some(Lost {
             from,
             begins,
@@ -116,7 +116,7 @@ impl<L: Lexer> Transcoder<L> {
         &mut self,
         (from, to): (u64, u64),
         kind: SkipKind,
-        sink: &mut impl Sink,
+        sink: &mut impl PartSink,
         is_event: bool,
     ) -> bool {
         match &mut self.held_skip {
@@ -136,7 +136,7 @@ impl<L: Lexer> Transcoder<L> {
 
     /// Handles bytes that are not part of a message. Returns whether an event is current.
     #[cold]
-    pub(super) fn passed(&mut self, sink: &mut impl Sink) -> Result<bool, Damage> {
+    pub(super) fn passed(&mut self, sink: &mut impl PartSink) -> Result<bool, Damage> {
         let passed = self.lexer.passed();
         let Passed { from, to, .. } = passed;
         let is_event = self.leave(sink);
@@ -162,7 +162,7 @@ impl<L: Lexer> Transcoder<L> {
     /// Checks whether the field whose name was just returned, which follows the offset `start`, begins an outermost
     /// message: then the open one was cut before it. Returns `None` if not, otherwise whether an event is current.
     #[cold]
-    pub(super) fn overtaken(&mut self, start: u64, sink: &mut impl Sink) -> Option<bool> {
+    pub(super) fn overtaken(&mut self, start: u64, sink: &mut impl PartSink) -> Option<bool> {
         let (at, cut) = self
             .lexer
             .overtaking(&self.text, self.opened, start, self.token_end)?;
