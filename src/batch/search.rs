@@ -12,7 +12,8 @@ use super::is_named_as_trace;
 use super::names::names;
 use crate::convert::Source;
 
-/// Paths that could not be searched, and why.
+/// Paths that could not be searched, and why: those of a folder sorted, because each file system lists a folder in an
+/// order of its own.
 pub type Unread = Vec<(PathBuf, io::Error)>;
 
 /// A trace that was found, and the part of its path that is mirrored.
@@ -41,6 +42,7 @@ impl Search {
         }
         found.traces.sort_by(|a, b| a.path.cmp(&b.path));
         found.traces.dedup_by(|a, b| a.path == b.path);
+        found.unread.sort_by(|(a, _), (b, _)| a.cmp(b));
         found
     }
 
@@ -104,8 +106,9 @@ pub fn sources(inputs: &[OsString], extension: &str) -> (Vec<(Source, Option<Pat
             stdin.get_or_insert(found.traces.len());
             continue;
         }
-        let first = found.traces.len();
+        let (first, first_unread) = (found.traces.len(), found.unread.len());
         found.add(Path::new(input));
+        found.unread[first_unread..].sort_by(|(a, _), (b, _)| a.cmp(b));
         let mut below = found.traces.split_off(first);
         below.sort_by(|a, b| a.path.cmp(&b.path));
         below.retain(|trace| seen.insert(trace.path.clone()));
@@ -122,4 +125,29 @@ pub fn sources(inputs: &[OsString], extension: &str) -> (Vec<(Source, Option<Pat
         sources.insert(at, (Source::Stdin, None));
     }
     (sources, unread)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A folder lists its files in an order of its own, which differs between file systems.
+    #[test]
+    fn what_cannot_be_read_is_listed_by_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut expected = Vec::new();
+        for i in 0..64 {
+            // Neither ascending nor descending.
+            let path = folder.path().join(format!("{:02}.pb", i * 37 % 64));
+            symlink("missing", &path).unwrap();
+            expected.push(path);
+        }
+        expected.sort();
+        let inputs = [folder.path().into()];
+        let paths = |unread: Unread| unread.into_iter().map(|(path, _)| path).collect::<Vec<_>>();
+        assert_eq!(paths(Search::all(&inputs).unread), expected);
+        assert_eq!(paths(sources(&inputs, "pcap").1), expected);
+    }
 }
