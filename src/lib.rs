@@ -76,6 +76,8 @@ pub mod merge;
 pub mod model;
 #[doc(hidden)]
 pub mod progress;
+#[cfg(test)]
+mod properties;
 mod pump;
 #[doc(hidden)]
 pub mod redact;

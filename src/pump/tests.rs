@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::input::Input;
 use crate::model::event::What;
+use crate::properties::config;
 use crate::sequence::Memory;
 use crate::slice::Slice;
 use crate::trace::Encoding;
@@ -178,11 +179,7 @@ fn buffered(messages: &[(u64, usize)]) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 500,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(config(500))]
 
     #[test]
     fn lent_events_arrive_as_others_do(

@@ -9,6 +9,7 @@ use crate::model::event::{
     Connection, Direction, Endpoint, Event, Gap, GapKind, Timestamp, TraceId, What,
 };
 use crate::model::warning::Warnings;
+use crate::properties::config;
 use crate::slice::Slice;
 
 /// Events of a few connections; most carry only bytes.
@@ -102,11 +103,7 @@ fn all_of(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 500,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(config(500))]
 
     #[test]
     fn events_make_the_frames_that_the_general_way_makes(

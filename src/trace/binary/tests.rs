@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use crate::input::Input;
 use crate::model::event::{Event, Timestamp, What};
+use crate::properties::config;
 use crate::slice::Slice;
 use crate::trace::binary::socket::{Selector, SocketEvent};
 use crate::trace::binary::walk::PlainFields;
@@ -215,15 +216,6 @@ fn is_decoded_alike(bytes: &[u8]) -> Result<(), TestCaseError> {
         prop_assert_eq!(same, general);
     }
     Ok(())
-}
-
-/// How a property is tested. A failure is printed, and becomes a test with a name.
-fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig {
-        cases,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
 }
 
 proptest! {

@@ -123,8 +123,8 @@ mod tests {
     use proptest::sample::select;
 
     use super::*;
+    use crate::properties::config;
     use crate::trace::readable::escape;
-    use crate::trace::readable::tests::config;
 
     /// Escapes of one letter that Envoy writes.
     const ENVOYS: [&str; 6] = ["\\n", "\\r", "\\t", "\\\"", "\\'", "\\\\"];

@@ -241,7 +241,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::trace::readable::tests::config;
+    use crate::properties::config;
 
     #[test]
     fn times_of_all_of_protobufs_years() {

@@ -54,7 +54,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::trace::readable::tests::config;
+    use crate::properties::config;
 
     proptest! {
         #![proptest_config(config(1_000))]

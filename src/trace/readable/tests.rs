@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::input::{Input, Wait};
+use crate::properties::config;
 use crate::trace::readable::json::Json;
 use crate::trace::readable::lexer::{Lexer, Step};
 use crate::trace::readable::scan::View;
@@ -60,15 +61,6 @@ const TEXT: &str = r#"socket_buffered_trace {
   events: [{ write < data { as_bytes: 'x' "y" } > seq_num: 017 }, { closed {} }]
 }
 "#;
-
-/// Without files of seeds: a finding becomes a test with a name.
-pub(super) fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig {
-        cases,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
-}
 
 /// What is inserted into a trace.
 const PARTS: [&str; 30] = [

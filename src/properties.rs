@@ -1,0 +1,14 @@
+//! How the unit tests check properties, with proptest.
+//!
+//! Invariant: nothing is written to the source tree. A finding is printed, and becomes a test with a name.
+
+use proptest::prelude::ProptestConfig;
+
+/// The configuration of a property that is checked with this many cases.
+pub(crate) fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
