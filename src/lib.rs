@@ -131,6 +131,12 @@ pub fn grouped(n: u64) -> String {
     grouped
 }
 
+/// `noun` as it follows the number `n`: with an `s`, unless the number is 1.
+#[doc(hidden)]
+pub fn plural(n: u64, noun: &str) -> String {
+    format!("{noun}{}", if n == 1 { "" } else { "s" })
+}
+
 /// A path for a terminal: on one line, with all control characters escaped.
 #[doc(hidden)]
 pub fn display_path(path: &Path) -> impl fmt::Display {

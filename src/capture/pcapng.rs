@@ -22,6 +22,7 @@ use pcap_file::pcapng::{PcapNgWriteError, PcapNgWriter};
 use pcap_file::{DataLink, Endianness};
 
 use crate::model::event::{Direction, Timestamp};
+use crate::plural;
 use crate::synth::{Frame, Label};
 
 use super::write_behind::WriteBehind;
@@ -255,7 +256,8 @@ fn comments(comments: &[String]) -> impl Iterator<Item = Cow<'_, str>> {
     };
     let fit = comments.iter().take_while(fits).count();
     let left = comments.len() - fit;
-    let more = (left > 0).then(|| format!("… and {left} more comments").into());
+    let more =
+        (left > 0).then(|| format!("… and {left} more {}", plural(left as u64, "comment")).into());
     comments[..fit]
         .iter()
         .map(|comment| text(comment))
@@ -344,5 +346,7 @@ mod tests {
         assert_eq!(said.len(), 5);
         assert_eq!(said[4], "… and 36 more comments");
         assert!(said[..4].iter().all(|comment| comment.len() == 16_000));
+        let said: Vec<_> = comments(&many[..5]).collect();
+        assert_eq!(said[4], "… and 1 more comment");
     }
 }

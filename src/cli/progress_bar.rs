@@ -11,6 +11,8 @@ use capture2pcap::input::admin::Tap;
 use capture2pcap::progress::Progress;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::report::counted;
+
 /// Work that takes longer than this shows a bar.
 const DELAY: Duration = Duration::from_millis(500);
 /// How often the bar is drawn while nothing is read, so that the rate falls.
@@ -103,9 +105,9 @@ impl Bar {
             while !shown.is_finished() {
                 let counts = &tap.progress;
                 shown.set_message(format!(
-                    "{tap}: {} connections, {} events, {}; Ctrl-C stops it",
-                    HumanCount(counts.connections.load(Ordering::Relaxed)),
-                    HumanCount(counts.events.load(Ordering::Relaxed)),
+                    "{tap}: {}, {}, {}; Ctrl-C stops it",
+                    counted(counts.connections.load(Ordering::Relaxed), "connection"),
+                    counted(counts.events.load(Ordering::Relaxed), "event"),
                     HumanBytes(counts.bytes.load(Ordering::Relaxed)),
                 ));
                 thread::sleep(LIVE_INTERVAL);

@@ -33,8 +33,8 @@ use crate::cli::run::FAILURE;
 use crate::cli::viewer::{self, Viewer};
 
 use counts::Counts;
-use messages::{plural, source_name};
-pub(crate) use messages::{say, say_hint, target_name};
+use messages::source_name;
+pub(crate) use messages::{counted, say, say_hint, target_name};
 
 /// How much of a capture is searched for gRPC, in bytes.
 const MAX_GRPC_LOOK: u64 = 1 << 20;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::model::event::{Direction, Event, Skip, SkipKind, TraceId};
+use crate::plural;
 
 pub(crate) use kind::THROUGH_TERMINAL;
 pub use kind::WarningKind;
@@ -164,8 +165,7 @@ impl Tally {
             return Ok(());
         }
         let more = self.count - 1;
-        let s = if more == 1 { "" } else { "s" };
-        write!(f, ", and in {more} more place{s}: ")?;
+        write!(f, ", and in {more} more {}: ", plural(more, "place"))?;
         for (i, warning) in self.more.iter().enumerate() {
             let (from, to) = warning.range();
             let comma = if i == 0 { "" } else { ", " };
@@ -174,7 +174,7 @@ impl Tally {
         if more > self.more.len() as u64 {
             f.write_str(", and so on")?;
         }
-        let unit = if self.bytes == 1 { "byte" } else { "bytes" };
+        let unit = plural(self.bytes, "byte");
         write!(f, "; {} {unit} in all", self.bytes)
     }
 
@@ -319,6 +319,10 @@ mod tests {
                 "{one}"
             );
             assert!(two.contains(" 2 bytes"), "{two}");
+            assert!(
+                !one.contains("byte is") || !one.contains("for them"),
+                "{one}"
+            );
         }
         let mut skipped = tally(WarningKind::Skipped, 1);
         skipped.count = 2;

@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use crate::model::event::{Direction, Event, Gap, GapKind, PlainEvent, What};
 use crate::model::protocol::{self, Role};
 use crate::model::warning::{Warning, WarningKind};
+use crate::plural;
 
 use super::{MAX_EVENT_LOSS, Next};
 use mark::Mark;
@@ -256,7 +257,8 @@ impl Order {
         match missing {
             Some(missing) if missing <= MAX_EVENT_LOSS => cut.missing = Some(missing),
             _ => {
-                let detail = format!("from {from} to {count} over an event of {known} bytes");
+                let unit = plural(known, "byte");
+                let detail = format!("from {from} to {count} over an event of {known} {unit}");
                 let bytes = from.saturating_add(known).abs_diff(count);
                 self.mismatch(&cut, bytes, detail, queue);
                 cut.missing = Some(0);

@@ -1,7 +1,7 @@
 mod exchanges;
 
 use super::*;
-use crate::model::event::{Connection, Direction, Endpoint, Field, Side};
+use crate::model::event::{Connection, Direction, Endpoint, Field, Gap, GapKind, Side};
 use crate::model::warning::{WarningKind, Warnings};
 use crate::slice::Slice;
 
@@ -211,4 +211,48 @@ fn comments_of_events_without_bytes_have_a_limit() {
     assert_eq!(comments.len(), 17);
     assert_eq!(comments[15], "end_stream");
     assert_eq!(comments[16], "and 99984 more");
+}
+
+/// A count and its noun agree, also in the comments on a frame.
+#[test]
+fn comments_about_one_byte_say_byte() {
+    let gap = |kind| {
+        let (bytes, direction) = (1, Some(Direction::Read));
+        let gap = Gap {
+            bytes,
+            direction,
+            kind,
+        };
+        Event {
+            gap: Some(Box::new(gap)),
+            ..data(1, 0, Direction::Read, b"x")
+        }
+    };
+    let truncated = |payload, missing| {
+        let mut event = data(1, 0, Direction::Read, payload);
+        if let What::Data { truncated, .. } = event.data() {
+            *truncated = true;
+        }
+        Event { missing, ..event }
+    };
+    let cases = [
+        (truncated(b"x", Some(1)), "truncated: 1 of 2 bytes recorded"),
+        (
+            truncated(b"x", None),
+            "truncated: 1 byte recorded, at least 1 missing",
+        ),
+        (
+            gap(GapKind::Cut),
+            "the truncated event before this lacks 1 byte",
+        ),
+        (gap(GapKind::Lost), "lost before this: 1 byte"),
+    ];
+    let (mut said, mut wanted) = (Vec::new(), Vec::new());
+    for (event, expected) in cases {
+        let (seen, ..) = synthesize(&[event], labelled());
+        let comments = seen.into_iter().flat_map(|frame| frame.comments);
+        said.push(comments.last().unwrap_or_default());
+        wanted.push(expected);
+    }
+    assert_eq!(said, wanted);
 }

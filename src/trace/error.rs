@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::input::{Compression, Unpackable};
+use crate::plural;
 
 /// The position at which a trace becomes invalid, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,7 +144,7 @@ impl fmt::Display for Fault {
                 claimed,
                 left,
             } => {
-                let unit = if *claimed == 1 { "byte" } else { "bytes" };
+                let unit = plural(*claimed, "byte");
                 write!(
                     f,
                     "{what} claims {claimed} {unit} where the message around it has {left} left"

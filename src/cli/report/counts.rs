@@ -3,7 +3,7 @@
 use capture2pcap::convert::Summary;
 use capture2pcap::grouped;
 
-use super::plural;
+use super::counted;
 
 /// Counts over all traces.
 #[derive(Debug, Default)]
@@ -37,15 +37,15 @@ impl Counts {
 
     /// What the captures hold, e.g. `8 packets of 1 connection, 8 events (259 bytes received, 36,872 sent)`.
     pub(super) fn packets(&self) -> String {
-        format!("{} of {}", plural(self.frames, "packet"), self.contents())
+        format!("{} of {}", counted(self.frames, "packet"), self.contents())
     }
 
     pub(super) fn contents(&self) -> String {
         format!(
             "{}, {} ({} received, {} sent)",
-            plural(self.connections, "connection"),
-            plural(self.events, "event"),
-            plural(self.received, "byte"),
+            counted(self.connections, "connection"),
+            counted(self.events, "event"),
+            counted(self.received, "byte"),
             grouped(self.sent)
         )
     }

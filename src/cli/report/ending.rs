@@ -12,7 +12,7 @@ use capture2pcap::info::{quoted, tshark_command};
 use capture2pcap::model::protocol::{self, DecodeAs};
 use capture2pcap::wireshark;
 
-use super::{MAX_GRPC_LOOK, Reporter, plural, say, say_hint, target_name};
+use super::{MAX_GRPC_LOOK, Reporter, counted, say, say_hint, target_name};
 use crate::cli::args::Verbosity;
 use crate::cli::viewer;
 
@@ -78,7 +78,7 @@ impl Reporter {
         if signal.is_some() {
             let ended = self.counts.captures + self.counts.failed_traces;
             let left = traces.saturating_sub(ended);
-            let mut line = format!("interrupted: {} not converted", plural(left, "trace"));
+            let mut line = format!("interrupted: {} not converted", counted(left, "trace"));
             if self.counts.partial > 0 {
                 let _ = write!(line, ", {} in part", grouped(self.counts.partial));
             }
@@ -148,8 +148,8 @@ impl Reporter {
         let counts = &self.counts;
         let mut line = format!(
             "{} of {}, {}",
-            plural(counts.captures, "capture"),
-            plural(traces, "trace"),
+            counted(counts.captures, "capture"),
+            counted(traces, "trace"),
             counts.contents()
         );
         for (count, what) in [
@@ -159,7 +159,7 @@ impl Reporter {
         ] {
             if count > 0 {
                 // Writing to a string cannot fail.
-                let _ = write!(line, ", {}", plural(count, what));
+                let _ = write!(line, ", {}", counted(count, what));
             }
         }
         say(&format!(

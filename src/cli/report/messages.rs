@@ -5,7 +5,7 @@ use std::path::Path;
 
 use capture2pcap::capture::Target;
 use capture2pcap::convert::Source;
-use capture2pcap::grouped;
+use capture2pcap::{grouped, plural};
 
 pub(super) fn source_name(source: &Source) -> String {
     match source {
@@ -22,8 +22,9 @@ pub(crate) fn target_name(target: &Target) -> String {
     }
 }
 
-pub(super) fn plural(n: u64, what: &str) -> String {
-    format!("{} {what}{}", grouped(n), if n == 1 { "" } else { "s" })
+/// A number of things, as `1,234 bytes`.
+pub(crate) fn counted(n: u64, noun: &str) -> String {
+    format!("{} {}", grouped(n), plural(n, noun))
 }
 
 /// Prints a message.

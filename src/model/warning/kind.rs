@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::grouped;
+use crate::{grouped, plural};
 
 /// The kinds of [`Warning`](super::Warning), in the order of a summary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,8 +89,12 @@ impl WarningKind {
         bytes: u64,
     ) -> fmt::Result {
         let s = if count == 1 { "" } else { "s" };
-        let are = if bytes == 1 { "byte is" } else { "bytes are" };
-        let unit = if bytes == 1 { "byte" } else { "bytes" };
+        let unit = plural(bytes, "byte");
+        let are = match bytes {
+            1 => "byte is",
+            _ => "bytes are",
+        };
+        let them = if bytes == 1 { "it" } else { "them" };
         let has_bytes = bytes > 0;
         let (count, bytes) = (grouped(count), grouped(bytes));
         match self {
@@ -104,7 +108,7 @@ impl WarningKind {
             ),
             Self::Truncated => write!(
                 f,
-                "{count} truncated event{s}: {bytes} {are} not in the trace, and the capture leaves a gap for them"
+                "{count} truncated event{s}: {bytes} {are} not in the trace, and the capture leaves a gap for {them}"
             ),
             Self::LostEvents => write!(
                 f,

@@ -437,3 +437,27 @@ fn a_count_fits_where_it_may_come_next() {
     run.push(closed(9, 2));
     assert_eq!(run.order.fit(9), Fit::Not, "nothing comes after the end");
 }
+
+/// A count and its noun agree.
+#[test]
+fn the_detail_of_a_mismatch_says_byte_for_one() {
+    let events = [
+        cut(read(1, 0, "x")),
+        Event {
+            seq_num: NonZeroU64::new(MAX_EVENT_LOSS * 2),
+            ..read(1, 1, "y")
+        },
+    ];
+    let run = Run::of(events);
+    let details: Vec<_> = run
+        .warnings
+        .tallies()
+        .map(|tally| &tally.first.detail[..])
+        .collect();
+    assert!(
+        details
+            .iter()
+            .any(|detail| detail.ends_with(" over an event of 1 byte")),
+        "{details:?}"
+    );
+}

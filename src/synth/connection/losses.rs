@@ -2,6 +2,7 @@
 
 use crate::model::event::{Direction, Gap, GapKind, Timestamp, Transport};
 use crate::model::warning::WarningKind;
+use crate::plural;
 
 use super::super::{Context, Sink};
 use super::{ConnectionState, Data};
@@ -26,7 +27,8 @@ impl ConnectionState {
             );
             let size = known + missing;
             self.comment(cx, || {
-                format!("truncated: {known} of {size} bytes recorded")
+                let bytes = plural(size as u64, "byte");
+                format!("truncated: {known} of {size} {bytes} recorded")
             });
         }
         self.data(data, known + missing, cx)
@@ -47,7 +49,8 @@ impl ConnectionState {
         let (kind, bytes) = (WarningKind::TruncatedUnknown, missing as u64);
         self.note(kind, data.offset, bytes, String::new(), cx);
         self.comment(cx, || {
-            format!("truncated: {known} bytes recorded, at least {missing} missing")
+            let bytes = plural(known as u64, "byte");
+            format!("truncated: {known} {bytes} recorded, at least {missing} missing")
         });
         self.estimated = missing as u64;
         self.data(data, known.saturating_add(missing), cx)
@@ -77,7 +80,8 @@ impl ConnectionState {
             // The size was unknown when the event was written; now the rest of it is known.
             GapKind::Cut => {
                 self.comment(cx, || {
-                    format!("the truncated event before this lacks {bytes} bytes")
+                    let unit = plural(bytes, "byte");
+                    format!("the truncated event before this lacks {bytes} {unit}")
                 });
                 let rest = bytes.saturating_sub(self.estimated);
                 self.hole(rest, direction, offset, time, cx)
@@ -88,7 +92,9 @@ impl ConnectionState {
                     None => WarningKind::LostEventsUnplaced,
                 };
                 self.note(placed, offset, bytes, String::new(), cx);
-                self.comment(cx, || format!("lost before this: {bytes} bytes"));
+                self.comment(cx, || {
+                    format!("lost before this: {bytes} {}", plural(bytes, "byte"))
+                });
                 self.hole(bytes, direction, offset, time, cx)
             }
         }
