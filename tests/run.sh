@@ -34,5 +34,5 @@ if [ ${#packages[@]} -gt 0 ]; then
     "${root[@]}" "${quiet[@]}" install --no-install-recommends "${packages[@]}" >&2
 fi
 
-# Without benches. The example of the documentation is tested by cargo test --doc.
+# Without benches and the examples in the documentation: .ci/run tests those with cargo test --doc.
 exec cargo test --locked --lib --bins --tests "$@"
