@@ -1,4 +1,6 @@
-//! Where the traces of a merge lie, and how their parts are read.
+//! Where the traces of a merge are, and how parts of them are read.
+//!
+//! Invariant: the bytes that are read have the offsets of the first pass, also those of a trace that was unpacked.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -40,7 +42,7 @@ pub(super) enum Place {
     /// A file.
     #[cfg(feature = "cli")]
     File(std::path::PathBuf),
-    /// A temporary file, which goes with this.
+    /// A temporary file, which is removed with this value.
     #[cfg(feature = "cli")]
     Temporary(files::Copy),
 }
@@ -97,7 +99,7 @@ impl Place {
                 let open = || self.open();
                 let copy = plain_copy(open, path, wanted, interrupt, begin)?;
                 let len = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-                // Counted at once, as most of the time goes into it.
+                // Counted at once: making the copy takes most of the time.
                 if copy.is_some() {
                     progress.add(len);
                 }
@@ -108,7 +110,7 @@ impl Place {
 }
 
 impl Place {
-    /// What counts the reading of events: of a copy, as that of the trace.
+    /// The callback that counts the bytes of events. Those of a copy count as the bytes of the trace that they replace.
     pub(super) fn progress(&self, progress: &Progress) -> Progress {
         match self {
             #[cfg(feature = "cli")]
@@ -118,7 +120,7 @@ impl Place {
         }
     }
 
-    /// Whether it is a copy, whose first reading was counted as it was made.
+    /// Whether it is a copy. The first pass over it was counted while the copy was made.
     pub(super) const fn is_copy(&self) -> bool {
         match self {
             #[cfg(feature = "cli")]
@@ -132,7 +134,7 @@ impl Place {
 /// A copy of a trace that is not a file.
 pub(super) struct Copied {
     bytes: Arc<dyn ReadAt>,
-    /// How many bytes the trace has, and how many the copy.
+    /// The length of the trace and of the copy, in bytes.
     sizes: (u64, u64),
     ending: Option<Ending>,
 }
@@ -146,7 +148,7 @@ impl Copied {
     }
 }
 
-/// Reads from the byte number `offset` on until `room` is full or there is nothing more, and returns how much it was.
+/// Reads from `offset` on, until `room` is full or the bytes end. Returns the number of bytes read.
 fn read_all(bytes: &dyn ReadAt, room: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut read = 0;
     while let Some(rest) = room.get_mut(read..).filter(|rest| !rest.is_empty()) {
@@ -164,12 +166,12 @@ fn read_all(bytes: &dyn ReadAt, room: &mut [u8], offset: u64) -> io::Result<usiz
 mod memory {
     use super::{Copied, Place, io, read_all};
 
-    /// Nothing that has to be opened.
+    /// No files: nothing has to be opened.
     #[derive(Default)]
     pub(in crate::merge) struct Files {}
 
     impl Files {
-        /// Reads at `offset` of a trace until `room` is full or the trace ends, and returns how much it was.
+        /// Reads a trace from `offset` on, until `room` is full or the trace ends. Returns the number of bytes read.
         pub(in crate::merge) fn read(
             &mut self,
             _source: u32,
@@ -199,10 +201,10 @@ mod files {
     /// How many files are kept open.
     const MAX_OPEN: usize = 24;
 
-    /// A copy in a temporary file, which goes with this.
+    /// A copy in a temporary file, which is removed with this value.
     pub(in crate::merge) struct Copy {
         pub(super) path: tempfile::TempPath,
-        /// How many bytes the trace has, and how many the copy.
+        /// The length of the trace and of the copy, in bytes.
         pub(super) sizes: (u64, u64),
         ending: Option<Ending>,
     }
@@ -226,7 +228,7 @@ mod files {
 
     /// Opens a trace.
     pub(super) fn open(path: &Path) -> io::Result<Input> {
-        // Asked before it is opened, for opening a FIFO waits for a writer.
+        // Checked before it is opened, because opening a FIFO waits for a writer.
         if !fs::metadata(path)?.is_file() {
             return Err(io::Error::other(
                 "it is no regular file, and a merge reads each trace twice",
@@ -244,7 +246,7 @@ mod files {
     }
 
     impl Files {
-        /// Reads at `offset` of a trace until `room` is full or the trace ends, and returns how much it was.
+        /// Reads a trace from `offset` on, until `room` is full or the trace ends. Returns the number of bytes read.
         pub(in crate::merge) fn read(
             &mut self,
             source: u32,

@@ -1,4 +1,6 @@
 //! The first pass over a trace, which finds the time and the conversation of each event.
+//!
+//! Invariant: the times of a conversation do not decrease, except between the exchanges of an HTTP connection.
 
 use std::io;
 use std::path::Path;

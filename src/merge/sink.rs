@@ -1,4 +1,6 @@
 //! The second pass: the events of all traces, in the order of their times, into one capture.
+//!
+//! Invariant: no packet is earlier than the one before it, and a conversation ends with its last event.
 
 use std::collections::hash_map::Entry as MapEntry;
 use std::io::{self, Write};
@@ -19,7 +21,7 @@ use crate::trace::{Location, TraceFormat};
 use super::Outcome;
 use super::fetch::{Fetcher, Lost};
 use super::index::{Entry, Index, UNKNOWN};
-use super::scan::Scan;
+use super::scan::{Scan, ScannedConversation};
 
 /// A merge in progress.
 pub(super) struct MergeSink {
@@ -50,7 +52,7 @@ struct ScannedTrace {
 struct MergedConversation {
     id: ConversationId,
     trace: TraceId,
-    /// Events to deliver before its first event.
+    /// The endpoints of its connection, to deliver before its first event.
     connection: Option<Box<Connection>>,
     is_buffered: bool,
     /// The number of its events still to come.
@@ -107,7 +109,7 @@ impl MergeSink {
     }
 
     /// The number of a conversation in the merge, which traces may share.
-    fn conversation(&mut self, found: super::scan::ScannedConversation) -> u32 {
+    fn conversation(&mut self, found: ScannedConversation) -> u32 {
         let next = self.conversations.len() as u32;
         let number = match &found.id {
             ConversationId::Exchanges(_) => match self.shared.entry(found.id.clone()) {

@@ -1,5 +1,6 @@
-//! Comments for the next frame of a connection. Their number is limited, because events without frames could
-//! otherwise accumulate them.
+//! Comments for the next frame of a connection.
+//!
+//! Invariant: their number is limited, because events without frames could otherwise accumulate them.
 
 /// The maximum number of comments on a frame.
 const MAX_COMMENTS: usize = 16;
@@ -7,7 +8,7 @@ const MAX_COMMENTS: usize = 16;
 /// The comments on the next frame.
 #[derive(Debug, Default)]
 pub(super) struct Comments {
-    said: Vec<String>,
+    kept: Vec<String>,
     /// The number of comments beyond the limit.
     more: u64,
 }
@@ -15,8 +16,8 @@ pub(super) struct Comments {
 impl Comments {
     /// Appends a comment.
     pub(super) fn push(&mut self, say: impl FnOnce() -> String) {
-        if self.said.len() < MAX_COMMENTS {
-            self.said.push(say());
+        if self.kept.len() < MAX_COMMENTS {
+            self.kept.push(say());
         } else {
             self.more += 1;
         }
@@ -26,20 +27,20 @@ impl Comments {
     pub(super) fn take(&mut self) -> Vec<String> {
         let more = std::mem::take(&mut self.more);
         if more > 0 {
-            self.said.push(format!("and {more} more"));
+            self.kept.push(format!("and {more} more"));
         }
-        std::mem::take(&mut self.said)
+        std::mem::take(&mut self.kept)
     }
 
     /// Inserts `first` before the others.
     pub(super) fn prepend(&mut self, first: Vec<String>) {
-        self.said.splice(0..0, first);
+        self.kept.splice(0..0, first);
     }
 }
 
 impl From<Vec<String>> for Comments {
-    fn from(said: Vec<String>) -> Self {
-        Self { said, more: 0 }
+    fn from(kept: Vec<String>) -> Self {
+        Self { kept, more: 0 }
     }
 }
 

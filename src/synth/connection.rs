@@ -1,5 +1,8 @@
-//! One connection from its first mention in a trace to its end: when it starts again, and which packets its
-//! events become.
+//! One connection from its first mention in a trace to its end: its state, and the packets that its events become.
+//!
+//! Knows nothing of other connections, except for the endpoints that they use.
+//!
+//! Invariant: all packets of a connection have the endpoints of its first one.
 
 mod losses;
 mod opening;
@@ -34,7 +37,7 @@ pub(super) struct ConnectionState {
     id: TraceId,
     connection: Connection,
     /// Its flow; `None` before its first packet.
-    wire: Option<Flow>,
+    flow: Option<Flow>,
     /// The time of its last event.
     last: Option<Timestamp>,
     /// The estimated number of missing bytes of the last event, whose size is unknown.
@@ -80,7 +83,7 @@ impl ConnectionState {
         Self {
             id,
             connection: Connection::default(),
-            wire: None,
+            flow: None,
             last: None,
             estimated: 0,
             is_streamed: true,
@@ -127,7 +130,7 @@ impl ConnectionState {
             payload,
             ..
         } = event;
-        let stream = self.wire.as_mut()?.plain_stream()?;
+        let stream = self.flow.as_mut()?.plain_stream()?;
         if let Some(summary) = &mut self.summary {
             summary.events += 1;
             summary.add(direction, payload);
@@ -283,7 +286,7 @@ impl ConnectionState {
         let known = &self.connection;
         let is_late = known.local.is_none() && recorded.local.is_some()
             || known.remote.is_none() && recorded.remote.is_some();
-        if self.connection.learn(recorded) && self.wire.is_some() {
+        if self.connection.learn(recorded) && self.flow.is_some() {
             self.report_stand_ins(is_late, cx);
         }
     }
@@ -302,7 +305,7 @@ impl ConnectionState {
             payload,
             end_stream,
         } = data;
-        if self.wire.is_none() {
+        if self.flow.is_none() {
             if original_len == 0 && self.connection.transport == Transport::Tcp {
                 // Without bytes there is no segment, so the connection is not in the capture yet.
                 self.ended |= end_stream;
@@ -310,7 +313,7 @@ impl ConnectionState {
             }
             self.open(time, Some((direction, payload)), offset, cx)?;
         }
-        let Some(flow) = &mut self.wire else {
+        let Some(flow) = &mut self.flow else {
             return Ok(());
         };
         // A count shows how many bytes a truncated event lacks.
@@ -336,7 +339,7 @@ impl ConnectionState {
         recorded: bool,
         cx: &mut Context<'_, S>,
     ) -> Result<(), S::Error> {
-        let Some(flow) = &mut self.wire else {
+        let Some(flow) = &mut self.flow else {
             return Ok(());
         };
         cx.shared.occupancy.release(flow.endpoints(), self.id);

@@ -1,4 +1,6 @@
 //! Maps events to conversations, for callers that need the mapping before packets are made.
+//!
+//! Invariant: events of one conversation here are packets of one conversation in the capture.
 
 use foldhash::HashMap;
 

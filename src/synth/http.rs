@@ -40,7 +40,7 @@ pub(super) struct Exchanges {
 /// An HTTP/2 connection.
 #[derive(Debug)]
 struct Session {
-    tracked: ConnectionState,
+    state: ConnectionState,
     http2: Http2,
     /// The earliest and the latest time of the bytes sent; `None` before the first.
     span: Option<(Timestamp, Timestamp)>,
@@ -51,7 +51,7 @@ struct Session {
 /// A request and its response.
 #[derive(Debug)]
 struct Exchange {
-    key: ConversationId,
+    conversation: ConversationId,
     connection: Connection,
     /// The role of the peer on the connection.
     role: Role,
@@ -68,7 +68,7 @@ impl Exchange {
     fn new(id: TraceId, downstream: Option<&Connection>, upstream: Option<&Connection>) -> Self {
         let (shown, role) = shown_connection(downstream, upstream);
         Self {
-            key: ConversationId::of_exchange(id, shown),
+            conversation: ConversationId::of_exchange(id, shown),
             connection: shown.cloned().unwrap_or_default(),
             role,
             upstream: upstream.cloned().map(Box::new),
@@ -145,13 +145,13 @@ impl Exchanges {
                 }
                 note_losses(id, when.offset, part, *exchange.binary(side), cx);
                 let session = session(&mut self.sessions, exchange, id, when.time, cx)?;
-                if let Some(summary) = session.tracked.summary() {
+                if let Some(summary) = session.state.summary() {
                     summary.events += 1;
                     summary.truncated_events += u64::from(is_cut);
                 }
                 if is_cut {
                     let say = || "truncated: by how much is not recorded".into();
-                    session.tracked.comment(cx, say);
+                    session.state.comment(cx, say);
                 }
                 session.open.insert(id);
                 session.part(exchange, when, (side, part, last), cx)?;
@@ -162,9 +162,9 @@ impl Exchanges {
             }
             Http::End => {
                 if let Some(exchange) = self.open.remove(&id) {
-                    if let ConversationId::Exchange(_) = exchange.key {
-                        self.end(&exchange.key, cx)?;
-                    } else if let Some(session) = self.sessions.get_mut(&exchange.key) {
+                    if let ConversationId::Exchange(_) = exchange.conversation {
+                        self.end(&exchange.conversation, cx)?;
+                    } else if let Some(session) = self.sessions.get_mut(&exchange.conversation) {
                         session.open.remove(&id);
                     }
                 }
@@ -193,7 +193,7 @@ impl Exchanges {
     /// Ends all connections.
     pub(super) fn finish<S: Sink>(&mut self, cx: &mut Context<'_, S>) -> Result<(), S::Error> {
         let mut sessions: Vec<_> = self.sessions.iter().collect();
-        sessions.sort_by_key(|(_, session)| (session.tracked.last(), session.tracked.id()));
+        sessions.sort_by_key(|(_, session)| (session.state.last(), session.state.id()));
         let keys: Vec<_> = sessions.into_iter().map(|(key, _)| key.clone()).collect();
         for key in keys {
             self.end(&key, cx)?;
@@ -216,7 +216,7 @@ impl Exchanges {
         for id in &session.open {
             self.open.remove(id);
         }
-        session.tracked.finish(cx)
+        session.state.finish(cx)
     }
 }
 
@@ -294,12 +294,12 @@ fn session<'a, S: Sink>(
     cx: &mut Context<'_, S>,
 ) -> Result<&'a mut Session, S::Error> {
     let has_summary = cx.shared.summaries.is_some();
-    match sessions.entry(exchange.key.clone()) {
+    match sessions.entry(exchange.conversation.clone()) {
         Entry::Vacant(entry) => Ok(entry.insert(Session::new(id, has_summary))),
         Entry::Occupied(entry) => {
             let session = entry.into_mut();
             if exchange.stream.is_none() && session.is_over(time) {
-                session.tracked.finish(cx)?;
+                session.state.finish(cx)?;
                 *session = Session::new(id, has_summary);
             }
             Ok(session)
@@ -310,7 +310,7 @@ fn session<'a, S: Sink>(
 impl Session {
     fn new(id: TraceId, has_summary: bool) -> Self {
         Self {
-            tracked: ConnectionState::new(id, has_summary).with_made_bytes(),
+            state: ConnectionState::new(id, has_summary).with_made_bytes(),
             http2: Http2::new(),
             span: None,
             open: BTreeSet::new(),
@@ -337,8 +337,8 @@ impl Session {
         (side, part, last): (Side, &Part, bool),
         cx: &mut Context<'_, S>,
     ) -> Result<(), S::Error> {
-        let time = self.tracked.stamp(when, cx);
-        if let Some(summary) = self.tracked.summary() {
+        let time = self.state.stamp(when, cx);
+        if let Some(summary) = self.state.summary() {
             match part {
                 Part::Body { payload, .. } => summary.add(exchange.direction(side), payload),
                 Part::Headers(fields) => {
@@ -350,9 +350,9 @@ impl Session {
                 Part::Trailers(_) => {}
             }
         }
-        let (mut sent, mut opening, asked) = (Vec::new(), 0, side);
+        let (mut sent, mut opening, own_side) = (Vec::new(), 0, side);
         if self.span.is_none() {
-            self.tracked.connection(&exchange.connection, cx);
+            self.state.connection(&exchange.connection, cx);
             sent.extend(Http2::opening());
             opening = sent.len();
         }
@@ -366,13 +366,13 @@ impl Session {
         }
         for (i, (side, payload)) in sent.into_iter().enumerate() {
             if i == opening {
-                if let (Side::Request, Part::Headers(fields)) = (asked, part) {
-                    self.tracked.comment(cx, || request_line(fields));
+                if let (Side::Request, Part::Headers(fields)) = (own_side, part) {
+                    self.state.comment(cx, || request_line(fields));
                 }
                 self.upstream(exchange, cx);
             }
             let direction = exchange.direction(side);
-            self.tracked
+            self.state
                 .send(when.offset, time, direction, &payload, cx)?;
         }
         Ok(())
@@ -386,8 +386,8 @@ impl Session {
         let Some(server) = upstream.remote.or(upstream.local) else {
             return;
         };
-        self.tracked.comment(cx, || format!("upstream: {server}"));
-        if let Some(summary) = self.tracked.summary() {
+        self.state.comment(cx, || format!("upstream: {server}"));
+        if let Some(summary) = self.state.summary() {
             summary.upstreams.insert(server.to_string());
         }
     }

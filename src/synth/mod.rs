@@ -100,7 +100,7 @@ impl Default for SynthOptions {
 #[derive(Debug)]
 pub struct Synthesizer {
     shared: Shared,
-    tracked: IndexMap<TraceId, ConnectionState, RandomState>,
+    connections: IndexMap<TraceId, ConnectionState, RandomState>,
     /// The index of the last event's connection, which is usually the next one's, too.
     last: usize,
     exchanges: Exchanges,
@@ -144,7 +144,7 @@ pub(crate) trait Sink {
     /// Takes the next frame.
     fn frame(&mut self, frame: &Frame<'_>) -> Result<(), Self::Error>;
 
-    /// Whether frames that carry bytes are wanted. Where not, they are not made, and no bytes are looked at for them.
+    /// Whether frames that carry bytes are wanted. If not, none are made, and payloads are not examined.
     #[inline(always)]
     fn wants_bytes(&self) -> bool {
         true
@@ -213,7 +213,7 @@ impl Synthesizer {
         };
         Self {
             shared,
-            tracked: IndexMap::default(),
+            connections: IndexMap::default(),
             last: 0,
             exchanges: Exchanges::default(),
         }
@@ -270,7 +270,7 @@ impl Synthesizer {
         event: &PlainEvent<'_>,
         out: &mut S,
     ) -> Option<Result<(), S::Error>> {
-        let (last, state) = self.tracked.get_index_mut(self.last)?;
+        let (last, state) = self.connections.get_index_mut(self.last)?;
         if *last != event.trace || event.time > self.shared.options.latest {
             return None;
         }
@@ -311,17 +311,17 @@ impl Synthesizer {
             cx.of_no_connection(event);
             return Ok(());
         }
-        let tracked = match self.tracked.get_index_mut(self.last) {
-            Some((last, tracked)) if *last == id => tracked,
+        let state = match self.connections.get_index_mut(self.last) {
+            Some((last, state)) if *last == id => state,
             _ => {
                 let has_summary = cx.shared.summaries.is_some();
-                let entry = self.tracked.entry(id);
+                let entry = self.connections.entry(id);
                 self.last = entry.index();
                 entry.or_insert_with(|| ConnectionState::new(id, has_summary))
             }
         };
-        if tracked.event(event, cx)? == Lifetime::Over {
-            self.tracked.swap_remove_index(self.last);
+        if state.event(event, cx)? == Lifetime::Over {
+            self.connections.swap_remove_index(self.last);
         }
         Ok(())
     }
@@ -342,8 +342,8 @@ impl Synthesizer {
             out,
         };
         match conversation {
-            ConversationId::Socket(id) => match self.tracked.swap_remove(id) {
-                Some(mut tracked) => tracked.finish(cx),
+            ConversationId::Socket(id) => match self.connections.swap_remove(id) {
+                Some(mut state) => state.finish(cx),
                 None => Ok(()),
             },
             _ => self.exchanges.end(conversation, cx),
@@ -366,10 +366,10 @@ impl Synthesizer {
             out,
         };
         // The connections are no longer in the order of their beginnings, because finished ones were swapped out.
-        let mut rest: Vec<_> = self.tracked.drain(..).collect();
-        rest.sort_by_key(|(id, tracked)| (tracked.last(), *id));
-        for (_, mut tracked) in rest {
-            tracked.finish(cx)?;
+        let mut rest: Vec<_> = self.connections.drain(..).collect();
+        rest.sort_by_key(|(id, state)| (state.last(), *id));
+        for (_, mut state) in rest {
+            state.finish(cx)?;
         }
         self.exchanges.finish(cx)
     }

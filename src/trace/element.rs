@@ -1,8 +1,9 @@
 //! The parts of a trace that are decoded one at a time, and the messages that contain them.
 //!
 //! A buffered trace is one message of any size, so it is never decoded as a whole: the levels below are entered
-//! field by field, and only the parts in them are decoded. Reading by number and reading by name share this
-//! table.
+//! field by field, and only the parts in them are decoded.
+//!
+//! Invariant: reading by number and reading by name use the same table.
 
 use crate::model::event::Direction;
 

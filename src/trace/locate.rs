@@ -210,7 +210,7 @@ impl EventDecoder {
         let generation = format.generation;
         let mut at_hand = match format.encoding {
             Encoding::Binary | Encoding::Delimited if matches!(located, Located::Cut(_)) => {
-                // How long the event is as a whole was found to fit what is in it.
+                // The first pass has checked that the length of the whole event fits its contents.
                 decoder.cut(input.take(0..bytes.len()), Level::Batch, place, u64::MAX)?;
                 decoder.advance()
             }

@@ -55,7 +55,7 @@ impl Reporter {
         }
     }
 
-    /// Reports a folder that could not be searched.
+    /// Reports a path that could not be searched.
     pub(crate) fn unread(&mut self, path: &Path, error: &io::Error) {
         let why = format!("cannot read: {}", reason(error));
         self.failed(&capture2pcap::display_path(path).to_string(), &why);

@@ -1,4 +1,7 @@
 //! How missing bytes of a connection affect its packets.
+//!
+//! Invariant: a packet holds only recorded bytes. Missing ones make its original length larger, or leave a gap in the
+//! sequence numbers.
 
 use crate::model::event::{Direction, Gap, GapKind, Timestamp, Transport};
 use crate::model::warning::WarningKind;

@@ -31,7 +31,7 @@ impl ConnectionState {
         offset: u64,
         cx: &mut Context<'_, S>,
     ) -> Result<(), S::Error> {
-        if self.wire.is_some() {
+        if self.flow.is_some() {
             return Ok(());
         }
         let (detected, evidence) = protocol::role(&self.connection, first);
@@ -98,7 +98,7 @@ impl ConnectionState {
         if self.ended {
             flow.end_local();
         }
-        self.wire = Some(flow);
+        self.flow = Some(flow);
         Ok(())
     }
 

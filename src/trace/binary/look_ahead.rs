@@ -1,9 +1,9 @@
-//! What a message says of its connection further ahead, where an input can be looked at twice.
+//! Searches the rest of a message for its connection, in an input that can be read twice.
 //!
-//! Events may come before the `trace_id` and `connection` of their message. Looking ahead finds those, and
-//! nothing else: what is wrong with the bytes is left to the walk, which comes there in its turn.
+//! Events may come before the `trace_id` and the `connection` of their message. The search finds those, and nothing
+//! else. It reports no damage: the walk does that when it arrives there.
 //!
-//! Invariant: each byte is looked at once more at most, and in a binary file payloads are not even read.
+//! Invariant: each byte is searched at most once, and the payloads in a binary file are not read.
 
 use arrayvec::ArrayVec;
 

@@ -88,7 +88,7 @@ impl Block {
 /// they stand for, and returns how many bytes of `rest` they are.
 ///
 /// It stops where most bytes are not escapes, before a quote, the end of a line, or an escape that Envoy does not
-/// write, and near the end of `rest`. None is also a correct answer.
+/// write, and near the end of `rest`. Returning 0 is always correct.
 pub(super) fn decode(rest: &[u8], text: &mut Vec<u8>) -> usize {
     let mut read = 0;
     while let Some(bytes) = rest[read..].first_chunk() {
