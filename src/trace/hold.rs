@@ -284,7 +284,7 @@ impl Decoder {
                 self.http_part(taken.part, bytes, place, false)?;
             }
             TracePart::Event | TracePart::HttpBuffered | TracePart::HttpSegment => {
-                self.keep(taken)?
+                self.keep(taken)?;
             }
             TracePart::TraceId | TracePart::Truncated(_) => {}
         }

@@ -31,8 +31,6 @@ impl Role {
 /// The evidence for a [`Role`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
-    /// The user has set it.
-    Set,
     /// The first bytes are those of an HTTP client or server.
     FirstBytes,
     /// The local address is missing: only an upstream tap starts to record before the connection has one.
