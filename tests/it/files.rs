@@ -276,9 +276,9 @@ fn a_capture_does_not_replace_a_trace() {
 fn standard_output_by_name_is_not_replaced() {
     let scratch = Scratch::new();
     let trace = write_trace(&scratch, "a.pb", 0);
-    let expected = [b"before".as_slice(), &alone(&trace), b"behind"].concat();
+    let expected = [b"before".as_slice(), &alone(&trace), b"after"].concat();
     for name in ["-", "/dev/stdout", "/dev/fd/1"] {
-        let script = format!("(printf before; capture2pcap a.pb {name}; printf behind) > all");
+        let script = format!("(printf before; capture2pcap a.pb {name}; printf after) > all");
         scratch.shell(&script).run().exits(0);
         assert!(
             fs::read(scratch.path("all")).expect("it") == expected,

@@ -132,7 +132,7 @@ fn every_kind_of_comment_is_written() {
         counted(What::Read, 0, b"twelve bytes", 1),
         Ev {
             end_stream: true,
-            ..counted(What::Write, 10, b"behind a gap", 50)
+            ..counted(What::Write, 10, b"beyond a gap", 50)
         },
         cut(What::Read, 20, b"cut", 62),
         counted(What::Closed, 30, b"", 163),

@@ -291,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_reads_alike_whatever_lies_behind_it() {
+    fn a_header_reads_alike_whatever_follows_it() {
         for bits in 0..64 {
             for value in [
                 1_u64 << bits,
