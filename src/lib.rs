@@ -84,8 +84,6 @@ pub mod redact;
 #[doc(hidden)]
 pub mod sequence;
 #[doc(hidden)]
-pub mod slice;
-#[doc(hidden)]
 pub mod synth;
 #[doc(hidden)]
 pub mod trace;

@@ -69,7 +69,10 @@ fn merged(path: &Path, progress: Progress) -> (String, Vec<u8>) {
     let merged = merge(&traces, &target, &options, 1, &interrupt, |_| {
         Warnings::default()
     });
-    (format!("{:?}", merged.unwrap()), fs::read(&capture).unwrap())
+    (
+        format!("{:?}", merged.unwrap()),
+        fs::read(&capture).unwrap(),
+    )
 }
 
 /// Whether the trace's pages are still in the file or not, and whether the file ends at one or not.

@@ -9,7 +9,6 @@ use std::fmt;
 use capture2pcap::model::event::{Connection, Direction, Event, GapKind, TraceId, What};
 use capture2pcap::model::warning::{WarningKind, Warnings};
 use capture2pcap::sequence::{MAX_EVENT_LOSS, Memory, Next, Sequencer};
-use capture2pcap::slice::Slice;
 
 /// The possible lengths of a PROXY protocol header, in bytes.
 const PROXY_HEADERS: std::ops::RangeInclusive<u64> = 15..=536;
@@ -56,7 +55,7 @@ impl fmt::Debug for Brief<'_> {
         let mut event = self.0.clone();
         if let What::Data { payload, .. } = &mut event.what {
             write!(f, "{} bytes: ", payload.len())?;
-            *payload = Slice::copy_of(&payload[..payload.len().min(40)]);
+            *payload = payload[..payload.len().min(40)].to_vec();
         }
         event.fmt(f)
     }

@@ -8,7 +8,6 @@ use capture2pcap::model::event::{
 };
 use capture2pcap::model::warning::{WarningKind, Warnings};
 use capture2pcap::sequence::{MAX_EVENT_LOSS, Memory, Sequencer};
-use capture2pcap::slice::Slice;
 
 use crate::delivered::{self, is_ordered};
 
@@ -32,9 +31,9 @@ pub fn sequence(data: &[u8]) {
 }
 
 /// Some bytes of payload, different for each `seed`.
-fn payload(seed: usize, len: usize) -> Slice {
+fn payload(seed: usize, len: usize) -> Vec<u8> {
     let byte = |i: usize| (seed.wrapping_mul(31) + i) as u8;
-    Slice::from((0..len).map(byte).collect::<Vec<_>>())
+    (0..len).map(byte).collect()
 }
 
 fn endpoint(number: u8) -> Option<Endpoint> {

@@ -1,21 +1,54 @@
 //! The memory of a window, reused for the bytes that follow.
 //!
-//! Invariant: memory is never written to while a slice of it exists.
+//! Invariant: the bytes of the window are where they were until it is filled.
 
-use std::ops::Range;
-use std::sync::Arc;
+use std::fmt;
+use std::ops::{Deref, Range};
 
 use crate::align::{PAGE, start_in};
-use crate::slice::{Backing, Piece};
 
 /// How much memory is kept for reuse when one event replaces another, in bytes. Events are seldom larger; the
 /// memory beyond it is freed.
 const KEPT: usize = 1 << 20;
 
+/// What a window shows.
+enum Memory {
+    /// Memory of the program.
+    Own(Vec<u8>),
+    /// A mapped part of a file.
+    #[cfg(feature = "cli")]
+    Map(super::map::Map),
+}
+
+impl Deref for Memory {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            #[cfg(feature = "cli")]
+            Self::Map(map) => map,
+        }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::Own(Vec::new())
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Memory({} bytes)", self.len())
+    }
+}
+
 /// A window into memory.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
-    memory: Arc<Backing>,
+    memory: Memory,
     /// The range of the window in the memory.
     at_hand: Range<usize>,
 }
@@ -25,20 +58,16 @@ impl Buffer {
     pub(super) fn holding(bytes: Vec<u8>) -> Self {
         Self {
             at_hand: 0..bytes.len(),
-            memory: Arc::new(Backing::Own(bytes)),
+            memory: Memory::Own(bytes),
         }
     }
 
     /// Replaces the window by a copy of `bytes`.
     pub(super) fn replace(&mut self, bytes: &[u8]) {
-        match Arc::get_mut(&mut self.memory) {
-            Some(Backing::Own(memory)) => {
-                memory.clear();
-                memory.shrink_to(KEPT);
-                memory.extend_from_slice(bytes);
-            }
-            _ => self.memory = Arc::new(Backing::Own(bytes.to_vec())),
-        }
+        let memory = self.own();
+        memory.clear();
+        memory.shrink_to(KEPT);
+        memory.extend_from_slice(bytes);
         self.at_hand = 0..bytes.len();
     }
 
@@ -47,18 +76,24 @@ impl Buffer {
         &self.memory[self.at_hand.clone()]
     }
 
-    /// Takes the bytes of the window in `range`, and drops those before them.
-    #[inline]
-    pub(super) fn take(&mut self, range: Range<usize>) -> Piece<'_> {
-        let start = self.at_hand.start;
-        self.skip(range.end);
-        Piece::of(&self.memory, start + range.start..start + range.end)
+    /// The program's memory. A mapped part is dropped for it.
+    fn own(&mut self) -> &mut Vec<u8> {
+        if !matches!(self.memory, Memory::Own(_)) {
+            self.memory = Memory::default();
+        }
+        match &mut self.memory {
+            Memory::Own(memory) => memory,
+            #[cfg(feature = "cli")]
+            Memory::Map(_) => unreachable!("it was replaced"),
+        }
     }
 
-    /// The bytes of the window in `range`, which stay in it.
-    pub(super) fn piece(&self, range: Range<usize>) -> Piece<'_> {
+    /// Takes the bytes of the window in `range`, and drops those before them.
+    #[inline]
+    pub(super) fn take(&mut self, range: Range<usize>) -> &[u8] {
         let start = self.at_hand.start;
-        Piece::of(&self.memory, start + range.start..start + range.end)
+        self.skip(range.end);
+        &self.memory[start + range.start..start + range.end]
     }
 
     /// Drops the first `n` bytes of the window.
@@ -71,7 +106,7 @@ impl Buffer {
     /// Replaces the window by a part of a mapping.
     #[cfg(feature = "cli")]
     pub(super) fn show(&mut self, map: super::map::Map, at_hand: Range<usize>) {
-        self.memory = Arc::new(Backing::Map(map));
+        self.memory = Memory::Map(map);
         self.at_hand = at_hand;
     }
 
@@ -84,9 +119,9 @@ impl Buffer {
         let rest = self.at_hand.len();
         // The rest of the window moves to the front, so that the new bytes begin at a page boundary.
         let need = PAGE + rest.next_multiple_of(PAGE) + ask;
-        match Arc::get_mut(&mut self.memory) {
-            Some(Backing::Own(memory)) if self.at_hand.end + ask <= memory.len() => {}
-            Some(Backing::Own(memory)) if need <= memory.len() => {
+        match &mut self.memory {
+            Memory::Own(memory) if self.at_hand.end + ask <= memory.len() => {}
+            Memory::Own(memory) if need <= memory.len() => {
                 let start = start_in(memory, rest);
                 memory.copy_within(self.at_hand.clone(), start);
                 self.at_hand = start..start + rest;
@@ -99,15 +134,11 @@ impl Buffer {
                 let start = start_in(&memory, rest);
                 memory[start..start + rest].copy_from_slice(self.window());
                 self.at_hand = start..start + rest;
-                self.memory = Arc::new(Backing::Own(memory));
+                self.memory = Memory::Own(memory);
             }
         }
-        // Not shared: either checked above, or new.
-        let Some(Backing::Own(memory)) = Arc::get_mut(&mut self.memory) else {
-            return Ok(0);
-        };
         let end = self.at_hand.end;
-        let read = read(&mut memory[end..end + ask])?;
+        let read = read(&mut self.own()[end..end + ask])?;
         self.at_hand.end += read.min(ask);
         Ok(read)
     }
@@ -116,7 +147,6 @@ impl Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slice::Slice;
     use std::convert::Infallible;
 
     /// Fills the buffer, and returns the address that was written to.
@@ -145,7 +175,7 @@ mod tests {
         places.dedup();
         // The first memory was too small for the rest of the window.
         assert!(places.len() <= 2, "{places:?}");
-        let held = Slice::from(buffer.take(0..77));
+        let held = buffer.take(0..77).to_vec();
         for i in 100..105 {
             fill(&mut buffer, i, 10_000);
             buffer.skip(10_000);

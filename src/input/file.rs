@@ -257,7 +257,6 @@ impl Wait<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slice::Slice;
     use std::sync::Arc;
 
     #[test]
@@ -279,7 +278,7 @@ mod tests {
                     input.fill(&Wait::default()).unwrap();
                 }
                 // Kept while the window moves on, as an event may be.
-                taken.push(Slice::from(input.take(0..step)));
+                taken.push(input.take(0..step).to_vec());
                 assert_eq!(
                     input.offset(),
                     taken.iter().map(|t| t.len() as u64).sum::<u64>()
@@ -288,7 +287,7 @@ mod tests {
             while !input.ended() {
                 input.fill(&Wait::default()).unwrap();
             }
-            taken.push(Slice::copy_of(input.window()));
+            taken.push(input.window().to_vec());
             let taken: Vec<_> = taken
                 .iter()
                 .flat_map(|slice| slice.iter().copied())

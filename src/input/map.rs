@@ -55,7 +55,7 @@ impl Tears {
 }
 
 /// A mapped part of a file.
-pub struct Map {
+pub(crate) struct Map {
     map: Mmap,
     place: &'static AtomicU64,
 }

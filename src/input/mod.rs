@@ -43,7 +43,6 @@ use std::time::Instant;
 
 use crate::descriptor::BorrowedFd;
 use crate::progress::Progress;
-use crate::slice::Piece;
 
 pub(crate) use ahead::Ahead;
 use anywhere::Anywhere;
@@ -185,17 +184,9 @@ impl Input {
     /// # Panics
     /// When the window is too short.
     #[inline]
-    pub fn take(&mut self, range: Range<usize>) -> Piece<'_> {
+    pub fn take(&mut self, range: Range<usize>) -> &[u8] {
         self.offset += range.end as u64;
         self.buffer.take(range)
-    }
-
-    /// The bytes of the window in `range`, which stay in it.
-    ///
-    /// # Panics
-    /// When the window is too short.
-    pub fn piece(&self, range: Range<usize>) -> Piece<'_> {
-        self.buffer.piece(range)
     }
 
     /// Drops the first `n` bytes of the window.

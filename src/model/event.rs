@@ -11,8 +11,6 @@ use std::num::NonZeroU64;
 
 use bytes::Bytes;
 
-use crate::slice::Slice;
-
 pub(crate) use plain::PlainEvent;
 
 /// A moment in nanoseconds since the Unix epoch, from 1970 to 2554.
@@ -172,7 +170,7 @@ impl Event {
         Self {
             what: What::Data {
                 direction,
-                payload: Slice::copy_of(payload),
+                payload: payload.to_vec(),
                 truncated: false,
                 as_string: false,
                 end_stream: false,
@@ -213,7 +211,7 @@ impl Event {
         if !matches!(self.what, What::Data { .. }) {
             self.what = What::Data {
                 direction: Direction::Read,
-                payload: Slice::default(),
+                payload: Vec::new(),
                 truncated: false,
                 as_string: false,
                 end_stream: false,
@@ -317,7 +315,7 @@ pub enum What {
         /// Their direction.
         direction: Direction,
         /// The bytes, as far as Envoy kept them.
-        payload: Slice,
+        payload: Vec<u8>,
         /// Whether Envoy kept only the first of them.
         truncated: bool,
         /// Whether they were recorded as a string, which cannot hold every byte.

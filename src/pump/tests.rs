@@ -10,7 +10,6 @@ use crate::input::Input;
 use crate::model::event::What;
 use crate::properties::config;
 use crate::sequence::Memory;
-use crate::slice::Slice;
 use crate::trace::Encoding;
 
 /// Records the events that it gets.
@@ -42,7 +41,7 @@ impl Consumer for Recorder {
             seq_num: event.seq_num,
             what: What::Data {
                 direction: event.direction,
-                payload: Slice::copy_of(event.payload),
+                payload: event.payload.to_vec(),
                 truncated: false,
                 as_string: false,
                 end_stream: false,

@@ -28,7 +28,6 @@ use indexmap::IndexMap;
 use crate::model::event::{Event, Field, Http, Part, PlainEvent, TraceId, What};
 use crate::model::warning::{Warning, WarningKind, Warnings};
 use crate::sequence::MAX_EVENT_LOSS;
-use crate::slice::Slice;
 
 use connection::{Connection, Data, Rules};
 use patch::{Patch, STAND_IN};
@@ -240,7 +239,7 @@ impl Redactor {
             gap: event.gap.clone(),
             what: What::Data {
                 direction,
-                payload: Slice::from(std::mem::take(&mut self.scratch)),
+                payload: std::mem::take(&mut self.scratch),
                 truncated,
                 as_string,
                 end_stream,
@@ -291,7 +290,7 @@ fn overwritten(bytes: &Bytes) -> Bytes {
 /// The memory of the bytes of an event that is no longer needed.
 fn memory_of(event: Event) -> Vec<u8> {
     match event.what {
-        What::Data { payload, .. } => payload.into_memory(),
+        What::Data { payload, .. } => payload,
         _ => Vec::new(),
     }
 }

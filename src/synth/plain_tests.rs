@@ -10,7 +10,6 @@ use crate::model::event::{
 };
 use crate::model::warning::Warnings;
 use crate::properties::config;
-use crate::slice::Slice;
 
 /// Events of a few connections; most carry only bytes.
 fn event() -> impl Strategy<Value = Event> {
@@ -35,7 +34,7 @@ fn event() -> impl Strategy<Value = Event> {
             };
             let data = What::Data {
                 direction,
-                payload: Slice::from(payload),
+                payload,
                 truncated: kind == 0,
                 as_string: kind == 1,
                 end_stream: kind == 2,

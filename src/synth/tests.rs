@@ -3,7 +3,6 @@ mod exchanges;
 use super::*;
 use crate::model::event::{Connection, Direction, Endpoint, Field, Gap, GapKind, Side};
 use crate::model::warning::{WarningKind, Warnings};
-use crate::slice::Slice;
 
 /// A frame as far as the tests look at it.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,7 +82,7 @@ fn data(number: u64, nanos: u64, direction: Direction, bytes: &[u8]) -> Event {
         ..
     } = event.data()
     {
-        (*way, *payload) = (direction, Slice::from(bytes.to_vec()));
+        (*way, *payload) = (direction, bytes.to_vec());
     }
     event
 }

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use crate::model::event::{Connection, Endpoint, Transport};
-use crate::slice::Slice;
 
 use super::decode::decode;
 use super::decode::proto::{capture, tap};
@@ -23,10 +22,7 @@ pub(super) enum Numbering {
 /// Decodes a `TraceWrapper`'s connection, and detects the numbering from the shape of the fields.
 ///
 /// A single field 2 is the new remote address, because an old Envoy always knew its local address.
-pub(super) fn of_tap(
-    bytes: &Slice,
-    offset: u64,
-) -> Result<(Connection, Option<Numbering>), Damage> {
+pub(super) fn of_tap(bytes: &[u8], offset: u64) -> Result<(Connection, Option<Numbering>), Damage> {
     let numbering =
         Fields::new(bytes).find_map(|(header, _)| match (header.number, header.value) {
             (1, WireValue::Varint(_)) | (3, _) => Some(Numbering::Old),
@@ -34,18 +30,18 @@ pub(super) fn of_tap(
             _ => None,
         });
     let connection = if numbering == Some(Numbering::Old) {
-        let message = decode::<tap::OldConnection>(bytes.clone(), TracePart::Connection, offset)?;
+        let message = decode::<tap::OldConnection>(bytes, TracePart::Connection, offset)?;
         connection(message.local_address, message.remote_address)
     } else {
-        let message = decode::<tap::Connection>(bytes.clone(), TracePart::Connection, offset)?;
+        let message = decode::<tap::Connection>(bytes, TracePart::Connection, offset)?;
         connection(message.local_address, message.remote_address)
     };
     Ok((connection, numbering))
 }
 
 /// Decodes the connection of a bare `Trace`, and the id in it.
-pub(super) fn of_capture(bytes: &Slice, offset: u64) -> Result<(Connection, u64), Damage> {
-    let message = decode::<capture::Connection>(bytes.clone(), TracePart::Connection, offset)?;
+pub(super) fn of_capture(bytes: &[u8], offset: u64) -> Result<(Connection, u64), Damage> {
+    let message = decode::<capture::Connection>(bytes, TracePart::Connection, offset)?;
     let connection = connection(message.local_address, message.remote_address);
     Ok((connection, message.id))
 }

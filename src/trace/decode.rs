@@ -15,7 +15,6 @@ use std::num::NonZeroU64;
 use bytes::Bytes;
 
 use crate::model::event::{Event, Skip, Timestamp, TraceId, What};
-use crate::slice::Slice;
 
 use super::address::Numbering;
 use super::detect::{Encoding, Generation};
@@ -298,7 +297,7 @@ impl PartSink for Decoder {
 
 impl Decoder {
     /// Decodes a sample rate, in millionths; `None` if it is zero, since nothing is recorded then.
-    pub(super) fn decode_rate(bytes: Slice, offset: u64) -> Result<Option<u32>, Damage> {
+    pub(super) fn decode_rate(bytes: &[u8], offset: u64) -> Result<Option<u32>, Damage> {
         use tap::fractional_percent::DenominatorType;
         let rate = decode::<tap::FractionalPercent>(bytes, TracePart::SampleRate, offset)?;
         let scale = match rate.denominator() {
@@ -318,11 +317,11 @@ impl Decoder {
 }
 
 pub(super) fn decode<M: prost::Message + Default>(
-    bytes: Slice,
+    bytes: &[u8],
     part: TracePart,
     offset: u64,
 ) -> Result<M, Damage> {
-    M::decode(Bytes::from_owner(bytes)).map_err(|why| {
+    M::decode(Bytes::copy_from_slice(bytes)).map_err(|why| {
         let (what, why) = (part.name(), why.to_string());
         Damage::new(offset, Fault::Message { what, why })
     })

@@ -15,7 +15,6 @@ mod connection;
 mod delivery;
 
 use crate::model::event::{Direction, What};
-use crate::slice::{Piece, Slice};
 
 use super::decode::{Decoder, Place, Time};
 use super::detect::Generation;
@@ -45,7 +44,7 @@ pub(super) struct Taken<'a> {
     pub(super) part: TracePart,
     /// The message that contained the field.
     pub(super) level: Level,
-    pub(super) bytes: Piece<'a>,
+    pub(super) bytes: &'a [u8],
     pub(super) place: Place,
     /// Whether nothing that could change it follows in the message.
     pub(super) is_last: bool,
@@ -90,7 +89,7 @@ enum Member {
 #[derive(Clone, Debug)]
 struct Held {
     part: TracePart,
-    bytes: Slice,
+    bytes: Vec<u8>,
     place: Place,
     is_joined: bool,
 }
@@ -107,7 +106,7 @@ impl PendingMessage {
     }
 
     /// Holds a part, and its bytes if it has any.
-    fn push(&mut self, part: TracePart, bytes: Slice, place: Place) {
+    fn push(&mut self, part: TracePart, bytes: Vec<u8>, place: Place) {
         self.held_bytes += bytes.len();
         self.held.push(Held {
             part,
@@ -212,7 +211,7 @@ impl Decoder {
     /// Takes the part of an event before the end of the trace, after everything that is held.
     pub(super) fn cut(
         &mut self,
-        front: Piece<'_>,
+        front: &[u8],
         level: Level,
         place: Place,
         len: u64,
@@ -257,7 +256,7 @@ impl Decoder {
                 len: 0,
             };
             let part = TracePart::Truncated(direction);
-            self.message.push(part, Slice::default(), place);
+            self.message.push(part, Vec::new(), place);
             self.hold = Hold::Open;
         }
         false
@@ -280,8 +279,7 @@ impl Decoder {
             TracePart::HttpBuffered | TracePart::HttpSegment
                 if taken.is_last && self.hold == Hold::Clean =>
             {
-                let (bytes, place) = (Slice::from(taken.bytes), taken.place);
-                self.http_part(taken.part, bytes, place, false)?;
+                self.http_part(taken.part, taken.bytes, taken.place, false)?;
             }
             TracePart::Event | TracePart::HttpBuffered | TracePart::HttpSegment => {
                 self.keep(taken)?;
@@ -308,24 +306,18 @@ impl Decoder {
             && let Some(before) = message.held.iter_mut().find(|held| held.part == part)
         {
             // Protobuf merges the pieces of a message, which is what decoding their concatenation does.
-            let bytes = [&before.bytes[..], taken.bytes.bytes()].concat();
+            let bytes = [&before.bytes[..], taken.bytes].concat();
             if bytes.len() as u64 > MAX_MESSAGE {
                 let (what, claimed) = (part.name(), bytes.len() as u64);
                 let fault = Fault::TooLarge { what, claimed };
                 return Err(Damage::new(place.offset, fault));
             }
-            before.bytes = Slice::from(bytes);
+            before.bytes = bytes;
             before.place = taken.whole;
             before.is_joined = true;
             return Ok(());
         }
-        // Holding the first part keeps its whole buffer alive. Later parts are copied, since each could keep
-        // another buffer alive.
-        let bytes = match message.held.is_empty() {
-            true => Slice::from(taken.bytes),
-            false => Slice::copy_of(taken.bytes.bytes()),
-        };
-        message.push(part, bytes, place);
+        message.push(part, taken.bytes.to_vec(), place);
         Ok(())
     }
 

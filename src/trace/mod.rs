@@ -158,7 +158,7 @@ impl Reader {
             && let Some(lent) = binary.plain(&self.input, decoder)
         {
             let pass = lent.pass();
-            decoder.plain_event(&lent, self.input.piece(0..self.input.window().len()));
+            decoder.plain_event(&lent);
             pass.over(&mut self.input, decoder);
             return Ok(Step::Item(()));
         }

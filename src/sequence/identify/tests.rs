@@ -4,7 +4,6 @@ use super::*;
 use crate::model::event::Direction;
 use crate::model::warning::{WarningKind, Warnings};
 use crate::sequence::{MAX_ENDED, MAX_RESUMABLE, Memory, Next, Sequencer};
-use crate::slice::Slice;
 
 /// A sequencer, and the events that come out of it.
 struct Run {
@@ -128,7 +127,7 @@ fn data(seq_num: u64, millis: u64, payload: &str) -> Event {
         seq_num: NonZeroU64::new(seq_num),
         ..event_of(What::Data {
             direction: Direction::Read,
-            payload: Slice::copy_of(payload.as_bytes()),
+            payload: payload.as_bytes().to_vec(),
             truncated: false,
             as_string: false,
             end_stream: false,

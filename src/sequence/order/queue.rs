@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use crate::model::event::{Event, What};
 use crate::model::warning::{Warning, WarningKind, Warnings};
 use crate::sequence::Next;
-use crate::slice::Slice;
 
 use super::len;
 
@@ -48,12 +47,12 @@ impl Queue<'_> {
         *self.held > MAX_HELD
     }
 
-    /// Prepares an event for waiting: it gets a payload of its own, since a slice would keep the whole buffer
-    /// alive.
+    /// Takes an event that waits.
     pub(super) fn keep(&mut self, event: &mut Event) -> Event {
         let mut event = std::mem::take(event);
         if let What::Data { payload, .. } = &mut event.what {
-            *payload = Slice::copy_of(payload);
+            // An event before it may have been larger.
+            payload.shrink_to_fit();
         }
         *self.held += cost(&event);
         event

@@ -82,7 +82,7 @@ impl PartSink for FoundAhead {
     }
 
     fn part(&mut self, taken: Taken<'_>) -> Result<bool, Damage> {
-        self.connection.extend_from_slice(taken.bytes.bytes());
+        self.connection.extend_from_slice(taken.bytes);
         self.offset = taken.place.offset;
         Ok(false)
     }

@@ -6,7 +6,6 @@ use proptest::prelude::*;
 use crate::input::Input;
 use crate::model::event::{Event, Timestamp, What};
 use crate::properties::config;
-use crate::slice::Slice;
 use crate::trace::binary::socket::{Selector, SocketEvent};
 use crate::trace::binary::walk::PlainFields;
 use crate::trace::detect::{Encoding, Generation};
@@ -171,7 +170,7 @@ fn all_of(bytes: &[u8], encoding: Encoding, way: Way) -> Vec<String> {
                 seq_num: lent.event.seq_num,
                 what: What::Data {
                     direction: lent.event.direction,
-                    payload: Slice::copy_of(lent.event.payload),
+                    payload: lent.event.payload.to_vec(),
                     truncated: false,
                     as_string: false,
                     end_stream: false,

@@ -266,12 +266,12 @@ impl Binary {
         input: &Input,
         decoder: &mut Decoder,
     ) -> Result<(), Damage> {
-        let front = input.piece(header.len..input.window().len());
+        let front = &input.window()[header.len..];
         let offset = input.offset();
         let place = Place {
             offset,
             value: offset + header.len as u64,
-            len: front.bytes().len() as u64,
+            len: front.len() as u64,
         };
         decoder.cut(front, level, place, len)
     }

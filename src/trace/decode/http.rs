@@ -7,7 +7,6 @@
 use bytes::Bytes;
 
 use crate::model::event::{Field, Http, Part, Side, What};
-use crate::slice::Slice;
 use crate::trace::address;
 use crate::trace::element::TracePart;
 use crate::trace::error::Damage;
@@ -26,7 +25,7 @@ impl Decoder {
     pub(in crate::trace) fn http_part(
         &mut self,
         part: TracePart,
-        bytes: Slice,
+        bytes: &[u8],
         place: Place,
         is_joined: bool,
     ) -> Result<(), Damage> {
@@ -44,7 +43,7 @@ impl Decoder {
 
     fn http_segment(
         &mut self,
-        bytes: Slice,
+        bytes: &[u8],
         place: Place,
         location: Location,
     ) -> Result<(), Damage> {
@@ -62,7 +61,7 @@ impl Decoder {
     /// Splits a complete exchange into events.
     fn http_buffered(
         &mut self,
-        bytes: Slice,
+        bytes: &[u8],
         place: Place,
         mut location: Location,
     ) -> Result<(), Damage> {

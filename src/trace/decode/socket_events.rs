@@ -8,7 +8,6 @@
 use std::num::NonZeroU64;
 
 use crate::model::event::{PlainEvent, What};
-use crate::slice::{Piece, Slice};
 use crate::trace::address;
 use crate::trace::binary::socket::{self, Selector, SocketEvent};
 use crate::trace::binary::walk::Lent;
@@ -22,11 +21,7 @@ use super::{Decoder, Place, Time, decode};
 impl Decoder {
     /// Takes an event that may be delivered as it arrives.
     #[inline]
-    pub(in crate::trace) fn event(
-        &mut self,
-        message: Piece<'_>,
-        place: Place,
-    ) -> Result<bool, Damage> {
+    pub(in crate::trace) fn event(&mut self, message: &[u8], place: Place) -> Result<bool, Damage> {
         let location = Location::of(place, Located::Event(self.form));
         self.socket_event(message, place.offset, location)?;
         if !self.begun || !self.ready.is_empty() {
@@ -37,7 +32,7 @@ impl Decoder {
 
     /// Makes a lent event the current one.
     #[inline(always)]
-    pub(in crate::trace) fn plain_event(&mut self, lent: &Lent<'_>, window: Piece<'_>) {
+    pub(in crate::trace) fn plain_event(&mut self, lent: &Lent<'_>) {
         let PlainEvent {
             trace,
             time,
@@ -50,7 +45,7 @@ impl Decoder {
             payload,
             ..SocketEvent::default()
         };
-        self.set_current(&event, window, lent.offset, lent.location());
+        self.set_current(&event, lent.offset, lent.location());
         let current = &mut self.current;
         (current.trace, current.time, current.seq_num) = (trace, Some(time), seq_num);
     }
@@ -58,7 +53,7 @@ impl Decoder {
     /// Takes an event that was held, in several pieces if it `is_joined`, and queues it.
     pub(in crate::trace) fn held_event(
         &mut self,
-        message: &Slice,
+        message: &[u8],
         place: Place,
         is_joined: bool,
     ) -> Result<(), Damage> {
@@ -68,7 +63,7 @@ impl Decoder {
         };
         let location = Location::of(place, located);
         self.begin_message(place.offset);
-        self.socket_event(message.piece(), place.offset, location)?;
+        self.socket_event(message, place.offset, location)?;
         let current = std::mem::take(&mut self.current);
         self.ready.push_back((current, location));
         Ok(())
@@ -78,32 +73,32 @@ impl Decoder {
     #[inline(always)]
     fn socket_event(
         &mut self,
-        message: Piece<'_>,
+        message: &[u8],
         offset: u64,
         location: Location,
     ) -> Result<(), Damage> {
         let mut event = SocketEvent::default();
-        if let Err(broken) = event.decode(message.bytes(), self.generation) {
+        if let Err(broken) = event.decode(message, self.generation) {
             let fault = socket::fault(broken);
             return Err(Damage::new(offset, fault));
         }
-        self.fill(event, message, offset, location)
+        self.fill(event, offset, location)
     }
 
     /// Takes the part of an event before the end of the trace, and queues it if it has some payload.
     pub(in crate::trace) fn cut_event(
         &mut self,
-        front: Piece<'_>,
+        front: &[u8],
         place: Place,
         len: u64,
     ) -> Result<(), Damage> {
         let mut event = SocketEvent::default();
-        let Some(missing) = event.decode_cut(front.bytes(), len, self.generation) else {
+        let Some(missing) = event.decode_cut(front, len, self.generation) else {
             return Ok(());
         };
         let location = Location::of(place, Located::Cut(self.form));
         self.begin_message(place.offset);
-        self.fill(event, front, place.offset, location)?;
+        self.fill(event, place.offset, location)?;
         self.current.missing = missing;
         let current = std::mem::take(&mut self.current);
         self.ready.push_back((current, location));
@@ -115,30 +110,23 @@ impl Decoder {
     fn fill(
         &mut self,
         mut event: SocketEvent<'_>,
-        message: Piece<'_>,
         offset: u64,
         location: Location,
     ) -> Result<(), Damage> {
         if !event.connection.is_empty() {
-            let bytes = Slice::from(std::mem::take(&mut event.connection));
-            let encoded = decode::<tap::Connection>(bytes, TracePart::Connection, offset)?;
+            let bytes = std::mem::take(&mut event.connection);
+            let encoded = decode::<tap::Connection>(&bytes, TracePart::Connection, offset)?;
             let connection = address::connection(encoded.local_address, encoded.remote_address);
             let what = What::Connection(Box::new(connection));
             self.push(offset, Time::default(), None, what);
         }
-        self.set_current(&event, message, offset, location);
+        self.set_current(&event, offset, location);
         Ok(())
     }
 
     /// Makes an event the current one.
     #[inline(always)]
-    fn set_current(
-        &mut self,
-        event: &SocketEvent<'_>,
-        message: Piece<'_>,
-        offset: u64,
-        location: Location,
-    ) {
+    fn set_current(&mut self, event: &SocketEvent<'_>, offset: u64, location: Location) {
         let Time { time, adjusted } = event.time.map_or_else(Time::default, Time::of);
         let current = &mut self.current;
         current.trace = self.trace;
@@ -163,7 +151,8 @@ impl Decoder {
                 } = current.data()
                 {
                     *direction = way;
-                    message.hold(event.payload, payload);
+                    payload.clear();
+                    payload.extend_from_slice(event.payload);
                     *truncated = event.truncated;
                     *as_string = event.as_string;
                     *end_stream = event.end_stream;

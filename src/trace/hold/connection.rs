@@ -3,7 +3,6 @@
 //! Invariant: an invalid connection is reported at its own position, wherever the search for it began.
 
 use crate::model::event::{Connection, What};
-use crate::slice::Slice;
 use crate::trace::address;
 use crate::trace::binary::look_ahead::FoundAhead;
 use crate::trace::decode::{Decoder, Time};
@@ -23,9 +22,9 @@ impl Decoder {
         if offset < self.message.ahead {
             return self.pass_connection();
         }
-        let bytes = Slice::from(taken.bytes);
+        let bytes = taken.bytes;
         // An invalid connection is reported here, before any event is delivered.
-        let decoded = self.decode_connection(&bytes, offset)?;
+        let decoded = self.decode_connection(bytes, offset)?;
         match (self.generation, self.hold) {
             // A bare trace is one connection, which begins here.
             (Generation::Capture, _) => self.begun = false,
@@ -43,7 +42,7 @@ impl Decoder {
         if message.connection.len() + bytes.len() > MAX_CONNECTION {
             message.connection.clear();
         }
-        message.connection.extend_from_slice(&bytes);
+        message.connection.extend_from_slice(bytes);
         message.connection_offset = offset;
         self.hold = Hold::Open;
         Ok(())
@@ -62,7 +61,7 @@ impl Decoder {
     /// Decodes a connection; in a bare trace it includes the id.
     pub(super) fn decode_connection(
         &mut self,
-        bytes: &Slice,
+        bytes: &[u8],
         offset: u64,
     ) -> Result<Connection, Damage> {
         Ok(match self.generation {
@@ -96,7 +95,7 @@ impl Decoder {
         if !self.message.has_id || self.message.connection.is_empty() {
             return false;
         }
-        let bytes = Slice::copy_of(&self.message.connection);
+        let bytes = self.message.connection.clone();
         let decoded = self.decode_connection(&bytes, 0);
         decoded.is_ok_and(|decoded| decoded.local.is_some() && decoded.remote.is_some())
     }
@@ -120,7 +119,7 @@ impl Decoder {
         if !found.connection.is_empty() {
             let before = message.connection.len();
             message.connection.extend_from_slice(&found.connection);
-            let all = Slice::copy_of(&message.connection);
+            let all = message.connection.clone();
             if self.decode_connection(&all, found.offset).is_err() {
                 // The damage is reported at its own position, which is not here.
                 self.message.connection.truncate(before);

@@ -3,7 +3,6 @@
 //! Invariant: the connection comes before the events, and the events keep their order.
 
 use crate::model::event::What;
-use crate::slice::Slice;
 use crate::trace::binary::look_ahead::FoundAhead;
 use crate::trace::decode::{Decoder, Time};
 use crate::trace::element::TracePart;
@@ -69,7 +68,7 @@ impl Decoder {
             let own = self.message.connection_offset;
             // The connection comes before the events, whatever its position in the trace.
             let first = held.first().map(|held| held.place.offset).or(next);
-            let bytes = Slice::from(std::mem::take(&mut self.message.connection));
+            let bytes = std::mem::take(&mut self.message.connection);
             match self.decode_connection(&bytes, own) {
                 Ok(connection) => {
                     let what = What::Connection(Box::new(connection));
@@ -100,7 +99,7 @@ impl Decoder {
                 self.push(place.offset, Time::default(), None, what);
             }
             TracePart::HttpBuffered | TracePart::HttpSegment => {
-                self.http_part(part, bytes, place, is_joined)?;
+                self.http_part(part, &bytes, place, is_joined)?;
             }
             _ => self.held_event(&bytes, place, is_joined)?,
         }
@@ -118,7 +117,7 @@ impl Decoder {
     /// Takes the sample rate.
     pub(super) fn sample_rate(&mut self, taken: Taken<'_>) -> Result<(), Damage> {
         let offset = taken.place.offset;
-        let Some(rate) = Self::decode_rate(Slice::from(taken.bytes), offset)? else {
+        let Some(rate) = Self::decode_rate(taken.bytes, offset)? else {
             return Ok(());
         };
         if self.hold == Hold::Open && !self.message.void {

@@ -2,9 +2,6 @@
 //!
 //! Names become numbers by the schema. Unknown names are skipped, as unknown numbers are in a binary trace.
 
-use std::sync::Arc;
-
-use crate::slice::{Backing, Piece};
 
 use crate::trace::error::{Damage, Fault};
 use crate::trace::readable::lexer::Token;
@@ -27,28 +24,13 @@ const KEPT: usize = 1 << 20;
 const LEN_BYTES: usize = 5;
 
 /// A message on its way into the binary encoding.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct MessageBuilder {
     bytes_form: BytesForm,
     out: Vec<u8>,
     /// The open messages, and the position of the length of each.
     open: Vec<(&'static Message, usize)>,
     state: State,
-    /// The previous message. Its memory is reused unless a part of it is still held.
-    pub(super) last: Arc<Backing>,
-}
-
-impl Clone for MessageBuilder {
-    /// A copy that does not prevent memory from being reused.
-    fn clone(&self) -> Self {
-        Self {
-            bytes_form: self.bytes_form,
-            out: self.out.clone(),
-            open: self.open.clone(),
-            state: self.state.clone(),
-            last: Arc::default(),
-        }
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -68,7 +50,6 @@ impl MessageBuilder {
             out: Vec::new(),
             open: Vec::new(),
             state: State::Fields,
-            last: Arc::default(),
         }
     }
 
@@ -76,9 +57,6 @@ impl MessageBuilder {
     pub(super) fn begin(&mut self, message: &'static Message) {
         self.out.clear();
         self.out.shrink_to(KEPT);
-        if self.last.capacity() > KEPT {
-            self.last = Arc::default();
-        }
         self.open.clear();
         self.open.push((message, 0));
         self.state = State::Fields;
@@ -89,13 +67,9 @@ impl MessageBuilder {
         self.open.len()
     }
 
-    /// Takes the complete message.
-    pub(super) fn take(&mut self) -> Piece<'_> {
-        match Arc::get_mut(&mut self.last) {
-            Some(Backing::Own(free)) => std::mem::swap(free, &mut self.out),
-            _ => self.last = Arc::new(Backing::Own(std::mem::take(&mut self.out))),
-        }
-        Piece::of(&self.last, 0..self.last.len())
+    /// The complete message.
+    pub(super) fn message(&self) -> &[u8] {
+        &self.out
     }
 
     /// Adds one token, which follows the offset `offset`. Returns whether the message is complete.

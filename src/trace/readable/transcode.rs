@@ -282,7 +282,7 @@ impl<L: Lexer> Transcoder<L> {
                         return decoder.part(Taken {
                             part,
                             level: Level::Batch,
-                            bytes: self.builder.take(),
+                            bytes: self.builder.message(),
                             place,
                             is_last: true,
                             whole: place,
@@ -420,7 +420,7 @@ impl<L: Lexer> Transcoder<L> {
         sink.part(Taken {
             part,
             level: *self.open.last().unwrap_or(&Level::Wrapper),
-            bytes: self.builder.take(),
+            bytes: self.builder.message(),
             place,
             is_last: part != TracePart::Event,
             whole: place,
