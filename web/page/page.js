@@ -3,10 +3,14 @@
 const $ = (id) => document.getElementById(id);
 const TRACE = /\.(pb|pb_length_delimited|pb_text|json)(\.(gz|zst))?$/;
 const COMPRESSED = /\.(gz|zst)$/;
+// How many bytes of captures the page holds itself, of all together. The rest is in Blobs, which the browser keeps.
+const HELD = 96 << 20;
 let traces = [];
 let worker = null;
 let running = null;
 let generation = 0;
+// How many bytes more the page may hold.
+let room = HELD;
 
 // What was dropped may have any name: control and invisible characters are shown as escapes.
 const plain = (text) =>
@@ -71,7 +75,7 @@ function ask(request, files, onRead = () => {}, file = null) {
         });
       };
       worker.onerror = (event) => failed(event.message);
-      worker.postMessage({ request, files, toFile: file !== null });
+      worker.postMessage({ request, files, room, toFile: file !== null });
     });
   });
   queue = answered;
@@ -228,21 +232,50 @@ function command(text) {
   return element("div", { className: "command" }, code, copy);
 }
 
-// The links hold the captures: they are let go with the results.
-let urls = [];
+// A capture in parts, memory or Blobs. It becomes one Blob when it is wanted, and not before: the browser copies the bytes
+// of a Blob to another process, which may take longer than the conversion.
+class Capture {
+  constructor(parts) {
+    this.parts = parts;
+    this.held = this.size = 0;
+    for (const part of parts) {
+      this.held += part.byteLength ?? 0;
+      this.size += part.byteLength ?? part.size;
+    }
+    room -= this.held;
+  }
+
+  get blob() {
+    if (!this.made) {
+      this.made = new Blob(this.parts, { type: "application/vnd.tcpdump.pcap" });
+      room += this.held;
+      [this.parts, this.held] = [[], 0];
+    }
+    return this.made;
+  }
+
+  get url() {
+    return (this.address ??= URL.createObjectURL(this.blob));
+  }
+}
+
+// The links hold the captures: they are let go with the results. The worker uses their memory again.
 function forget() {
-  urls.forEach((url) => URL.revokeObjectURL(url));
-  urls = [];
+  const captures = [...document.querySelectorAll("#results a")].map((link) => link.capture);
+  for (const { address } of captures) if (address) URL.revokeObjectURL(address);
+  const spare = captures.flatMap(({ parts }) => parts).filter((part) => part instanceof ArrayBuffer);
+  worker?.postMessage({ spare }, spare);
+  room = HELD;
   $("results").replaceChildren();
 }
 
-function result(name, { object, messages, capture }, file = null) {
+function result(name, { object, messages, parts }, file = null) {
   const article = element("article", {}, element("h3", { textContent: plain(name) }));
   const converted = object && object.error === null && object.capture !== null;
   if (converted) {
     const counts = `${counted(object.packets, "packet")} of ${counted(object.connections.length, "connection")}`;
     if (file) article.append(element("p", { textContent: `Written to the file: ${counts}` }));
-    else article.append(download(name, capture, counts));
+    else article.append(download(name, new Capture(parts), counts));
     article.append(command(object.tshark), command(object.tshark.replace("tshark", "wireshark")));
   }
   if (messages.length > 0) article.append(messageList(messages));
@@ -252,10 +285,11 @@ function result(name, { object, messages, capture }, file = null) {
 }
 
 function download(name, capture, counts) {
-  const url = URL.createObjectURL(capture);
-  urls.push(url);
-  const link = element("a", { className: "button", href: url, download: name, textContent: "Download", ariaLabel: `Download ${plain(name)}` });
+  const link = element("a", { className: "button", href: "#", download: name, textContent: "Download", ariaLabel: `Download ${plain(name)}` });
   link.capture = capture;
+  // Before the browser looks at the address: for a click, also of a key or a screen reader; for the menu, which has "Save
+  // link as"; for a drag, or another button of the mouse.
+  for (const wanted of ["click", "contextmenu", "pointerdown"]) link.addEventListener(wanted, () => (link.href = capture.url));
   return element("p", {}, link, ` ${counts}, ${human(capture.size)}`);
 }
 

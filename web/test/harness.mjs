@@ -19,10 +19,12 @@ export const page = await context.newPage();
 export const errors = [];
 page.on("pageerror", (error) => errors.push(error.message));
 
-// Opens the page. Without `waits`, the module cannot wait for promises, as in browsers without JSPI.
-export async function open(waits = true) {
+// Opens the page. Without `waits`, the module cannot wait for promises, as in browsers without JSPI. `change` is run in the
+// worker before anything else.
+export async function open(waits = true, change = "") {
   await page.goto(pathToFileURL(page_file).href);
-  if (!waits) await page.evaluate(() => (document.getElementById("worker").textContent = `delete WebAssembly.Suspending;${document.getElementById("worker").textContent}`));
+  if (!waits) change += "delete WebAssembly.Suspending;";
+  await page.evaluate((change) => (document.getElementById("worker").textContent = `{${change}}\n${document.getElementById("worker").textContent}`), change);
 }
 
 // Adds files by the file chooser's input, and waits until all are read.
@@ -45,7 +47,7 @@ export async function results() {
       const link = article.querySelector("a");
       let capture = null;
       if (link) {
-        const bytes = new Uint8Array(await link.capture.arrayBuffer());
+        const bytes = new Uint8Array(await link.capture.blob.arrayBuffer());
         let text = "";
         for (let i = 0; i < bytes.length; i += 32768) text += String.fromCharCode(...bytes.subarray(i, i + 32768));
         capture = btoa(text);

@@ -25,6 +25,48 @@ test("a drop of 20 traces, a download, and the command that opens it", async () 
   assert.match(await page.textContent("#results article:first-child code"), /^tshark -r path_0\.pcap/);
 });
 
+test("a capture becomes a Blob when it is wanted: by a key, a click, or the menu; and no longer than it is shown", async () => {
+  const file = fixtures.find((file) => file.endsWith(".pb"));
+  const expected = path.join(scratch, "wanted.pcap");
+  run(scratch, file, expected);
+  const link = page.locator("#results a");
+  const href = () => link.evaluate((link) => link.href);
+  const ways = {
+    key: () => link.press("Enter"),
+    // As a screen reader does.
+    click: () => link.evaluate((link) => link.click()),
+    again: () => link.click(),
+    menu: () => link.click({ button: "right" }),
+    "key of the menu": () => link.dispatchEvent("contextmenu"),
+  };
+  await open();
+  await add([file]);
+  await page.evaluate(() => {
+    window.revoked = [];
+    const { revokeObjectURL } = URL;
+    URL.revokeObjectURL = (url) => (window.revoked.push(url), revokeObjectURL.call(URL, url));
+  });
+  for (const [way, want] of Object.entries(ways)) {
+    await convert();
+    assert.ok(!(await href()).startsWith("blob:"), `${way}: before`);
+    const downloading = way.includes("menu") ? null : page.waitForEvent("download", { timeout: 10_000 });
+    await want();
+    const url = await href();
+    assert.ok(url.startsWith("blob:"), `${way}: ${url}`);
+    if (downloading) {
+      const download = await downloading;
+      assert.equal(download.suggestedFilename(), path.basename(file).replace(/pb$/, "pcap"));
+      assert.ok(fs.readFileSync(await download.path()).equals(fs.readFileSync(expected)), way);
+      // The second time it is the same.
+      await want();
+      assert.equal(await href(), url);
+    }
+    await page.keyboard.press("Escape");
+    await page.evaluate(() => forget());
+    assert.ok((await page.evaluate(() => window.revoked)).includes(url), `${way}: the address is still there`);
+  }
+});
+
 test("the work can be canceled, and begun again", async () => {
   const large = path.join(scratch, "large.pb_length_delimited");
   const whole = fs.readFileSync(fixtures.find((file) => file.endsWith(".pb_length_delimited")));
