@@ -47,6 +47,20 @@ impl Stream {
             out.frame(&headers.frame(&segment))
         })
     }
+
+    /// Closes the connection. That is rare, and `put` is dynamic so that its code does not exist for each sink.
+    fn close<E>(
+        &mut self,
+        time: Timestamp,
+        recorded: bool,
+        put: &mut dyn FnMut(&Frame<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Self {
+            conversation,
+            headers,
+        } = self;
+        conversation.close(time, recorded, &mut |segment| put(&headers.frame(&segment)))
+    }
 }
 
 /// The headers of both directions.
@@ -238,15 +252,9 @@ impl Flow {
     ) -> Result<(), S::Error> {
         let Self { carrier, label, .. } = self;
         match carrier {
-            Carrier::Tcp(stream) => {
-                let Stream {
-                    conversation,
-                    headers,
-                } = &mut **stream;
-                conversation.close(time, recorded, &mut |segment| {
-                    sink.put(label.as_deref(), &headers.frame(&segment))
-                })
-            }
+            Carrier::Tcp(stream) => stream.close(time, recorded, &mut |frame| {
+                sink.put(label.as_deref(), frame)
+            }),
             Carrier::Udp => Ok(()),
         }
     }
