@@ -12,12 +12,18 @@ const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync"];
 export const browser = await chromium.launch({ executablePath, headless: true, args });
-export const context = await browser.newContext({ acceptDownloads: true });
-export const requests = [];
-context.on("request", (request) => requests.push(request.url()));
-export const page = await context.newPage();
-export const errors = [];
-page.on("pageerror", (error) => errors.push(error.message));
+export const [requests, errors] = [[], []];
+export let context, page;
+
+// Begins with a new process for the page: what earlier pages left is not in its memory.
+export async function begin() {
+  await context?.close();
+  context = await browser.newContext({ acceptDownloads: true });
+  context.on("request", (request) => requests.push(request.url()));
+  page = await context.newPage();
+  page.on("pageerror", (error) => errors.push(error.message));
+}
+await begin();
 
 // Opens the page. Without `waits`, the module cannot wait for promises, as in browsers without JSPI. `change` is run in the
 // worker before anything else.
