@@ -12,6 +12,7 @@
 #     merge           the same 3,000 traces into one capture, against converting each
 #     live            the delay between an event and its packet in a pipe
 #     info            --info of large events, against reading the trace
+#     redact          --redact of HTTP/1, gRPC and other text, against the same without it, and instructions per event
 #     instructions    instructions per event
 #     allocations     allocations of a short and of a longer trace
 #     memory          peak memory with traces of BIG_SIZE; by default only with BIG=1, as it needs disk space
@@ -51,7 +52,7 @@ fi
 parts=("$@")
 if ((${#parts[@]} == 0)); then
     parts=(buffered-16K buffered-64K buffered-100 json-16K json-100 text-16K text-100)
-    parts+=(many merge live instructions allocations)
+    parts+=(many merge live redact instructions allocations)
     if [[ ${BIG-} == 1 ]]; then parts+=(memory); fi
 fi
 
@@ -106,6 +107,7 @@ convert_tree_1() { "${under[@]}" "$tool" -j 1 "$tree" "$out/"; }
 convert_tree_n() { "${under[@]}" "$tool" -j "$jobs" "$tree" "$out/"; }
 merge_tree() { "${under[@]}" "$tool" -m "$tree" "$out"; }
 info_of() { "${under[@]}" "$tool" --info "$trace"; }
+redact() { "${under[@]}" "$tool" --redact "$trace" "$out"; }
 read_trace() { "${under[@]}" dd if="$trace" of=/dev/null bs=1M; }
 from_pipe() { cat "$trace" | "${under[@]}" "$tool" - "$out"; }
 
@@ -268,6 +270,24 @@ part_info() {
     done
 }
 
+part_redact() {
+    local payload event instructions
+    for payload in heads bodies calls lines; do
+        for event in 100 16K; do
+            make_trace --payload "$payload" buffered "$event" "$size" "$trace" >/dev/null
+            race redact capture2pcap
+            instructions=
+            if has valgrind; then
+                instructions=", $(instructions_per_event "$payload" buffered "$event" --redact) instructions an event,"
+                instructions+=" without it $(instructions_per_event "$payload" buffered "$event")"
+            fi
+            echo "redact: $payload, events of $event: $(seconds redact) s, without --redact $(seconds capture2pcap) s:" \
+                "$(ratio redact capture2pcap) times as long$instructions"
+        done
+    done
+    rm -f "$trace"
+}
+
 part_memory() {
     local kind
     for kind in streamed buffered; do
@@ -289,11 +309,22 @@ race_once() {
 # included.
 counted=(buffered-16K buffered-100 streamed-100 json-100 text-100)
 
-# Instructions of a conversion.
+# Instructions of a conversion with these options.
 instructions() {
-    valgrind --tool=callgrind --callgrind-out-file="$work/callgrind" "$tool" -q "$trace" "$out" 2>"$work/stderr"
+    valgrind --tool=callgrind --callgrind-out-file="$work/callgrind" "$tool" -q "$@" "$trace" "$out" 2>"$work/stderr"
     awk '/^(summary|totals):/ { n = $2 } END { print n }' "$work/callgrind"
     rm -f "$out" "$work/callgrind"
+}
+
+# Instructions of an event: PAYLOAD KIND SIZE [OPTION...]
+instructions_per_event() {
+    local traced=(--payload "$1" "$2" "$3") few many less more
+    shift 3
+    few=$(make_trace "${traced[@]}" 2M "$trace")
+    less=$(instructions "$@")
+    many=$(make_trace "${traced[@]}" 8M "$trace")
+    more=$(instructions "$@")
+    echo $(((more - less) / (many - few)))
 }
 
 # The number of allocations of a conversion, and their bytes.
@@ -304,14 +335,10 @@ allocations() {
 }
 
 part_instructions() {
-    local part few many less more
+    local part
     has valgrind || { echo "instructions: no valgrind here" && return; }
     for part in "${counted[@]}"; do
-        few=$(make_trace "${part%-*}" "${part##*-}" 2M "$trace")
-        less=$(instructions)
-        many=$(make_trace "${part%-*}" "${part##*-}" 8M "$trace")
-        more=$(instructions)
-        echo "instructions: $part: $(((more - less) / (many - few))) an event"
+        echo "instructions: $part: $(instructions_per_event noise "${part%-*}" "${part##*-}") an event"
     done
     rm -f "$trace"
 }
@@ -349,7 +376,7 @@ machine() {
 
 for part in "${parts[@]}"; do
     case $part in
-    many | merge | live | memory | info | instructions | allocations) "part_$part" ;;
+    many | merge | live | memory | info | redact | instructions | allocations) "part_$part" ;;
     *-*) part_trace "$part" ;;
     *) die "no part is called $part" ;;
     esac

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Makes tap traces of any size, as Envoy 1.40 would write them.
 
-    make_trace.py [--seq] [--id N] KIND EVENT_SIZE TOTAL OUT
-    make_trace.py --files N [--mixed] [--seq] KIND EVENT_SIZE TOTAL OUT
+    make_trace.py [--seq] [--id N] [--payload P] KIND EVENT_SIZE TOTAL OUT
+    make_trace.py --files N [--mixed] [--seq] [--payload P] KIND EVENT_SIZE TOTAL OUT
 
 KIND is one of
 
@@ -17,9 +17,16 @@ file, or - for standard output. With --files it is a folder: N traces of N conne
 at the same time share TOTAL between them, all alike, or with --mixed from small to 1,000 times as
 much, and with events of 100 bytes, 1,460 bytes and 16 KiB by turns instead of EVENT_SIZE.
 
-Events are read and written by turns, 10 µs apart within a chunk. Payloads are pseudo-random, and
-the same for the same arguments. A streamed trace ends with a closed event; with --seq its events
-have the seq_num that Envoy writes since 1.37. Prints the number of events, the closed one left out.
+P is the payload, one of
+
+    noise            pseudo-random bytes; the default
+    heads, bodies    HTTP/1: each event is a message with a cookie; nearly each is inside a body
+    calls            gRPC: each event is a request with a token, or its response
+    lines            text of a protocol that is not HTTP
+
+Events are read and written by turns, 10 µs apart within a chunk. Payloads are the same for the same
+arguments. A streamed trace ends with a closed event; with --seq its events have the seq_num that
+Envoy writes since 1.37. Prints the number of events, the closed one left out.
 
 Needs Python 3.9 and nothing else. A chunk of events is made once; for the next one only the seconds
 of its timestamps are new, which makes a gigabyte a matter of seconds.
@@ -33,8 +40,9 @@ import random
 import sys
 import time
 
+from payloads import CHUNK, PAYLOADS
+
 START = 1_795_327_726  # in seconds since 1970
-CHUNK = 4 << 20  # about as many bytes of payload are made once
 CHUNK_EVENTS = 50_000  # at most, so that the events of a chunk are within a second
 FIRST, STEP = 300_000, 10  # in µs: nanoseconds from 2^28 to 10^9, whose varints are equally long
 
@@ -219,56 +227,65 @@ def addresses(ident):
     return (("192.0.2.1", 15001), (client, 49152 + ident % 16384))
 
 
-@functools.lru_cache(maxsize=1)
-def noise(length):
-    return random.Random(length).randbytes(length)
-
-
 @functools.lru_cache(maxsize=64)
-def middles(name, size, count):
+def middles(name, payload, size, count):
     """The events of a chunk, without head, seconds and seq_num."""
     kind = KINDS[name][0](0)
-    data = noise(max(2 * size, CHUNK))
-    for_each = (data[i * size : (i + 1) * size] for i in range(count))
-    return [
-        kind.middle(FIRST + i * STEP, kind.body(i, payload)) for i, payload in enumerate(for_each)
-    ]
+    payloads = PAYLOADS[payload].of_chunk(size, count)
+    return [kind.middle(FIRST + i * STEP, kind.body(i, each)) for i, each in enumerate(payloads)]
 
 
-def write(out, name, size, total, ident, with_seq):
+def write(out, name, payload, size, total, ident, with_seq):
     """Writes a trace, and returns the number of its events."""
     kind = KINDS[name][0](ident)
+    opening = PAYLOADS[payload].opening
+    base = sum(map(len, opening))
     # A chunk has as many reads as writes, so at least two events.
     most = max(min(CHUNK // max(size, 1), CHUNK_EVENTS) & ~1, 2)
     # The number of events follows from the size of the first ones.
-    sample = middles(name, size, min(most, 64))
+    sample = middles(name, payload, size, min(most, 64))
     after = sum(map(len, sample)) // len(sample) + len(kind.seq(total if with_seq else 0))
     each = len(kind.head(after)) + len(kind.seconds(START)) + after + len(kind.separator)
     count = max((total - len(kind.begin(total)) - len(kind.end)) // each, 1)
 
+    start = START + ident % 16
+    first = b"".join(opened_with(kind, opening, kind.seconds(start - 1), with_seq))
     # Only a binary trace needs its length beforehand. Its events all have the same length.
-    out.write(kind.begin(count * each))
-    done, start = 0, START + ident % 16
+    out.write(kind.begin(len(first) + count * each))
     skip = len(kind.separator)
+    if first:
+        out.write(first[skip:])
+        skip = 0
+    done = 0
     plain = None
     while done < count:
         now = min(most, count - done)
         seconds = kind.seconds(start + done // most)
         if with_seq:
-            chunk = b"".join(with_numbers(kind, middles(name, size, most)[:now], seconds, size, done))
+            these = middles(name, payload, size, most)[:now]
+            chunk = b"".join(with_numbers(kind, these, seconds, size, base + done * size))
         else:
             if plain is None or now < most:
-                plain = without_numbers(kind, middles(name, size, now))
+                plain = without_numbers(kind, middles(name, payload, size, now))
             chunk = seconds.join(plain)
         out.write(chunk[skip:] if skip else chunk)
         done, skip = done + now, 0
     if name.startswith(("streamed", "delimited")):
         middle = kind.middle(FIRST, kind.closed_body)
-        seq = kind.seq(2 + count * size if with_seq else 0)
+        seq = kind.seq(2 + base + count * size if with_seq else 0)
         seconds = kind.seconds(start + count // most + 1)
         out.write(kind.head(len(middle) + len(seq)) + seconds + middle + seq)
     out.write(kind.end)
-    return count
+    return count + len(opening)
+
+
+def opened_with(kind, payloads, seconds, with_seq):
+    """The parts of the events before the first chunk."""
+    value = 1
+    for i, payload in enumerate(payloads):
+        rest = kind.middle(FIRST + i * STEP, kind.body(i, payload)) + kind.seq(value if with_seq else 0)
+        yield kind.separator + kind.head(len(rest)) + seconds + rest
+        value += len(payload)
 
 
 def without_numbers(kind, these):
@@ -278,9 +295,9 @@ def without_numbers(kind, these):
     return [head, *(middle + seq + head for middle in these[:-1]), these[-1] + seq]
 
 
-def with_numbers(kind, these, seconds, size, done):
+def with_numbers(kind, these, seconds, size, before):
     heads = {}
-    value = 1 + done * size
+    value = 1 + before
     for middle in these:
         seq = kind.seq(value)
         rest = len(middle) + len(seq)
@@ -313,7 +330,7 @@ def write_files(folder, options):
         # There has to be room for an event.
         size = size if size * 2 <= total or len(sizes) == 1 else sizes[0]
         with open(os.path.join(below, f"path_{ident}{extension}"), "wb") as out:
-            events += write(out, options.kind, size, total, ident, options.seq)
+            events += write(out, options.kind, options.payload, size, total, ident, options.seq)
     return events
 
 
@@ -330,6 +347,7 @@ def main():
     parser.add_argument("--id", type=int, default=7, help="of the connection [7]")
     parser.add_argument("--files", type=int, help="a folder with so many traces")
     parser.add_argument("--mixed", action="store_true", help="with --files: of many sizes")
+    parser.add_argument("--payload", choices=PAYLOADS, default="noise", help="[noise]")
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("event_size", type=bytes_of)
     parser.add_argument("total", type=bytes_of)
@@ -340,7 +358,8 @@ def main():
     if options.files:
         print(write_files(options.out, options))
         return
-    trace = (options.kind, options.event_size, options.total, options.id, options.seq)
+    size, total = options.event_size, options.total
+    trace = (options.kind, options.payload, size, total, options.id, options.seq)
     if options.out == "-":
         write(sys.stdout.buffer, *trace)
     else:
