@@ -45,8 +45,8 @@
 //! - `describe` puts their results into words.
 //!
 //! `model` holds the types that all modules share: the events, the warnings that report every loss, and the rules that
-//! recognize a protocol and the client's side. `slice` passes bytes on without a copy. `interrupt` requests an early
-//! end, and `progress` reports how much has been read.
+//! recognize a protocol and the client's side. `slice` passes bytes on without a copy, and `words` searches short ones.
+//! `interrupt` requests an early end, and `progress` reports how much has been read.
 //!
 //! The modules are public only for the command, the page in the browser, the benchmarks and the fuzzer. They are
 //! hidden here, and may change in any release.
@@ -93,6 +93,7 @@ mod truncation_tests;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod wireshark;
+mod words;
 
 use std::fmt;
 use std::path::Path;

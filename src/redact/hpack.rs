@@ -8,6 +8,8 @@
 
 mod table;
 
+use std::ops::Range;
+
 use arrayvec::ArrayVec;
 
 use super::huffman::{self, Node};
@@ -16,6 +18,8 @@ use super::names::{MAX_NAME, Names};
 
 use super::patch::Patch;
 use table::{ENTRY, Entry, Table};
+
+pub(super) use table::STATIC;
 
 /// The maximum number of bits of an integer; a longer length or index is invalid here.
 const MAX_BITS: u32 = 28;
@@ -118,6 +122,27 @@ impl Integer {
     }
 }
 
+/// The complete integer in the last `bits` bits of the byte at `at` and after it, and its end.
+#[inline]
+fn whole_integer(bytes: &[u8], at: usize, bits: u32) -> Option<(u32, usize)> {
+    let (mut integer, mut is_end) = Integer::begin(*bytes.get(at)?, bits);
+    let mut at = at + 1;
+    while !is_end {
+        is_end = integer.next(*bytes.get(at)?)?;
+        at += 1;
+    }
+    Some((integer.value, at))
+}
+
+/// Whether the complete string at `at` is in Huffman's code, and where it lies.
+#[inline]
+fn whole_string(bytes: &[u8], at: usize) -> Option<(bool, Range<usize>)> {
+    let is_huffman = *bytes.get(at)? >= 0x80;
+    let (len, at) = whole_integer(bytes, at, 7)?;
+    let end = at.checked_add(len as usize)?;
+    (end <= bytes.len()).then_some((is_huffman, at..end))
+}
+
 impl HeaderBlocks {
     pub(super) const fn new() -> Self {
         Self {
@@ -183,13 +208,85 @@ impl HeaderBlocks {
                         at += 1;
                     }
                 }
-                _ => {
+                place => {
+                    if let Place::Field = place
+                        && let Some(after) = self.literal(at, end, patch, names)
+                    {
+                        at = after;
+                        continue;
+                    }
                     self.byte(bytes[at], names).ok_or(Lost(at))?;
                     at += 1;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Takes a complete literal field, and returns its end. Returns `None`, and does nothing, if there is another one
+    /// or it is invalid: then [`byte`](Self::byte) takes it.
+    ///
+    /// Few fields continue in another event.
+    fn literal(
+        &mut self,
+        at: usize,
+        end: usize,
+        patch: &mut Patch<'_>,
+        names: &Names,
+    ) -> Option<usize> {
+        let bytes = &patch.bytes()[..end];
+        let is_added = match Begin::of(*bytes.get(at)?) {
+            (Begin::Added, _) => true,
+            (Begin::Literal, _) => false,
+            (Begin::Indexed | Begin::TableSize, _) => return None,
+        };
+        let (index, at) = whole_integer(bytes, at, if is_added { 6 } else { 4 })?;
+        let (name_len, is_secret, at) = match index {
+            0 => self.whole_name(bytes, at, names)?,
+            index => {
+                let (name_len, is_secret) = self.table.name(index, names)?;
+                (name_len, is_secret, at)
+            }
+        };
+        let (is_huffman, value) = whole_string(bytes, at)?;
+        let at = value.end;
+        let chars = match (is_huffman, is_secret) {
+            (false, false) => value.len() as u32,
+            (false, true) => {
+                patch.overwrite(value.clone());
+                value.len() as u32
+            }
+            (true, true) => huffman::overwrite_all(patch.part(value)).ok()?,
+            // Only the table needs the number of its characters.
+            (true, false) if is_added => huffman::count(&bytes[value]).ok()?,
+            (true, false) => 0,
+        };
+        self.has_fields = true;
+        self.field = Field {
+            is_added,
+            is_secret,
+            name_len,
+        };
+        self.value_ends(chars);
+        Some(at)
+    }
+
+    /// The length of the complete name of a field, whether the field's value is overwritten, and the name's end.
+    fn whole_name(&mut self, bytes: &[u8], at: usize, names: &Names) -> Option<(u32, bool, usize)> {
+        let (is_huffman, name) = whole_string(bytes, at)?;
+        let (name, at) = (&bytes[name.clone()], name.end);
+        if !is_huffman {
+            return Some((name.len() as u32, names.has(name), at));
+        }
+        self.name.clear();
+        let (mut chars, mut node) = (0, 0);
+        let take = |byte| {
+            chars += 1;
+            let _ = self.name.try_push(byte);
+        };
+        huffman::decode(name, &mut node, take).ok()?;
+        huffman::end(node).ok()?;
+        Some((chars, names.has(&self.name), at))
     }
 
     /// Takes a byte outside strings.
@@ -303,7 +400,7 @@ impl HeaderBlocks {
     fn value_piece(
         &mut self,
         mut text: Text,
-        piece: std::ops::Range<usize>,
+        piece: Range<usize>,
         patch: &mut Patch<'_>,
     ) -> Option<()> {
         let len = piece.len() as u32;

@@ -7,13 +7,13 @@ mod fields;
 mod head;
 
 use arrayvec::ArrayVec;
-use memchr::memchr;
 
 use crate::model::protocol::http1::{Method, has_version, without_cr};
+use crate::words;
 
-use super::names::Names;
+use super::names::{Kind, Names};
 use super::patch::{Patch, STAND_IN};
-use fields::{InField, Kind, is_text};
+use fields::{InField, is_text};
 use head::{Head, begins_message, chunk_size, hex_digits, is_chunk, may_begin_response};
 
 pub(super) use head::{Requests, is_request_line, may_begin_request};
@@ -273,9 +273,10 @@ impl Messages {
     }
 
     /// The end of a line. A line that continues in the next event is kept.
+    #[inline]
     fn line_end(&mut self, bytes: &[u8], at: usize) -> Option<usize> {
         let rest = &bytes[at..];
-        let end = memchr(b'\n', rest);
+        let end = words::find(b'\n', rest);
         if end.is_none() {
             self.line.push(rest);
         }

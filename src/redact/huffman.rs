@@ -50,6 +50,102 @@ pub(super) fn end(node: Node) -> Result<(), Invalid> {
     }
 }
 
+/// The number of characters in a complete string, and of their bits; `None` if one has a code of more than eight bits,
+/// or the string is invalid.
+///
+/// Nearly all strings have short codes only.
+fn count_short(bytes: &[u8]) -> Option<(u32, u64)> {
+    // The next bits, the first of them highest.
+    let (mut bits, mut have, mut rest) = (0_u64, 0_u32, bytes);
+    let mut count = 0;
+    loop {
+        if let Some((word, after)) = rest.split_first_chunk::<4>() {
+            bits |= u64::from(u32::from_be_bytes(*word)) << (32 - have);
+            (have, rest) = (have + 32, after);
+        } else if let Some((&byte, after)) = rest.split_first() {
+            bits |= u64::from(byte) << (56 - have);
+            (have, rest) = (have + 8, after);
+        } else {
+            break;
+        }
+        while have >= 8 {
+            let length = u32::from(TREE.short[(bits >> 56) as usize]);
+            if length == 0 {
+                return None;
+            }
+            bits <<= length;
+            have -= length;
+            count += 1;
+        }
+    }
+    // Ones after the last character are padding, too few for a code.
+    let last = (bits >> 56) as usize | 0xff >> have;
+    let length = u32::from(TREE.short[last]);
+    if length > have {
+        return None;
+    }
+    if length > 0 {
+        bits <<= length;
+        have -= length;
+        count += 1;
+    }
+    let is_padding = (bits >> 56) as usize | 0xff >> have == 0xff;
+    is_padding.then_some((count, 8 * bytes.len() as u64 - u64::from(have)))
+}
+
+/// The number of characters in a complete string.
+///
+/// # Errors
+/// When the string is invalid.
+pub(super) fn count(bytes: &[u8]) -> Result<u32, Invalid> {
+    if let Some((count, _)) = count_short(bytes) {
+        return Ok(count);
+    }
+    let (mut count, mut node) = (0, 0);
+    decode(bytes, &mut node, |_| count += 1)?;
+    end(node)?;
+    Ok(count)
+}
+
+/// The characters that replace `count` others with `bits` bits and no code of more than eight: this many stars of
+/// eight bits, perhaps one with the code of the second and third number, and zeros of five bits.
+const fn replacement(count: u64, bits: u64) -> (u64, Option<(u8, u32)>) {
+    let extra = bits - 5 * count;
+    let odd = match extra % 3 {
+        1 => Some((DASH, 6)),
+        2 => Some((COLON, 7)),
+        _ => None,
+    };
+    (extra / 3, odd)
+}
+
+/// The codes of `*`, `:` and `-`, of eight, seven and six bits. That of `0` is five zeros.
+const STAR: u8 = 0xf9;
+const COLON: u8 = 0x5c;
+const DASH: u8 = 0x16;
+
+/// Overwrites a complete string, and returns the number of its characters.
+///
+/// # Errors
+/// When the string is invalid. It is unchanged then.
+pub(super) fn overwrite_all(bytes: &mut [u8]) -> Result<u32, Invalid> {
+    let Some((count, bits)) = count_short(bytes) else {
+        return overwrite(bytes, &mut 0, true);
+    };
+    let padding = 8 * bytes.len() as u64 - bits;
+    let (stars, odd) = replacement(count.into(), bits);
+    let (begin, rest) = bytes.split_at_mut(stars as usize);
+    begin.fill(STAR);
+    rest.fill(0);
+    if let Some(((code, length), first)) = odd.zip(rest.first_mut()) {
+        *first = code << (8 - length);
+    }
+    if let Some(last) = rest.last_mut() {
+        *last |= !(0xff << padding);
+    }
+    Ok(count)
+}
+
 /// Overwrites a part of a string from `node`, and returns the number of characters that end in it.
 ///
 /// # Errors
@@ -135,24 +231,15 @@ impl Pieces {
             }
             return;
         }
-        // '*' has eight bits, ':' seven, '-' six and '0' five.
-        let extra = of_all - 5 * count;
-        let eights = extra / 3;
-        for _ in 0..eights {
-            bits.push(TREE.codes[usize::from(b'*')], 8);
+        let (stars, odd) = replacement(count, of_all);
+        for _ in 0..stars {
+            bits.push(STAR.into(), 8);
         }
-        let mut left = count - eights;
-        let odd = match extra % 3 {
-            1 => Some((b'-', 6)),
-            2 => Some((b':', 7)),
-            _ => None,
-        };
-        if let Some((symbol, length)) = odd {
-            bits.push(TREE.codes[usize::from(symbol)], length);
-            left -= 1;
+        if let Some((code, length)) = odd {
+            bits.push(code.into(), length);
         }
-        for _ in 0..left {
-            bits.push(TREE.codes[usize::from(b'0')], 5);
+        for _ in stars + u64::from(odd.is_some())..count {
+            bits.push(0, 5);
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use memchr::memchr_iter;
+use super::hpack::STATIC;
+use crate::words::{self, is_lower_of};
 
 /// The maximum length of a name, in bytes.
 pub(super) const MAX_NAME: usize = 64;
@@ -18,23 +19,67 @@ pub const DEFAULT_NAMES: [&str; 5] = [
 ];
 
 /// Fields that determine the end of a message, which readers of the capture need.
-pub(super) const LENGTH: &[u8; 14] = b"content-length";
-pub(super) const CODING: &[u8; 17] = b"transfer-encoding";
-const FRAMING: [&[u8]; 2] = [LENGTH, CODING];
+const FRAMING: [(&str, Kind); 2] = [
+    ("content-length", Kind::Length),
+    ("transfer-encoding", Kind::Coding),
+];
 
 /// Names of header fields, without regard to case.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Names {
-    /// In lower case, in the order in which they were given.
-    names: Vec<String>,
+    /// In lower case: the fields that determine the end of a message, and then the names in the order in which they were
+    /// given.
+    fields: Vec<(String, Kind)>,
     /// For each byte, whether a name begins with it, in either case.
     begins: [bool; 256],
-    /// For each byte, whether a name ends with it, in either case.
-    ends: [bool; 256],
-    /// For each [`hash`], whether one of the names, or a field that determines the end of a message, has it.
-    hashes: [bool; 256],
+    /// The last bytes of the names, [folded](fold), four at a time.
+    ends: Vec<[u8; 4]>,
+    /// A bit for each name in HPACK's static table, the first one lowest: whether it is one of the names.
+    in_static: u64,
+    /// For each [`hash`], which of the names and of the fields that determine the end of a message have it.
+    slots: [Slot; 256],
     /// Whether a name has fewer than four bytes.
     has_short: bool,
+}
+
+/// The number of bytes that are searched at a time.
+const BLOCK: usize = 16;
+
+/// Equal for both cases of a letter. Few other bytes are equal.
+const fn fold(byte: u8) -> u8 {
+    byte | 0x20
+}
+
+/// Whether one of these bytes is one of `ends`, and the byte after it is a colon.
+#[inline(always)]
+fn has_end([a, b, c, d]: [u8; 4], bytes: &[u8; BLOCK], after: &[u8; BLOCK]) -> bool {
+    // Without branches, and with four names for the ends, the compiler compares all bytes at once.
+    let mut is_found = false;
+    for (byte, after) in bytes.iter().zip(after) {
+        let byte = fold(*byte);
+        let is_end = (byte == a) | (byte == b) | (byte == c) | (byte == d);
+        is_found |= is_end & (*after == b':');
+    }
+    is_found
+}
+
+/// The names with a [`hash`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    Free,
+    /// The one with this index.
+    One(u8),
+    Several,
+}
+
+/// The use of a field's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Other,
+    /// To overwrite.
+    Secret,
+    Length,
+    Coding,
 }
 
 /// A hash of the first four bytes of a line, equal for upper and lower case.
@@ -48,14 +93,16 @@ const fn hash(begin: [u8; 4]) -> usize {
 impl Default for Names {
     fn default() -> Self {
         let mut names = Self {
-            names: Vec::new(),
+            fields: Vec::new(),
             begins: [false; 256],
-            ends: [false; 256],
-            hashes: [false; 256],
+            ends: Vec::new(),
+            in_static: 0,
+            slots: [Slot::Free; 256],
             has_short: false,
         };
-        for name in FRAMING {
-            names.mark(name);
+        for (name, kind) in FRAMING {
+            names.mark(name.as_bytes());
+            names.fields.push((name.to_owned(), kind));
         }
         for name in DEFAULT_NAMES {
             names.add(name.to_owned());
@@ -66,42 +113,65 @@ impl Default for Names {
 
 impl fmt::Debug for Names {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(&self.names).finish()
+        f.debug_list().entries(self.iter()).finish()
     }
 }
 
 impl Names {
     fn add(&mut self, name: String) {
-        if self.names.contains(&name) {
+        if self.iter().any(|known| known == name) {
             return;
         }
         if let [first, ..] = name.as_bytes()
             && let [.., last] = name.as_bytes()
         {
-            for (table, byte) in [(&mut self.begins, first), (&mut self.ends, last)] {
-                table[usize::from(byte.to_ascii_lowercase())] = true;
-                table[usize::from(byte.to_ascii_uppercase())] = true;
-            }
+            self.begins[usize::from(first.to_ascii_lowercase())] = true;
+            self.begins[usize::from(first.to_ascii_uppercase())] = true;
+            self.add_end(fold(*last));
+        }
+        for (i, known) in STATIC.iter().enumerate() {
+            self.in_static |= u64::from(*known == name) << i;
         }
         self.mark(name.as_bytes());
-        self.names.push(name);
+        self.fields.push((name, Kind::Secret));
     }
 
-    fn mark(&mut self, name: &[u8]) {
-        match name.first_chunk() {
-            Some(begin) => self.hashes[hash(*begin)] = true,
-            None => self.has_short = true,
+    fn add_end(&mut self, end: u8) {
+        let mut ends = self.ends.as_flattened().to_vec();
+        if ends.contains(&end) {
+            return;
         }
+        // The first of four stands in for those that are not used.
+        ends.dedup();
+        ends.push(end);
+        self.ends = ends
+            .chunks(4)
+            .map(|ends| std::array::from_fn(|i| *ends.get(i).unwrap_or(&ends[0])))
+            .collect();
     }
 
-    /// Whether a complete line of a head is certainly a field that needs no attention: not one of the names, not one
-    /// that determines the message's end, not a continuation of the line before, not the end of the head.
+    /// Notes the name that will be the next of the fields.
+    fn mark(&mut self, name: &[u8]) {
+        let Some(begin) = name.first_chunk() else {
+            self.has_short = true;
+            return;
+        };
+        let slot = &mut self.slots[hash(*begin)];
+        *slot = match (*slot, u8::try_from(self.fields.len())) {
+            (Slot::Free, Ok(number)) => Slot::One(number),
+            _ => Slot::Several,
+        };
+    }
+
+    /// Whether a line of a head, if it has four bytes or more, is certainly a field that needs no attention: not one of
+    /// the names, not one that determines the message's end, not a continuation of the line before, not the end of the
+    /// head.
     #[inline]
     pub(super) fn is_plain_line(&self, line: &[u8]) -> bool {
         match line.first_chunk() {
             Some(begin) if begin[0] > b' ' => {
                 let is_short = self.has_short && self.may_begin_with(begin[0]);
-                !self.hashes[hash(*begin)] && !is_short
+                self.slots[hash(*begin)] == Slot::Free && !is_short
             }
             _ => false,
         }
@@ -109,7 +179,9 @@ impl Names {
 
     /// The names, in lower case.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.names.iter().map(String::as_str)
+        self.fields[FRAMING.len()..]
+            .iter()
+            .map(|(name, _)| name.as_str())
     }
 
     /// Whether a name begins with this byte, in either case.
@@ -118,37 +190,80 @@ impl Names {
         self.begins[byte as usize]
     }
 
-    /// Whether a name ends with this byte, in either case.
+    /// Whether the name with this index in HPACK's static table, counted from 0, is one of the names.
     #[inline]
-    pub(super) const fn may_end_with(&self, byte: u8) -> bool {
-        self.ends[byte as usize]
+    pub(super) const fn has_static(&self, index: usize) -> bool {
+        self.in_static >> index & 1 != 0
     }
 
     /// Whether `name` is one of the names.
     #[inline]
     pub(super) fn has(&self, name: &[u8]) -> bool {
-        match name.first() {
-            Some(&first) if self.may_begin_with(first) => self.has_any(name),
+        self.kind(name) == Kind::Secret
+    }
+
+    /// The use of the value of a field with this name.
+    pub(super) fn kind(&self, name: &[u8]) -> Kind {
+        let slot = match name.first_chunk() {
+            Some(begin) => self.slots[hash(*begin)],
+            None if self.has_short => Slot::Several,
+            None => Slot::Free,
+        };
+        let is_it = |(known, _): &&(String, Kind)| is_lower_of(name, known.as_bytes());
+        let found = match slot {
+            Slot::Free => None,
+            Slot::One(index) => self.fields.get(usize::from(index)).filter(is_it),
+            Slot::Several => self.fields.iter().find(is_it),
+        };
+        found.map_or(Kind::Other, |(_, kind)| *kind)
+    }
+
+    /// Whether one of the names, with a colon after it, occurs in `bytes`.
+    #[inline(never)]
+    pub(super) fn are_in(&self, bytes: &[u8]) -> bool {
+        let Some((_, after)) = bytes.split_first() else {
+            return false;
+        };
+        let (blocks, colons) = (bytes.as_chunks().0, after.as_chunks().0);
+        let is_found = |ends: &[u8; 4]| {
+            let mut blocks = blocks.iter().zip(colons).enumerate();
+            blocks.any(|(i, (block, after))| {
+                has_end(*ends, block, after) && self.are_at_colon(bytes, i * BLOCK + 1, after)
+            })
+        };
+        if self.ends.iter().any(is_found) {
+            return true;
+        }
+        let rest = colons.len() * BLOCK + 1;
+        match &bytes[rest..] {
+            after if after.contains(&b':') => self.are_at_colon(bytes, rest, after),
             _ => false,
         }
     }
 
-    /// Whether one of the names, with a colon after it, occurs in `bytes`.
-    pub(super) fn are_in(&self, bytes: &[u8]) -> bool {
-        memchr_iter(b':', bytes).any(|colon| {
-            let before = &bytes[colon.saturating_sub(MAX_NAME + 1)..colon];
-            if !before.last().is_some_and(|last| self.may_end_with(*last)) {
-                return false;
+    /// Whether one of the names is before a colon in `part`, which begins at this index.
+    fn are_at_colon(&self, bytes: &[u8], begin: usize, mut part: &[u8]) -> bool {
+        let mut at = begin;
+        while let Some(colon) = words::find(b':', part) {
+            if self.is_at_end(&bytes[..at + colon]) {
+                return true;
             }
-            let is_name = |&&byte: &&u8| byte.is_ascii_graphic() && byte != b':' && byte != b'"';
-            let len = before.iter().rev().take_while(is_name).count();
-            self.has(&before[before.len() - len..])
-        })
+            at += colon + 1;
+            part = &part[colon + 1..];
+        }
+        false
     }
 
-    fn has_any(&self, name: &[u8]) -> bool {
-        let is_it = |known: &String| known.as_bytes().eq_ignore_ascii_case(name);
-        self.names.iter().any(is_it)
+    /// Whether bytes end with one of the names, and with no longer one.
+    fn is_at_end(&self, bytes: &[u8]) -> bool {
+        let is_part = |byte: &u8| byte.is_ascii_graphic() && *byte != b':' && *byte != b'"';
+        self.iter().map(str::as_bytes).any(|known| {
+            known.last().copied().map(fold) == bytes.last().copied().map(fold)
+                && bytes.len().checked_sub(known.len()).is_some_and(|begin| {
+                    let (before, name) = bytes.split_at(begin);
+                    is_lower_of(name, known) && !before.last().is_some_and(is_part)
+                })
+        })
     }
 }
 
@@ -179,7 +294,7 @@ impl FromStr for Names {
                 return Err(NameError(format!("a name is longer than {MAX_NAME} bytes")));
             }
             let name = name.to_ascii_lowercase();
-            if FRAMING.contains(&name.as_bytes()) {
+            if FRAMING.iter().any(|(field, _)| *field == name) {
                 let why = "says where a message ends, and cannot be overwritten";
                 return Err(NameError(format!("{name} {why}")));
             }
@@ -202,6 +317,72 @@ mod tests {
         }
         for name in ["", "x-toke", "x-tokens", "host", ":path"] {
             assert!(!names.has(name.as_bytes()), "{name}");
+        }
+        // Those with the same first bytes, and more of them than a slot can number.
+        let many: Vec<_> = (0..300).map(|i| format!("a{i}")).collect();
+        let names: Names = [
+            "x",
+            "x-a",
+            "x-token-a",
+            "x-token-b",
+            "content-type",
+            "transfer-to",
+        ]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(many.clone())
+        .collect::<Vec<_>>()
+        .join(",")
+        .parse()
+        .unwrap();
+        for name in names.iter() {
+            assert_eq!(
+                names.kind(name.to_uppercase().as_bytes()),
+                Kind::Secret,
+                "{name}"
+            );
+            assert!(
+                !names.is_plain_line(format!("{name}:").as_bytes()),
+                "{name}"
+            );
+        }
+        for (name, kind) in [
+            ("Content-Length", Kind::Length),
+            ("TRANSFER-ENCODING", Kind::Coding),
+            ("content-range", Kind::Other),
+            ("x-b", Kind::Other),
+            ("a300", Kind::Other),
+        ] {
+            assert_eq!(names.kind(name.as_bytes()), kind, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_are_found_before_a_colon_anywhere() {
+        let names: Names = "x-t".parse().unwrap();
+        for name in ["Cookie", "set-cookie", "X-T", "AUTHORIZATION"] {
+            for before in 0..40 {
+                for after in [0, 1, 15, 16, 40] {
+                    let text = |name: &str| {
+                        let around = ":e:n ".repeat(8);
+                        format!("{} {name}:{}", &around[..before], &around[..after])
+                    };
+                    assert!(names.are_in(text(name).as_bytes()), "{}", text(name));
+                    let other = text(&format!("{name}s"));
+                    assert!(!names.are_in(other.as_bytes()), "{other}");
+                }
+            }
+        }
+        for text in [
+            "",
+            ":",
+            "cookie",
+            "cookie :",
+            ": cookie",
+            "cookies:",
+            "mycookie:",
+        ] {
+            assert!(!names.are_in(text.as_bytes()), "{text}");
         }
     }
 

@@ -14,7 +14,7 @@ const MAX_TABLE: u32 = 1 << 20;
 pub(super) const ENTRY: u32 = 32;
 
 /// The names of the static table (RFC 7541, appendix A).
-const STATIC: [&str; 61] = [
+pub(in super::super) const STATIC: [&str; 61] = [
     ":authority",
     ":method",
     ":method",
@@ -110,7 +110,7 @@ impl Table {
     pub(super) fn name(&self, index: u32, names: &Names) -> Option<(u32, bool)> {
         let index = (index as usize).checked_sub(1)?;
         if let Some(name) = STATIC.get(index) {
-            return Some((name.len() as u32, names.has(name.as_bytes())));
+            return Some((name.len() as u32, names.has_static(index)));
         }
         let entry = self.entries.get(index - STATIC.len())?;
         Some((entry.name_len, entry.is_secret))

@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
-use memchr::{memchr, memchr_iter};
+use memchr::memchr;
 
 use crate::model::protocol::http1::without_cr;
+use crate::words;
 
-use super::super::names::{CODING, LENGTH, MAX_NAME, Names};
+use super::super::names::{Kind, MAX_NAME, Names};
 use super::super::patch::Patch;
 use super::{MAX_LINE, Messages, Part, Place};
 
@@ -18,16 +19,6 @@ pub(super) enum InField {
     Name,
     /// In a value; with the flag, in the spaces before it.
     Value(Kind, bool),
-}
-
-/// The use of a field's value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Other,
-    /// To overwrite.
-    Secret,
-    Length,
-    Coding,
 }
 
 impl Messages {
@@ -44,9 +35,18 @@ impl Messages {
         if !self.is_certain {
             self.check_fields(&bytes[at..], field)?;
         }
-        let begin = at;
-        for end in memchr_iter(b'\n', &bytes[begin..]) {
-            let line = at..begin + end;
+        loop {
+            if let InField::Begin(kind) = &mut field {
+                let begin = at;
+                at = after_plain_lines(bytes, at, names);
+                if at > begin {
+                    *kind = Kind::Other;
+                }
+            }
+            let Some(len) = words::find(b'\n', &bytes[at..]) else {
+                break;
+            };
+            let line = at..at + len;
             at = line.end + 1;
             let InField::Begin(kind) = &mut field else {
                 match self.piece(line, true, field, patch, names)? {
@@ -59,7 +59,6 @@ impl Messages {
                 continue;
             };
             match bytes[line.clone()] {
-                ref line if names.is_plain_line(line) => *kind = Kind::Other,
                 // The empty line that ends most heads.
                 [] | [b'\r'] => {
                     self.start();
@@ -108,8 +107,8 @@ impl Messages {
     /// Takes a complete line, and returns the kind of its field; `None` if the line is invalid.
     fn line(&mut self, line: Range<usize>, patch: &mut Patch<'_>, names: &Names) -> Option<Kind> {
         let bytes = &patch.bytes()[line.clone()];
-        let colon = bytes.iter().position(|byte| *byte == b':')?;
-        let kind = kind_of(bytes[..colon].trim_ascii(), names);
+        let colon = words::find(b':', bytes)?;
+        let kind = names.kind(bytes[..colon].trim_ascii());
         self.line.clear();
         match kind {
             Kind::Other => {}
@@ -117,7 +116,7 @@ impl Messages {
                 self.head.take(kind, bytes[colon + 1..].trim_ascii(), false);
             }
             Kind::Secret => {
-                self.value(kind, true, line.start + colon + 1..line.end, true, patch);
+                let _ = secret(true, line.start + colon + 1..line.end, patch);
             }
         }
         Some(kind)
@@ -158,7 +157,7 @@ impl Messages {
             }
             match colon {
                 Some(colon) => {
-                    field = InField::Value(kind_of(name.trim_ascii(), names), true);
+                    field = InField::Value(names.kind(name.trim_ascii()), true);
                     self.line.clear();
                     piece.start += colon + 1;
                 }
@@ -185,17 +184,10 @@ impl Messages {
         is_end: bool,
         patch: &mut Patch<'_>,
     ) -> bool {
-        let bytes = &patch.bytes()[piece.clone()];
         if kind == Kind::Secret {
-            let spaces = match is_begin {
-                true => bytes.iter().take_while(|byte| is_space(**byte)).count(),
-                false => 0,
-            };
-            // The line end may be split between two events.
-            let end = piece.end - usize::from(bytes.ends_with(b"\r"));
-            patch.overwrite((piece.start + spaces).min(end)..end);
-            return spaces < bytes.len();
+            return secret(is_begin, piece, patch);
         }
+        let bytes = &patch.bytes()[piece];
         if is_end && self.line.is_empty() {
             self.head.take(kind, bytes.trim_ascii(), false);
             return true;
@@ -209,30 +201,37 @@ impl Messages {
     }
 }
 
+// A name that arrives in pieces is kept with a byte more.
+const _: () = assert!(MAX_LINE >= MAX_NAME);
+
+/// Overwrites a part of a value, and returns whether it holds more than spaces.
+#[inline]
+fn secret(is_begin: bool, piece: Range<usize>, patch: &mut Patch<'_>) -> bool {
+    let bytes = &patch.bytes()[piece.clone()];
+    let spaces = match is_begin {
+        true => bytes.iter().take_while(|byte| is_space(**byte)).count(),
+        false => 0,
+    };
+    // The line end may be split between two events.
+    let end = piece.end - usize::from(bytes.ends_with(b"\r"));
+    patch.overwrite((piece.start + spaces).min(end)..end);
+    spaces < bytes.len()
+}
+
+/// The end of the complete lines from `at` on that need no attention.
+#[inline]
+fn after_plain_lines(bytes: &[u8], mut at: usize, names: &Names) -> usize {
+    while let Some(rest) = bytes.get(at..)
+        && names.is_plain_line(rest)
+        && let Some(len @ 4..) = words::find(b'\n', rest)
+    {
+        at += len + 1;
+    }
+    at
+}
+
 const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
-}
-
-fn kind_of(name: &[u8], names: &Names) -> Kind {
-    const _: () = assert!(MAX_LINE >= MAX_NAME);
-    if names.has(name) {
-        Kind::Secret
-    } else if name.len() < LENGTH.len() {
-        Kind::Other
-    } else if is_name(name, LENGTH) {
-        Kind::Length
-    } else if is_name(name, CODING) {
-        Kind::Coding
-    } else {
-        Kind::Other
-    }
-}
-
-/// Compares a field's name with one in lower case, without a branch for each byte.
-#[inline]
-fn is_name<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
-    let name: Result<[u8; N], _> = name.try_into();
-    name.is_ok_and(|name| name.to_ascii_lowercase() == *known)
 }
 
 /// Whether bytes have no control characters that are invalid in a head (RFC 9110, section 5.5).

@@ -5,8 +5,8 @@ use memchr::memchr;
 use crate::model::protocol::http1::{Method, Methods, has_version, number, status, without_cr};
 use crate::model::protocol::{self, Opening, Protocol};
 
+use super::super::names::Kind;
 use super::Place;
-use super::fields::Kind;
 
 /// The maximum length of a method, in bytes; the longest registered one has 17.
 const MAX_METHOD: usize = 24;

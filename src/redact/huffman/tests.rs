@@ -108,6 +108,28 @@ fn an_ordinary_secret_becomes_stars_dashes_and_zeros() {
     assert_eq!(decoded(&out).unwrap(), b"**********00000000000000000");
 }
 
+/// What becomes of a complete string at once and in the general way: its characters and its bytes.
+fn both_ways(bytes: &[u8]) -> [(Result<u32, Invalid>, Vec<u8>); 2] {
+    let (mut at_once, mut general) = (bytes.to_vec(), bytes.to_vec());
+    let chars = overwrite_all(&mut at_once);
+    let expected = overwrite(&mut general, &mut 0, true);
+    [(chars, at_once), (expected, general)]
+}
+
+#[test]
+fn short_strings_are_overwritten_at_once_as_in_pieces() {
+    for a in 0..=255 {
+        for b in 0..=255 {
+            for bytes in [&[a][..], &[a, b], &[0x1c, a, b], &[a, b, 0x1c, 0x64, b]] {
+                let [at_once, general] = both_ways(bytes);
+                assert_eq!(at_once, general, "{bytes:?}");
+                let chars = decoded(bytes).map(|text| text.len() as u32);
+                assert_eq!(count(bytes), chars, "{bytes:?}");
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -121,6 +143,9 @@ proptest! {
         cuts in proptest::collection::vec(any::<usize>(), 0..12),
     ) {
         let bytes = encode(&text);
+        let [at_once, general] = both_ways(&bytes);
+        prop_assert_eq!(at_once, general);
+        prop_assert_eq!(count(&bytes), Ok(text.len() as u32));
         let (out, chars) = overwritten(&bytes, &cuts);
         prop_assert_eq!(chars as usize, text.len());
         prop_assert_eq!(out.len(), bytes.len());

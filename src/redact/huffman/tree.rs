@@ -49,6 +49,8 @@ pub(super) struct Tree {
     pub(super) depths: [u8; 256],
     /// The replacement of each node if a string is cut there: codes of the same lengths are below it.
     pub(super) stand_ins: [Node; 256],
+    /// For each eight bits, the length of the code at their beginning; 0 if it is longer than that.
+    pub(super) short: [u8; 256],
 }
 
 /// The result of a bit: an inner node, or 256 plus a symbol.
@@ -70,6 +72,25 @@ const fn codes() -> [u32; 257] {
         length += 1;
     }
     codes
+}
+
+const fn short(codes: &[u32; 257]) -> [u8; 256] {
+    let mut short = [0; 256];
+    let mut symbol = 0;
+    while symbol < 257 {
+        let length = LENGTHS[symbol];
+        symbol += 1;
+        if length > 8 {
+            continue;
+        }
+        let mut bits = (codes[symbol - 1] << (8 - length)) as usize;
+        let end = bits + (1 << (8 - length));
+        while bits < end {
+            short[bits] = length;
+            bits += 1;
+        }
+    }
+    short
 }
 
 impl Tree {
@@ -101,6 +122,7 @@ impl Tree {
             prefixes,
             depths,
             stand_ins: stand_ins(&children, &depths),
+            short: short(&codes),
         }
     }
 

@@ -1,18 +1,6 @@
 //! Short searches of eight bytes at a time, which are done before a call of memchr has begun.
 
-/// Each byte is 1.
-const ONES: u64 = u64::from_le_bytes([0x01; 8]);
-/// The high bit of each byte.
-const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
-
-/// How many bytes are searched here before memchr is called: most names and numbers are shorter.
-const SHORT: usize = 32;
-
-/// The high bit of the first byte of `word` that equals `byte`, and perhaps of bytes after that.
-const fn equal(word: u64, byte: u8) -> u64 {
-    let other = word ^ (ONES * byte as u64);
-    other.wrapping_sub(ONES) & !other & HIGH
-}
+use crate::words::{ONES, SHORT, equal};
 
 /// The position of the first double quote or backslash.
 #[inline]
