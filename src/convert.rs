@@ -202,23 +202,23 @@ impl<W: Write + Send + 'static> Consumer for Conversion<'_, W> {
     type Error = io::Error;
 
     fn takes_plain(&self) -> bool {
-        self.takes_plain && self.redactor.as_ref().is_none_or(Redactor::was_inside)
+        self.takes_plain
     }
 
     #[inline(always)]
-    fn plain(&mut self, event: &PlainEvent<'_>, _: &Lent<'_>) -> Option<io::Result<()>> {
-        let is_inside = |redactor: &Redactor| redactor.is_inside(event);
-        if event.time < self.latest || !self.redactor.as_ref().is_none_or(is_inside) {
+    fn plain(
+        &mut self,
+        event: &PlainEvent<'_>,
+        lent: &Lent<'_>,
+        warnings: &mut Warnings,
+    ) -> Option<io::Result<()>> {
+        if event.time < self.latest {
             return None;
         }
-        let (summary, capture) = (&mut *self.summary, &mut *self.capture);
-        let done = self.synth.plain(event, &mut |frame: &Frame<'_>| {
-            summary.frames += 1;
-            capture.frame(frame)
-        })?;
-        if let Some(redactor) = &mut self.redactor {
-            redactor.pass(event);
-        }
+        let done = match &self.redactor {
+            None => self.frames(event)?,
+            Some(_) => self.redacted(*event, lent.offset, warnings)?,
+        };
         self.latest = event.time;
         self.summary.count_bytes(event.direction, event.payload);
         Some(done)
@@ -264,6 +264,36 @@ impl<'a, W: Write + Send + 'static> Conversion<'a, W> {
         }
     }
 
+    /// Makes the frames of a plain event, if nothing else has to be done.
+    #[inline(always)]
+    fn frames(&mut self, event: &PlainEvent<'_>) -> Option<io::Result<()>> {
+        let (summary, capture) = (&mut *self.summary, &mut *self.capture);
+        self.synth.plain(event, &mut |frame: &Frame<'_>| {
+            summary.frames += 1;
+            capture.frame(frame)
+        })
+    }
+
+    /// Redacts a plain event, and makes its frames. Returns `None`, and does nothing, if more has to be done.
+    #[inline(never)]
+    fn redacted(
+        &mut self,
+        event: PlainEvent<'_>,
+        offset: u64,
+        warnings: &mut Warnings,
+    ) -> Option<io::Result<()>> {
+        let redactor = self.redactor.as_mut()?;
+        // Redaction changes nothing but the payload, and a redacted event is not refused.
+        let straight = self.synth.straight(&event)?;
+        let payload = redactor.plain(event, offset, warnings);
+        let (summary, capture) = (&mut *self.summary, &mut *self.capture);
+        let out = &mut |frame: &Frame<'_>| {
+            summary.frames += 1;
+            capture.frame(frame)
+        };
+        Some(straight.take(&PlainEvent { payload, ..event }, out))
+    }
+
     /// Warns about an event that is earlier than one before it: the capture keeps the order of the trace.
     #[inline]
     fn follow(&mut self, event: &Event, time: Timestamp, warnings: &mut Warnings) {
@@ -290,3 +320,6 @@ impl<'a, W: Write + Send + 'static> Conversion<'a, W> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,7 +151,12 @@ impl Consumer for Look<'_> {
     }
 
     #[inline(always)]
-    fn plain(&mut self, event: &PlainEvent<'_>, _: &Lent<'_>) -> Option<Result<(), Infallible>> {
+    fn plain(
+        &mut self,
+        event: &PlainEvent<'_>,
+        _: &Lent<'_>,
+        _: &mut Warnings,
+    ) -> Option<Result<(), Infallible>> {
         self.synth.plain(event, &mut Nowhere)
     }
 

@@ -20,7 +20,7 @@ pub(crate) trait Consumer {
     /// Takes an event, in order among those of its connection.
     fn event(&mut self, event: &Event, warnings: &mut Warnings) -> Result<(), Self::Error>;
 
-    /// Whether [`plain`](Self::plain) is worth calling after the last event that [`event`](Self::event) took.
+    /// Whether [`plain`](Self::plain) is worth calling.
     fn takes_plain(&self) -> bool {
         false
     }
@@ -32,6 +32,7 @@ pub(crate) trait Consumer {
         &mut self,
         _event: &PlainEvent<'_>,
         _lent: &Lent<'_>,
+        _warnings: &mut Warnings,
     ) -> Option<Result<(), Self::Error>> {
         None
     }
@@ -123,7 +124,7 @@ impl Pump<'_> {
             return Ok(false);
         };
         event.trace = connection.id();
-        let Some(done) = consumer.plain(&event, &lent) else {
+        let Some(done) = consumer.plain(&event, &lent, self.warnings) else {
             return Ok(false);
         };
         connection.deliver(&event);

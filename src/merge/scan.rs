@@ -213,7 +213,12 @@ impl Consumer for Scanner<'_> {
         true
     }
 
-    fn plain(&mut self, event: &PlainEvent<'_>, lent: &Lent<'_>) -> Option<io::Result<()>> {
+    fn plain(
+        &mut self,
+        event: &PlainEvent<'_>,
+        lent: &Lent<'_>,
+        _: &mut Warnings,
+    ) -> Option<io::Result<()>> {
         let number = *self.numbers.get(&ConversationId::Socket(event.trace))?;
         let conversation = &mut self.scan.conversations[number as usize];
         // The first event of a conversation, and one that is earlier than the one before it, need more.

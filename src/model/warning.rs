@@ -48,10 +48,15 @@ impl Warning {
 
     /// A warning about an event.
     pub(crate) fn of_event(kind: WarningKind, event: &Event) -> Self {
+        Self::at(kind, event.trace, event.offset)
+    }
+
+    /// A warning about an event of this connection at this offset.
+    pub(crate) const fn at(kind: WarningKind, trace: TraceId, offset: u64) -> Self {
         Self {
             kind,
-            offset: event.offset,
-            trace: Some(event.trace),
+            offset,
+            trace: Some(trace),
             bytes: 0,
             detail: String::new(),
         }

@@ -28,7 +28,12 @@ impl Consumer for Recorder {
         self.takes_plain
     }
 
-    fn plain(&mut self, event: &PlainEvent<'_>, lent: &Lent<'_>) -> Option<Result<(), Infallible>> {
+    fn plain(
+        &mut self,
+        event: &PlainEvent<'_>,
+        lent: &Lent<'_>,
+        _: &mut Warnings,
+    ) -> Option<Result<(), Infallible>> {
         self.refused = self.refused.rotate_left(1);
         if self.refused & 1 > 0 {
             return None;

@@ -59,6 +59,18 @@ pub(super) struct Data<'a> {
 }
 
 impl Data<'_> {
+    /// The properties of bytes, all of which are recorded.
+    pub(super) const fn whole(direction: Direction, count: Option<u64>) -> Self {
+        Self {
+            direction,
+            gap: None,
+            is_truncated: false,
+            missing: None,
+            as_string: false,
+            count,
+        }
+    }
+
     /// The count after `len` bytes and those missing after them, if it is known.
     fn end(&self, len: usize) -> Option<u64> {
         let missing = match self.is_truncated {
@@ -74,34 +86,68 @@ impl Data<'_> {
 }
 
 impl Connection {
-    /// Whether the bytes of an event are certainly inside a body.
-    #[inline]
-    pub(super) fn is_inside(&self, direction: Direction, bytes: &[u8], count: Option<u64>) -> bool {
-        !self.sides[direction as usize].is_cut
-            && count == self.expected
-            && match &self.state {
-                ProtocolState::Http1(http1) => http1.side_of(direction).is_inside(bytes),
-                ProtocolState::Http2(http2) => http2.side_of(direction).is_inside(bytes),
-                ProtocolState::Unknown | ProtocolState::Other => false,
-            }
-    }
-
-    /// Advances over the bytes of an event that are inside a body.
-    #[inline]
-    pub(super) fn pass(&mut self, direction: Direction, len: usize) {
-        match &mut self.state {
-            ProtocolState::Http1(http1) => http1.side(direction).pass(len),
-            ProtocolState::Http2(http2) => http2.side(direction).pass(len),
-            ProtocolState::Unknown | ProtocolState::Other => {}
-        }
-        if let Some(expected) = &mut self.expected {
-            *expected = expected.saturating_add(len as u64);
-        }
-    }
-
     /// Takes the bytes of an event. Returns whether they are the first of the connection that stay although their
     /// protocol is unknown.
-    pub(super) fn data(&mut self, data: Data<'_>, patch: &mut Patch<'_>, rules: Rules<'_>) -> bool {
+    #[inline(always)]
+    pub(super) fn take(&mut self, data: Data<'_>, patch: &mut Patch<'_>, rules: Rules<'_>) -> bool {
+        let is_whole = data.gap.is_none() && !data.is_truncated && !data.as_string;
+        let is_cut = self.sides[data.direction as usize].is_cut;
+        // Nearly all follow the bytes of the event before.
+        if !is_whole || is_cut || data.count != self.expected {
+            return self.data(data, patch, rules);
+        }
+        if let Some(expected) = &mut self.expected {
+            *expected = expected.saturating_add(patch.bytes().len() as u64);
+        }
+        if !rules.has_bodies && self.pass(data.direction, patch.bytes()) {
+            return false;
+        }
+        self.next(data.direction, patch, rules)
+    }
+
+    /// Advances over the bytes of an event, if they are certainly inside a body.
+    #[inline(always)]
+    fn pass(&mut self, direction: Direction, bytes: &[u8]) -> bool {
+        match &mut self.state {
+            ProtocolState::Http1(http1) => http1.side(direction).pass(bytes),
+            ProtocolState::Http2(http2) => http2.side(direction).pass(bytes),
+            ProtocolState::Unknown | ProtocolState::Other => false,
+        }
+    }
+
+    /// Takes the bytes of an event, none of which are missing, nor any before or after them.
+    fn next(&mut self, direction: Direction, patch: &mut Patch<'_>, rules: Rules<'_>) -> bool {
+        let mut at = 0;
+        match &mut self.state {
+            ProtocolState::Http1(http1) => {
+                match http1.follow(direction, 0, patch, rules) {
+                    Outcome::Http => return false,
+                    Outcome::Tunnel(end) => at = end,
+                }
+                self.begin_tunnel();
+            }
+            ProtocolState::Http2(http2) => {
+                http2.follow(direction, 0, patch, rules);
+                return false;
+            }
+            ProtocolState::Unknown | ProtocolState::Other => {}
+        }
+        let is_left = self.follow(direction, at, false, patch, rules);
+        is_left && !std::mem::replace(&mut self.is_reported, true)
+    }
+
+    /// Begins the connection that a connection of HTTP/1 becomes.
+    #[cold]
+    fn begin_tunnel(&mut self) {
+        *self = Self {
+            is_reported: self.is_reported,
+            expected: self.expected,
+            ..Self::default()
+        };
+    }
+
+    /// Takes any bytes.
+    fn data(&mut self, data: Data<'_>, patch: &mut Patch<'_>, rules: Rules<'_>) -> bool {
         if let Some(gap) = data.gap {
             self.gap(gap);
         } else if let (Some(count), Some(expected)) = (data.count, self.expected)
@@ -116,7 +162,7 @@ impl Connection {
         if !patch.bytes().is_empty() && std::mem::take(&mut side.is_cut) {
             self.lose(data.direction);
         }
-        let is_left = self.follow(data, patch, rules);
+        let is_left = self.follow(data.direction, 0, data.as_string, patch, rules);
         match data.missing {
             _ if !data.is_truncated => {}
             Some(missing) => self.skip(data.direction, missing),
@@ -178,10 +224,16 @@ impl Connection {
         }
     }
 
-    /// Follows the bytes of an event. Returns whether bytes of an unknown protocol stay.
-    fn follow(&mut self, data: Data<'_>, patch: &mut Patch<'_>, rules: Rules<'_>) -> bool {
-        let (direction, bytes) = (data.direction, patch.bytes());
-        let mut at = 0;
+    /// Follows the bytes of an event from `at` on. Returns whether bytes of an unknown protocol stay.
+    fn follow(
+        &mut self,
+        direction: Direction,
+        mut at: usize,
+        as_string: bool,
+        patch: &mut Patch<'_>,
+        rules: Rules<'_>,
+    ) -> bool {
+        let bytes = patch.bytes();
         while at < bytes.len() {
             match &mut self.state {
                 ProtocolState::Http1(http1) => {
@@ -189,15 +241,11 @@ impl Connection {
                     let Outcome::Tunnel(end) = outcome else {
                         return false;
                     };
-                    *self = Self {
-                        is_reported: self.is_reported,
-                        expected: self.expected,
-                        ..Self::default()
-                    };
                     at = end;
+                    self.begin_tunnel();
                 }
                 ProtocolState::Http2(http2) => {
-                    if data.as_string {
+                    if as_string {
                         http2.side(direction).lose();
                     }
                     http2.follow(direction, at, patch, rules);

@@ -135,24 +135,20 @@ impl Messages {
         }
     }
 
-    /// Whether the bytes of an event are certainly inside a body, or a complete chunk.
+    /// Advances over the bytes of an event, if they are certainly inside a body, or a complete chunk.
     #[inline]
-    pub(super) fn is_inside(&self, bytes: &[u8]) -> bool {
+    pub(super) fn pass(&mut self, bytes: &[u8]) -> bool {
         // A message begins with a method or `HTTP`.
         let begins = bytes.first().is_some_and(u8::is_ascii_uppercase);
-        match self.place {
-            Place::Body(left, _) => !begins && (bytes.len() as u64) < left,
+        let len = bytes.len() as u64;
+        match &mut self.place {
+            Place::Body(left, _) if !begins && len < *left => {
+                *left -= len;
+                true
+            }
             Place::UntilClose => !begins,
             Place::ChunkSize => self.line.is_empty() && is_chunk(bytes),
             _ => false,
-        }
-    }
-
-    /// Advances over the bytes of an event that are inside a body, or a complete chunk.
-    #[inline]
-    pub(super) const fn pass(&mut self, len: usize) {
-        if let Place::Body(left, _) = &mut self.place {
-            *left -= len as u64;
         }
     }
 

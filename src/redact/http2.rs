@@ -111,27 +111,24 @@ impl Frames {
         self.leave_content();
     }
 
-    /// Whether the bytes of an event are certainly inside the data of a frame, or complete frames with data.
+    /// Advances over the bytes of an event, if they are certainly inside the data of a frame, or complete frames with
+    /// data.
     #[inline]
-    pub(super) fn is_inside(&self, bytes: &[u8]) -> bool {
+    pub(super) fn pass(&mut self, bytes: &[u8]) -> bool {
         match self.place {
             Place::Content => {
-                self.frame.kind == DATA
+                let is_inside = self.frame.kind == DATA
                     && bytes.len() < self.frame.left as usize
-                    && !are_frames(bytes, true)
+                    && !are_frames(bytes, true);
+                if is_inside {
+                    self.frame.left -= bytes.len() as u32;
+                }
+                is_inside
             }
             Place::Header => {
                 self.have == 0 && self.open_block.is_none() && !self.is_first && are_data(bytes)
             }
             _ => false,
-        }
-    }
-
-    /// Advances over the bytes of an event that are inside the data of a frame, or complete frames with data.
-    #[inline]
-    pub(super) fn pass(&mut self, len: usize) {
-        if self.place == Place::Content {
-            self.frame.left -= len as u32;
         }
     }
 

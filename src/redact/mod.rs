@@ -73,8 +73,6 @@ pub struct Redactor {
     changed: Event,
     /// Memory for the bytes of the next changed event.
     scratch: Vec<u8>,
-    /// Whether the last event was inside a body.
-    was_inside: bool,
 }
 
 /// The open connections.
@@ -94,11 +92,6 @@ impl Connections {
         &mut self.open[self.last]
     }
 
-    /// The connection that was looked up last.
-    fn last(&mut self) -> &mut Connection {
-        &mut self.open[self.last]
-    }
-
     #[inline(never)]
     fn find(&mut self, trace: TraceId) {
         let entry = self.open.entry(trace);
@@ -115,7 +108,6 @@ impl Redactor {
             connections: Connections::default(),
             changed: Event::default(),
             scratch: Vec::new(),
-            was_inside: false,
         }
     }
 
@@ -123,25 +115,7 @@ impl Redactor {
     #[inline]
     pub fn event<'a>(&'a mut self, event: &'a Event, warnings: &mut Warnings) -> &'a Event {
         match &event.what {
-            What::Data {
-                direction,
-                payload,
-                truncated: false,
-                as_string: false,
-                ..
-            } if event.gap.is_none() && !self.redaction.bodies => {
-                let connection = self.connections.of(event.trace);
-                if connection.is_inside(*direction, payload, event.count_before()) {
-                    connection.pass(*direction, payload.len());
-                    self.was_inside = true;
-                    return event;
-                }
-                self.data(event, warnings)
-            }
-            What::Data { .. } => {
-                self.connections.of(event.trace);
-                self.data(event, warnings)
-            }
+            What::Data { .. } => self.data(event, warnings),
             What::Http(Http::Part { side, part, last }) => match self.part(part) {
                 Some(part) => {
                     let (side, last) = (*side, *last);
@@ -165,29 +139,34 @@ impl Redactor {
         }
     }
 
-    /// Whether the last event that [`event`](Self::event) took was inside a body, as the next one may be.
-    pub(crate) const fn was_inside(&self) -> bool {
-        self.was_inside
-    }
-
-    /// Whether a plain event is certainly inside a body, so that it stays.
-    #[inline]
-    pub(crate) fn is_inside(&self, event: &PlainEvent<'_>) -> bool {
-        let Connections { open, last } = &self.connections;
-        match open.get_index(*last) {
-            Some((trace, connection)) if *trace == event.trace && !self.redaction.bodies => {
-                let count = event.seq_num.map(NonZeroU64::get);
-                connection.is_inside(event.direction, event.payload, count)
-            }
-            _ => false,
+    /// Takes the next event, which is a plain one at this offset, and returns the replacement of its payload.
+    ///
+    /// The state and the warnings are the same as after [`event`](Self::event).
+    #[inline(always)]
+    pub(crate) fn plain<'a>(
+        &'a mut self,
+        event: PlainEvent<'a>,
+        offset: u64,
+        warnings: &mut Warnings,
+    ) -> &'a [u8] {
+        let PlainEvent {
+            direction, payload, ..
+        } = event;
+        let count = event.seq_num.map(NonZeroU64::get);
+        let rules = Rules {
+            names: &self.redaction.names,
+            has_bodies: self.redaction.bodies,
+        };
+        let mut patch = Patch::new(payload, &mut self.scratch);
+        let connection = self.connections.of(event.trace);
+        let is_left = connection.take(Data::whole(direction, count), &mut patch, rules);
+        if is_left || patch.whole > 0 {
+            report(event.trace, offset, is_left, patch.whole, warnings);
         }
-    }
-
-    /// Advances over a plain event that is inside a body.
-    #[inline]
-    pub(crate) fn pass(&mut self, event: &PlainEvent<'_>) {
-        let connection = self.connections.last();
-        connection.pass(event.direction, event.payload.len());
+        match patch.is_changed() {
+            true => &self.scratch,
+            false => payload,
+        }
     }
 
     /// Drops the state of a connection that has ended.
@@ -195,7 +174,7 @@ impl Redactor {
         self.connections.open.swap_remove(&trace);
     }
 
-    /// Follows the bytes of an event, whose connection was looked up last.
+    /// Takes an event about bytes.
     fn data<'a>(&'a mut self, event: &'a Event, warnings: &mut Warnings) -> &'a Event {
         let What::Data {
             direction,
@@ -207,7 +186,6 @@ impl Redactor {
         else {
             return event;
         };
-        self.was_inside = false;
         let data = Data {
             direction,
             gap: event.gap.as_deref(),
@@ -221,10 +199,10 @@ impl Redactor {
             has_bodies: self.redaction.bodies,
         };
         let mut patch = Patch::new(payload, &mut self.scratch);
-        let connection = self.connections.last();
-        let is_left = connection.data(data, &mut patch, rules);
+        let connection = self.connections.of(event.trace);
+        let is_left = connection.take(data, &mut patch, rules);
         if is_left || patch.whole > 0 {
-            report(event, is_left, patch.whole, warnings);
+            report(event.trace, event.offset, is_left, patch.whole, warnings);
         }
         if !patch.is_changed() {
             return event;
@@ -296,14 +274,15 @@ fn memory_of(event: Event) -> Vec<u8> {
 }
 
 #[cold]
-fn report(event: &Event, is_left: bool, whole: u64, warnings: &mut Warnings) {
+fn report(trace: TraceId, offset: u64, is_left: bool, whole: u64, warnings: &mut Warnings) {
+    let warning = |kind| Warning::at(kind, trace, offset);
     if is_left {
-        warnings.add(Warning::of_event(WarningKind::NotRedacted, event));
+        warnings.add(warning(WarningKind::NotRedacted));
     }
     if whole > 0 {
         warnings.add(Warning {
             bytes: whole,
-            ..Warning::of_event(WarningKind::OverwrittenWhole, event)
+            ..warning(WarningKind::OverwrittenWhole)
         });
     }
 }

@@ -26,13 +26,6 @@ struct Sides<T> {
 }
 
 impl<T> Sides<T> {
-    fn of(&self, direction: Direction) -> &T {
-        match direction == self.from_client {
-            true => &self.client,
-            false => &self.server,
-        }
-    }
-
     fn of_mut(&mut self, direction: Direction) -> &mut T {
         match direction == self.from_client {
             true => &mut self.client,
@@ -100,10 +93,6 @@ impl ProtocolState {
 }
 
 impl Http1 {
-    pub(super) fn side_of(&self, direction: Direction) -> &Messages {
-        self.sides.of(direction)
-    }
-
     pub(super) fn side(&mut self, direction: Direction) -> &mut Messages {
         self.sides.of_mut(direction)
     }
@@ -131,10 +120,6 @@ impl Http1 {
 }
 
 impl Http2 {
-    pub(super) fn side_of(&self, direction: Direction) -> &Frames {
-        self.sides.of(direction)
-    }
-
     pub(super) fn side(&mut self, direction: Direction) -> &mut Frames {
         self.sides.of_mut(direction)
     }

@@ -17,7 +17,7 @@ use crate::model::warning::{Warning, WarningKind};
 use crate::sequence::MAX_EVENT_LOSS;
 
 use super::comments::Comments;
-use super::flow::{Flow, Outlet};
+use super::flow::{Flow, Outlet, Stream};
 use super::framing::Framing;
 use super::summary::ConnectionSummary;
 use super::{Context, Sink};
@@ -61,6 +61,44 @@ pub(super) struct ConnectionState {
     summary: Option<Box<ConnectionSummary>>,
     /// The comments on the next frame, if labels are requested.
     comments: Comments,
+}
+
+/// The parts of a connection that a plain event changes.
+pub(crate) struct Straight<'a> {
+    stream: &'a mut Stream,
+    summary: Option<&'a mut ConnectionSummary>,
+    recorded: &'a mut Option<Timestamp>,
+    last: &'a mut Option<Timestamp>,
+    is_counted: &'a mut bool,
+    framing: &'a mut Framing,
+}
+
+impl Straight<'_> {
+    /// Takes a plain event of this connection.
+    #[inline(always)]
+    pub(crate) fn take<S: Sink>(self, event: &PlainEvent<'_>, out: &mut S) -> Result<(), S::Error> {
+        let &PlainEvent {
+            time,
+            direction,
+            payload,
+            ..
+        } = event;
+        if let Some(summary) = self.summary {
+            summary.events += 1;
+            summary.add(direction, payload);
+            summary.at(time);
+        }
+        *self.recorded = Some(time);
+        *self.last = Some(time);
+        *self.is_counted |= event.seq_num.is_some();
+        if !*self.is_counted {
+            self.framing.follow(direction, payload, 0);
+        }
+        if !out.wants_bytes() {
+            return Ok(());
+        }
+        self.stream.data(time, direction, payload, out)
+    }
 }
 
 /// Bytes in one direction.
@@ -116,36 +154,18 @@ impl ConnectionState {
         self.last
     }
 
-    /// Takes a plain event, if it becomes segments without comments and nothing else. Returns `None` for any other
-    /// event, which is left to [`event`](Self::event).
+    /// The way of a plain event at which it becomes segments without comments and nothing else. Returns `None` if that
+    /// is not certain: then the event is left to [`event`](Self::event).
     #[inline(always)]
-    pub(super) fn plain<S: Sink>(
-        &mut self,
-        event: &PlainEvent<'_>,
-        out: &mut S,
-    ) -> Option<Result<(), S::Error>> {
-        let &PlainEvent {
-            time,
-            direction,
-            payload,
-            ..
-        } = event;
-        let stream = self.flow.as_mut()?.plain_stream()?;
-        if let Some(summary) = &mut self.summary {
-            summary.events += 1;
-            summary.add(direction, payload);
-            summary.at(time);
-        }
-        self.recorded = Some(time);
-        self.last = Some(time);
-        self.is_counted |= event.seq_num.is_some();
-        if !self.is_counted {
-            self.framing.follow(direction, payload, 0);
-        }
-        if !out.wants_bytes() {
-            return Some(Ok(()));
-        }
-        Some(stream.data(time, direction, payload, out))
+    pub(super) fn straight(&mut self) -> Option<Straight<'_>> {
+        Some(Straight {
+            stream: self.flow.as_mut()?.plain_stream()?,
+            summary: self.summary.as_deref_mut(),
+            recorded: &mut self.recorded,
+            last: &mut self.last,
+            is_counted: &mut self.is_counted,
+            framing: &mut self.framing,
+        })
     }
 
     /// Takes an event of this connection.

@@ -31,7 +31,7 @@ use crate::model::protocol::{DecodeAs, Role};
 use crate::model::warning::{Warning, Warnings};
 
 use address::AddressBook;
-use connection::{ConnectionState, Lifetime, RecordedTime};
+use connection::{ConnectionState, Lifetime, RecordedTime, Straight};
 use http::Exchanges;
 use occupancy::Occupancy;
 use spoken::Spoken;
@@ -270,11 +270,17 @@ impl Synthesizer {
         event: &PlainEvent<'_>,
         out: &mut S,
     ) -> Option<Result<(), S::Error>> {
+        Some(self.straight(event)?.take(event, out))
+    }
+
+    /// The fast path for a plain event, which its payload does not affect; `None` if the event needs more.
+    #[inline(always)]
+    pub(crate) fn straight(&mut self, event: &PlainEvent<'_>) -> Option<Straight<'_>> {
         let (last, state) = self.connections.get_index_mut(self.last)?;
         if *last != event.trace || event.time > self.shared.options.latest {
             return None;
         }
-        state.plain(event, out)
+        state.straight()
     }
 
     /// Takes an event of any kind.

@@ -2,7 +2,6 @@
 //!
 //! Names become numbers by the schema. Unknown names are skipped, as unknown numbers are in a binary trace.
 
-
 use crate::trace::error::{Damage, Fault};
 use crate::trace::readable::lexer::Token;
 use crate::trace::readable::scalar;
