@@ -215,6 +215,20 @@ fn what_smuggles_requests_is_overwritten() {
 }
 
 #[test]
+fn a_short_line_without_a_colon_is_no_field() {
+    for line in ["a", "ab", "abc"] {
+        for end in ["\n", "\r\n"] {
+            let bytes = format!("GET / HTTP/1.1\r\n{line}{end}b: c\r\n\r\n");
+            let (payloads, whole) = shown(&[Event::of_bytes(READ, bytes.as_bytes())]);
+            // With a CR, it has four bytes, which are not among those of a name.
+            let is_passed = line.len() + end.len() > 4;
+            let expected = if is_passed { 0 } else { bytes.len() - 16 };
+            assert_eq!(whole as usize, expected, "{payloads:?}");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_http_is_reported_once_or_overwritten() {
     let hello = b"\x16\x03\x01\x02\x00\x01\x00";
     let events = [
@@ -273,6 +287,7 @@ fn header_blocks_that_cannot_be_followed_are_overwritten_whole() {
         b"\x7e\x01a",
         b"\x3f\xe2\x1f",
         b"\x82\x20",
+        b"\x00\x01a\x01b\x20",
         // An integer without an end, a string that is none, and a field that is cut.
         b"\xff\x80\x80\x80\x80\x80\x01",
         b"\x40\x81\x00\x01a",
