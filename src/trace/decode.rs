@@ -122,7 +122,7 @@ impl Decoder {
     /// Whether the next event has yet to be decoded, in a message that has begun.
     #[inline]
     pub(super) fn has_nothing_ready(&self) -> bool {
-        self.ready.is_empty() && self.begun && self.generation == Generation::Tap
+        self.ready.is_empty() && self.begun
     }
 
     /// Advances to the next decoded event; returns false if there is none.

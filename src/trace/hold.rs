@@ -154,15 +154,13 @@ impl Decoder {
     /// Begins a segment of a stream for the connection `id`.
     ///
     /// The same as [`open_message`](Self::open_message), [`member`](Self::member) and [`take_id`](Self::take_id)
-    /// if nothing is held.
+    /// if nothing is held and a message has begun before.
     #[inline]
     pub(super) fn open_segment(&mut self, id: u64) {
-        debug_assert!(self.hold == Hold::Clean);
-        self.recognised = true;
+        debug_assert!(self.hold == Hold::Clean && self.begun && self.recognised);
         self.message.member = Some(4);
         self.message.has_id = true;
         self.form = Form::Streamed;
-        self.begun = true;
         self.trace.number = id;
     }
 

@@ -136,8 +136,9 @@ impl Binary {
         if self.skipping > 0 || !decoder.has_nothing_ready() {
             return None;
         }
-        let segment = match (self.open.last(), self.framing) {
+        let (segment, rest) = match (self.open.last(), self.framing) {
             (Some(&Open { level, end: limit }), _) if level != Level::Wrapper => {
+                // A bare trace has no such level, so the event is one of `Generation::Tap`.
                 let (message, rest) = only_len(level.event_key()?, window)?;
                 let len = window.len() - rest.len();
                 let end = offset + len as u64;
@@ -148,17 +149,18 @@ impl Binary {
                     message,
                 });
             }
-            (Some(Open { end: None, .. }), _) => only_len(SEGMENT, window)?.0,
+            (Some(Open { end: None, .. }), _) => only_len(SEGMENT, window)?,
             (None, Framing::Varint) if self.root == Level::Wrapper => {
                 let (len, rest) = wire::short_varint(window)?;
-                let wrapper = rest.get(..usize::try_from(len).ok()?)?;
+                let (wrapper, rest) = rest.split_at_checked(usize::try_from(len).ok()?)?;
                 match only_len(SEGMENT, wrapper)? {
-                    (segment, []) => segment,
+                    (segment, []) => (segment, rest),
                     _ => return None,
                 }
             }
             _ => return None,
         };
+        let len = window.len() - rest.len();
         let [0x08, rest @ ..] = segment else {
             return None;
         };
@@ -166,7 +168,6 @@ impl Binary {
         let (message, []) = only_len(EVENT, field)? else {
             return None;
         };
-        let len = message.as_ptr_range().end.addr() - window.as_ptr().addr();
         decoder.is_clean().then_some(Outline {
             pass: Pass { id: Some(id), len },
             field: len - field.len(),
