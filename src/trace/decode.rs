@@ -41,6 +41,9 @@ pub(super) mod proto {
 }
 use proto::tap;
 
+/// How much memory is kept for the payload of the next event, in bytes.
+const KEPT: usize = 1 << 20;
+
 /// The position of a part in a trace.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
@@ -142,9 +145,13 @@ impl Decoder {
         is_some
     }
 
-    /// Releases the memory of the current event.
+    /// Releases the memory of the current event if it is large, since the next one seldom needs as much.
     pub(super) fn release(&mut self) {
-        self.current.what = What::Nothing;
+        if let What::Data { payload, .. } = &mut self.current.what
+            && payload.capacity() > KEPT
+        {
+            self.current.what = What::Nothing;
+        }
     }
 
     /// Adds the event of a message that Envoy failed to write.

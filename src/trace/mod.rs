@@ -297,7 +297,7 @@ impl Reader {
         Ok(Step::Item(trace))
     }
 
-    /// Waits for more input, and releases the current event.
+    /// Waits for more input. The current event may be gone afterwards.
     ///
     /// # Errors
     /// When reading fails, or [`Wait`] ends the wait.

@@ -105,7 +105,6 @@ impl<L: Lexer> Transcoder<L> {
         input: &mut Input,
         decoder: &mut Decoder,
     ) -> Result<Step<()>, Damage> {
-        // Its memory is reused.
         decoder.release();
         loop {
             match View::advance(input, |view| self.tokens(view, decoder))? {
