@@ -63,6 +63,8 @@ mod converter;
 #[doc(hidden)]
 pub mod describe;
 mod descriptor;
+#[cfg(test)]
+mod encoded;
 mod forgotten;
 #[doc(hidden)]
 pub mod info;

@@ -6,20 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::capture::Target;
 use crate::convert::{Options, Source, convert};
+use crate::encoded::field;
 use crate::info::inspect;
 use crate::input::Wait;
 use crate::interrupt::Interrupt;
 use crate::merge::merge;
 use crate::model::warning::Warnings;
 use crate::progress::Progress;
-
-/// A field with a length.
-fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    let mut field = vec![number << 3 | 2];
-    prost::encoding::encode_varint(bytes.len() as u64, &mut field);
-    field.extend_from_slice(bytes);
-    field
-}
 
 /// A trace of 16 MiB, streamed, in events of 16 KiB.
 fn trace() -> Vec<u8> {

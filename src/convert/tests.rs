@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::encoded::{field, number};
 use crate::redact::Names;
 use support::secrets::{Choices, Conversation};
 
@@ -66,21 +67,6 @@ fn converted(trace: &[u8], options: &Options, takes_plain: bool) -> (Vec<u8>, St
         format!("{summary:?} {warnings:?}"),
         plain,
     )
-}
-
-fn field(number: u64, bytes: &[u8]) -> Vec<u8> {
-    let mut field = Vec::new();
-    prost::encoding::encode_varint(number << 3 | 2, &mut field);
-    prost::encoding::encode_varint(bytes.len() as u64, &mut field);
-    field.extend_from_slice(bytes);
-    field
-}
-
-fn number(number: u64, value: u64) -> Vec<u8> {
-    let mut field = Vec::new();
-    prost::encoding::encode_varint(number << 3, &mut field);
-    prost::encoding::encode_varint(value, &mut field);
-    field
 }
 
 /// A streamed trace of conversations. Some of its events are lost, truncated, repeated or late.

@@ -6,6 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::encoded::{field, number};
 use crate::input::Input;
 use crate::model::event::What;
 use crate::properties::config;
@@ -82,21 +83,6 @@ fn all_of(bytes: &[u8], takes_plain: bool, refused: u64) -> (Vec<String>, String
     .run(None, &Wait::default(), &mut recorder);
     recorder.seen.push(format!("{end:?} {}", trace.offset()));
     (recorder.seen, format!("{warnings:?}"), recorder.lent)
-}
-
-fn field(number: u64, bytes: &[u8]) -> Vec<u8> {
-    let mut field = Vec::new();
-    prost::encoding::encode_varint(number << 3 | 2, &mut field);
-    prost::encoding::encode_varint(bytes.len() as u64, &mut field);
-    field.extend_from_slice(bytes);
-    field
-}
-
-fn number(number: u64, value: u64) -> Vec<u8> {
-    let mut field = Vec::new();
-    prost::encoding::encode_varint(number << 3, &mut field);
-    prost::encoding::encode_varint(value, &mut field);
-    field
 }
 
 /// What becomes of an event on its way into a trace.

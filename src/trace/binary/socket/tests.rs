@@ -1,4 +1,5 @@
 use super::*;
+use crate::encoded::{field, number};
 use crate::trace::decode::proto::tap;
 use prost::Message as _;
 
@@ -48,22 +49,6 @@ fn generated(message: &[u8]) -> SocketEvent<'_> {
         same.payload = at.map_or(&[], |at| &message[at..at + bytes.len()]);
     }
     same
-}
-
-/// A field that contains `bytes`.
-fn field(number: u32, bytes: &[u8]) -> Vec<u8> {
-    let mut field = Vec::new();
-    prost::encoding::encode_varint(u64::from(number << 3 | 2), &mut field);
-    prost::encoding::encode_varint(bytes.len() as u64, &mut field);
-    field.extend_from_slice(bytes);
-    field
-}
-
-fn number(number: u32, value: u64) -> Vec<u8> {
-    let mut field = Vec::new();
-    prost::encoding::encode_varint(u64::from(number << 3), &mut field);
-    prost::encoding::encode_varint(value, &mut field);
-    field
 }
 
 #[test]
