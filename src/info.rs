@@ -54,22 +54,15 @@ pub fn inspect(
         Source::Stdin | Source::Live(_) => None,
         Source::File(path) => Some(&**path),
     };
-    let (input, metadata) = open(source)?;
-    if path.is_none() || metadata.is_none() {
-        return inspect_input(input, path, options, wait, interrupt, warnings);
-    }
     // A listener would hear of warnings that have to be taken back.
-    let Some(before) = warnings.draft() else {
+    let Some(before) = warnings.draft().filter(|_| source.can_be_reopened()) else {
+        let (input, _) = open(source)?;
         return inspect_input(input, path, options, wait, interrupt, warnings);
     };
-    let mut opened = Some(input);
     or_read(|access| {
-        let input = match opened.take() {
-            Some(input) => input,
-            None => match open(source) {
-                Ok((input, _)) => input,
-                Err(failure) => return (Err(failure), false),
-            },
+        let input = match open(source) {
+            Ok((input, _)) => input,
+            Err(failure) => return (Err(failure), false),
         };
         *warnings = before.draft().unwrap_or_default();
         let input = input.with_access(access);

@@ -35,16 +35,19 @@ fn inspected(path: &Path, progress: Progress) -> (String, Vec<u8>) {
 }
 
 fn converted(path: &Path, progress: Progress) -> (String, Vec<u8>) {
+    converted_from(&Source::File(path.to_owned()), progress)
+}
+
+fn converted_from(source: &Source, progress: Progress) -> (String, Vec<u8>) {
     let options = Options {
         progress,
         ..Options::default()
     };
     let mut warnings = Warnings::default();
-    let source = Source::File(path.to_owned());
     let capture = tempfile::NamedTempFile::new().unwrap().into_temp_path();
     let target = Target::File(capture.to_path_buf());
     let interrupt = Interrupt::default();
-    let summary = convert(&source, &target, &options, &interrupt, &mut warnings).unwrap();
+    let summary = convert(source, &target, &options, &interrupt, &mut warnings).unwrap();
     assert!(summary.written);
     let bytes = fs::read(&capture).unwrap();
     (format!("{summary:?} {warnings:?}"), bytes)
@@ -107,4 +110,32 @@ fn a_trace_that_is_truncated_while_it_is_converted_is_read_again() {
 #[test]
 fn a_trace_that_is_truncated_in_the_first_pass_of_a_merge_is_read_again() {
     equals_the_truncated_file(merged);
+}
+
+/// It cannot be read from its beginning again. A child process has the file as its standard input.
+#[test]
+fn standard_input_that_is_truncated_while_it_is_converted_keeps_what_was_readable() {
+    const CHILD: &str = "CAPTURE2PCAP_TEST_TRUNCATED_STDIN";
+    const LEFT: u64 = (3 << 20) + 77;
+    if let Some(path) = std::env::var_os(CHILD) {
+        let file = File::options().write(true).open(&path).unwrap();
+        let pieces = AtomicU64::new(0);
+        let progress = Progress::new(move |_| {
+            if pieces.fetch_add(1, Ordering::Relaxed) == 1 {
+                file.set_len(LEFT).unwrap();
+            }
+        });
+        let (_, capture) = converted_from(&Source::Stdin, progress);
+        let (_, expected) = converted(Path::new(&path), Progress::default());
+        assert_eq!(fs::metadata(&path).unwrap().len(), LEFT);
+        assert!(capture == expected);
+        return;
+    }
+    let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+    fs::write(&path, trace()).unwrap();
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    let name = "truncation_tests::standard_input_that_is_truncated_while_it_is_converted_keeps_what_was_readable";
+    let child = child.args(["--exact", name]).env(CHILD, path.as_os_str());
+    let status = child.stdin(File::open(&path).unwrap()).status();
+    assert!(status.unwrap().success());
 }

@@ -30,6 +30,12 @@ pub enum Source {
 }
 
 impl Source {
+    /// Whether the trace can be read again from its beginning. Standard input cannot, even if it is a file: the first
+    /// reads have moved its position.
+    pub(crate) const fn can_be_reopened(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
+
     /// The name of the trace in a capture. It contains no path of this machine.
     fn label(&self) -> String {
         match self {
@@ -52,7 +58,8 @@ pub fn convert(
     warnings: &mut Warnings,
 ) -> Result<Summary, Failure> {
     // What was written to a stream, or shown to a listener, cannot be taken back.
-    let before = warnings.draft().filter(|_| gets_its_name_last(target));
+    let can_start_over = source.can_be_reopened() && gets_its_name_last(target);
+    let before = warnings.draft().filter(|_| can_start_over);
     let Some(before) = before else {
         let (converted, _) = convert_by(Access::Read, source, target, options, interrupt, warnings);
         return converted.and_then(Converted::commit);
