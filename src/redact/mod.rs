@@ -153,20 +153,33 @@ impl Redactor {
             direction, payload, ..
         } = event;
         let count = event.seq_num.map(NonZeroU64::get);
+        let data = Data::whole(direction, count);
+        match self.overwrite(event.trace, offset, data, payload, warnings) {
+            true => &self.scratch,
+            false => payload,
+        }
+    }
+
+    /// Takes bytes at an offset of the trace. Returns whether some are overwritten; then `scratch` holds the new ones.
+    #[inline(always)]
+    fn overwrite(
+        &mut self,
+        trace: TraceId,
+        offset: u64,
+        data: Data<'_>,
+        payload: &[u8],
+        warnings: &mut Warnings,
+    ) -> bool {
         let rules = Rules {
             names: &self.redaction.names,
             has_bodies: self.redaction.bodies,
         };
         let mut patch = Patch::new(payload, &mut self.scratch);
-        let connection = self.connections.of(event.trace);
-        let is_left = connection.take(Data::whole(direction, count), &mut patch, rules);
+        let is_left = self.connections.of(trace).take(data, &mut patch, rules);
         if is_left || patch.whole > 0 {
-            report(event.trace, offset, is_left, patch.whole, warnings);
+            report(trace, offset, is_left, patch.whole, warnings);
         }
-        match patch.is_changed() {
-            true => &self.scratch,
-            false => payload,
-        }
+        patch.is_changed()
     }
 
     /// Drops the state of a connection that has ended.
@@ -194,17 +207,7 @@ impl Redactor {
             as_string,
             count: event.count_before(),
         };
-        let rules = Rules {
-            names: &self.redaction.names,
-            has_bodies: self.redaction.bodies,
-        };
-        let mut patch = Patch::new(payload, &mut self.scratch);
-        let connection = self.connections.of(event.trace);
-        let is_left = connection.take(data, &mut patch, rules);
-        if is_left || patch.whole > 0 {
-            report(event.trace, event.offset, is_left, patch.whole, warnings);
-        }
-        if !patch.is_changed() {
+        if !self.overwrite(event.trace, event.offset, data, payload, warnings) {
             return event;
         }
         let changed = Event {
