@@ -38,6 +38,16 @@ impl Utf16 {
             Self::Big => u16::from_be_bytes(bytes),
         }
     }
+
+    /// A text in this encoding.
+    #[cfg(test)]
+    pub(crate) fn encoded(self, text: &str) -> Vec<u8> {
+        let bytes = |unit: u16| match self {
+            Self::Little => unit.to_le_bytes(),
+            Self::Big => unit.to_be_bytes(),
+        };
+        text.encode_utf16().flat_map(bytes).collect()
+    }
 }
 
 /// Restores bytes, piece by piece.

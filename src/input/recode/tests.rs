@@ -26,14 +26,7 @@ fn utf16_becomes_utf8() {
         (Utf16::Little, false),
     ] {
         let mark = if mark { "\u{feff}" } else { "" };
-        let units = format!("{mark}{text}");
-        let bytes: Vec<u8> = units
-            .encode_utf16()
-            .flat_map(|unit| match order {
-                Utf16::Little => unit.to_le_bytes(),
-                Utf16::Big => unit.to_be_bytes(),
-            })
-            .collect();
+        let bytes = order.encoded(&format!("{mark}{text}"));
         let recoding = Recoding {
             utf16: Some(order),
             ..Recoding::default()

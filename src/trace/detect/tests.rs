@@ -258,14 +258,7 @@ fn utf16_shows_without_a_mark() {
     let text = " {\r\n \"socket_buffered_trace\": {";
     for mark in ["\u{feff}", ""] {
         for order in [Utf16::Little, Utf16::Big] {
-            let units = format!("{mark}{text}");
-            let bytes: Vec<u8> = units
-                .encode_utf16()
-                .flat_map(|unit| match order {
-                    Utf16::Little => unit.to_le_bytes(),
-                    Utf16::Big => unit.to_be_bytes(),
-                })
-                .collect();
+            let bytes = order.encoded(&format!("{mark}{text}"));
             let mut layout = Layout::new(Encoding::Json, Generation::Tap);
             layout.recoding.utf16 = Some(order);
             assert_eq!(
