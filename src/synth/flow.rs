@@ -4,7 +4,8 @@ use crate::model::event::{Direction, Timestamp};
 
 use super::Sink;
 use super::comments::Comments;
-use super::frame::{self, Endpoints, Frame, Label, TcpHeaders};
+use super::frame::{Endpoints, Frame, Label};
+use super::headers::{self, TcpHeaders};
 use super::tcp::{Conversation, Segment};
 
 /// A connection that has packets in the capture.
@@ -142,7 +143,7 @@ impl Flow {
     pub(super) const fn is_too_much(&self, len: usize) -> bool {
         match self.carrier {
             Carrier::Tcp(..) => false,
-            Carrier::Udp => len > frame::max_udp_payload(&self.endpoints),
+            Carrier::Udp => len > headers::max_udp_payload(&self.endpoints),
         }
     }
 
@@ -169,7 +170,7 @@ impl Flow {
         match carrier {
             Carrier::Tcp(stream) => stream.conversation.open(time, &mut |segment| {
                 // A SYN has other headers, with options, and occurs once in each direction.
-                let headers = frame::tcp(endpoints, &segment);
+                let headers = headers::tcp(endpoints, &segment);
                 let Segment {
                     time,
                     direction,
@@ -216,7 +217,7 @@ impl Flow {
                 Ok(())
             }
             Carrier::Udp => {
-                let limit = frame::max_udp_payload(endpoints);
+                let limit = headers::max_udp_payload(endpoints);
                 let (mut payload, mut left) = (payload, original_len);
                 // An empty datagram is still sent. A datagram larger than IP's limit never existed; its bytes are
                 // shown nevertheless.
@@ -224,7 +225,7 @@ impl Flow {
                     let len = left.min(limit);
                     let known;
                     (known, payload) = payload.split_at(len.min(payload.len()));
-                    let headers = frame::udp(endpoints, direction, known, len);
+                    let headers = headers::udp(endpoints, direction, known, len);
                     let frame = Frame::new(time, direction, &headers, known, len);
                     sink.put(label.as_deref(), &frame)?;
                     left -= len;

@@ -13,6 +13,7 @@ mod conversation;
 mod flow;
 mod frame;
 mod framing;
+mod headers;
 mod http;
 mod http2;
 mod occupancy;

@@ -6,7 +6,8 @@ use crate::model::warning::WarningKind;
 
 use super::super::address::{Placed, StandIn};
 use super::super::flow::{Flow, Outlet};
-use super::super::frame::{self, Endpoints, Label};
+use super::super::frame::{Endpoints, Label};
+use super::super::headers;
 use super::super::occupancy::{Lease, Tenant};
 use super::super::summary::percent;
 use super::super::tcp::Conversation;
@@ -79,7 +80,7 @@ impl ConnectionState {
                 // The seed differs even for the same ports and id. Otherwise a later connection would look like a
                 // retransmission.
                 let seed = mix(self.id.number ^ mix(ports ^ mix(ordinal)));
-                let limit = frame::max_tcp_payload(&endpoints);
+                let limit = headers::max_tcp_payload(&endpoints);
                 let mss = cx.shared.options.mss.unwrap_or(limit);
                 let handshake = handshake.then_some(role);
                 let conversation = Conversation::new(seed, mss, limit, handshake);
