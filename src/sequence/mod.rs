@@ -8,6 +8,7 @@
 //! Invariant: the events of one connection are delivered in the order of their `seq_num`, if they have one, and
 //! otherwise in the order of the trace.
 
+mod buffered;
 mod identify;
 mod order;
 
@@ -15,7 +16,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::forgotten::Forgotten;
-use crate::model::event::{Connection, Event, PlainEvent, Timestamp, TraceId, What};
+use crate::model::event::{Event, PlainEvent, TraceId, What};
 use crate::model::warning::{Warning, WarningKind, Warnings};
 
 use identify::{Directory, Handle, Slot, Track};
@@ -29,10 +30,6 @@ pub const MAX_EVENT_LOSS: u64 = 1 << 30;
 
 /// How long an event of a live stream waits for an earlier one, or for its own size.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// The number of connections of buffered traces that are kept open for later messages, unless the caller knows
-/// when each of them ends. No message is marked as the last.
-const MAX_RESUMABLE: usize = 4096;
 
 /// The number of ended connections that are remembered, to recognize repeated events.
 const MAX_ENDED: usize = 64;
@@ -203,43 +200,6 @@ impl Sequencer {
         slot
     }
 
-    /// Decides which connection the last buffered message of `id` belongs to, unless that is decided. Returns true
-    /// if it continues a forgotten one, and so begins another.
-    #[must_use]
-    fn settle(&mut self, id: TraceId, time: Option<Timestamp>) -> bool {
-        let Some(settled) = self.directory.settle(id, time) else {
-            return false;
-        };
-        self.ready.extend(settled.ended.map(over));
-        if settled.is_new {
-            self.ready.push_back(Event {
-                trace: self.directory.track(settled.slot).id,
-                what: What::Begin,
-                ..Event::default()
-            });
-        }
-        self.ready.extend(settled.connection);
-        if !settled.is_new || self.memory == Memory::Whole {
-            return false;
-        }
-        let track = self.directory.track(settled.slot);
-        let is_split = continues(&self.forgotten, track.id.number, &track.connection);
-        self.resumable
-            .push_back(self.directory.handle(settled.slot));
-        if self.resumable.len() > MAX_RESUMABLE
-            && let Some(oldest) = self.resumable.pop_front()
-            && let Some(slot) = self.directory.slot(oldest)
-        {
-            let track = self.directory.track(slot);
-            let id = track.id;
-            self.forgotten.add((id.number, &track.connection));
-            self.forgotten.add(id.number);
-            self.directory.close(slot);
-            self.ready.push_back(over(id));
-        }
-        is_split
-    }
-
     /// Takes an event with a count, or one that follows such an event.
     fn counted(&mut self, slot: Slot, event: &mut Event, warnings: &mut Warnings) -> Next {
         let slot = match event.seq_num {
@@ -390,23 +350,5 @@ impl Sequencer {
                 slot = self.end(slot, warnings);
             }
         }
-    }
-}
-
-/// Whether a message with this id and these addresses continues a forgotten connection.
-fn continues(forgotten: &Forgotten, id: u64, connection: &Connection) -> bool {
-    match connection.is_empty() {
-        true => forgotten.has(id),
-        // The addresses may have been unknown before.
-        false => forgotten.has((id, connection)) || forgotten.has((id, &Connection::default())),
-    }
-}
-
-/// The end of a connection whose close is not recorded.
-fn over(id: TraceId) -> Event {
-    Event {
-        trace: id,
-        what: What::Over,
-        ..Event::default()
     }
 }

@@ -3,7 +3,8 @@ use std::num::NonZeroU64;
 use super::*;
 use crate::model::event::Direction;
 use crate::model::warning::{WarningKind, Warnings};
-use crate::sequence::{MAX_ENDED, MAX_RESUMABLE, Memory, Next, Sequencer};
+use crate::sequence::buffered::MAX_RESUMABLE;
+use crate::sequence::{MAX_ENDED, Memory, Next, Sequencer};
 
 /// A sequencer, and the events that come out of it.
 struct Run {
