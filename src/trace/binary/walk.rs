@@ -6,6 +6,8 @@
 //! Invariant: only a position in each open message is kept, so a trace of any size takes the memory of its largest
 //! event.
 
+mod bounds;
+mod framing;
 mod plain;
 
 use arrayvec::ArrayVec;
@@ -13,13 +15,16 @@ use arrayvec::ArrayVec;
 use crate::input::Input;
 
 use crate::trace::binary::look_ahead;
-use crate::trace::binary::wire::{self, Header, MAX_MESSAGE, NoHeader, WireValue};
+use crate::trace::binary::wire::{self, Header, MAX_MESSAGE, WireValue};
 use crate::trace::decode::{Decoder, Place};
 use crate::trace::element::{Action, Level, TracePart};
-use crate::trace::error::{Damage, Fault};
+use crate::trace::error::Damage;
 use crate::trace::hold::Taken;
 use crate::trace::readable::lexer::Step;
 
+use bounds::{message_short, missing, short, within};
+
+pub(in crate::trace) use framing::{Framing, GRPC_HEADER, grpc_length};
 #[cfg(test)]
 pub(in crate::trace) use plain::PlainFields;
 pub(crate) use plain::{Lent, Pass};
@@ -47,29 +52,6 @@ const SMALL: u64 = 64 << 10;
 /// The maximum depth of nested levels: a tap service's message, a wrapper, a streamed segment, a batch of
 /// events.
 pub(in crate::trace) const MAX_DEPTH: usize = 4;
-
-/// The bytes before each message of the outermost level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::trace) enum Framing {
-    /// Nothing.
-    None,
-    /// A varint with the message's length.
-    Varint,
-    /// The five bytes of gRPC: a compression flag, which has to be 0, and the message's length.
-    Grpc,
-}
-
-/// The length of gRPC's prefix of a message, in bytes.
-pub(in crate::trace) const GRPC_HEADER: usize = 5;
-
-/// Reads the length of the message from gRPC's prefix at the front of `bytes`.
-pub(in crate::trace) fn grpc_length(bytes: &[u8]) -> Result<u64, NoHeader> {
-    match *bytes {
-        [0, a, b, c, d, ..] => Ok(u32::from_be_bytes([a, b, c, d]).into()),
-        [] | [0, ..] => Err(NoHeader::Short),
-        [..] => Err(NoHeader::FieldNumber),
-    }
-}
 
 /// A message that has begun and not ended.
 #[derive(Clone, Copy, Debug)]
@@ -378,105 +360,4 @@ impl Binary {
             piece: decoder.message.piece(),
         }
     }
-
-    /// Opens the next message after its framing.
-    fn enter_framed(
-        &mut self,
-        input: &mut Input,
-        decoder: &mut Decoder,
-    ) -> Result<Step<()>, Damage> {
-        let offset = input.offset();
-        if input.window().is_empty() && input.ended() {
-            return Ok(Step::End);
-        }
-        let length = match self.framing {
-            Framing::Grpc => grpc_length(input.window()).map(|len| (len, GRPC_HEADER)),
-            Framing::None | Framing::Varint => wire::varint(input.window()),
-        };
-        match length {
-            Ok((len, n)) => {
-                input.skip(n);
-                self.start = offset + n as u64;
-                self.end = self.start.saturating_add(len);
-                self.open.push(Open {
-                    level: self.root,
-                    end: Some(self.end),
-                });
-                decoder.open_message();
-                Ok(Step::Item(()))
-            }
-            Err(NoHeader::FieldNumber) => Err(Damage::new(offset, Fault::Frame)),
-            Err(why) => match why.fault() {
-                Some(fault) => Err(Damage::new(offset, fault)),
-                None => short(input, "a message's length", None),
-            },
-        }
-    }
-}
-
-/// The end of a field of `len` bytes, which has to be inside the enclosing message.
-#[inline]
-fn within(
-    open: Open,
-    offset: u64,
-    action: Action,
-    header: Header,
-    len: u64,
-) -> Result<u64, Damage> {
-    let start = offset + header.len as u64;
-    // An end beyond 64 bits is beyond the end of the input, too, and is reported there.
-    let end = start.saturating_add(len);
-    match open.end {
-        Some(limit) if end > limit => {
-            let what = match action {
-                Action::Enter(level) => level.name(),
-                Action::Take(part) => part.name(),
-                Action::Skip => "a field",
-            };
-            let fault = Fault::Overrun {
-                what,
-                claimed: len,
-                left: limit.saturating_sub(start),
-            };
-            Err(Damage::new(offset, fault))
-        }
-        _ => Ok(end),
-    }
-}
-
-/// Requests the rest of a message, unless it is too large.
-#[cold]
-fn message_short<T>(
-    input: &Input,
-    part: TracePart,
-    len: u64,
-    present: u64,
-) -> Result<Step<T>, Damage> {
-    if len > MAX_MESSAGE {
-        let fault = Fault::TooLarge {
-            what: part.name(),
-            claimed: len,
-        };
-        let offset = input.offset();
-        return Err(Damage::new(offset, fault));
-    }
-    short(input, part.name(), Some(len - present))
-}
-
-/// The number of bytes of the innermost message that are not in the window.
-fn missing(open: Open, input: &Input) -> Option<u64> {
-    let at_hand = input.offset() + input.window().len() as u64;
-    open.end
-        .and_then(|end| end.checked_sub(at_hand))
-        .filter(|&n| n > 0)
-}
-
-/// Requests more input; at the end of the input, the trace is cut.
-#[cold]
-fn short<T>(input: &Input, what: &'static str, missing: Option<u64>) -> Result<Step<T>, Damage> {
-    if !input.ended() {
-        return Ok(Step::More);
-    }
-    let offset = input.offset() + input.window().len() as u64;
-    Err(Damage::new(offset, Fault::Cut { what, missing }))
 }
