@@ -2,16 +2,14 @@
 //!
 //! The result is what the binary walker returns, so that one decoder serves all encodings.
 
+mod look_ahead;
 mod recover;
-
-use std::io;
 
 use crate::input::Input;
 use crate::model::event::Skip;
 
-use crate::trace::binary::look_ahead::{FoundAhead, PartSink};
+use crate::trace::binary::look_ahead::PartSink;
 use crate::trace::decode::{Decoder, Place};
-use crate::trace::detect::Generation;
 use crate::trace::element::{Action, Level, TracePart};
 use crate::trace::error::{Damage, Fault};
 use crate::trace::hold::Taken;
@@ -202,53 +200,6 @@ impl<L: Lexer> Transcoder<L> {
         };
         self.opened = token == Token::Open;
         Ok(is_event)
-    }
-
-    /// Delivers the events that are held back of a message if they are too many. Returns whether an event is current.
-    #[cold]
-    fn give_full(&self, input: &mut Input, decoder: &mut Decoder) -> Result<bool, Damage> {
-        if !decoder.is_full(true) {
-            return Ok(false);
-        }
-        if decoder.is_full(false) {
-            input.unpack_aside();
-        }
-        let found = match input.beside() {
-            Some(beside) => Some(self.clone().look(beside, decoder.generation)),
-            None if decoder.is_full(false) => None,
-            None => return Ok(false),
-        };
-        decoder.give_full(found, self.token_end)?;
-        Ok(decoder.advance())
-    }
-
-    /// Searches the rest of the open message for its connection.
-    fn look(mut self, mut input: Input, generation: Generation) -> FoundAhead {
-        let mut found = FoundAhead {
-            is_bare: generation == Generation::Capture,
-            ..FoundAhead::default()
-        };
-        while !found.is_done {
-            let step = View::advance(&mut input, |view| self.lexer.next(view, &mut self.text));
-            let token = match step {
-                Ok(Step::Item(token)) => token,
-                Ok(Step::More) => match input.fill(&crate::input::Wait::default()) {
-                    Ok(()) => continue,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    Err(_) => break,
-                },
-                // The transcoder reports it when it arrives there.
-                _ => break,
-            };
-            let start = std::mem::replace(&mut self.token_end, input.offset());
-            if matches!(token, Token::Failed(_) | Token::Passed)
-                || self.token(token, start, &mut found).is_err()
-            {
-                break;
-            }
-        }
-        found.end = self.token_end;
-        found
     }
 
     /// Decodes the single message at the front of `input`. Returns whether it produced an event.
