@@ -21,8 +21,8 @@ use crate::trace::readable::scan::{Stretch, View, syntax};
 use crate::trace::readable::search::{Search, Why};
 use crate::trace::readable::seek::Grammar;
 
-use cut::{Inner, MIN_CUT, is_cut, is_end, knows};
-use word::{is_name, is_url, is_value, is_word, is_word_start};
+use cut::{Inner, is_cut, knows};
+use word::{URL, is_name, is_url, is_value, is_word, is_word_start};
 
 /// The lexer of the text format.
 #[derive(Clone, Debug)]
@@ -120,51 +120,15 @@ impl Lexer for Text {
                     self.begin(view.position() - text.len() as u64);
                     return Ok(self.end_name());
                 }
-                State::Unknown { from, colon } => {
-                    view.skip(|byte| matches!(byte, b' ' | b'\t'));
-                    match view.peek() {
-                        None if !view.ended => return Ok(Step::More),
-                        Some(b':') if !colon => {
-                            view.at += 1;
-                            self.state = State::Unknown { from, colon: true };
-                        }
-                        Some(byte) if self.is_continued(text, colon, byte) => {
-                            self.begin(from);
-                            let step = self.end_name();
-                            if colon {
-                                self.state = State::Value;
-                            }
-                            return Ok(step);
-                        }
-                        _ => {
-                            self.begin_search(from, Why::Foreign);
-                            let is_part = text.len() >= MIN_CUT
-                                && (is_cut(self.generation, text) || is_end(self.generation, text));
-                            self.search.seeker.passage.is_fragment |= is_part;
-                            self.search.seeker.feed(text, from);
-                            self.search
-                                .seeker
-                                .feed(if colon { b":" } else { b" " }, from);
-                        }
-                    }
-                    continue;
-                }
+                State::Unknown { from, colon } => match self.unknown(view, text, from, colon) {
+                    Some(step) => return Ok(step),
+                    None => continue,
+                },
                 State::Seeking => match self.continue_search(view, text) {
                     Some(step) => return Ok(step),
                     None => continue,
                 },
-                State::Inner(inner) => {
-                    text.clear();
-                    text.extend_from_slice(inner.name);
-                    self.restart_after_name();
-                    self.begins = inner.at;
-                    self.search.passed = Passed {
-                        to: inner.at,
-                        ..Passed::default()
-                    };
-                    self.state = State::Found(inner.closing);
-                    return Ok(Step::Item(Token::Passed));
-                }
+                State::Inner(inner) => return Ok(self.enter_inner(inner, text)),
                 State::Found(closing) => {
                     self.state = closing.map_or(State::Colon, State::FoundOpen);
                     return Ok(Step::Item(Token::Field));
@@ -359,9 +323,6 @@ impl Lexer for Text {
         self.comment = false;
     }
 }
-
-/// The beginning of an Any's URL.
-const URL: &[u8] = b"[type.";
 
 #[cfg(test)]
 impl Default for Text {

@@ -8,7 +8,7 @@ use crate::trace::readable::scan::View;
 use crate::trace::readable::search::Why;
 use crate::trace::readable::seek::Found;
 
-use super::cut::{Inner, is_end};
+use super::cut::{Inner, MIN_CUT, is_cut, is_end};
 use super::word::is_word_start;
 use super::{State, Text};
 
@@ -52,6 +52,58 @@ impl Text {
         let is_text = self.search.seeker.passage.is_text;
         (self.search.why == Why::Damage || is_text || from < to)
             .then_some(Step::Item(Token::Passed))
+    }
+
+    /// Decides whether the word `text`, which begins at the offset `from`, is a name, perhaps by the colon after it.
+    /// Returns `None` if there is no token yet.
+    pub(super) fn unknown(
+        &mut self,
+        view: &mut View<'_>,
+        text: &[u8],
+        from: u64,
+        colon: bool,
+    ) -> Option<Step<Token>> {
+        view.skip(|byte| matches!(byte, b' ' | b'\t'));
+        match view.peek() {
+            None if !view.ended => return Some(Step::More),
+            Some(b':') if !colon => {
+                view.at += 1;
+                self.state = State::Unknown { from, colon: true };
+            }
+            Some(byte) if self.is_continued(text, colon, byte) => {
+                self.begin(from);
+                let step = self.end_name();
+                if colon {
+                    self.state = State::Value;
+                }
+                return Some(step);
+            }
+            _ => {
+                self.begin_search(from, Why::Foreign);
+                let is_part = text.len() >= MIN_CUT
+                    && (is_cut(self.generation, text) || is_end(self.generation, text));
+                self.search.seeker.passage.is_fragment |= is_part;
+                self.search.seeker.feed(text, from);
+                self.search
+                    .seeker
+                    .feed(if colon { b":" } else { b" " }, from);
+            }
+        }
+        None
+    }
+
+    /// Continues with a message that begins inside another: the bytes before it are passed over.
+    pub(super) fn enter_inner(&mut self, inner: Inner, text: &mut Vec<u8>) -> Step<Token> {
+        text.clear();
+        text.extend_from_slice(inner.name);
+        self.restart_after_name();
+        self.begins = inner.at;
+        self.search.passed = Passed {
+            to: inner.at,
+            ..Passed::default()
+        };
+        self.state = State::Found(inner.closing);
+        Step::Item(Token::Passed)
     }
 
     /// Whether `byte` continues a field of the outermost level, after a `name` that is also used elsewhere, and perhaps

@@ -1,5 +1,8 @@
 //! The characters of names and values in the text format.
 
+/// The beginning of an Any's URL.
+pub(super) const URL: &[u8] = b"[type.";
+
 /// Whether a name may contain `byte`. C++ writes fields that are not in its schema as numbers.
 pub(super) fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
