@@ -3,6 +3,9 @@
 //! The programs gzip and zstd compress the traces, and show what can be unpacked. For features that they lack, such as
 //! flushing at a certain position, the tests use the crates that the program itself uses.
 
+mod damage;
+mod memory;
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -66,6 +69,16 @@ fn ways(bytes: &[u8]) -> Vec<(&'static str, &'static str, Vec<u8>)> {
     ]
 }
 
+/// A trace of 200 events, enough for several blocks.
+fn several_blocks() -> Vec<u8> {
+    let events = (0..200).map(|i| {
+        let data: Vec<u8> = noise(i as u64).take(5000).collect();
+        Ev::new(What::Read, i, data)
+    });
+    let made = Made::v4(events.collect());
+    made.encode(Form::StreamedDelimited).bytes
+}
+
 #[test]
 fn a_compressed_trace_gives_the_capture_of_what_it_holds() {
     each(
@@ -89,81 +102,6 @@ fn a_compressed_trace_gives_the_capture_of_what_it_holds() {
                 assert!(outcome.stdout == plain, "{place}: another from a stream");
             }
         },
-    );
-}
-
-/// By the library, which has them in memory.
-#[test]
-fn compressed_traces_in_memory_give_the_capture_of_what_they_hold() {
-    let convert = |name: &str, bytes: &[u8]| {
-        let trace = Trace::new(name, bytes.to_vec());
-        let converted = Converter::new().convert(&trace, Vec::new());
-        converted.map(|converted| (converted.capture, converted.summary, converted.warnings))
-    };
-    each(
-        &fixtures::socket_traces(),
-        |fixture| fixture.name.clone(),
-        |fixture| {
-            let name = fixture.path.file_name().expect("a name").to_string_lossy();
-            let plain = convert(&name, &fixture.bytes());
-            let plain = plain.map(|(capture, ..)| capture).ok();
-            for (way, extension, bytes) in ways(&fixture.bytes()) {
-                let packed = convert(&format!("{name}.{extension}"), &bytes);
-                let packed = packed.map(|(capture, ..)| capture).ok();
-                assert!(packed == plain, "{}: {way} of {extension}", fixture.name);
-            }
-        },
-    );
-    let trace = several_blocks();
-    for bytes in [gzip(&trace), zstd(&trace)] {
-        let half = &bytes[..bytes.len() / 2];
-        let (_, summary, _) = convert("cut", half).expect("a capture");
-        let damage = summary.damage.expect("damage").to_string();
-        assert!(damage.contains("ends early"), "{damage}");
-        let followed = [&bytes[..], b"garbage"].concat();
-        let (_, summary, warnings) = convert("followed", &followed).expect("a capture");
-        assert_eq!(summary.damage, None);
-        let tally = warnings.tallies().next().expect("a warning").to_string();
-        assert!(tally.contains("has other bytes after its end"), "{tally}");
-    }
-}
-
-#[test]
-fn a_merge_takes_compressed_traces_in_memory() {
-    let scratch = Scratch::new();
-    let paths = folder(&scratch);
-    let read = |folder: &str| {
-        let traces = paths.iter().map(|path| {
-            let name = path.file_name().expect("a name");
-            let found = fs::read_dir(scratch.path(folder)).expect("a folder");
-            let found = found.map(|entry| entry.expect("an entry").path());
-            let is_it = |path: &PathBuf| {
-                path.to_string_lossy()
-                    .contains(name.to_str().expect("UTF-8"))
-            };
-            let path = found.into_iter().find(is_it).expect("the trace");
-            let name = path.file_name().expect("a name").to_owned();
-            Trace::new(name, fs::read(path).expect("a trace"))
-        });
-        let traces: Vec<_> = traces.collect();
-        Converter::new()
-            .merge(&traces, Vec::new())
-            .expect("a capture")
-    };
-    let ((plain, expected), (packed, given)) = (read("plain"), read("in"));
-    assert!(given == expected);
-    assert_eq!(packed.frames, plain.frames);
-    // The end of each is that of the compressed one.
-    let cut = gzip(&made().encode(Form::StreamedDelimited).bytes);
-    let traces = [Trace::new("cut", cut[..cut.len() - 9].to_vec())];
-    let (merged, _) = Converter::new()
-        .merge(&traces, Vec::new())
-        .expect("a capture");
-    let summary = merged.traces[0].result.as_ref().expect("a part");
-    let damage = summary.damage.as_ref().expect("damage").to_string();
-    assert!(
-        damage.contains("the gzip around the trace ends early"),
-        "{damage}"
     );
 }
 
@@ -267,96 +205,6 @@ fn a_merge_takes_compressed_traces() {
         packed.stderr
     );
     assert_left_over(&scratch, &["all.pcap", "in", "plain", "plain.pcap"]);
-}
-
-/// A trace of 200 events, enough for several blocks.
-fn several_blocks() -> Vec<u8> {
-    let events = (0..200).map(|i| {
-        let data: Vec<u8> = noise(i as u64).take(5000).collect();
-        Ev::new(What::Read, i, data)
-    });
-    let made = Made::v4(events.collect());
-    made.encode(Form::StreamedDelimited).bytes
-}
-
-/// Everything before a cut or a fault is converted, as far as gzip itself can unpack it.
-#[test]
-fn a_cut_gives_what_was_unpacked_before_it() {
-    let trace = made().encode(Form::StreamedDelimited).bytes;
-    let scratch = Scratch::new();
-    let (_, whole) = convert(&scratch, &trace, &[]);
-    let whole = whole.expect("a capture");
-    for (program, bytes) in [("gzip", gzip(&trace)), ("zstd", zstd(&trace))] {
-        for cut in (3..bytes.len()).step_by(bytes.len() / 40 + 1) {
-            let place = format!("{program}, cut at {cut} of {}", bytes.len());
-            let packed = scratch.write("packed", &bytes[..cut]);
-            let judge = Run::new(program).args(["-dc"]).stdin(&bytes[..cut]).run();
-            let (outcome, records) = convert(&scratch, &bytes[..cut], &[]);
-            let outcome = outcome.exits(1);
-            let records = records.unwrap_or_default();
-            assert!(
-                whole.starts_with(&records) || !records.is_empty(),
-                "{place}"
-            );
-            let (_, expected) = convert(&scratch, &judge.stdout, &[]);
-            let expected = expected.unwrap_or_default();
-            assert!(records.len() >= expected.len(), "{place}");
-            // Fewer than four bytes do not show the compression.
-            if cut >= 4 {
-                let why =
-                    format!("of the unpacked trace: the {program} around the trace ends early");
-                outcome.says(["cut at offset", &why]);
-            }
-            let run = scratch.capture2pcap().args(["--strict", "-q"]);
-            run.arg(&packed).arg("strict.pcap").run().exits(1);
-            assert!(!scratch.path("strict.pcap").exists(), "{place}");
-        }
-    }
-    let trace = several_blocks();
-    for bytes in [gzip(&trace), zstd(&trace)] {
-        let (_, records) = convert(&scratch, &bytes[..bytes.len() / 2], &[]);
-        let given = records.unwrap_or_default().len();
-        assert!((75..=100).contains(&given), "{given} of 200");
-        // In a merge, too.
-        scratch.write("half.pb", &bytes[..bytes.len() / 2]);
-        let run = scratch.capture2pcap().args(["-m", "half.pb", "half.pcap"]);
-        let outcome = run.run().exits(1);
-        outcome.says(["half.pb: cut at offset", "of the unpacked trace"]);
-        let merged = Capture::read(&scratch.path("half.pcap"));
-        let merged = merged.segments().into_iter().filter(|s| s.length > 0);
-        assert_eq!(merged.count(), given);
-        // The end is intact, and a byte in the middle is wrong.
-        let mut corrupt = bytes.clone();
-        let middle = bytes.len() / 2;
-        corrupt[middle] ^= 0x55;
-        let (outcome, records) = convert(&scratch, &corrupt, &[]);
-        outcome.exits(1).says(["around the trace is corrupt ("]);
-        assert!(!records.unwrap_or_default().is_empty());
-    }
-}
-
-/// Like gzip: zeros are padding; other bytes are ignored and reported.
-#[test]
-fn bytes_after_the_end_are_reported_unless_they_are_zeros() {
-    let trace = made().encode(Form::Binary).bytes;
-    let scratch = Scratch::new();
-    let (_, whole) = convert(&scratch, &trace, &[]);
-    for bytes in [gzip(&trace), zstd(&trace)] {
-        let padded = [&bytes[..], &[0; 100_000]].concat();
-        let (outcome, records) = convert(&scratch, &padded, &[]);
-        outcome.exits(0).says_nothing();
-        assert_eq!(records, whole);
-        let followed = [&bytes[..], &[0; 10], b"garbage"].concat();
-        for options in [&[][..], &["--strict"]] {
-            let (outcome, records) = convert(&scratch, &followed, options);
-            outcome
-                .exits(0)
-                .says(["has other bytes after its end: ignored"]);
-            assert_eq!(records, whole);
-        }
-        let run = scratch.capture2pcap().args(["-m", "input", "all.pcap"]);
-        run.run().exits(0).says(["has other bytes after its end"]);
-    }
 }
 
 /// A packet is written as soon as the compressor has flushed its event.

@@ -344,7 +344,8 @@ fn the_threat_model_names_existing_tests() {
         .collect();
     // A test is `module::name`, in the file of the module or in its `tests.rs`.
     let is_test = |words: &str| {
-        let (module, name) = words.split_once("::")?;
+        let (module, name) = words.rsplit_once("::")?;
+        let module = module.replace("::", "/");
         let files_of_module = [format!("{module}.rs"), format!("{module}/tests.rs")];
         let name = format!("fn {name}()");
         Some(files.iter().any(|(path, text)| {

@@ -3,16 +3,17 @@
 //! It owns processes and scratch directories, and knows nothing about traces or packets. No test passes or fails by
 //! timing: [`GUARD`] only ends processes that hang.
 
+mod outcome;
+mod running;
+
 use std::ffi::{OsStr, OsString};
-use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::sync::{LazyLock, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,6 +21,9 @@ use std::time::{Duration, Instant};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use tempfile::TempDir;
+
+pub use outcome::Outcome;
+pub use running::{Pipe, Running, Terminal};
 
 /// The time after which a process counts as hanging.
 pub const GUARD: Duration = Duration::from_secs(120);
@@ -311,173 +315,6 @@ impl Run {
     }
 }
 
-/// A terminal that a process writes to.
-pub struct Terminal {
-    shown: String,
-    child: Child,
-    keys: File,
-    screen: Pipe,
-}
-
-impl Terminal {
-    /// Types a line.
-    pub fn type_line(&mut self, line: &str) {
-        let line = format!("{line}\r");
-        self.keys
-            .write_all(line.as_bytes())
-            .unwrap_or_else(|e| panic!("{e}: {line}"));
-    }
-
-    /// The output up to a text, which has to appear.
-    pub fn until(&mut self, text: &str) -> String {
-        let mut seen = Vec::new();
-        loop {
-            let shown = String::from_utf8_lossy(&seen);
-            if let Some(at) = shown.find(text) {
-                return shown[..at].to_owned();
-            }
-            match self.screen.read(1, GUARD) {
-                Ok(byte) => seen.extend(byte),
-                Err(e) => panic!("no {text:?}: {e}: {}\n{shown}", self.shown),
-            }
-        }
-    }
-
-    /// Waits for the end. Returns the exit status and the output, with `\n` as line ends.
-    pub fn end(mut self) -> (ExitStatus, String) {
-        let (bytes, ended) = self.screen.rest();
-        if !ended {
-            let _ = self.child.kill();
-        }
-        let status = self.child.wait().expect("a status");
-        let text = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
-        let shown = &self.shown;
-        assert!(
-            ended,
-            "killed after {GUARD:?} without a sign of life: {shown}\n{text}"
-        );
-        assert!(!text.contains("panicked"), "{shown}\n{text}");
-        (status, text)
-    }
-}
-
-/// An output of a process, read by a thread.
-pub struct Pipe(mpsc::Receiver<Vec<u8>>, Vec<u8>);
-
-impl Pipe {
-    fn new(mut from: impl Read + Send + 'static) -> Self {
-        let (sender, receiver) = mpsc::sync_channel(4);
-        thread::spawn(move || {
-            let mut buffer = vec![0; 64 << 10];
-            while let Ok(n @ 1..) = from.read(&mut buffer) {
-                if sender.send(buffer[..n].to_vec()).is_err() {
-                    break; // The test hung up, so this reader hangs up on the process.
-                }
-            }
-        });
-        Self(receiver, Vec::new())
-    }
-
-    /// The next `n` bytes, or the reason why there are none.
-    pub fn read(&mut self, n: usize, guard: Duration) -> Result<Vec<u8>, String> {
-        while self.1.len() < n {
-            match self.0.recv_timeout(guard) {
-                Ok(bytes) => self.1.extend(bytes),
-                Err(e) => return Err(format!("{} of {n} bytes, then {e}", self.1.len())),
-            }
-        }
-        Ok(self.1.drain(..n).collect())
-    }
-
-    /// Everything up to the end. The flag is false if the end did not come in time.
-    fn rest(&mut self) -> (Vec<u8>, bool) {
-        let ended = loop {
-            match self.0.recv_timeout(GUARD) {
-                Ok(bytes) => self.1.extend(bytes),
-                Err(e) => break e == mpsc::RecvTimeoutError::Disconnected,
-            }
-        };
-        (std::mem::take(&mut self.1), ended)
-    }
-}
-
-/// A running process.
-pub struct Running {
-    dir: PathBuf,
-    shown: String,
-    child: Child,
-    /// Its standard input, to be written to and dropped.
-    pub stdin: Option<ChildStdin>,
-    /// Its standard output. Dropping it closes the pipe.
-    pub stdout: Option<Pipe>,
-    stderr: Pipe,
-}
-
-impl Running {
-    /// Sends a signal once the process has its handlers; at once if the signal cannot be caught.
-    pub fn signal(&self, signal: u32) {
-        let pid = self.child.id();
-        let caught = || {
-            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a status");
-            let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-            u64::from_str_radix(mask.expect("a mask").trim(), 16).expect("a mask")
-        };
-        if signal != SIGKILL {
-            wait_until("a handler", || caught() & 1 << (signal - 1) != 0);
-        }
-        Run::new("sh")
-            .args(["-c", &format!("kill -{signal} {pid}")])
-            .run()
-            .exits(0);
-    }
-
-    /// Whether it has ended, without reading its output.
-    pub fn has_ended(&self) -> bool {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(path).expect("a status");
-        status.lines().any(|line| line.starts_with("State:\tZ"))
-    }
-
-    /// Its peak memory so far, in bytes.
-    pub fn peak(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(path).expect("a status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        kib.expect("a size").parse::<u64>().expect("a size") << 10
-    }
-
-    /// Closes its standard input and waits for its end.
-    pub fn finish(mut self) -> Outcome {
-        drop(self.stdin.take());
-        // Both outputs are read at once, as either pipe may fill up.
-        let (stdout, stderr) = thread::scope(|scope| {
-            let stderr = scope.spawn(|| self.stderr.rest());
-            let stdout = self.stdout.as_mut().map_or((Vec::new(), true), Pipe::rest);
-            (stdout, stderr.join().expect("the reader of standard error"))
-        });
-        let hangs = !stdout.1 || !stderr.1;
-        if hangs {
-            let _ = self.child.kill();
-        }
-        let status = self.child.wait().expect("a status");
-        let stderr = String::from_utf8_lossy(&stderr.0).into_owned();
-        let outcome = Outcome {
-            dir: self.dir,
-            shown: self.shown,
-            status,
-            stdout: stdout.0,
-            stderr,
-        };
-        assert!(
-            !hangs,
-            "killed after {GUARD:?} without a sign of life{}",
-            outcome.explain()
-        );
-        outcome
-    }
-}
-
 /// Waits until a condition is true.
 #[track_caller]
 pub fn wait_until(what: &str, happened: impl Fn() -> bool) {
@@ -485,89 +322,6 @@ pub fn wait_until(what: &str, happened: impl Fn() -> bool) {
     while !happened() {
         assert!(begun.elapsed() < GUARD, "waited in vain for {what}");
         thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// A process that has ended.
-pub struct Outcome {
-    dir: PathBuf,
-    shown: String,
-    pub status: ExitStatus,
-    pub stdout: Vec<u8>,
-    pub stderr: String,
-}
-
-impl Outcome {
-    /// All details of the run, for the end of an assertion's message.
-    pub fn explain(&self) -> String {
-        let stdout = String::from_utf8_lossy(&self.stdout);
-        let stdout: String = stdout.chars().take(2000).collect();
-        let Self {
-            dir,
-            shown,
-            status,
-            stderr,
-            ..
-        } = self;
-        let line = "=".repeat(79);
-        format!(
-            "\n{line}\ndirectory: {}\ncommand: {shown}\nstatus: {status}\n---- stdout ({} bytes)\n{stdout}\n\
-             ---- stderr\n{stderr}\n{line}",
-            dir.display(),
-            self.stdout.len(),
-        )
-    }
-
-    /// Fails unless the process exited with `code` and did not panic.
-    #[track_caller]
-    pub fn exits(self, code: i32) -> Self {
-        self.exits_one_of(&[code])
-    }
-
-    /// Fails unless the process exited with one of `codes` and did not panic.
-    #[track_caller]
-    pub fn exits_one_of(self, codes: &[i32]) -> Self {
-        assert!(
-            !self.stderr.contains("panicked"),
-            "a panic{}",
-            self.explain()
-        );
-        let code = self.status.code();
-        assert!(
-            code.is_some_and(|code| codes.contains(&code)),
-            "exit {code:?}, not {codes:?}{}",
-            self.explain()
-        );
-        self
-    }
-
-    /// Fails unless standard error contains each of `parts`.
-    #[track_caller]
-    pub fn says<S: AsRef<str> + Debug>(self, parts: impl IntoIterator<Item = S>) -> Self {
-        for part in parts {
-            assert!(
-                self.stderr.contains(part.as_ref()),
-                "standard error lacks {part:?}{}",
-                self.explain()
-            );
-        }
-        self
-    }
-
-    /// Fails if standard error is not empty.
-    #[track_caller]
-    pub fn says_nothing(self) -> Self {
-        assert!(
-            self.stderr.is_empty(),
-            "standard error is not empty{}",
-            self.explain()
-        );
-        self
-    }
-
-    fn text(self) -> String {
-        let explain = self.explain();
-        String::from_utf8(self.stdout).unwrap_or_else(|e| panic!("{e}{explain}"))
     }
 }
 
