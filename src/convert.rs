@@ -17,7 +17,7 @@ use crate::progress::Progress;
 use crate::pump::{Consumer, End, Pump};
 use crate::redact::{Redaction, Redactor};
 use crate::sequence::{Memory, Sequencer};
-use crate::synth::{self, Frame, Synthesizer};
+use crate::synth::{self, Frame, Sink, Synthesizer};
 use crate::trace::{Damage, Encoding, Lent, Reader, Step};
 
 #[cfg(feature = "cli")]
@@ -186,12 +186,27 @@ fn first_step(
     }
 }
 
+/// The capture, and the summary that counts its frames.
+struct Counted<'a, W: Write + Send + 'static> {
+    summary: &'a mut Summary,
+    capture: &'a mut Capture<W>,
+}
+
+impl<W: Write + Send + 'static> Sink for Counted<'_, W> {
+    type Error = io::Error;
+
+    #[inline(always)]
+    fn frame(&mut self, frame: &Frame<'_>) -> io::Result<()> {
+        self.summary.frames += 1;
+        self.capture.frame(frame)
+    }
+}
+
 /// A conversion in progress.
 struct Conversion<'a, W: Write + Send + 'static> {
     redactor: Option<Redactor>,
     synth: &'a mut Synthesizer,
-    summary: &'a mut Summary,
-    capture: &'a mut Capture<W>,
+    out: Counted<'a, W>,
     /// The latest time of an event so far.
     latest: Timestamp,
     /// Whether plain events need nothing but their packets.
@@ -216,16 +231,16 @@ impl<W: Write + Send + 'static> Consumer for Conversion<'_, W> {
             return None;
         }
         let done = match &self.redactor {
-            None => self.frames(event)?,
+            None => self.synth.plain(event, &mut self.out)?,
             Some(_) => self.redacted(*event, lent.offset, warnings)?,
         };
         self.latest = event.time;
-        self.summary.count_bytes(event.direction, event.payload);
+        self.out.summary.count_bytes(event.direction, event.payload);
         Some(done)
     }
 
     fn event(&mut self, event: &Event, warnings: &mut Warnings) -> io::Result<()> {
-        self.summary.count(event);
+        self.out.summary.count(event);
         if let Some(time) = event.time {
             self.follow(event, time, warnings);
         }
@@ -233,15 +248,13 @@ impl<W: Write + Send + 'static> Consumer for Conversion<'_, W> {
             Some(redactor) => redactor.event(event, warnings),
             None => event,
         };
-        let (summary, capture) = (&mut *self.summary, &mut *self.capture);
-        self.synth.event(event, warnings, &mut |frame| {
-            summary.frames += 1;
-            capture.frame(frame)
-        })
+        let out = &mut self.out;
+        self.synth
+            .event(event, warnings, &mut |frame| out.frame(frame))
     }
 
     fn idle(&mut self) -> io::Result<()> {
-        self.capture.flush()
+        self.out.capture.flush()
     }
 }
 
@@ -258,20 +271,9 @@ impl<'a, W: Write + Send + 'static> Conversion<'a, W> {
             takes_plain: options.capture.format == Format::Pcap,
             redactor,
             synth,
-            summary,
-            capture,
+            out: Counted { summary, capture },
             latest: Timestamp::default(),
         }
-    }
-
-    /// Makes the frames of a plain event, if nothing else has to be done.
-    #[inline(always)]
-    fn frames(&mut self, event: &PlainEvent<'_>) -> Option<io::Result<()>> {
-        let (summary, capture) = (&mut *self.summary, &mut *self.capture);
-        self.synth.plain(event, &mut |frame: &Frame<'_>| {
-            summary.frames += 1;
-            capture.frame(frame)
-        })
     }
 
     /// Redacts a plain event, and makes its frames. Returns `None`, and does nothing, if more has to be done.
@@ -286,11 +288,9 @@ impl<'a, W: Write + Send + 'static> Conversion<'a, W> {
         // Redaction changes nothing but the payload, and a redacted event is not refused.
         let straight = self.synth.straight(&event)?;
         let payload = redactor.plain(event, offset, warnings);
-        let (summary, capture) = (&mut *self.summary, &mut *self.capture);
-        let out = &mut |frame: &Frame<'_>| {
-            summary.frames += 1;
-            capture.frame(frame)
-        };
+        let out = &mut self.out;
+        // The closure makes the code that follows a copy for redacted events. The other one, for `plain`, is then inlined.
+        let out = &mut |frame: &Frame<'_>| out.frame(frame);
         Some(straight.take(&PlainEvent { payload, ..event }, out))
     }
 
@@ -306,7 +306,8 @@ impl<'a, W: Write + Send + 'static> Conversion<'a, W> {
 
     /// Ends all connections.
     fn end(&mut self, end: End, warnings: &mut Warnings) -> io::Result<()> {
-        let (summary, capture) = (&mut *self.summary, &mut *self.capture);
+        let out = &mut self.out;
+        let summary = &mut *out.summary;
         match end {
             End::Whole => {}
             End::Damaged(damage) => summary.damage = Some(damage),
@@ -314,10 +315,7 @@ impl<'a, W: Write + Send + 'static> Conversion<'a, W> {
             End::Interrupted(signal) => summary.signal = Some(signal),
             End::ReaderGone => return Err(io::ErrorKind::BrokenPipe.into()),
         }
-        self.synth.finish(warnings, &mut |frame| {
-            summary.frames += 1;
-            capture.frame(frame)
-        })
+        self.synth.finish(warnings, &mut |frame| out.frame(frame))
     }
 }
 

@@ -316,7 +316,7 @@ impl Consumer for LiveConversion<'_, '_> {
 
     fn event(&mut self, event: &Event, warnings: &mut Warnings) -> io::Result<()> {
         self.work.event(event, warnings)?;
-        let (progress, summary) = (&self.tap.progress, &*self.work.summary);
+        let (progress, summary) = (&self.tap.progress, &*self.work.out.summary);
         let connections = self.work.synth.connections();
         let bytes = summary.bytes_read + summary.bytes_written;
         progress.connections.store(connections, Ordering::Relaxed);
