@@ -23,6 +23,13 @@ const PATIENCE: Timespec = Timespec {
     tv_nsec: 0,
 };
 
+/// How a socket is written to: without blocking, and without a SIGPIPE if its reader has closed it.
+#[cfg(not(target_vendor = "apple"))]
+const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+/// Apple's systems have no flag against SIGPIPE, but Rust's runtime ignores that signal in every program.
+#[cfg(target_vendor = "apple")]
+const SEND: SendFlags = SendFlags::DONTWAIT;
+
 /// The writing end of a pipe, FIFO or socket.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -116,10 +123,7 @@ impl Write for Stream {
         loop {
             let written = match self.way {
                 Way::NonBlocking => self.file.write(bytes),
-                Way::Socket => {
-                    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-                    send(&self.file, bytes, flags).map_err(io::Error::from)
-                }
+                Way::Socket => send(&self.file, bytes, SEND).map_err(io::Error::from),
                 Way::Pieces => {
                     self.wait()?;
                     return self.file.write(&bytes[..bytes.len().min(PIPE_BUF)]);
