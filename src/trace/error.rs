@@ -36,7 +36,7 @@ pub enum Fault {
     Packed {
         /// How it is compressed.
         by: Compression,
-        /// What is wrong with that.
+        /// The unpacker's reason.
         why: Unpackable,
     },
     /// Another message begins inside `what`, which was cut there.

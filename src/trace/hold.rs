@@ -32,7 +32,7 @@ pub(super) const LIMIT_EVENTS: usize = 64 << 10;
 pub(super) enum Hold {
     /// Every event: nothing that follows in the message changes it.
     Direct,
-    /// An event that ends the message, since nothing is held.
+    /// The event that ends the message: nothing can follow it, and nothing is held before it.
     Clean,
     /// No event.
     Open,
@@ -229,7 +229,7 @@ impl Decoder {
 
     /// Takes the trace id of a message.
     pub(super) fn take_id(&mut self, number: u64) {
-        // Events that were delivered had the id known then, and the rest keeps it.
+        // Delivered events have the id that was known then, so the rest of the message keeps that id, too.
         if self.hold != Hold::Direct {
             self.trace.number = number;
             self.message.has_id = true;
@@ -319,7 +319,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// A member of a segment's oneof replaces another.
+    /// Records a member of a segment's oneof. It replaces a different member before it.
     fn piece(&mut self, member: Member) {
         let before = self.message.piece.replace(member);
         if before.is_some_and(|before| before != member) {

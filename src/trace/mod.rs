@@ -234,19 +234,19 @@ impl Reader {
         let recognised = trace.decoder.recognised;
         let is_cut = |damage: &Damage| matches!(*damage.fault, Fault::Cut { .. });
         match damage {
-            // What is missing is what could not be unpacked.
+            // The trace ends early because it could not be unpacked any further: that is the damage to report.
             damage if damage.as_ref().is_none_or(is_cut) && self.packed().is_some() => {
                 self.packed().map_or(Ok(Step::End), Err)
             }
             None if !recognised => Err(self.first_bytes.unrecognised(self.quotes)),
             None => Ok(Step::End),
             Some(damage) if is_cut(&damage) || recognised || self.wanted.is_some() => Err(damage),
-            // Whatever it is, its beginning only looked like a trace.
+            // The input is not a trace; only its beginning looked like one.
             Some(_) => Err(self.first_bytes.unrecognised(self.quotes)),
         }
     }
 
-    /// What is wrong with the compression of the trace, once all is read that could be unpacked.
+    /// The damage that ended the unpacking, once everything before it has been read; `None` without such damage.
     fn packed(&self) -> Option<Damage> {
         match self.input.ending().filter(|_| self.input.ended())? {
             Ending::Fault(by, why) => {
@@ -313,7 +313,7 @@ impl Reader {
         self.input.ready()
     }
 
-    /// Whether nothing that was made of the trace counts, because it was mapped and has been cut short since.
+    /// Whether the trace was mapped and has been truncated since. Everything made from it is then invalid.
     pub(crate) fn is_torn(&self) -> bool {
         self.input.is_torn()
     }

@@ -29,7 +29,7 @@ pub(super) enum Parts {
     Binary(Binary),
     Text(Box<Transcoder<Text>>),
     Json(Box<Transcoder<Json>>),
-    /// Only the damage is left, if there was any: it is returned after the events before it.
+    /// The trace has ended. Damage, if there was any, is returned after the events before it.
     Over(Option<Damage>),
 }
 

@@ -42,11 +42,11 @@ pub(crate) fn plain_copy<W: Write>(
     while reader.trace.is_none() && matches!(reader.advance(), Ok(Step::More)) {
         reader.input.fill(&Wait::default())?;
     }
-    // What is no trace is not worth a copy.
+    // The first pass reports an input that is not a trace, and needs no copy for that.
     if reader.trace.is_none() || !reader.is_recoded() {
         return Ok(None);
     }
-    // The part that has been read is read again.
+    // The copy begins with the first byte, so the trace is opened again.
     let recoding = reader.input.recoding().cloned();
     drop(reader);
     let mut input = open()?;

@@ -79,7 +79,7 @@ impl Candidate {
                     let len = usize::try_from(len).unwrap_or(usize::MAX);
                     let (bytes, after) = body.split_at(body.len().min(len));
                     fit.add(shape(message, bytes, bytes.len() < len));
-                    // An empty message is possible, but no sign of a trace.
+                    // An empty message is possible, but does not suggest a trace.
                     fit.is_bad |= len == 0;
                     rest = after;
                 }

@@ -109,7 +109,7 @@ impl Binary {
         }
     }
 
-    /// Walks to the next event that `decoder` makes.
+    /// Walks on until `decoder` has made an event.
     #[inline]
     pub(in crate::trace) fn next(
         &mut self,

@@ -22,7 +22,7 @@ const KEPT: usize = 1 << 20;
 /// The room for a length that is not yet known, in bytes: enough for any length, as varints may be padded.
 const LEN_BYTES: usize = 5;
 
-/// A message on its way into the binary encoding.
+/// A message that is being built in the binary encoding.
 #[derive(Clone, Debug)]
 pub(super) struct MessageBuilder {
     bytes_form: BytesForm,
@@ -61,7 +61,7 @@ impl MessageBuilder {
         self.state = State::Fields;
     }
 
-    /// How many messages are open.
+    /// The number of open messages.
     pub(super) fn depth(&self) -> usize {
         self.open.len()
     }

@@ -1,9 +1,11 @@
 //! Strings of the text format that consist mostly of escapes, as Envoy writes binary data.
 //!
-//! Envoy writes each byte that is not printable as three octal digits. In binary data, it is as good as random whether
-//! the next byte is such an escape, so a loop with a branch for each byte is slow: the processor mispredicts many of
-//! them. Here all bytes of a block are decoded as if an escape began at each of them, and then those are kept that
-//! begin something. The compiler turns the first part into vector instructions, and the second has no branch.
+//! Envoy writes each byte that is not printable as a backslash and three octal digits. In binary data, such escapes
+//! occur at random, so a loop with a branch for each byte is slow: the processor mispredicts many of the branches.
+//!
+//! Here a block of bytes is decoded in two steps without branches. The first decodes at every position, as if an escape
+//! began there; the compiler turns it into vector instructions. The second keeps the values of those positions at which
+//! a byte or an escape really begins.
 
 /// How many bytes of a string are decoded at a time.
 const BLOCK: usize = 64;
@@ -12,18 +14,18 @@ const DIGITS: usize = 3;
 /// If a block has fewer bytes than this in escapes, a search for the next escape is faster.
 const FEW: usize = BLOCK / 8;
 
-/// All bits of a byte: what vector instructions have for a truth value.
+/// A truth value in the form that vector instructions use: all bits of a byte are 1, or all are 0.
 const fn mask(is: bool) -> u8 {
     (is as u8).wrapping_neg()
 }
 
 /// A block of a string, decoded at each of its bytes.
 struct Block {
-    /// What the byte or the escape that begins at each position stands for.
+    /// For each position, the value of the byte or escape that begins there.
     values: [u8; BLOCK],
-    /// 1 where something begins, 0 inside an escape.
+    /// 1 where a byte or an escape begins, 0 inside an escape.
     begins: [u8; BLOCK],
-    /// Not 0 where something begins that is not decoded here.
+    /// Not 0 at the end of the string or line, and where an escape begins that is not decoded here.
     stops: [u8; BLOCK],
     /// How many bytes after the block belong to its last escape.
     after: usize,
@@ -34,7 +36,8 @@ impl Block {
     #[inline]
     fn decode(bytes: &[u8; BLOCK + DIGITS]) -> Self {
         let (mut values, mut begins, mut stops) = ([0; BLOCK], [0; BLOCK], [0; BLOCK]);
-        // Whether an escape of digits or of one letter began so many positions before each: all of 3, 2 and 1, or 1.
+        // Whether an escape of three digits, or of one letter, begins at each position. The entries are shifted by DIGITS,
+        // so that the loop below can look at the positions before each: up to three for digits, one for a letter.
         let (mut octals, mut letters) = ([0; BLOCK + DIGITS], [0; BLOCK + DIGITS]);
         for i in 0..BLOCK {
             let [byte, a, b, c] = [bytes[i], bytes[i + 1], bytes[i + 2], bytes[i + 3]];
@@ -69,13 +72,13 @@ impl Block {
         }
     }
 
-    /// Appends the bytes that the first `end` bytes of the block stand for. Returns how many those are.
+    /// Appends the decoded values of the first `end` bytes of the block. Returns the number of values.
     #[inline]
     fn append(&self, end: usize, text: &mut Vec<u8>) -> usize {
         let mut kept = [0; BLOCK];
         let mut count = 0;
         for (value, begins) in self.values.iter().zip(self.begins).take(end) {
-            // The remainder changes nothing, and spares a check of bounds.
+            // `count` is less than BLOCK. With the remainder, the compiler omits the bounds check.
             kept[count % BLOCK] = *value;
             count += usize::from(begins);
         }
@@ -84,8 +87,8 @@ impl Block {
     }
 }
 
-/// Decodes bytes and escapes at the front of `rest`, which is inside a string and not inside an escape. Appends what
-/// they stand for, and returns how many bytes of `rest` they are.
+/// Decodes bytes and escapes at the front of `rest`, which is inside a string and not inside an escape. Appends the
+/// decoded bytes, and returns how many bytes of `rest` were read.
 ///
 /// It stops where most bytes are not escapes, before a quote, the end of a line, or an escape that Envoy does not
 /// write, and near the end of `rest`. Returning 0 is always correct.
@@ -105,7 +108,7 @@ pub(super) fn decode(rest: &[u8], text: &mut Vec<u8>) -> usize {
         let end = end.unwrap_or_default();
         block.append(end, text);
         read += end;
-        // Two backslashes are left out above: whether the second one begins something depends on all before it.
+        // Blocks stop before two backslashes: whether the second one begins an escape depends on all bytes before it.
         if bytes[end..].starts_with(b"\\\\") {
             text.push(b'\\');
             read += 2;

@@ -10,7 +10,7 @@ pub(in crate::trace) enum Stop {
     Wrong,
 }
 
-/// Appends what the JSON escape at the front of `rest` stands for, and returns the escape's length.
+/// Appends the value of the JSON escape at the front of `rest`, and returns the escape's length.
 pub(super) fn json(rest: &[u8], text: &mut Vec<u8>) -> Result<usize, Stop> {
     text.push(match rest.get(1).ok_or(Stop::Short)? {
         b'u' => return unicode(rest, text),
@@ -25,7 +25,7 @@ pub(super) fn json(rest: &[u8], text: &mut Vec<u8>) -> Result<usize, Stop> {
     Ok(2)
 }
 
-/// Appends what the escape of the text format at the front of `rest` stands for, and returns the escape's length.
+/// Appends the value of the text format's escape at the front of `rest`, and returns the escape's length.
 pub(super) fn text(rest: &[u8], text: &mut Vec<u8>) -> Result<usize, Stop> {
     let byte = *rest.get(1).ok_or(Stop::Short)?;
     text.push(match byte {
@@ -63,7 +63,7 @@ pub(super) fn text(rest: &[u8], text: &mut Vec<u8>) -> Result<usize, Stop> {
     Ok(2)
 }
 
-/// What a backslash and one letter stand for in the text format.
+/// The value of a backslash and one letter in the text format.
 const fn one_letter(letter: u8) -> Option<u8> {
     Some(match letter {
         b'a' => 0x07,

@@ -165,7 +165,7 @@ impl Lexer for Json {
                     text.clear();
                     (State::String { name: true }, None)
                 }
-                // Also after a comma, which remains where a trace was shortened by hand.
+                // A closing brace may follow a comma: it does where a trace was shortened by hand.
                 (State::Name, b'}') => self.leave(),
                 (State::Name, _) => return Err(view.expected("a name in quotes")),
                 (State::Colon, b':') => (State::Value, None),

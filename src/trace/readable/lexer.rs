@@ -61,7 +61,7 @@ pub(in crate::trace) enum Foreign {
     Note,
 }
 
-/// All names with which a message begins that [overtakes](Lexer::overtaking) another are at least as long, in bytes.
+/// The minimum length of a name that begins a message inside a cut one (see [`Lexer::overtaking`]), in bytes.
 pub(in crate::trace) const MIN_OVERTAKING: usize = 17;
 
 /// Splits a readable encoding into tokens.
@@ -103,9 +103,12 @@ pub(in crate::trace) trait Lexer: Clone {
     /// Continues as if the field whose name is in `text` were the first of an outermost message.
     fn restart_after_name(&mut self);
 
-    /// The offset at which a message of the outermost level begins whose first field has just been returned,
-    /// if there is one: `name` is that field's, and `opened` is where the token before it ended, which was
-    /// [`Token::Open`] where `first`.
+    /// Decides whether a message of the outermost level begins with the field `name`, which was just returned. The open
+    /// message was then cut. Returns the offset at which the new one begins, and how many bytes at the front of `name`
+    /// belong to the cut one.
+    ///
+    /// `name` ends at the offset `end`. The token before it ended at the offset `opened`, and `first` if that token was
+    /// [`Token::Open`].
     fn overtaking(&self, name: &[u8], first: bool, opened: u64, end: u64) -> Option<(u64, usize)>;
 
     /// Restarts before a value that is a message, inside another message.

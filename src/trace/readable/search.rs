@@ -10,9 +10,9 @@ use crate::trace::readable::seek::{Found, Grammar, Seeker};
 pub(super) enum Why {
     /// The previous message is damaged.
     Damage,
-    /// Something else stands in the place of a message.
+    /// Other bytes take the place of a message.
     Foreign,
-    /// The reason of a failure comes first (JSON).
+    /// Envoy failed to write a message, and the reason comes first (JSON).
     Reason,
 }
 

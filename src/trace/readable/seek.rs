@@ -53,7 +53,7 @@ pub(in crate::trace) struct Seeker {
     line_is_blank: bool,
     /// The last bytes of the current word or name.
     word: ArrayVec<u8, MAX_NAME>,
-    /// Whether the word is longer than that.
+    /// Whether the word is longer than the bytes that are kept.
     is_longer: bool,
     /// Whether the word is the first of its line.
     begins_line: bool,
@@ -123,7 +123,7 @@ impl Seeker {
         }
     }
 
-    /// Restarts the search; `in_line`: after something else in the same line.
+    /// Restarts the search. `in_line`: other bytes of the same line come before it.
     pub(in crate::trace) fn restart(&mut self, in_line: bool) {
         *self = Self {
             line_is_blank: !in_line,

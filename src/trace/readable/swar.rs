@@ -1,4 +1,4 @@
-//! Short searches of eight bytes at a time, which are done before a call of memchr has begun.
+//! Searches of short ranges, eight bytes at a time. For these, a call of memchr would take longer.
 
 use crate::words::{ONES, SHORT, equal};
 
@@ -17,7 +17,7 @@ pub(super) fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
     Some(searched + memchr::memchr2(b'"', b'\\', &bytes[searched..])?)
 }
 
-/// What follows a line feed, if there is one, and the spaces after it.
+/// The bytes after a line feed and the spaces that follow it; all bytes if there is no line feed.
 ///
 /// This is the blank space that Envoy writes. Other blank space is left to the caller, and the last bytes of the
 /// window may be.

@@ -62,7 +62,7 @@ enum State {
     Part(TracePart),
 }
 
-/// Why the tokens of a window are not read on.
+/// Why reading tokens stops before the end of the window.
 enum Pause {
     /// An event is current.
     Event,

@@ -1,4 +1,4 @@
-//! The event at the end of a trace that was cut: what is there of its payload.
+//! The event at the end of a trace that was cut: the part of its payload that is in the trace.
 //!
 //! Invariant: bytes that may not be payload are never taken for payload.
 
@@ -60,7 +60,7 @@ impl<'a> SocketEvent<'a> {
             .then(|| Some(cut.len - cut.front.len() as u64))
     }
 
-    /// Whether there is something to show.
+    /// Whether any of the payload is available.
     fn has_data(&self) -> bool {
         matches!(self.selector, Some(Selector::Data(_))) && !self.payload.is_empty()
     }

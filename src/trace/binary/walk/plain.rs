@@ -32,7 +32,7 @@ pub(crate) struct Lent<'a> {
     pass: Pass,
 }
 
-/// What passing over a lent event takes.
+/// What is needed to pass over a lent event.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pass {
     /// The id of the segment around the event, if the segment is passed over, too.
@@ -48,7 +48,7 @@ impl Lent<'_> {
         Location::of(self.place, Located::Event(self.form))
     }
 
-    /// What passing over it takes.
+    /// What is needed to pass over it.
     #[inline]
     pub(crate) const fn pass(&self) -> Pass {
         self.pass

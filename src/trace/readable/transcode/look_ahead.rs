@@ -1,4 +1,4 @@
-//! The search for the connection of a message whose events are held back, in the part of the message that follows them.
+//! Searches the rest of a message for its connection, while its events are held back.
 //!
 //! As in [`crate::trace::binary::look_ahead`], but token by token: the lengths of messages are not known.
 
@@ -15,7 +15,7 @@ use crate::trace::readable::scan::View;
 use super::Transcoder;
 
 impl<L: Lexer> Transcoder<L> {
-    /// Delivers the events that are held back of a message if they are too many. Returns whether an event is current.
+    /// Delivers the held events of a message if there are too many of them. Returns whether an event is current.
     #[cold]
     pub(super) fn give_full(
         &self,

@@ -1,7 +1,7 @@
 //! What the transcoder does after damage, and with bytes that are not part of a message.
 //!
-//! Invariant: all damage that is followed by another message is reported as skipped bytes; damage that is not ends
-//! the trace with its error.
+//! Invariant: damage is reported as skipped bytes if another message follows. Otherwise it ends the trace with its
+//! error.
 
 use crate::model::event::{Skip, SkipKind};
 
