@@ -70,7 +70,7 @@ pub struct Outcome {
 }
 
 /// Merges traces in memory or in open files into one capture, written to `writer`. The name of a trace decides if
-/// its bytes allow more than one encoding. A trace that is compressed is copied to what `scratch` begins.
+/// its bytes allow more than one encoding. A compressed trace is unpacked into a copy that `scratch` begins.
 ///
 /// # Errors
 /// When the capture cannot be written. If no trace can be read, no writer is returned. The failure of a single
@@ -118,7 +118,7 @@ struct FirstPass {
     index: Builder,
 }
 
-/// Writes the capture of the traces at `places` to what `open` opens; `open` may return nothing.
+/// Writes the capture of the traces at `places` to the writer that `open` returns, if it returns one.
 fn write<W: Write + Send + 'static>(
     paths: &[PathBuf],
     mut places: Vec<Place>,
@@ -158,7 +158,7 @@ fn write<W: Write + Send + 'static>(
     });
     if work.incomplete && options.strict {
         return Err(Failure::Trace(anyhow!(
-            "a trace changed during the merge, and --strict allows no capture then"
+            "a trace changed during the merge, so --strict writes no capture"
         )));
     }
     let mut merged = Merged {

@@ -105,7 +105,7 @@ impl Summary {
         }
         if let Some(error) = self.unread.take() {
             return Err(Failure::trace(
-                "cannot read the rest, and --strict allows no capture then",
+                "cannot read the rest, so --strict writes no capture",
                 error,
             ));
         }
@@ -138,7 +138,7 @@ impl Summary {
 }
 
 /// The outcome of a damaged trace if the options are strict.
-pub(crate) const STRICT: &str = "damaged, and --strict allows no capture then";
+pub(crate) const STRICT: &str = "damaged, so --strict writes no capture";
 
 /// Why there is no capture.
 #[derive(Debug)]

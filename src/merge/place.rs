@@ -1,6 +1,6 @@
 //! Where the traces of a merge are, and how parts of them are read.
 //!
-//! Invariant: the bytes that are read have the offsets of the first pass, also those of a trace that was unpacked.
+//! Invariant: both passes use the same offsets. Those of an unpacked trace are the offsets in its copy.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -20,7 +20,7 @@ pub(super) use memory::Files;
 
 /// A copy of a trace that is not a file, while it is written: the trace unpacked, or in its original form.
 pub trait Scratch: Write {
-    /// Ends the copy, and returns what reads it.
+    /// Ends the copy, and returns a reader of it.
     fn finish(self: Box<Self>) -> Arc<dyn ReadAt>;
 }
 
@@ -35,7 +35,7 @@ pub type NewScratch = fn() -> Box<dyn Scratch>;
 
 /// Where a trace lies.
 pub(super) enum Place {
-    /// Bytes that can be read at any position, and what begins copies of them.
+    /// Bytes that can be read at any position, and a function that begins copies of them.
     Anywhere(Arc<dyn ReadAt>, NewScratch),
     /// A copy of such a trace.
     Copied(Copied),
@@ -66,7 +66,7 @@ impl Place {
         }
     }
 
-    /// Copies the trace as it was before something changed its bytes on their way, if anything has.
+    /// Copies the trace in its original form, if it is compressed or its bytes were changed in transit.
     pub(super) fn plain_copy(
         &self,
         path: &Path,
@@ -231,7 +231,7 @@ mod files {
         // Checked before it is opened, because opening a FIFO waits for a writer.
         if !fs::metadata(path)?.is_file() {
             return Err(io::Error::other(
-                "it is no regular file, and a merge reads each trace twice",
+                "it is not a regular file, and a merge reads each trace twice",
             ));
         }
         Input::from_file(File::open(path)?)

@@ -10,7 +10,7 @@ use crate::trace::readable::scalar::base64_engine;
 
 /// How much of a text is quoted, in bytes: enough for a service's error.
 const MAX_SHOWN: usize = 4 << 10;
-/// How much of a dump is decoded to find out what it is of, in bytes.
+/// How much of a dump is decoded to recognize its contents, in bytes.
 const MAX_DUMP: usize = 16 << 10;
 
 /// Formats that are mistaken for traces, by their first bytes.
@@ -134,8 +134,10 @@ impl FirstBytes {
         }
         if is_hex_dump(text) {
             return Some(Instead {
-                what: "a hex dump, which is no trace before it is turned back",
-                hint: Some("xxd -r turns back the dump of xxd, and xxd -r -p one of digits alone"),
+                what: "a hex dump, which has to be converted back to binary first",
+                hint: Some(
+                    "xxd -r converts a dump of xxd back, and xxd -r -p a dump of digits alone",
+                ),
             });
         }
         if is_base64(text) {
@@ -233,6 +235,6 @@ fn went_through_terminal(bytes: &[u8]) -> bool {
         count += 1;
         changed += u32::from(at > 0 && bytes[at - 1] == b'\r');
     }
-    // In other binary data, one in 256 has.
+    // In other binary data, about one line feed in 256 follows a carriage return.
     !is_text && count >= 8 && count == changed
 }

@@ -317,7 +317,7 @@ fn loops_fifos_and_devices_do_not_block() {
     // A merge reads each trace twice, so it checks the type of each file before it opens it.
     let run = scratch.capture2pcap();
     let run = run.args(["-m", "fifo.pb", "/dev/zero", "in/path_0.pb", "all.pcap"]);
-    let why = "cannot open: it is no regular file, and a merge reads each trace twice";
+    let why = "cannot open: it is not a regular file, and a merge reads each trace twice";
     let outcome = run.run().exits(1);
     outcome.says(["fifo.pb", "/dev/zero"].map(|name| format!("capture2pcap: {name}: {why}")));
     assert_eq!(Capture::read(&scratch.path("all.pcap")).streams().len(), 2);

@@ -288,7 +288,7 @@ fn every_other_answer_is_shown_whole() {
         }
     }
     let admin = Admin::refusing("SSH-2.0-OpenSSH_9.2\r\n");
-    refused(&scratch, &admin.url(), &[]).says(["no HTTP"]);
+    refused(&scratch, &admin.url(), &[]).says(["not HTTP"]);
     let admin = Admin::refusing("");
     refused(&scratch, &admin.url(), &[]);
     let admin = Admin::at("127.0.0.1:0", "/elsewhere", &["my_tap"], None);

@@ -364,7 +364,7 @@ fn an_impossible_count_is_damage_everywhere() {
     let (outcome, _) = merge(&scratch, &[], &[bad.clone(), good.clone()]);
     outcome.exits(1).says(["bad: 1 impossible seq_num"]);
     let (outcome, capture) = merge(&scratch, &["--strict"], &[bad.clone(), good]);
-    outcome.exits(1).says(["bad: damaged, and --strict"]);
+    outcome.exits(1).says(["bad: damaged, so --strict"]);
     assert_eq!(places(&capture).len(), 1);
     fs::remove_file(scratch.path("all.pcap")).expect("a capture");
     let run = scratch.capture2pcap().args(["-m", "--strict"]).arg(&bad);

@@ -20,7 +20,7 @@ pub(super) fn only_config_id(url: &Url) -> Result<String, Error> {
         (Some(last), false) => {
             ids.push(last);
             Err(Error::new(format!("several taps: {}", ids.join(", ")))
-                .with_hint("--config-id says which"))
+                .with_hint("--config-id selects one"))
         }
         (None, _) => Err(Error::new("this Envoy has no tap with an admin_config")
             .with_hint("docs/envoy/admin.yaml is an example")),

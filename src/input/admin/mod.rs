@@ -123,7 +123,7 @@ impl Request {
             return Err(Error::new(
                 "a streaming_admin sink with a PROTO format makes Envoy abort; nothing was sent",
             )
-            .with_hint("let the sink's format be JSON_BODY_AS_BYTES"));
+            .with_hint("set the sink's format to JSON_BODY_AS_BYTES"));
         }
         Ok(())
     }
@@ -335,7 +335,7 @@ fn refusal(url: &Url, status: u16, text: &str) -> Error {
     }
     match status {
         404 => error.with_hint(
-            "an Envoy has /tap only where a tap has an admin_config: see docs/envoy/admin.yaml",
+            "Envoy serves /tap only if a tap has an admin_config: see docs/envoy/admin.yaml",
         ),
         _ => error,
     }
@@ -347,11 +347,11 @@ fn failed(url: &Url, error: &ureq::Error) -> Error {
         ureq::Error::Io(error) => Error::new(format!("cannot connect: {}", plain(error))),
         ureq::Error::HostNotFound => Error::new("cannot connect: unknown host"),
         ureq::Error::Timeout(_) => Error::new("no answer in time"),
-        ureq::Error::Protocol(error) => Error::new(format!("the answer is no HTTP: {error}")),
-        error => Error::new(format!("cannot ask: {error}")),
+        ureq::Error::Protocol(error) => Error::new(format!("the answer is not HTTP: {error}")),
+        error => Error::new(format!("cannot send the request: {error}")),
     };
     error.with_hint(format!(
-        "is Envoy's admin interface at {url}? Its bootstrap's admin.address says"
+        "check that Envoy's admin interface is at {url}; admin.address in its bootstrap sets that"
     ))
 }
 

@@ -372,7 +372,7 @@ null "none of the traces can be read"
     assert_data_eq!(
         errors(&["--strict", "cut.pb", "x.pcap"]),
         str![[r#"
-"cut.pb" "damaged, and --strict allows no capture then: cut at offset 65536: an event needs 4020 bytes more"
+"cut.pb" "damaged, so --strict writes no capture: cut at offset 65536: an event needs 4020 bytes more"
 
 "#]]
         .raw()
