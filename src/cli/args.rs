@@ -147,7 +147,7 @@ pub(crate) struct Args {
     ///
     /// The fields are authorization, proxy-authorization, cookie, set-cookie and x-api-key, and NAMES, a list with
     /// commas. Where headers cannot be followed, they are overwritten whole. Paths, bodies and connections that are
-    /// no HTTP stay as they are.
+    /// not HTTP stay as they are.
     #[arg(
         long,
         value_name = "NAMES",
@@ -158,7 +158,7 @@ pub(crate) struct Args {
     )]
     redact: Option<Names>,
 
-    /// Same as --redact, and overwrite bodies and connections that are no HTTP, too
+    /// Same as --redact, and overwrite bodies and connections that are not HTTP, too
     #[arg(long)]
     redact_bodies: bool,
 
