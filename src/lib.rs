@@ -45,7 +45,7 @@
 //! - `describe` puts their results into words.
 //!
 //! `model` holds the types that all modules share: the events, the warnings that report every loss, and the rules that
-//! recognize a protocol and the client's side. `slice` passes bytes on without a copy, and `words` searches short ones.
+//! recognize a protocol and the client's side. `words` searches short texts.
 //! `interrupt` requests an early end, and `progress` reports how much has been read.
 //!
 //! The modules are public only for the command, the page in the browser, the benchmarks and the fuzzer. They are

@@ -1,4 +1,4 @@
-//! Short searches and comparisons of eight bytes at a time, which are done before a call of memchr has begun.
+//! Searches and comparisons of short texts, eight bytes at a time. For these, a call of memchr would take longer.
 
 /// Each byte is 1.
 pub(crate) const ONES: u64 = u64::from_le_bytes([0x01; 8]);

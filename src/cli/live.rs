@@ -88,7 +88,7 @@ impl LiveTap {
     }
 }
 
-/// Escapes terminal controls in text from outside, keeping its lines.
+/// Escapes terminal controls in text from outside, and keeps its line ends.
 pub(crate) fn lines(text: &str) -> String {
     let escape = |line: &str| capture2pcap::escaped(line, |c| c.escape_unicode().to_string());
     let lines: Vec<_> = text.lines().map(escape).collect();

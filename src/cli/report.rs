@@ -59,7 +59,7 @@ pub(crate) struct Reporter {
     lines: Option<Lines>,
     /// Whether `--verbose` prints a line for each trace.
     many: bool,
-    /// Whether the reader of the objects or of a merge's capture has closed its end.
+    /// Whether the reader of the objects, or of a merge's capture, has closed the pipe.
     reader_gone: bool,
     /// The folder with the user's .proto files.
     proto_path: Option<PathBuf>,
@@ -274,7 +274,7 @@ impl Reporter {
                 Verbosity::Verbose if kind.is_of_each_event() => {
                     self.say(&format!("{name}: {tally}"));
                 }
-                // The listener has printed each of them.
+                // Each of them was printed when it occurred.
                 Verbosity::Verbose => {}
             }
             let empty_pipe = kind == WarningKind::Empty && *source == Source::Stdin;

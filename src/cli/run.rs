@@ -1,8 +1,8 @@
 //! Runs the command: reads the arguments, calls the library and chooses the exit status.
 //!
-//! Knows nothing of how a result is worded: [`report`] and [`usage`] do that.
+//! Words no message: [`report`] and [`usage`] do that.
 //!
-//! Invariant: every way out of a run reports why, and has its exit status.
+//! Invariant: every failure is reported, and every end of a run has its exit status.
 
 mod inspect;
 mod many;

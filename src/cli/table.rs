@@ -140,7 +140,7 @@ pub(crate) fn table(
     text
 }
 
-/// What there is to say of connections that no column has.
+/// Facts about a connection that have no column.
 fn details(info: &Info) -> String {
     let mut text = String::new();
     for summary in &info.connections {

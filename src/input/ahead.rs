@@ -56,7 +56,7 @@ impl<'a> Ahead<'a> {
 
     /// Reads at least `want` bytes from the position `at` on, or up to the end of the input.
     fn fill(&mut self, at: u64, want: usize) -> Option<()> {
-        // Consecutive reads double in size: little is skipped between them, so larger reads pay.
+        // Consecutive reads double in size: little is skipped between them, so larger reads are faster.
         let is_next = self.rest(at).is_some();
         self.ask = if is_next { self.ask * 2 } else { LEAST }.clamp(LEAST, MOST);
         self.read.resize(self.ask.max(want), 0);

@@ -18,7 +18,7 @@ const SKIPPABLE_FIRST: std::ops::RangeInclusive<u8> = 0x50..=0x5f;
 #[cfg(any(feature = "cli", feature = "unpack"))]
 pub(super) const MAGIC_LEN: usize = 4;
 
-/// How bytes are compressed.
+/// The format of compressed bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
     /// gzip, RFC 1952.
@@ -28,10 +28,10 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// The extensions that compressed files have after that of what they hold.
+    /// The extensions of compressed files, which follow the extension of the contents.
     pub const EXTENSIONS: [&str; 2] = ["gz", "zst"];
 
-    /// The name of what a file holds: its own without the extension of a compressed one.
+    /// The name of a file's contents: the name of the file without the extension of a compressed file.
     pub fn unpacked_name(path: &Path) -> Cow<'_, Path> {
         let extension = path.extension().and_then(OsStr::to_str);
         match extension.is_some_and(|extension| Self::EXTENSIONS.contains(&extension)) {
@@ -50,7 +50,7 @@ impl fmt::Display for Compression {
     }
 }
 
-/// What keeps compressed bytes from being unpacked to their end.
+/// Why compressed bytes cannot be unpacked to their end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unpackable {
@@ -79,27 +79,27 @@ impl fmt::Display for Unpackable {
     allow(dead_code, reason = "nothing is unpacked")
 )]
 pub(crate) enum Ending {
-    /// With the last member or frame.
+    /// At the end of the last member or frame, which is the end of the input.
     Whole,
-    /// With the last one, after which other bytes stand.
+    /// At the end of the last member or frame, which other bytes follow.
     Trailing,
-    /// Before the end.
+    /// Early, because of a fault.
     Fault(Compression, Unpackable),
 }
 
-/// What the first bytes of an input say.
+/// What the first bytes of an input show.
 #[cfg(any(feature = "cli", feature = "unpack"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Magic {
     Is(Compression),
-    /// It takes more of them to say.
+    /// More bytes are needed to decide.
     Short,
     Other,
 }
 
 #[cfg(any(feature = "cli", feature = "unpack"))]
 impl Magic {
-    /// Looks at `bytes`; `ended` when no more come.
+    /// Examines `bytes`; `ended` if no others follow.
     pub(super) fn of(bytes: &[u8], ended: bool) -> Self {
         if bytes.starts_with(GZIP) {
             return Self::Is(Compression::Gzip);

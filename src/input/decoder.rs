@@ -1,9 +1,9 @@
-//! Compressed bytes, unpacked as they come: gzip (RFC 1952) and zstd (RFC 8878).
+//! Unpacks compressed bytes as they arrive: gzip (RFC 1952) and zstd (RFC 8878).
 //!
 //! Any number of members and frames may follow each other. It knows nothing of files, threads or traces.
 //!
-//! Invariant: all that can be unpacked of the bytes so far is returned before more of them are read, except for what
-//! `portable` holds back, and the memory in use is bounded for any input.
+//! Invariants: everything that can be unpacked from the bytes so far is returned before more bytes are read, except for
+//! what `portable` holds back. The memory in use is bounded for any input.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -18,7 +18,7 @@ use super::portable::Frames;
 use super::reference::Frames;
 use crate::progress::Progress;
 
-/// The largest window of a zstd frame, as a power of two: 128 MiB, which is as much as `zstd -d` takes.
+/// The largest window of a zstd frame, as a power of two: 128 MiB, the limit of `zstd -d`.
 pub(super) const ZSTD_WINDOW_LOG: u32 = 27;
 /// The window of gzip, as a power of two.
 const GZIP_WINDOW_LOG: u8 = 15;
@@ -29,13 +29,13 @@ const READ: usize = 128 << 10;
 pub(super) struct Decoder {
     packed: Box<dyn Read + Send>,
     progress: Progress,
-    /// What was read of the compressed bytes, and which part of it is to be unpacked yet.
+    /// The compressed bytes that were read last, and the range of those that are not unpacked yet.
     read: Vec<u8>,
     at_hand: Range<usize>,
-    /// Whether nothing comes after what is at hand.
+    /// Whether all compressed bytes have been read.
     ended: bool,
     state: State,
-    /// The decoder of zstd, which serves one frame after the other.
+    /// The decoder of zstd, which is reused for each frame.
     frames: Option<Frames>,
 }
 
@@ -55,10 +55,10 @@ impl fmt::Debug for Decoder {
     }
 }
 
-/// What a call of a decoder came to.
+/// The result of one call of a decoder.
 #[derive(Clone, Copy)]
 pub(super) struct Made {
-    /// How many bytes it took, and gave.
+    /// How many compressed bytes it read, and how many unpacked bytes it wrote.
     pub(super) taken: usize,
     pub(super) given: usize,
     /// Whether the member or frame has ended.
@@ -66,7 +66,7 @@ pub(super) struct Made {
 }
 
 impl Decoder {
-    /// Unpacks `head` and what `packed` reads after it, which `progress` learns of.
+    /// Unpacks `head` and the bytes that `packed` reads after it. `progress` counts those that are read.
     pub(super) fn new(head: Vec<u8>, packed: Box<dyn Read + Send>, progress: Progress) -> Self {
         Self {
             packed,
@@ -79,8 +79,7 @@ impl Decoder {
         }
     }
 
-    /// Fills `room` from its front with what comes next, and returns how much that is: at least a byte, and none at
-    /// the end.
+    /// Writes the next unpacked bytes to the front of `room`, and returns their number; 0 only at the end.
     ///
     /// # Errors
     /// Those of reading.
@@ -126,7 +125,7 @@ impl Decoder {
         }
     }
 
-    /// How it ended, once nothing more is unpacked.
+    /// How the unpacking ended, once [`unpack`](Self::unpack) has returned 0.
     pub(super) fn ending(&self) -> Ending {
         match &self.state {
             State::Over(ending) => ending.clone(),
@@ -134,7 +133,7 @@ impl Decoder {
         }
     }
 
-    /// What comes after a member or a frame; none where more has to be read for that.
+    /// The state after a member or a frame; `None` if more bytes have to be read to decide.
     fn begin(&mut self) -> Option<State> {
         let at_hand = &self.read[self.at_hand.clone()];
         if at_hand.is_empty() {
@@ -159,7 +158,7 @@ impl Decoder {
                 }
                 Some(State::Zstd)
             }
-            // As gzip has it: zeros fill up a tape's block, and are not worth a word.
+            // As gzip does: zeros are the padding of a tape's block, and are not reported.
             Magic::Other if at_hand.iter().all(|&byte| byte == 0) => {
                 self.at_hand.start = self.at_hand.end;
                 None
@@ -168,7 +167,7 @@ impl Decoder {
         }
     }
 
-    /// Reads more after what is at hand.
+    /// Reads more compressed bytes.
     fn fill(&mut self) -> io::Result<()> {
         let rest = self.at_hand.len();
         self.read.copy_within(self.at_hand.clone(), 0);
@@ -182,7 +181,7 @@ impl Decoder {
     }
 }
 
-/// Goes on in a member of gzip.
+/// Unpacks more of a gzip member.
 fn inflate(
     member: &mut Decompress,
     packed: &[u8],

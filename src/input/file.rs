@@ -94,7 +94,7 @@ fn begin(file: &File, start: u64, progress: &Progress) -> io::Result<Begun> {
             Ok(0) => break,
             Ok(read) => len += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // The read that follows reports it.
+            // The read that follows reports the error.
             Err(_) => break,
         }
     }

@@ -15,11 +15,11 @@ use super::decoder::{Made, ZSTD_WINDOW_LOG};
 const WORD: usize = 4;
 /// The length of a block's header.
 const BLOCK_HEADER: usize = 3;
-/// The most that a block holds, in bytes (RFC 8878, 3.1.1.2.4).
+/// The maximum size of a block's contents, in bytes (RFC 8878, 3.1.1.2.4).
 const MAX_BLOCK: usize = 128 << 10;
-/// An empty block that is the last one, and the room for a checksum after it.
+/// An empty block that is marked as the last one, and the bytes of a checksum after it.
 const LAST_BLOCK: &[u8] = &[1, 0, 0, 0, 0, 0, 0];
-/// The words of the reference implementation.
+/// The messages of the reference implementation.
 const CORRUPT: &str = "data corruption detected";
 const CHECKSUM: &str = "restored data doesn't match checksum";
 const DICTIONARY: &str = "dictionary mismatch";
@@ -27,7 +27,7 @@ const DICTIONARY: &str = "dictionary mismatch";
 /// Unpacks one frame after the other.
 pub(super) struct Frames {
     decoder: FrameDecoder,
-    /// The bytes of the next part that have arrived: of a frame's header, or of a block with its header.
+    /// The bytes of the next part, as far as they have arrived. A part is a frame's header, or a block with its header.
     part: Vec<u8>,
     state: State,
     /// The length of the contents that the frame's header states, and the number of bytes returned so far.
@@ -50,11 +50,14 @@ enum State {
 }
 
 impl Frames {
-    /// A decoder that is at the start of a frame.
+    /// Creates a decoder at the start of a frame.
     ///
     /// # Errors
-    /// None; the reference implementation has some.
-    #[allow(clippy::unnecessary_wraps, reason = "as the other one")]
+    /// None. The reference implementation has the same signature, and can fail.
+    #[allow(
+        clippy::unnecessary_wraps,
+        reason = "the signature of the reference implementation"
+    )]
     pub(super) fn new() -> io::Result<Self> {
         let mut decoder = FrameDecoder::new();
         decoder.set_max_window_size(1 << ZSTD_WINDOW_LOG);
@@ -74,7 +77,7 @@ impl Frames {
         self.state = State::Header;
     }
 
-    /// Goes on in a frame; `ended` if nothing comes after `packed`.
+    /// Unpacks more of a frame; `ended` if no bytes follow `packed`.
     pub(super) fn run(
         &mut self,
         packed: &[u8],
@@ -171,7 +174,7 @@ impl Frames {
             return Ok(BLOCK_HEADER);
         };
         let size = match header.kind {
-            // One byte, again and again.
+            // One byte, which is repeated.
             RLE => 1,
             RAW | COMPRESSED if header.size <= MAX_BLOCK => header.size,
             _ => return Err(corrupt()),
@@ -189,7 +192,7 @@ impl Frames {
             _ => {
                 let blocks = BlockDecodingStrategy::UptoBlocks(1);
                 if BlockHeader::of(&part).is_some_and(|header| header.size == 0) {
-                    // As the reference has it, which checks the length after a block with contents.
+                    // As in the reference implementation, which checks the length only after a block with contents.
                     self.stated = None;
                 }
                 match self.decoder.decode_blocks(&part[..], blocks) {
@@ -216,7 +219,7 @@ impl Frames {
         self.has_checksum = descriptor & 4 != 0;
         self.given = 0;
         if descriptor & 8 != 0 {
-            // The reserved bit, which is for later formats.
+            // The reserved bit: a later format may give it a meaning.
             self.state = State::Fault(Unpackable::Corrupt("unsupported parameter".to_owned()));
             return;
         }
@@ -283,7 +286,7 @@ const RLE: u32 = 1;
 const COMPRESSED: u32 = 2;
 
 impl BlockHeader {
-    /// The header with which `bytes` begin; none where there are too few.
+    /// The header at the front of `bytes`; `None` if there are too few.
     fn of(bytes: &[u8]) -> Option<Self> {
         let &[a, b, c, ..] = bytes else {
             return None;
@@ -322,7 +325,7 @@ fn corrupt() -> Unpackable {
     Unpackable::Corrupt(CORRUPT.to_owned())
 }
 
-/// The reason for an error, in the words of the reference implementation.
+/// The reason for an error, with the message of the reference implementation.
 fn why(error: &FrameDecoderError) -> Unpackable {
     match error {
         FrameDecoderError::WindowSizeTooBig { .. }

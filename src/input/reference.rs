@@ -19,7 +19,7 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// A decoder that is at the start of a frame.
+    /// Creates a decoder at the start of a frame.
     ///
     /// # Errors
     /// When memory cannot be allocated.
@@ -37,7 +37,7 @@ impl Frames {
         self.wants = FIRST;
     }
 
-    /// Goes on in a frame.
+    /// Unpacks more of a frame.
     pub(super) fn run(
         &mut self,
         packed: &[u8],

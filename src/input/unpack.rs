@@ -1,7 +1,7 @@
 //! A file or stream that is unpacked in a thread of its own, which writes into a pipe.
 //!
-//! The pipe is a stream like any other: who reads it can wait for it together with signals and hang-ups, and sees
-//! what has been unpacked at once. The thread ends with its input, or once nothing reads the pipe any more.
+//! The pipe is a stream like any other: its reader can wait for bytes, signals and hang-ups at once, and gets bytes as
+//! soon as they are unpacked. The thread ends with its input, or once the pipe has no reader.
 
 use std::fs::File;
 use std::io::{self, Read, Write as _};
@@ -18,7 +18,7 @@ use crate::progress::Progress;
 
 /// How many bytes are unpacked at once.
 const ROOM: usize = 128 << 10;
-/// The size of the pipe, as far as the system allows it: what is unpacked while the reader works.
+/// The requested size of the pipe, in bytes: how much is unpacked in advance while the reader works.
 #[cfg(target_os = "linux")]
 const PIPE: usize = 1 << 20;
 
@@ -26,7 +26,7 @@ const PIPE: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) enum Packed {
     Stream(File),
-    /// A regular file, and where in it they begin.
+    /// A regular file, and the position at which they begin.
     File(File, u64),
 }
 
@@ -35,9 +35,9 @@ pub(super) enum Packed {
 pub(super) struct Unpacking {
     pipe: File,
     thread: Option<JoinHandle<io::Result<Ending>>>,
-    /// The compressed file and where in it they begin, if it is a regular one.
+    /// The compressed file and the position at which the bytes begin, if it is a regular file.
     file: Option<(File, u64)>,
-    /// All that it holds, once that was asked for.
+    /// A copy of the unpacked contents, once [`unpack_aside`](Origin::unpack_aside) was called.
     copy: Option<File>,
 }
 
@@ -45,11 +45,11 @@ impl Unpacking {
     /// Starts to unpack `packed`, of which `head` has been read already.
     ///
     /// # Errors
-    /// Where the system gives no pipe or thread.
+    /// When the system cannot create a pipe or a thread.
     pub(super) fn start(packed: Packed, head: Vec<u8>, progress: Progress) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         #[cfg(target_os = "linux")]
-        // It only takes longer where it is refused.
+        // If the system refuses, unpacking only takes longer.
         let _ = rustix::pipe::fcntl_setpipe_size(&writer, PIPE);
         let (file, packed): (_, Box<dyn Read + Send>) = match packed {
             Packed::Stream(stream) => {
@@ -75,7 +75,7 @@ impl Unpacking {
         })
     }
 
-    /// How it ended, now that the pipe has; once.
+    /// How the unpacking ended. Called once, after the end of the pipe.
     ///
     /// # Errors
     /// Those of reading the compressed bytes.
@@ -84,13 +84,13 @@ impl Unpacking {
             return Ok(Ending::Whole);
         };
         let ended = thread.join();
-        ended.unwrap_or_else(|_| Err(io::Error::other("the decoder broke down")))
+        ended.unwrap_or_else(|_| Err(io::Error::other("the decoder panicked")))
     }
 
-    /// Unpacks a regular file once more, into a file without a name.
+    /// Unpacks a regular file a second time, into an unnamed file.
     ///
     /// # Errors
-    /// Those of the system.
+    /// When the unnamed file cannot be created or written, or the compressed file cannot be read.
     fn copy_aside(&mut self) -> io::Result<()> {
         let Some((file, start)) = self.file.as_ref().filter(|_| self.copy.is_none()) else {
             return Ok(());
@@ -128,7 +128,7 @@ impl Origin for Unpacking {
     }
 
     fn is_ready(&self) -> bool {
-        // A file has no times at which it has nothing.
+        // A file never has to be waited for.
         self.file.is_some() || file::is_ready(&self.pipe)
     }
 
@@ -146,12 +146,12 @@ impl Origin for Unpacking {
     }
 
     fn unpack_aside(&mut self) {
-        // What keeps it from being unpacked only means that no look is taken.
+        // If this fails, only the look ahead is not possible.
         let _ = self.copy_aside();
     }
 }
 
-/// Unpacks everything into `to`, unless that is a pipe which nothing reads any more.
+/// Unpacks everything into `to`. Ends early if that is a pipe without a reader.
 fn pump(mut decoder: Decoder, to: &mut File) -> io::Result<Ending> {
     let mut room = vec![0; ROOM];
     loop {
@@ -165,14 +165,14 @@ fn pump(mut decoder: Decoder, to: &mut File) -> io::Result<Ending> {
             },
             // A signal, which is not for this thread to handle.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Nothing reads the pipe any more.
+            // The pipe has no reader.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Ending::Whole),
             Err(error) => return Err(error),
         }
     }
 }
 
-/// A stream that is waited for as long as something reads the pipe that its bytes go to.
+/// A compressed stream. A wait for its bytes ends once the pipe for the unpacked bytes has no reader.
 struct Waiting {
     stream: File,
     output: File,
@@ -189,7 +189,7 @@ impl Read for Waiting {
     }
 }
 
-/// A regular file, read without regard to where others read in it.
+/// A regular file with a position of its own, so that other readers of the file do not affect it.
 struct Beside {
     file: File,
     at: u64,

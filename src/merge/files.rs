@@ -42,7 +42,7 @@ pub fn merge(
         let is_torn = AtomicBool::new(false);
         let scan = |(source, (path, place)): (usize, (&PathBuf, &Place))| {
             let mut warnings = warnings(&Source::File(path.clone()));
-            // What a listener has heard cannot be taken back.
+            // Warnings that were printed at once cannot be taken back, so the trace must not have to be read again.
             let access = warnings.draft().map_or(Access::Read, |_| access);
             let (found, torn) = scan(
                 source as u32,
@@ -71,7 +71,7 @@ pub fn merge(
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe && live => {
             merged.reader_gone = true;
         }
-        // After a signal, a reader that does not read gets no more.
+        // After a signal, a reader that does not read is not waited for.
         Err(error) if error.kind() == io::ErrorKind::TimedOut && live => {}
         Err(error) => return Err(Failure::capture(error)),
     }

@@ -1,8 +1,8 @@
 //! An index of the events of all traces, sorted by time.
 //!
 //! The first pass adds an entry for each event; the second takes them out in order. Entries that do not fit in
-//! memory are sorted in parts, in an unnamed temporary file. Of a trace, only the positions of its events are
-//! known.
+//! memory are sorted in parts, in an unnamed temporary file. The index knows the positions of the events, and not their
+//! contents.
 //!
 //! Invariant: the order is total, and does not depend on the order in which entries are added.
 

@@ -48,8 +48,8 @@ pub(super) struct Scan {
     /// The share of connections that the tap recorded, if the trace records it.
     pub(super) sample_rate: Option<Event>,
     pub(super) summary: Summary,
-    /// A copy with the trace's original bytes, if something has changed them on their way. The second pass reads it
-    /// instead.
+    /// A copy of the trace in its original form, if it is compressed or its bytes were changed in transit. The second
+    /// pass reads the copy.
     pub(super) copy: Option<Place>,
 }
 
@@ -72,7 +72,7 @@ pub(super) fn scan(
     (found, trace.is_torn())
 }
 
-/// Opens a trace, or a copy of it with its original bytes if something has changed them on their way.
+/// Opens a trace, or a copy in its original form if it is compressed or its bytes were changed in transit.
 fn open(
     source: u32,
     (path, place): (&Path, &Place),

@@ -42,7 +42,7 @@ pub(super) struct MergeSink {
 /// A trace in the second pass.
 #[derive(Default)]
 struct ScannedTrace {
-    /// How its events are decoded; `None` if nothing of it is in the capture.
+    /// The decoder of its events; `None` if none of them is in the capture.
     format: Option<TraceFormat>,
     /// The numbers of its conversations in the merge.
     conversations: Vec<u32>,

@@ -1,4 +1,4 @@
-//! What an index puts aside: a temporary file without a name, or memory where there are no files.
+//! Where an index stores what does not fit in memory: an unnamed temporary file, or memory where there are no files.
 
 #[cfg(feature = "cli")]
 pub(super) use file::Spill;

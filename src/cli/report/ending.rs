@@ -59,7 +59,7 @@ impl Reporter {
         }
     }
 
-    /// Reports what a signal left of a capture, unless the capture went to a reader of standard output.
+    /// Reports how much of a capture was written before a signal, unless the capture went to standard output.
     fn interrupted(&self, target: &Target, signal: Option<u8>) {
         if signal.is_none() || self.is_temporary || *target == Target::Stdout {
             return;

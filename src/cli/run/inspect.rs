@@ -41,7 +41,7 @@ impl Run<'_> {
                 Ok(()) if self.reporter.reader_gone() => break,
                 Ok(()) if self.interrupt.signal().is_none() => {}
                 Ok(()) => break,
-                // The reader of the list has closed it, or is not reading after a signal.
+                // The reader of standard output has closed the pipe, or does not read after a signal.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => break,
                 Err(error) => {

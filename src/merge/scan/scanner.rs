@@ -1,4 +1,4 @@
-//! Takes the events of the first pass over a trace, and makes an entry of the index of each.
+//! Takes the events of the first pass over a trace, and adds an entry to the index for each.
 //!
 //! Invariant: the times of a conversation do not decrease, except between the exchanges of an HTTP connection.
 
@@ -71,7 +71,7 @@ impl Consumer for Scanner<'_> {
     ) -> Option<io::Result<()>> {
         let number = *self.numbers.get(&ConversationId::Socket(event.trace))?;
         let conversation = &mut self.scan.conversations[number as usize];
-        // The first event of a conversation, and one that is earlier than the one before it, need more.
+        // Not for the first event of a conversation, and not for one that is earlier than the one before it.
         if self.exchange.is_new || conversation.last.is_none_or(|last| event.time < last) {
             return None;
         }
@@ -113,7 +113,7 @@ impl Consumer for Scanner<'_> {
             What::Data { .. } | What::Closed | What::Http(_) | What::Nothing | What::Failed => {
                 self.location(event)
             }
-            // What comes before an event may have its offset, and must not take its location.
+            // An event that makes no packet may have the offset of the next one, and must not take that one's location.
             _ => Location::default(),
         };
         self.scan.summary.count(event);
@@ -254,7 +254,7 @@ impl<'a> Scanner<'a> {
 
     /// Adds an entry to the index.
     fn push(&mut self, entry: Entry) -> io::Result<()> {
-        // Before the entry, and not after it: the last entry may still get a flag.
+        // Before the new entry is added: the last entry may still get a flag, so it has to stay here.
         if self.entries.len() >= CHUNK {
             self.flush()?;
         }
