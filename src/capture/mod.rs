@@ -141,7 +141,8 @@ impl<W: Write + Send + 'static> Capture<W> {
     pub fn frame(&mut self, frame: &Frame<'_>) -> io::Result<()> {
         match &mut self.0 {
             Writer::Pcap(pcap) => pcap.frame(frame),
-            Writer::Pcapng(pcapng) => pcapng.frame(frame),
+            // A copy, so that the compiler need not keep the original in memory.
+            Writer::Pcapng(pcapng) => pcapng.frame(*frame),
         }
     }
 
@@ -167,3 +168,6 @@ impl<W: Write + Send + 'static> Capture<W> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

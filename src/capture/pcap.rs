@@ -70,24 +70,45 @@ impl<W: Write + Send + 'static> Pcap<W> {
         for (place, number) in record.as_chunks_mut().0.iter_mut().zip(numbers) {
             *place = number.to_le_bytes();
         }
-        // The common case: enough space, and headers of the usual length.
-        if let Ok(headers) = <&[u8; USUAL_HEADERS]>::try_from(headers)
+        // The common case: headers of the usual length, and enough space. With a constant length, the compiler omits
+        // the bounds checks.
+        if let Ok(usual) = <&[u8; USUAL_HEADERS]>::try_from(headers)
+            && !frame.is_partial
             && let Some(room) = self
                 .writer
                 .claim(RECORD_HEADER_LEN + USUAL_HEADERS + payload.len())
             && let Some((front, room)) = room.split_first_chunk_mut::<RECORD_HEADER_LEN>()
             && let Some((middle, room)) = room.split_first_chunk_mut()
         {
-            (*front, *middle) = (record, *headers);
+            (*front, *middle) = (record, *usual);
             room.copy_from_slice(payload);
             return Ok(());
         }
-        self.write_parts(&record, headers, payload)
+        self.write_parts(record, *frame)
     }
 
-    #[cold]
-    fn write_parts(&mut self, record: &[u8], headers: &[u8], payload: &[u8]) -> io::Result<()> {
-        self.writer.write_all(record)?;
+    /// Writes a record of any kind. It takes copies, so that the compiler need not keep the originals in memory.
+    #[inline(never)]
+    fn write_parts(&mut self, record: [u8; RECORD_HEADER_LEN], frame: Frame<'_>) -> io::Result<()> {
+        let snaplen = self.snaplen as usize;
+        let len = frame.headers.len() + frame.payload.len();
+        // The writer has to see the whole packet to complete its checksum.
+        if frame.is_partial
+            && len <= snaplen
+            && let Some(room) = self.writer.claim(record.len() + len)
+        {
+            let (front, room) = room.split_at_mut(record.len());
+            let (middle, room) = room.split_at_mut(frame.headers.len());
+            front.copy_from_slice(&record);
+            middle.copy_from_slice(frame.headers);
+            room.copy_from_slice(frame.payload);
+            self.writer.offload(frame.payload.len());
+            return Ok(());
+        }
+        let headers = frame.complete_headers();
+        let headers = &headers[..headers.len().min(snaplen)];
+        let payload = &frame.payload[..frame.payload.len().min(snaplen - headers.len())];
+        self.writer.write_all(&record)?;
         self.writer.write_all(headers)?;
         self.writer.write_all(payload)
     }

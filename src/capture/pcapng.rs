@@ -106,15 +106,16 @@ impl<W: Write + Send + 'static> Pcapng<W> {
     }
 
     /// Writes one frame as a packet.
-    pub(super) fn frame(&mut self, frame: &Frame<'_>) -> io::Result<()> {
-        let interface_id = self.interface(frame)?;
+    #[inline(never)]
+    pub(super) fn frame(&mut self, frame: Frame<'_>) -> io::Result<()> {
+        let interface_id = self.interface(&frame)?;
         if let Some(statistics) = self.statistics.get_mut(interface_id as usize) {
             statistics.packets += 1;
             statistics.first = statistics.first.min(frame.time);
             statistics.last = statistics.last.max(frame.time);
         }
         self.scratch.clear();
-        self.scratch.extend_from_slice(frame.headers);
+        self.scratch.extend_from_slice(&frame.complete_headers());
         self.scratch.extend_from_slice(frame.payload);
         self.scratch.truncate(self.snaplen as usize);
         let mut options = Vec::with_capacity(1 + frame.comments.len());

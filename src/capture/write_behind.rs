@@ -1,78 +1,19 @@
-//! A writer thread fed with full buffers, so that the disk and the conversion do not wait for each other.
+//! A writer thread fed with full buffers, so that the disk and the conversion do not wait for each other. It also
+//! completes the checksums of large packets, for which the other thread has less time.
 //!
-//! Invariant: bytes are written in order, in pieces of [`BUFFER`] bytes except for flushes. An error is returned
+//! Invariant: bytes are written in order, in pieces of the size of a buffer except for flushes. An error is returned
 //! by the next hand-over, flush or end.
+
+mod buffer;
 
 use std::io::{self, Write};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::JoinHandle;
 
-use crate::align::{PAGE, start_in};
+use buffer::Buffer;
 
-/// The number of bytes collected before they are handed over. Each hand-over wakes a thread.
-const BUFFER: usize = 1 << 20;
-/// The number of bytes written at once.
-///
-/// Writes of 8 KiB take twice the time. From 512 KiB on, Linux allocates the page cache in pieces so large that a
-/// virtual machine may have returned them to its host; waiting for them takes up to ten times as long.
-const WRITE: usize = 256 << 10;
 /// The number of buffers: one being filled, one being written, one waiting.
 const BUFFERS: usize = 3;
-
-/// Up to [`BUFFER`] bytes, starting at a page boundary.
-#[derive(Debug)]
-struct Buffer {
-    memory: Box<[u8]>,
-    /// The range of the bytes in memory.
-    start: usize,
-    end: usize,
-}
-
-impl Buffer {
-    fn new() -> Self {
-        let memory = vec![0; PAGE + BUFFER].into_boxed_slice();
-        let start = start_in(&memory, 0);
-        Self {
-            memory,
-            start,
-            end: start,
-        }
-    }
-
-    #[inline]
-    fn bytes(&self) -> &[u8] {
-        &self.memory[self.start..self.end]
-    }
-
-    /// The number of bytes that still fit.
-    #[inline]
-    fn room(&self) -> usize {
-        self.start + BUFFER - self.end
-    }
-
-    /// Reserves `len` bytes, which must fit; the caller has to write them.
-    #[inline]
-    fn claim(&mut self, len: usize) -> &mut [u8] {
-        let start = self.end;
-        self.end += len;
-        &mut self.memory[start..self.end]
-    }
-
-    /// Appends bytes, which must fit.
-    #[inline]
-    fn push(&mut self, bytes: &[u8]) {
-        debug_assert!(bytes.len() <= self.room());
-        self.claim(bytes.len()).copy_from_slice(bytes);
-    }
-
-    /// Writes the bytes, and empties the buffer.
-    fn write_to(&mut self, writer: &mut impl Write) -> io::Result<()> {
-        let mut pieces = self.bytes().chunks(WRITE);
-        pieces.try_for_each(|piece| writer.write_all(piece))?;
-        self.end = self.start;
-        Ok(())
-    }
-}
 
 /// A writer with a thread.
 #[derive(Debug)]
@@ -102,6 +43,12 @@ impl<W: Write + Send + 'static> WriteBehind<W> {
     #[inline]
     pub(super) fn claim(&mut self, len: usize) -> Option<&mut [u8]> {
         (len < self.buffer.room()).then(|| self.buffer.claim(len))
+    }
+
+    /// Leaves the checksum of the last claimed bytes, which are a packet with `payload` bytes at its end, to the
+    /// thread.
+    pub(super) fn offload(&mut self, payload: usize) {
+        self.buffer.offload(payload);
     }
 
     pub(super) fn new(writer: W) -> Self {
@@ -262,7 +209,9 @@ impl<W: Write + Send + 'static> Drop for WriteBehind<W> {
 
 #[cfg(test)]
 mod tests {
+    use super::buffer::{BUFFER, WRITE};
     use super::*;
+    use crate::align::PAGE;
 
     /// Accepts this many bytes, then fails.
     struct Full(usize, Vec<u8>);

@@ -7,7 +7,7 @@
 const LANES: usize = 8;
 
 /// Up to this many bytes are added as single 64-bit words, since setting up and adding lanes would take longer.
-const SHORT: usize = 256;
+pub(super) const SHORT: usize = 256;
 
 /// A checksum in progress.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,11 +33,29 @@ impl Sum {
         Self(self.0 + lanes.iter().sum::<u64>() + short(rest))
     }
 
+    /// Adds another sum.
+    #[must_use]
+    #[inline(always)]
+    pub(super) const fn plus(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
+    /// The sum of a few bytes: right for any number, but quick only up to [`SHORT`].
+    #[inline(always)]
+    pub(super) fn of_few(bytes: &[u8]) -> Self {
+        Self(short(bytes))
+    }
+
     /// Adds a number in network byte order.
     #[must_use]
     #[inline]
     pub const fn number(self, number: u32) -> Self {
         Self(self.0 + number.swap_bytes() as u64)
+    }
+
+    /// The sum that has this checksum.
+    const fn of(checksum: [u8; 2]) -> Self {
+        Self(!u16::from_le_bytes(checksum) as u64)
     }
 
     /// The checksum in network byte order.
@@ -76,6 +94,30 @@ fn short(bytes: &[u8]) -> u64 {
     }
     let low = sum as u64;
     (sum >> 64) as u64 + (low >> 32) + (low & 0xffff_ffff)
+}
+
+/// The TCP checksum of a large payload, which is left to the writer of the packet, as an operating system leaves it to
+/// a network card (checksum offload). Until then, the header has the checksum of a segment without the payload.
+///
+/// To sum a large payload takes as long as to copy it. The thread that converts has to do that copy, and the thread
+/// that writes has time left.
+pub mod offload {
+    use super::Sum;
+
+    /// Payloads of this many bytes or more are worth it.
+    pub(in crate::synth) const FROM: usize = 4096;
+    /// The distance from the checksum to the payload: the checksum is at 16 of a header of 20 bytes without options
+    /// (RFC 9293, section 3.1).
+    pub(crate) const BEFORE_PAYLOAD: usize = 4;
+
+    /// Completes the checksum in `headers`, which end where the whole `payload` begins.
+    pub(crate) fn complete(headers: &mut [u8], payload: &[u8]) {
+        if let Some(field) = headers.len().checked_sub(BEFORE_PAYLOAD)
+            && let Some((checksum, _)) = headers[field..].split_first_chunk_mut()
+        {
+            *checksum = Sum::of(*checksum).bytes(payload).finish();
+        }
+    }
 }
 
 #[cfg(test)]

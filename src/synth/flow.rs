@@ -3,6 +3,7 @@
 use crate::model::event::{Direction, Timestamp};
 
 use super::Sink;
+use super::checksum;
 use super::comments::Comments;
 use super::frame::{Endpoints, Frame, Label};
 use super::headers::{self, TcpHeaders};
@@ -27,7 +28,7 @@ enum Carrier {
 #[derive(Debug)]
 pub(super) struct Stream {
     conversation: Conversation,
-    headers: Headers,
+    headers: HeaderPair,
 }
 
 impl Stream {
@@ -44,8 +45,13 @@ impl Stream {
             conversation,
             headers,
         } = self;
+        if payload.len() > checksum::SHORT {
+            return conversation.whole(time, direction, payload, |segment| {
+                out.frame(&headers.of(segment.direction).frame(&segment))
+            });
+        }
         conversation.whole(time, direction, payload, |segment| {
-            out.frame(&headers.frame(&segment))
+            out.frame(&headers.of(segment.direction).small_frame(&segment))
         })
     }
 
@@ -60,23 +66,25 @@ impl Stream {
             conversation,
             headers,
         } = self;
-        conversation.close(time, recorded, &mut |segment| put(&headers.frame(&segment)))
+        conversation.close(time, recorded, &mut |segment| {
+            put(&headers.of(segment.direction).frame(&segment))
+        })
     }
 }
 
 /// The headers of both directions.
 #[derive(Debug)]
-struct Headers {
+struct HeaderPair {
     read: TcpHeaders,
     write: TcpHeaders,
 }
 
-impl Headers {
+impl HeaderPair {
     #[inline(always)]
-    fn frame<'a>(&'a mut self, segment: &Segment<'a>) -> Frame<'a> {
-        match segment.direction {
-            Direction::Read => self.read.frame(segment),
-            Direction::Write => self.write.frame(segment),
+    const fn of(&mut self, direction: Direction) -> &mut TcpHeaders {
+        match direction {
+            Direction::Read => &mut self.read,
+            Direction::Write => &mut self.write,
         }
     }
 }
@@ -121,7 +129,7 @@ impl Flow {
             let (source, destination) = endpoints.ends(direction);
             TcpHeaders::new(source, destination)
         };
-        let headers = Headers {
+        let headers = HeaderPair {
             read: headers(Direction::Read),
             write: headers(Direction::Write),
         };
@@ -209,7 +217,10 @@ impl Flow {
                     headers,
                 } = &mut **stream;
                 conversation.data(time, direction, payload, original_len, &mut |segment| {
-                    sink.put(label.as_deref(), &headers.frame(&segment))
+                    sink.put(
+                        label.as_deref(),
+                        &headers.of(segment.direction).frame(&segment),
+                    )
                 })?;
                 if end_stream {
                     conversation.end_local();

@@ -4,6 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::model::event::{Direction, Timestamp};
 
+use super::checksum::offload;
+use super::headers::Headers;
+
 /// A packet as it would have been captured.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
@@ -21,6 +24,9 @@ pub struct Frame<'a> {
     pub label: Option<&'a Label>,
     /// Comments on it, if labels are requested.
     pub comments: &'a [String],
+    /// Whether the TCP checksum does not include the payload yet, see [`offload`]: the writer of the frame has to
+    /// complete it.
+    pub is_partial: bool,
 }
 
 impl<'a> Frame<'a> {
@@ -40,7 +46,17 @@ impl<'a> Frame<'a> {
             direction,
             label: None,
             comments: &[],
+            is_partial: false,
         }
+    }
+
+    /// The headers with all checksums.
+    pub(crate) fn complete_headers(&self) -> Headers {
+        let mut headers: Headers = self.headers.iter().copied().collect();
+        if self.is_partial {
+            offload::complete(&mut headers, self.payload);
+        }
+        headers
     }
 }
 

@@ -38,6 +38,7 @@ use occupancy::Occupancy;
 use spoken::Spoken;
 
 pub use address::AddressOverride;
+pub use checksum::offload;
 pub use conversation::{ConversationId, Conversations};
 pub use frame::{Endpoints, Frame, Label};
 pub use summary::{ConnectionSummary, percent};

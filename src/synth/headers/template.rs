@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use etherparse::{Ethernet2Header, IpNumber, Ipv6Header};
 
-use crate::synth::checksum::Sum;
+use crate::synth::checksum::{Sum, offload};
 use crate::synth::frame::Frame;
 use crate::synth::tcp::{Flags, SYN, Segment, SeqNumber};
 
@@ -70,9 +70,34 @@ impl TcpHeaders {
         }
     }
 
-    /// Makes a frame of `segment`, which is not a SYN.
+    /// Makes a frame of `segment`, which is not a SYN. The checksum of a large payload is left to its writer.
     #[inline(always)]
     pub(in crate::synth) fn frame<'a>(&'a mut self, segment: &Segment<'a>) -> Frame<'a> {
+        let payload = segment.payload;
+        let is_whole = payload.len() == segment.original_len;
+        let is_partial = is_whole && payload.len() >= offload::FROM;
+        let sum = match is_whole {
+            true if is_partial => Some(Sum::default()),
+            true => Some(Sum::default().bytes(payload)),
+            // Unknown bytes have no checksum.
+            false => None,
+        };
+        Frame {
+            is_partial,
+            ..self.frame_with_sum(segment, sum)
+        }
+    }
+
+    /// Makes a frame of a segment of a few bytes that are all recorded.
+    #[inline(always)]
+    pub(in crate::synth) fn small_frame<'a>(&'a mut self, segment: &Segment<'a>) -> Frame<'a> {
+        debug_assert_eq!(segment.payload.len(), segment.original_len);
+        self.frame_with_sum(segment, Some(Sum::of_few(segment.payload)))
+    }
+
+    /// Makes a frame, given the sum of its payload.
+    #[inline(always)]
+    fn frame_with_sum<'a>(&'a mut self, segment: &Segment<'a>, sum: Option<Sum>) -> Frame<'a> {
         let Segment {
             time,
             direction,
@@ -83,7 +108,7 @@ impl TcpHeaders {
             original_len,
         } = *segment;
         debug_assert!(!flags.has(SYN));
-        self.patch((seq, ack), flags, payload, original_len);
+        self.patch((seq, ack), flags, sum, original_len);
         Frame::new(time, direction, &self.headers, payload, original_len)
     }
 
@@ -92,7 +117,7 @@ impl TcpHeaders {
         &mut self,
         numbers: (SeqNumber, SeqNumber),
         flags: Flags,
-        payload: &[u8],
+        payload_sum: Option<Sum>,
         original_len: usize,
     ) {
         let len = TCP_HEADER_LEN + original_len;
@@ -107,37 +132,37 @@ impl TcpHeaders {
             let checksum = self.ip_sum.number(total.into()).finish();
             headers[IPV4_CHECKSUM_AT..][..2].copy_from_slice(&checksum);
             let tcp = &mut headers[IPV4_TCP_AT..];
-            patch_tcp(tcp, self.tcp_sum, numbers, flags, payload, original_len);
+            patch_tcp(tcp, self.tcp_sum, numbers, flags, payload_sum, original_len);
         } else if let Some(headers) = self
             .headers
             .first_chunk_mut::<{ IPV6_TCP_AT + TCP_HEADER_LEN }>()
         {
             headers[IPV6_LENGTH_AT..][..2].copy_from_slice(&clamp_u16(len).to_be_bytes());
             let tcp = &mut headers[IPV6_TCP_AT..];
-            patch_tcp(tcp, self.tcp_sum, numbers, flags, payload, original_len);
+            patch_tcp(tcp, self.tcp_sum, numbers, flags, payload_sum, original_len);
         }
     }
 }
 
-/// Updates a TCP header; `sum` is the checksum of its constant fields.
+/// Updates a TCP header; `sum` is the checksum of its constant fields. Without a sum of the payload, it has no
+/// checksum.
 #[inline(always)]
 fn patch_tcp(
     tcp: &mut [u8],
     sum: Sum,
     (seq, ack): (SeqNumber, SeqNumber),
     flags: Flags,
-    payload: &[u8],
+    payload_sum: Option<Sum>,
     original_len: usize,
 ) {
     tcp[SEQ_AT..][..4].copy_from_slice(&seq.0.to_be_bytes());
     tcp[ACK_AT..][..4].copy_from_slice(&ack.0.to_be_bytes());
     tcp[FLAGS_AT] = flags.0;
-    // Unknown bytes have no checksum.
     let mut checksum = [0; 2];
-    if payload.len() == original_len {
+    if let Some(payload_sum) = payload_sum {
         let len = (TCP_HEADER_LEN + original_len) as u32;
         let sum = sum.number(len).number(seq.0).number(ack.0);
-        checksum = sum.number(flags.0.into()).bytes(payload).finish();
+        checksum = sum.number(flags.0.into()).plus(payload_sum).finish();
     }
     tcp[TCP_CHECKSUM_AT..][..2].copy_from_slice(&checksum);
 }
@@ -177,7 +202,7 @@ mod tests {
                     let frame = headers.frame(&segment);
                     let (numbers, flags) = ((segment.seq, segment.ack), segment.flags);
                     let built = build(ends, numbers, flags, &bytes[..len], original_len);
-                    assert_eq!(frame.headers, &built[..], "{segment:?}");
+                    assert_eq!(frame.complete_headers()[..], built[..], "{segment:?}");
                     assert_eq!(frame.original_len as usize, built.len() + original_len);
                 }
             }
