@@ -11,7 +11,7 @@
 mod tree;
 
 pub(super) use tree::Node;
-use tree::{EMITTED, EOS, INVALID, LENGTHS, MAX_LENGTH, TREE};
+use tree::{EMITTED, EOS, INVALID, LENGTHS, MAX_LENGTH, PAIR, TREE};
 
 /// The string has an invalid code or invalid padding.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,15 +68,24 @@ fn count_short(bytes: &[u8]) -> Option<(u32, u64)> {
         } else {
             break;
         }
-        while have >= 8 {
-            let length = u32::from(TREE.short[(bits >> 56) as usize]);
-            if length == 0 {
+        while have >= PAIR {
+            let pair = u32::from(TREE.pairs[(bits >> (64 - PAIR)) as usize]);
+            if pair == 0 {
                 return None;
             }
-            bits <<= length;
-            have -= length;
-            count += 1;
+            bits <<= pair & 15;
+            have -= pair & 15;
+            count += pair >> 4;
         }
+    }
+    while have >= 8 {
+        let length = u32::from(TREE.short[(bits >> 56) as usize]);
+        if length == 0 {
+            return None;
+        }
+        bits <<= length;
+        have -= length;
+        count += 1;
     }
     // Ones after the last character are padding, too few for a code.
     let last = (bits >> 56) as usize | 0xff >> have;

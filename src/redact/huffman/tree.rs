@@ -51,7 +51,13 @@ pub(super) struct Tree {
     pub(super) stand_ins: [Node; 256],
     /// For each eight bits, the length of the code at their beginning; 0 if it is longer than that.
     pub(super) short: [u8; 256],
+    /// For each [`PAIR`] bits, the number of codes of up to eight bits at their beginning, at most two, and the bits of
+    /// these codes: sixteen times the first plus the second.
+    pub(super) pairs: [u8; 1 << PAIR],
 }
+
+/// The number of bits that are looked up at once: two codes of the usual characters.
+pub(super) const PAIR: u32 = 12;
 
 /// The result of a bit: an inner node, or 256 plus a symbol.
 type Children = [[u16; 2]; 256];
@@ -93,9 +99,30 @@ const fn short(codes: &[u32; 257]) -> [u8; 256] {
     short
 }
 
+const fn pairs(short: &[u8; 256]) -> [u8; 1 << PAIR] {
+    let mut pairs = [0; 1 << PAIR];
+    let mut bits = 0;
+    while bits < pairs.len() {
+        let first = short[bits >> (PAIR - 8)] as u32;
+        if first > 0 {
+            // The bits after the first code, and zeros.
+            let rest = (bits << first) & (pairs.len() - 1);
+            let second = short[rest >> (PAIR - 8)] as u32;
+            pairs[bits] = if second > 0 && first + second <= PAIR {
+                2 << 4 | (first + second) as u8
+            } else {
+                1 << 4 | first as u8
+            };
+        }
+        bits += 1;
+    }
+    pairs
+}
+
 impl Tree {
     const fn new() -> Self {
         let codes = codes();
+        let short = short(&codes);
         let mut children: Children = [[0; 2]; 256];
         let (mut prefixes, mut depths) = ([0; 256], [0; 256]);
         let mut nodes = 1;
@@ -122,7 +149,8 @@ impl Tree {
             prefixes,
             depths,
             stand_ins: stand_ins(&children, &depths),
-            short: short(&codes),
+            pairs: pairs(&short),
+            short,
         }
     }
 
