@@ -99,35 +99,44 @@ impl Connection {
         if let Some(expected) = &mut self.expected {
             *expected = expected.saturating_add(patch.bytes().len() as u64);
         }
-        if !rules.has_bodies && self.pass(data.direction, patch.bytes()) {
-            return false;
-        }
-        self.next(data.direction, patch, rules)
+        let at = match rules.has_bodies {
+            true => 0,
+            false => self.pass(data.direction, patch.bytes()),
+        };
+        at < patch.bytes().len() && self.next(data.direction, at, patch, rules)
     }
 
-    /// Advances over the bytes of an event, if they are certainly inside a body.
+    /// Advances over the first bytes of an event that certainly need no attention, and returns their number.
     #[inline(always)]
-    fn pass(&mut self, direction: Direction, bytes: &[u8]) -> bool {
+    fn pass(&mut self, direction: Direction, bytes: &[u8]) -> usize {
         match &mut self.state {
-            ProtocolState::Http1(http1) => http1.side(direction).pass(bytes),
+            ProtocolState::Http1(http1) => match http1.side(direction).pass(bytes) {
+                true => bytes.len(),
+                false => 0,
+            },
             ProtocolState::Http2(http2) => http2.side(direction).pass(bytes),
-            ProtocolState::Unknown | ProtocolState::Other => false,
+            ProtocolState::Unknown | ProtocolState::Other => 0,
         }
     }
 
-    /// Takes the bytes of an event, none of which are missing, nor any before or after them.
-    fn next(&mut self, direction: Direction, patch: &mut Patch<'_>, rules: Rules<'_>) -> bool {
-        let mut at = 0;
+    /// Takes the bytes of an event from `at` on, none of which are missing, nor any before or after them.
+    fn next(
+        &mut self,
+        direction: Direction,
+        mut at: usize,
+        patch: &mut Patch<'_>,
+        rules: Rules<'_>,
+    ) -> bool {
         match &mut self.state {
             ProtocolState::Http1(http1) => {
-                match http1.follow(direction, 0, patch, rules) {
+                match http1.follow(direction, at, patch, rules) {
                     Outcome::Http => return false,
                     Outcome::Tunnel(end) => at = end,
                 }
                 self.begin_tunnel();
             }
             ProtocolState::Http2(http2) => {
-                http2.follow(direction, 0, patch, rules);
+                http2.follow(direction, at, patch, rules);
                 return false;
             }
             ProtocolState::Unknown | ProtocolState::Other => {}

@@ -24,6 +24,9 @@ pub(super) use table::STATIC;
 /// The maximum number of bits of an integer; a longer length or index is invalid here.
 const MAX_BITS: u32 = 28;
 
+/// An indexed field whose index, which is not 0, is complete in its first byte.
+const INDEXED_BY_ONE_BYTE: Range<u8> = 0x81..0xff;
+
 /// A header block is invalid from this index of the event's bytes on.
 #[derive(Debug)]
 pub(super) struct Lost(pub(super) usize);
@@ -173,6 +176,15 @@ impl HeaderBlocks {
         matches!(self.place, Place::Field)
     }
 
+    /// Whether the fields of a complete block are all indexed, so that it has no value and does not change the table.
+    #[inline]
+    pub(super) fn are_indexed(&self, block: &[u8]) -> bool {
+        let known = self.table.len();
+        let is_known =
+            |byte: &u8| INDEXED_BY_ONE_BYTE.contains(byte) && usize::from(byte & 0x7f) <= known;
+        self.may_end() && block.iter().all(is_known)
+    }
+
     /// Advances over a fragment of a block, from `at` to `end` of the event's bytes.
     pub(super) fn follow(
         &mut self,
@@ -197,11 +209,11 @@ impl HeaderBlocks {
                     self.value_piece(text, piece, patch).ok_or(lost)?;
                 }
                 // Most fields are indexed.
-                Place::Field if (0x81..0xff).contains(&bytes[at]) => {
+                Place::Field if INDEXED_BY_ONE_BYTE.contains(&bytes[at]) => {
                     let known = self.table.len();
                     let is_known = |byte: u8| usize::from(byte & 0x7f) <= known;
                     self.has_fields = true;
-                    while at < end && (0x81..0xff).contains(&bytes[at]) {
+                    while at < end && INDEXED_BY_ONE_BYTE.contains(&bytes[at]) {
                         if !is_known(bytes[at]) {
                             return Err(Lost(at));
                         }

@@ -16,7 +16,7 @@ use super::patch::{Patch, STAND_IN};
 pub(super) use frame::are_frames;
 use frame::{
     CONTINUATION, DATA, END_HEADERS, Frame, HAS_PRIORITY, HEADER, HEADERS, PADDED, PUSH_PROMISE,
-    SETTINGS, are_data, is_whole_frame,
+    PlainFrame, SETTINGS, is_whole_frame,
 };
 
 /// The position in one direction.
@@ -111,25 +111,37 @@ impl Frames {
         self.leave_content();
     }
 
-    /// Advances over the bytes of an event, if they are certainly inside the data of a frame, or complete frames with
-    /// data.
+    /// Whether the next byte is the first of a frame.
+    pub(super) const fn is_between_frames(&self) -> bool {
+        matches!(self.place, Place::Header) && self.have == 0
+    }
+
+    /// Advances over the first bytes of an event that certainly need no attention, and returns their number: all if they
+    /// are inside the data of a frame, or else complete frames with data, or with indexed fields.
     #[inline]
-    pub(super) fn pass(&mut self, bytes: &[u8]) -> bool {
-        match self.place {
-            Place::Content => {
-                let is_inside = self.frame.kind == DATA
-                    && bytes.len() < self.frame.left as usize
-                    && !are_frames(bytes, true);
-                if is_inside {
-                    self.frame.left -= bytes.len() as u32;
-                }
-                is_inside
+    pub(super) fn pass(&mut self, bytes: &[u8]) -> usize {
+        if self.place == Place::Content {
+            let is_inside = self.frame.kind == DATA
+                && bytes.len() < self.frame.left as usize
+                && !are_frames(bytes, true);
+            if !is_inside {
+                return 0;
             }
-            Place::Header => {
-                self.have == 0 && self.open_block.is_none() && !self.is_first && are_data(bytes)
-            }
-            _ => false,
+            self.frame.left -= bytes.len() as u32;
+            return bytes.len();
         }
+        let mut end = 0;
+        if !self.is_between_frames() || self.open_block.is_some() || self.is_first {
+            return end;
+        }
+        while let Some(frame) = PlainFrame::at(bytes, end) {
+            let is_indexed = |block| self.has_blocks && self.blocks.are_indexed(block);
+            if frame.kind == HEADERS && !is_indexed(&bytes[frame.content.clone()]) {
+                break;
+            }
+            end = frame.content.end;
+        }
+        end
     }
 
     /// Advances over the bytes of an event, from `at` on. Returns the largest table that they allow the other side.
@@ -227,33 +239,23 @@ impl Frames {
         names: &Names,
         has_bodies: bool,
     ) -> Option<usize> {
-        let rest = &patch.bytes()[at..];
-        let [a, b, c, kind, flags, id @ ..] = *rest.first_chunk::<HEADER>()?;
-        let len = u32::from_be_bytes([0, a, b, c]) as usize;
-        let is_stream = 1..=i32::MAX as u32;
-        let is_plain = len <= rest.len() - HEADER
-            && is_stream.contains(&u32::from_be_bytes(id))
-            && self.open_block.is_none()
-            && !self.is_first;
-        let content = at + HEADER..at + HEADER + len;
-        match kind {
-            DATA if is_plain && flags & PADDED == 0 => {
-                if has_bodies {
-                    patch.overwrite(content.clone());
-                }
-            }
-            HEADERS
-                if is_plain
-                    && self.has_blocks
-                    && flags & (END_HEADERS | PADDED | HAS_PRIORITY) == END_HEADERS =>
-            {
-                self.blocks.begin();
-                self.header_block(content.clone(), patch, names);
-                self.has_blocks &= self.blocks.may_end();
-            }
-            _ => return None,
+        let frame = PlainFrame::at(patch.bytes(), at)?;
+        if self.open_block.is_some() || self.is_first {
+            return None;
         }
-        Some(content.end)
+        let end = frame.content.end;
+        if frame.kind == DATA {
+            if has_bodies {
+                patch.overwrite(frame.content);
+            }
+        } else if self.has_blocks {
+            self.blocks.begin();
+            self.header_block(frame.content, patch, names);
+            self.has_blocks &= self.blocks.may_end();
+        } else {
+            return None;
+        }
+        Some(end)
     }
 
     /// Takes the position at the beginning of a frame.

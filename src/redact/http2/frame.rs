@@ -1,5 +1,7 @@
 //! The headers of frames of HTTP/2, and how frames are recognized.
 
+use std::ops::Range;
+
 /// The length of a frame's header (RFC 9113, section 4.1), in bytes.
 pub(super) const HEADER: usize = 9;
 
@@ -120,17 +122,30 @@ fn are_usual_frames(bytes: &[u8], has_headers: bool) -> bool {
     found
 }
 
-/// Whether the bytes of an event are complete frames with data, without padding.
-#[inline]
-pub(super) fn are_data(mut bytes: &[u8]) -> bool {
-    while let Some(header) = bytes.first_chunk::<HEADER>() {
-        let [a, b, c, kind, flags, id @ ..] = *header;
+/// A complete frame that holds nothing but data, or nothing but a complete header block: most frames are like that.
+pub(super) struct PlainFrame {
+    pub(super) kind: u8,
+    /// The range of its content in the bytes that it was found in.
+    pub(super) content: Range<usize>,
+}
+
+impl PlainFrame {
+    /// The frame at the index `at` of `bytes`; `None` if there is another one.
+    #[inline(always)]
+    pub(super) fn at(bytes: &[u8], at: usize) -> Option<Self> {
+        let rest = bytes.get(at..)?;
+        let [a, b, c, kind, flags, id @ ..] = *rest.first_chunk::<HEADER>()?;
+        let len = u32::from_be_bytes([0, a, b, c]) as usize;
+        let is_plain = match kind {
+            DATA => flags & PADDED == 0,
+            HEADERS => flags & (END_HEADERS | PADDED | HAS_PRIORITY) == END_HEADERS,
+            _ => false,
+        };
         let is_stream = (1..=i32::MAX as u32).contains(&u32::from_be_bytes(id));
-        let end = HEADER + u32::from_be_bytes([0, a, b, c]) as usize;
-        if kind != DATA || flags & PADDED != 0 || !is_stream || end > bytes.len() {
-            return false;
-        }
-        bytes = &bytes[end..];
+        let begin = at + HEADER;
+        (is_plain && is_stream && len <= rest.len() - HEADER).then_some(Self {
+            kind,
+            content: begin..begin + len,
+        })
     }
-    bytes.is_empty()
 }

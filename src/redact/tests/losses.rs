@@ -100,6 +100,28 @@ fn http2_that_is_joined_late_keeps_its_frames_alone() {
 }
 
 #[test]
+fn indexed_fields_stay_only_where_header_blocks_can_be_followed() {
+    let (settings, indexed) = (frame(4, 0, 0, b""), frame(1, 5, 3, b"\x82\x84"));
+    let after = |before: &[&[u8]]| {
+        let events = [&before.concat(), &indexed].map(|bytes| Event::of_bytes(READ, bytes));
+        redacted(&Redaction::default(), &events).0.remove(1)
+    };
+    let data = frame(0, 0, 1, b"body");
+    assert_eq!(after(&[PREFACE, &settings, &data]), indexed);
+    // An index that there is not makes the table unknown.
+    let unknown = frame(1, 5, 1, b"\xbe");
+    assert_eq!(
+        after(&[PREFACE, &settings, &unknown]),
+        frame(1, 5, 3, &[0xaf; 2])
+    );
+    // Another block has to end before, and the settings come first.
+    let open = frame(1, 1, 1, b"\x82");
+    let stars = b"*".repeat(indexed.len());
+    assert_eq!(after(&[PREFACE, &settings, &open]), stars);
+    assert_eq!(after(&[PREFACE]), stars);
+}
+
+#[test]
 fn http2_goes_on_after_a_cut_inside_data_alone() {
     let begin = Event::of_bytes(
         READ,
