@@ -287,11 +287,11 @@ impl<'a, W: Write + Send + 'static> Conversion<'a, W> {
         let redactor = self.redactor.as_mut()?;
         // Redaction changes nothing but the payload, and a redacted event is not refused.
         let straight = self.synth.straight(&event)?;
-        let payload = redactor.plain(event, offset, warnings);
+        let (payload, parsed) = redactor.plain(event, offset, warnings);
         let out = &mut self.out;
         // The closure makes the code that follows a copy for redacted events. The other one, for `plain`, is then inlined.
         let out = &mut |frame: &Frame<'_>| out.frame(frame);
-        Some(straight.take(&PlainEvent { payload, ..event }, out))
+        Some(straight.take(&PlainEvent { payload, ..event }, parsed, out))
     }
 
     /// Warns about an event that is earlier than one before it: the capture keeps the order of the trace.

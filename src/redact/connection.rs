@@ -3,6 +3,7 @@
 use arrayvec::ArrayVec;
 
 use crate::model::event::{Direction, Gap, GapKind};
+use crate::model::protocol::Parsed;
 
 use super::beginning::Beginning;
 use super::http1::Outcome;
@@ -101,20 +102,28 @@ impl Connection {
         }
         let at = match rules.has_bodies {
             true => 0,
-            false => self.pass(data.direction, patch.bytes()),
+            false => self.pass(data.direction, patch),
         };
         at < patch.bytes().len() && self.next(data.direction, at, patch, rules)
     }
 
     /// Advances over the first bytes of an event that certainly need no attention, and returns their number.
     #[inline(always)]
-    fn pass(&mut self, direction: Direction, bytes: &[u8]) -> usize {
+    fn pass(&mut self, direction: Direction, patch: &mut Patch<'_>) -> usize {
+        let bytes = patch.bytes();
         match &mut self.state {
             ProtocolState::Http1(http1) => match http1.side(direction).pass(bytes) {
                 true => bytes.len(),
                 false => 0,
             },
-            ProtocolState::Http2(http2) => http2.side(direction).pass(bytes),
+            ProtocolState::Http2(http2) => {
+                let side = http2.side(direction);
+                let end = side.pass(bytes);
+                if end == bytes.len() && side.is_between_frames() {
+                    patch.parsed = Some(Parsed::Frames);
+                }
+                end
+            }
             ProtocolState::Unknown | ProtocolState::Other => 0,
         }
     }
@@ -136,7 +145,12 @@ impl Connection {
                 self.begin_tunnel();
             }
             ProtocolState::Http2(http2) => {
+                // The bytes before `at` are complete frames.
+                let is_begin = http2.side(direction).is_between_frames();
                 http2.follow(direction, at, patch, rules);
+                if is_begin && http2.side(direction).is_between_frames() {
+                    patch.parsed = Some(Parsed::Frames);
+                }
                 return false;
             }
             ProtocolState::Unknown | ProtocolState::Other => {}

@@ -171,20 +171,28 @@ impl Messages {
             self.lose();
             self.start();
         }
+        let mut is_first_head = at == 0 && self.place == Place::Start && self.line.is_empty();
         while at < bytes.len() {
             let end = match self.place {
                 Place::Unknown => {
                     patch.overwrite_whole(at..bytes.len(), STAND_IN);
                     break;
                 }
-                Place::Start => self.first_line(bytes, at, requests),
+                Place::Start => {
+                    is_first_head &= at == 0;
+                    self.first_line(bytes, at, requests)
+                }
                 Place::Fields(part, field) => {
                     let end = self.fields(at, part, field, patch, names);
                     let is_over = part == Part::Head && self.place == Place::Start;
-                    if let Some(end) = end.filter(|_| is_over)
-                        && self.head_ends(requests)
-                    {
-                        return Outcome::Tunnel(end);
+                    if let Some(end) = end.filter(|_| is_over) {
+                        if is_first_head {
+                            patch.parsed = self.head.parsed(self.is_client, &bytes[..end]);
+                            is_first_head = false;
+                        }
+                        if self.head_ends(requests) {
+                            return Outcome::Tunnel(end);
+                        }
                     }
                     end
                 }

@@ -26,6 +26,7 @@ use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
 use crate::model::event::{Event, Field, Http, Part, PlainEvent, TraceId, What};
+use crate::model::protocol::Parsed;
 use crate::model::warning::{Warning, WarningKind, Warnings};
 use crate::sequence::MAX_EVENT_LOSS;
 
@@ -139,7 +140,8 @@ impl Redactor {
         }
     }
 
-    /// Takes the next event, which is a plain one at this offset, and returns the replacement of its payload.
+    /// Takes the next event, which is a plain one at this offset, and returns the replacement of its payload, and what is
+    /// known of the HTTP in it.
     ///
     /// The state and the warnings are the same as after [`event`](Self::event).
     #[inline(always)]
@@ -148,19 +150,21 @@ impl Redactor {
         event: PlainEvent<'a>,
         offset: u64,
         warnings: &mut Warnings,
-    ) -> &'a [u8] {
+    ) -> (&'a [u8], Option<Parsed>) {
         let PlainEvent {
             direction, payload, ..
         } = event;
         let count = event.seq_num.map(NonZeroU64::get);
         let data = Data::whole(direction, count);
-        match self.overwrite(event.trace, offset, data, payload, warnings) {
-            true => &self.scratch,
-            false => payload,
+        let (is_changed, parsed) = self.overwrite(event.trace, offset, data, payload, warnings);
+        match is_changed {
+            true => (&self.scratch, parsed),
+            false => (payload, parsed),
         }
     }
 
-    /// Takes bytes at an offset of the trace. Returns whether some are overwritten; then `scratch` holds the new ones.
+    /// Takes bytes at an offset of the trace. Returns whether some are overwritten, when `scratch` holds the new ones, and
+    /// what is known of the HTTP in them.
     #[inline(always)]
     fn overwrite(
         &mut self,
@@ -169,7 +173,7 @@ impl Redactor {
         data: Data<'_>,
         payload: &[u8],
         warnings: &mut Warnings,
-    ) -> bool {
+    ) -> (bool, Option<Parsed>) {
         let rules = Rules {
             names: &self.redaction.names,
             has_bodies: self.redaction.bodies,
@@ -179,7 +183,7 @@ impl Redactor {
         if is_left || patch.whole > 0 {
             report(trace, offset, is_left, patch.whole, warnings);
         }
-        patch.is_changed()
+        (patch.is_changed(), patch.parsed)
     }
 
     /// Drops the state of a connection that has ended.
@@ -207,7 +211,8 @@ impl Redactor {
             as_string,
             count: event.count_before(),
         };
-        if !self.overwrite(event.trace, event.offset, data, payload, warnings) {
+        let (is_changed, _) = self.overwrite(event.trace, event.offset, data, payload, warnings);
+        if !is_changed {
             return event;
         }
         let changed = Event {

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::model::protocol::Parsed;
+
 /// The replacement of each byte of a value.
 pub(super) const STAND_IN: u8 = b'*';
 
@@ -13,6 +15,8 @@ pub(super) struct Patch<'a> {
     is_changed: bool,
     /// The number of bytes overwritten because their meaning is unknown.
     pub(super) whole: u64,
+    /// What was found of the event's HTTP.
+    pub(super) parsed: Option<Parsed>,
 }
 
 impl<'a> Patch<'a> {
@@ -23,6 +27,7 @@ impl<'a> Patch<'a> {
             changed,
             is_changed: false,
             whole: 0,
+            parsed: None,
         }
     }
 

@@ -12,7 +12,7 @@ mod time;
 use crate::model::event::{
     Connection, Direction, Event, PlainEvent, Timestamp, TraceId, Transport, What,
 };
-use crate::model::protocol::{self, Protocol};
+use crate::model::protocol::{self, Parsed, Protocol};
 use crate::model::warning::{Warning, WarningKind};
 use crate::sequence::MAX_EVENT_LOSS;
 
@@ -74,9 +74,14 @@ pub(crate) struct Straight<'a> {
 }
 
 impl Straight<'_> {
-    /// Takes a plain event of this connection.
+    /// Takes a plain event of this connection, and what is known of the HTTP in it.
     #[inline(always)]
-    pub(crate) fn take<S: Sink>(self, event: &PlainEvent<'_>, out: &mut S) -> Result<(), S::Error> {
+    pub(crate) fn take<S: Sink>(
+        self,
+        event: &PlainEvent<'_>,
+        parsed: Option<Parsed>,
+        out: &mut S,
+    ) -> Result<(), S::Error> {
         let &PlainEvent {
             time,
             direction,
@@ -92,7 +97,10 @@ impl Straight<'_> {
         *self.last = Some(time);
         *self.is_counted |= event.seq_num.is_some();
         if !*self.is_counted {
-            self.framing.follow(direction, payload, 0);
+            match parsed {
+                Some(parsed) => self.framing.follow_parsed(direction, payload, parsed),
+                None => self.framing.follow(direction, payload, 0),
+            }
         }
         if !out.wants_bytes() {
             return Ok(());

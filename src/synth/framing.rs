@@ -11,7 +11,7 @@ mod http2;
 
 use crate::model::event::Direction;
 use crate::model::protocol::http1::Methods;
-use crate::model::protocol::{self, Opening, PREFACE, Protocol};
+use crate::model::protocol::{self, Opening, PREFACE, Parsed, Protocol};
 
 use http1::Messages;
 use http2::Frames;
@@ -71,6 +71,18 @@ impl Framing {
             sides.follow(direction, payload, missing as u64);
         } else if self.tries < MAX_TRIES && !payload.is_empty() {
             self.begin(direction, payload, missing);
+        }
+    }
+
+    /// The same, for a payload after which nothing is missing, and of which this is known.
+    #[inline]
+    pub(super) fn follow_parsed(&mut self, direction: Direction, payload: &[u8], parsed: Parsed) {
+        let passed = match &mut self.sides {
+            Some(sides) => sides.pass(direction, payload.len(), parsed),
+            None => 0,
+        };
+        if passed == 0 || passed < payload.len() {
+            self.follow(direction, &payload[passed..], 0);
         }
     }
 
@@ -134,6 +146,35 @@ impl Framing {
 }
 
 impl Sides {
+    /// Advances over the first bytes of an event with `len` bytes, of which this is known, and returns their number.
+    fn pass(&mut self, direction: Direction, len: usize, parsed: Parsed) -> usize {
+        let is_client = direction == self.from_client;
+        match (&mut self.places, parsed) {
+            (Places::Http2 { client, server }, Parsed::Frames) => {
+                let side = if is_client { client } else { server };
+                if side.is_between_frames() { len } else { 0 }
+            }
+            (
+                Places::Http1 {
+                    client,
+                    server,
+                    requests,
+                },
+                Parsed::Head(head),
+            ) => {
+                let side = if is_client { client } else { server };
+                if !side.take_head(is_client, &head, requests) {
+                    return 0;
+                }
+                if side.is_tunnel() {
+                    self.places = Places::Tunnel;
+                }
+                head.len
+            }
+            _ => 0,
+        }
+    }
+
     fn follow(&mut self, direction: Direction, payload: &[u8], missing: u64) {
         let is_client = direction == self.from_client;
         let is_tunnel = match &mut self.places {
@@ -182,5 +223,7 @@ impl Sides {
     }
 }
 
+#[cfg(test)]
+mod parsed_tests;
 #[cfg(test)]
 mod tests;

@@ -272,7 +272,7 @@ impl Synthesizer {
         event: &PlainEvent<'_>,
         out: &mut S,
     ) -> Option<Result<(), S::Error>> {
-        Some(self.straight(event)?.take(event, out))
+        Some(self.straight(event)?.take(event, None, out))
     }
 
     /// The fast path for a plain event, which its payload does not affect; `None` if the event needs more.

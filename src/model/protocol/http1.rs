@@ -25,6 +25,23 @@ impl Method {
     }
 }
 
+/// The meaning of a message's first line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    Request(Method),
+    Response(u16),
+}
+
+/// A complete head that no two readers understand in different ways, and that does not say that its body is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ParsedHead {
+    /// Its length, in bytes.
+    pub(crate) len: usize,
+    pub(crate) start: Start,
+    /// The length of its body, if it has the field.
+    pub(crate) length: Option<u64>,
+}
+
 /// The methods of requests without a response so far, the oldest in the lowest bits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Methods {

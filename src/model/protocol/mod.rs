@@ -12,6 +12,17 @@ use memchr::memmem;
 
 pub use role::{Evidence, Role, role};
 
+/// The HTTP in the bytes of an event, as far as redaction knows it, so that it is not parsed twice.
+///
+/// It depends on these bytes alone, if a frame or a message begins with the first of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parsed {
+    /// Complete frames of HTTP/2.
+    Frames,
+    /// A complete head of HTTP/1, and perhaps more.
+    Head(http1::ParsedHead),
+}
+
 /// The protocol of a connection, as recognized from its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {

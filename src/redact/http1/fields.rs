@@ -108,11 +108,13 @@ impl Messages {
     fn line(&mut self, line: Range<usize>, patch: &mut Patch<'_>, names: &Names) -> Option<Kind> {
         let bytes = &patch.bytes()[line.clone()];
         let colon = words::find(b':', bytes)?;
-        let kind = names.kind(bytes[..colon].trim_ascii());
+        let name = bytes[..colon].trim_ascii();
+        let kind = names.kind(name);
         self.line.clear();
         match kind {
             Kind::Other => {}
             Kind::Length | Kind::Coding => {
+                self.head.has_space |= name.len() < colon;
                 self.head.take(kind, bytes[colon + 1..].trim_ascii(), false);
             }
             Kind::Secret => {

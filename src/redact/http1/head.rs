@@ -2,8 +2,10 @@
 
 use memchr::memchr;
 
-use crate::model::protocol::http1::{Method, Methods, has_version, number, status, without_cr};
-use crate::model::protocol::{self, Opening, Protocol};
+use crate::model::protocol::http1::{
+    Method, Methods, ParsedHead, Start, has_version, number, status, without_cr,
+};
+use crate::model::protocol::{self, Opening, Parsed, Protocol};
 
 use super::super::names::Kind;
 use super::Place;
@@ -20,6 +22,8 @@ pub(super) struct Head {
     length: Option<u64>,
     /// Whether the body's length is invalid or ambiguous.
     pub(super) is_odd: bool,
+    /// Whether there is a space between the name of a length and the colon.
+    pub(super) has_space: bool,
     has_coding: bool,
     is_chunked: bool,
 }
@@ -78,6 +82,23 @@ impl Head {
             }
             Kind::Other | Kind::Secret => {}
         }
+    }
+
+    /// What this complete head, which consists of `bytes`, is for all who follow messages; `None` if they may differ.
+    pub(super) fn parsed(&self, is_client: bool, bytes: &[u8]) -> Option<Parsed> {
+        let is_plain = bytes.first().is_some_and(u8::is_ascii_uppercase)
+            && !self.is_odd
+            && !self.has_space
+            && !self.has_coding;
+        let start = match is_client {
+            true => Start::Request(self.method),
+            false => Start::Response(self.status),
+        };
+        is_plain.then_some(Parsed::Head(ParsedHead {
+            len: bytes.len(),
+            start,
+            length: self.length,
+        }))
     }
 
     /// The position after the head (RFC 9112, section 6.3); for a response, `method` is that of its request.

@@ -1,6 +1,8 @@
 //! The messages of HTTP/1 (RFC 9112) in the bytes of one direction.
 
-use crate::model::protocol::http1::{Method, Methods, has_version, number, status, without_cr};
+use crate::model::protocol::http1::{
+    Method, Methods, ParsedHead, Start, has_version, number, status, without_cr,
+};
 use crate::model::protocol::{self, Opening, Protocol};
 
 /// The number of bytes that are kept of a line that arrives in pieces: enough for a length, a coding, a status or
@@ -44,13 +46,6 @@ struct Head {
     /// Whether a length is invalid, or two lengths differ.
     is_odd: bool,
     is_chunked: bool,
-}
-
-/// The meaning of a message's first line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Start {
-    Request(Method),
-    Response(u16),
 }
 
 /// A line that arrives in pieces, as far as it is kept.
@@ -128,6 +123,28 @@ impl Messages {
             }
             _ => self.follow_messages(is_client, payload, requests),
         }
+    }
+
+    /// Advances over a complete head, sent by the client or the server, if the position is certainly before one. Returns
+    /// whether it did.
+    #[inline]
+    pub(super) fn take_head(
+        &mut self,
+        is_client: bool,
+        parsed: &ParsedHead,
+        requests: &mut Methods,
+    ) -> bool {
+        let is_before = matches!(&self.place, Place::Head(head) if head.start.is_none());
+        let is_sent_by = is_client == matches!(parsed.start, Start::Request(_));
+        if !is_before || !is_sent_by || self.unsure || self.line.len > 0 {
+            return false;
+        }
+        let head = Head {
+            length: parsed.length,
+            ..Head::default()
+        };
+        self.place = head.started(parsed.start, requests).body(requests);
+        true
     }
 
     fn follow_messages(&mut self, is_client: bool, mut payload: &[u8], requests: &mut Methods) {
@@ -280,13 +297,10 @@ impl Head {
             if line.is_empty() {
                 return None;
             }
-            let Some(start) = Start::of(is_client, line) else {
+            let Some(start) = start(is_client, line) else {
                 return Some(Place::Unknown);
             };
-            if let Start::Request(method) = start {
-                requests.push(method);
-            }
-            self.start = Some(start);
+            *self = self.started(start, requests);
             return None;
         }
         match line.first() {
@@ -308,6 +322,15 @@ impl Head {
             Some(_) => {}
         }
         None
+    }
+
+    /// The head with this first line.
+    fn started(self, start: Start, requests: &mut Methods) -> Self {
+        if let Start::Request(method) = start {
+            requests.push(method);
+        }
+        let start = Some(start);
+        Self { start, ..self }
     }
 
     /// The position after a complete head (RFC 9112, section 6.3).
@@ -378,18 +401,16 @@ impl Head {
     }
 }
 
-impl Start {
-    /// Parses the first line of a message.
-    fn of(is_client: bool, line: &[u8]) -> Option<Self> {
-        if !is_client {
-            return status(line).map(Self::Response);
-        }
-        // The end of a long line is not kept.
-        let is_long = line.len() >= MAX_LINE;
-        let is_request = is_long || has_version(line);
-        let method = Method::of(line);
-        (is_request && line.first()?.is_ascii_uppercase()).then_some(Self::Request(method))
+/// Parses the first line of a message.
+fn start(is_client: bool, line: &[u8]) -> Option<Start> {
+    if !is_client {
+        return status(line).map(Start::Response);
     }
+    // The end of a long line is not kept.
+    let is_long = line.len() >= MAX_LINE;
+    let is_request = is_long || has_version(line);
+    let method = Method::of(line);
+    (is_request && line.first()?.is_ascii_uppercase()).then_some(Start::Request(method))
 }
 
 /// The value of the header field with this name.

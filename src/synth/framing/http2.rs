@@ -34,6 +34,11 @@ impl Frames {
         }
     }
 
+    /// Whether the next byte is certainly the first of a frame, so that complete frames change nothing.
+    pub(super) const fn is_between_frames(&self) -> bool {
+        matches!(self.place, Place::Within(0)) && !self.unsure
+    }
+
     /// Advances over the bytes of an event.
     #[inline]
     pub(super) fn follow(&mut self, payload: &[u8]) {
