@@ -100,32 +100,32 @@ impl Connection {
         if let Some(expected) = &mut self.expected {
             *expected = expected.saturating_add(patch.bytes().len() as u64);
         }
-        let at = match rules.has_bodies {
-            true => 0,
-            false => self.pass(data.direction, patch),
-        };
+        let at = self.pass(data.direction, patch, rules);
         at < patch.bytes().len() && self.next(data.direction, at, patch, rules)
     }
 
-    /// Advances over the first bytes of an event that certainly need no attention, and returns their number.
+    /// Takes the first bytes of an event if they are certainly inside a body, or complete frames, and returns their
+    /// number.
     #[inline(always)]
-    fn pass(&mut self, direction: Direction, patch: &mut Patch<'_>) -> usize {
+    fn pass(&mut self, direction: Direction, patch: &mut Patch<'_>, rules: Rules<'_>) -> usize {
+        let Rules { names, has_bodies } = rules;
         let bytes = patch.bytes();
-        match &mut self.state {
-            ProtocolState::Http1(http1) => match http1.side(direction).pass(bytes) {
-                true => bytes.len(),
-                false => 0,
-            },
+        let is_inside = match &mut self.state {
+            ProtocolState::Http1(http1) => !has_bodies && http1.side(direction).pass(bytes),
             ProtocolState::Http2(http2) => {
                 let side = http2.side(direction);
-                let end = side.pass(bytes);
-                if end == bytes.len() && side.is_between_frames() {
-                    patch.parsed = Some(Parsed::Frames);
+                if side.is_between_frames() {
+                    let end = side.plain_frames(0, patch, names, has_bodies);
+                    if end == bytes.len() {
+                        patch.parsed = Some(Parsed::Frames);
+                    }
+                    return end;
                 }
-                end
+                !has_bodies && side.pass(bytes)
             }
-            ProtocolState::Unknown | ProtocolState::Other => 0,
-        }
+            ProtocolState::Unknown | ProtocolState::Other => false,
+        };
+        if is_inside { bytes.len() } else { 0 }
     }
 
     /// Takes the bytes of an event from `at` on, none of which are missing, nor any before or after them.

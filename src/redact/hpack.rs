@@ -176,13 +176,19 @@ impl HeaderBlocks {
         matches!(self.place, Place::Field)
     }
 
-    /// Whether the fields of a complete block are all indexed, so that it has no value and does not change the table.
+    /// Advances over the indexed fields at the beginning of bytes, and returns the number of these bytes. Such a field
+    /// has no value, and does not change the table.
     #[inline]
-    pub(super) fn are_indexed(&self, block: &[u8]) -> bool {
+    pub(super) fn indexed(&mut self, bytes: &[u8]) -> usize {
+        if !self.may_end() {
+            return 0;
+        }
         let known = self.table.len();
         let is_known =
-            |byte: &u8| INDEXED_BY_ONE_BYTE.contains(byte) && usize::from(byte & 0x7f) <= known;
-        self.may_end() && block.iter().all(is_known)
+            |byte: &&u8| INDEXED_BY_ONE_BYTE.contains(*byte) && usize::from(**byte & 0x7f) <= known;
+        let count = bytes.iter().take_while(is_known).count();
+        self.has_fields |= count > 0;
+        count
     }
 
     /// Advances over a fragment of a block, from `at` to `end` of the event's bytes.
@@ -210,14 +216,9 @@ impl HeaderBlocks {
                 }
                 // Most fields are indexed.
                 Place::Field if INDEXED_BY_ONE_BYTE.contains(&bytes[at]) => {
-                    let known = self.table.len();
-                    let is_known = |byte: u8| usize::from(byte & 0x7f) <= known;
-                    self.has_fields = true;
-                    while at < end && INDEXED_BY_ONE_BYTE.contains(&bytes[at]) {
-                        if !is_known(bytes[at]) {
-                            return Err(Lost(at));
-                        }
-                        at += 1;
+                    match self.indexed(&bytes[at..end]) {
+                        0 => return Err(Lost(at)),
+                        count => at += count,
                     }
                 }
                 place => {

@@ -6,6 +6,8 @@
 mod content;
 mod frame;
 
+use std::ops::Range;
+
 use crate::model::protocol::PREFACE;
 
 use super::hpack::HeaderBlocks;
@@ -116,32 +118,56 @@ impl Frames {
         matches!(self.place, Place::Header) && self.have == 0
     }
 
-    /// Advances over the first bytes of an event that certainly need no attention, and returns their number: all if they
-    /// are inside the data of a frame, or else complete frames with data, or with indexed fields.
+    /// Advances over the bytes of an event, if they are certainly inside the data of a frame.
     #[inline]
-    pub(super) fn pass(&mut self, bytes: &[u8]) -> usize {
-        if self.place == Place::Content {
-            let is_inside = self.frame.kind == DATA
-                && bytes.len() < self.frame.left as usize
-                && !are_frames(bytes, true);
-            if !is_inside {
-                return 0;
-            }
+    pub(super) fn pass(&mut self, bytes: &[u8]) -> bool {
+        let is_inside = self.place == Place::Content
+            && self.frame.kind == DATA
+            && bytes.len() < self.frame.left as usize
+            && !are_frames(bytes, true);
+        if is_inside {
             self.frame.left -= bytes.len() as u32;
-            return bytes.len();
         }
-        let mut end = 0;
+        is_inside
+    }
+
+    /// Takes the frames from `at` on that are complete, and have data or a complete header block, and returns their end.
+    ///
+    /// Most frames are like that, and take a short path here.
+    #[inline]
+    pub(super) fn plain_frames(
+        &mut self,
+        mut at: usize,
+        patch: &mut Patch<'_>,
+        names: &Names,
+        has_bodies: bool,
+    ) -> usize {
         if !self.is_between_frames() || self.open_block.is_some() || self.is_first {
-            return end;
+            return at;
         }
-        while let Some(frame) = PlainFrame::at(bytes, end) {
-            let is_indexed = |block| self.has_blocks && self.blocks.are_indexed(block);
-            if frame.kind == HEADERS && !is_indexed(&bytes[frame.content.clone()]) {
+        while let Some(PlainFrame { kind, content }) = PlainFrame::at(patch.bytes(), at) {
+            if kind == HEADERS && !self.has_blocks {
                 break;
             }
-            end = frame.content.end;
+            at = content.end;
+            if kind == HEADERS {
+                self.plain_block(content, patch, names);
+            } else if has_bodies {
+                patch.overwrite(content);
+            }
         }
-        end
+        at
+    }
+
+    /// Takes a complete header block.
+    #[inline]
+    fn plain_block(&mut self, mut block: Range<usize>, patch: &mut Patch<'_>, names: &Names) {
+        self.blocks.begin();
+        block.start += self.blocks.indexed(&patch.bytes()[block.clone()]);
+        if !block.is_empty() {
+            self.header_block(block, patch, names);
+            self.has_blocks &= self.blocks.may_end();
+        }
     }
 
     /// Advances over the bytes of an event, from `at` on. Returns the largest table that they allow the other side.
@@ -188,13 +214,10 @@ impl Frames {
                     };
                 }
                 Place::Header => {
-                    if self.have == 0
-                        && let Some(end) = self.plain_frame(at, patch, names, has_bodies)
-                    {
-                        at = end;
-                        continue;
-                    }
-                    at = self.header(bytes, at);
+                    at = match self.plain_frames(at, patch, names, has_bodies) {
+                        none if none == at => self.header(bytes, at),
+                        end => end,
+                    };
                 }
                 Place::PadLength => {
                     let padding = u32::from(bytes[at]);
@@ -226,36 +249,6 @@ impl Frames {
             }
         }
         table_size
-    }
-
-    /// Takes a complete frame with data or a complete header block, and returns its end; `None` for any other frame.
-    ///
-    /// Most frames are like that, and take a short path here.
-    #[inline]
-    fn plain_frame(
-        &mut self,
-        at: usize,
-        patch: &mut Patch<'_>,
-        names: &Names,
-        has_bodies: bool,
-    ) -> Option<usize> {
-        let frame = PlainFrame::at(patch.bytes(), at)?;
-        if self.open_block.is_some() || self.is_first {
-            return None;
-        }
-        let end = frame.content.end;
-        if frame.kind == DATA {
-            if has_bodies {
-                patch.overwrite(frame.content);
-            }
-        } else if self.has_blocks {
-            self.blocks.begin();
-            self.header_block(frame.content, patch, names);
-            self.has_blocks &= self.blocks.may_end();
-        } else {
-            return None;
-        }
-        Some(end)
     }
 
     /// Takes the position at the beginning of a frame.
