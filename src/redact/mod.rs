@@ -54,7 +54,9 @@ impl fmt::Display for Redaction {
         for (i, name) in self.names.iter().enumerate() {
             let comma = if i == 0 { "" } else { ", " };
             if i == MAX_NAMED {
-                return write!(f, ", … and {} more fields", self.names.iter().len() - i);
+                let more = self.names.iter().len() - i;
+                let fields = if more == 1 { "field" } else { "fields" };
+                return write!(f, ", … and {more} more {fields}");
             }
             write!(f, "{comma}{name}")?;
         }

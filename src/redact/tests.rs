@@ -125,6 +125,20 @@ fn blocks(bytes: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
 }
 
 #[test]
+fn the_remark_counts_the_fields_that_it_does_not_name() {
+    let remark = |count: usize| {
+        let names: Vec<_> = (0..count).map(|i| format!("x-{i}")).collect();
+        let names = names.join(",").parse().unwrap();
+        let bodies = false;
+        Redaction { names, bodies }.to_string()
+    };
+    let named = MAX_NAMED - names::DEFAULT_NAMES.len();
+    assert!(remark(named).ends_with(", x-6"));
+    assert!(remark(named + 1).ends_with(", x-6, … and 1 more field"));
+    assert!(remark(named + 2).ends_with(", x-6, … and 2 more fields"));
+}
+
+#[test]
 fn only_values_change_wherever_events_end() {
     let config = ProptestConfig {
         failure_persistence: None,
