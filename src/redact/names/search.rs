@@ -149,10 +149,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::is_at_end;
+    use crate::properties::config;
     use crate::redact::names::Names;
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(config(256))]
 
         #[test]
         fn a_search_of_blocks_finds_what_a_search_of_colons_finds(

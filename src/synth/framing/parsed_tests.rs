@@ -7,6 +7,7 @@ use proptest::sample::{Index, select};
 use super::*;
 use crate::model::event::{PlainEvent, Timestamp, TraceId};
 use crate::model::warning::Warnings;
+use crate::properties::config;
 use crate::redact::{Redaction, Redactor};
 use support::secrets::{Choices, Conversation};
 
@@ -103,11 +104,7 @@ fn message() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 1_000,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(config(1_000))]
 
     #[test]
     fn a_known_head_is_followed_like_its_bytes(
