@@ -186,10 +186,12 @@ async function add(found, unread = []) {
   $("choices").hidden = $("clear").hidden = false;
   offerFile();
   const asked = generation;
+  // Computed once: each name depends on all others.
+  const captures = names("pcap").slice(-found.length);
   begin();
   for (const [i, trace] of found.entries()) {
     say(`Reading ${i + 1} of ${found.length}…`);
-    const capture = names("pcap")[traces.indexOf(trace)];
+    const capture = captures[i];
     const answer = await ask({ task: "inspect", files: [trace.name], capture }, [trace.file], progress(trace.file.size));
     if (asked !== generation) return;
     described(trace, answer);
