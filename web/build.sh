@@ -43,7 +43,8 @@ def allowed(text):
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
 
 module = open(sys.argv[1], "rb").read()
-page, style, script, worker = (read(n) for n in ("index.html", "page.css", "page.js", "worker.js"))
+page, style, script = (read(n) for n in ("index.html", "page.css", "page.js"))
+worker = read("reading.js") + read("worker.js")
 # A worker made of a Blob and a module that is compiled: nothing else may run, and nothing may be requested.
 policy = "; ".join([
     "default-src 'none'", f"script-src {allowed(script)} 'wasm-unsafe-eval' blob:", f"style-src {allowed(style)}",

@@ -70,7 +70,7 @@ export function run(cwd, ...given) {
   return { stderr: done.stderr.toString().trimEnd().split("\n").filter(Boolean), stdout: done.stdout };
 }
 
-function walk(folder) {
+export function walk(folder) {
   return fs.readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
     const full = path.join(folder, entry.name);
     return entry.isDirectory() ? walk(full) : [full];

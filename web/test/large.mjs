@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { once } from "node:events";
 import fs from "node:fs";
 import path from "node:path";
-import { command, scratch, page, begin, open, add, convert, results, run, fixtures, makeTrace, test, packed } from "./harness.mjs";
+import { command, scratch, page, begin, open, add, convert, results, run, walk, fixtures, makeTrace, make_trace, test, packed } from "./harness.mjs";
 
 // The processes that this one started, with what they were started as, and the most memory that each has had, in bytes.
 // A product, since a shift has 32 bits.
@@ -155,6 +155,45 @@ for (const [how, change, isRead] of [
         assert.ok(Buffer.from(made.capture, "base64").equals(fs.readFileSync(capture)), file);
       } else assert.match(made.messages.join("\n"), /the browser can no longer read the file/);
     }
+  });
+}
+
+for (const waits of [true, false]) {
+  test(`a merge reads large pieces of its traces${waits ? "" : ", without JSPI"}`, async () => {
+    const counting = `const { slice } = Blob.prototype, { postMessage } = self;
+      let reads = 0;
+      Blob.prototype.slice = function (...given) { reads += 1; return slice.apply(this, given); };
+      self.postMessage = (data, ...more) => postMessage.call(self, { ...data, reads }, ...more);`;
+    const counts = [];
+    // The memory is limited: with many traces, the pieces are smaller.
+    for (const [number, size] of [[3, 12 << 20], [300, 200 << 10]]) {
+      const folder = path.join(scratch, `interleaved_${number}`);
+      execFileSync("python3", [make_trace, "--files", String(number), "streamed", "16384", String(number * size), folder]);
+      // Traces of several nodes have the same names.
+      const files = walk(folder).toSorted().map((file, i) => {
+        const named = path.join(folder, `${i + 1000}.pb`);
+        fs.renameSync(file, named);
+        return named;
+      });
+      await open(waits, counting);
+      await add(files);
+      await page.check("input[name=merge][value='1']");
+      await page.evaluate(() => worker.addEventListener("message", ({ data }) => (window.reads = data.reads)));
+      await convert();
+      const before = await page.evaluate(() => window.reads);
+      await convert();
+      const reads = (await page.evaluate(() => window.reads)) - before;
+      const [made] = await results();
+      const capture = path.join(scratch, "interleaved.pcap");
+      fs.rmSync(capture, { force: true });
+      run(scratch, "-q", "--merge", ...files, capture);
+      assert.ok(Buffer.from(made.capture, "base64").equals(fs.readFileSync(capture)), `${number} traces`);
+      counts.push(reads);
+      // Each trace is read twice. An event has 16 KiB.
+      assert.ok(reads < (2 * number * size) / (48 << 10), `${reads} reads for ${number} traces of ${size} bytes`);
+      fs.rmSync(folder, { recursive: true });
+    }
+    return `${counts.join(" and ")} reads`;
   });
 }
 
