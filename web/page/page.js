@@ -428,3 +428,5 @@ $("clear").onclick = () => {
   say("");
   $("choose").focus();
 };
+// Once the page is shown, the module is compiled for the first trace.
+addEventListener("load", () => setTimeout(() => worker ?? start()));

@@ -30,7 +30,11 @@ await begin();
 export async function open(waits = true, change = "") {
   await page.goto(pathToFileURL(page_file).href);
   if (!waits) change += "delete WebAssembly.Suspending;";
-  await page.evaluate((change) => (document.getElementById("worker").textContent = `{${change}}\n${document.getElementById("worker").textContent}`), change);
+  await page.evaluate((change) => {
+    // The page may have started its worker already.
+    stop();
+    document.getElementById("worker").textContent = `{${change}}\n${document.getElementById("worker").textContent}`;
+  }, change);
 }
 
 // Adds files by the file chooser's input, and waits until all are read.

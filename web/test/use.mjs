@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
-import { command, scratch, context, page, open, add, convert, infos, results, run, fixtures, test, packed } from "./harness.mjs";
+import { pathToFileURL } from "node:url";
+import { page_file, command, scratch, context, page, open, add, convert, infos, results, run, fixtures, test, packed } from "./harness.mjs";
 
 test("a drop of 20 traces, a download, and the command that opens it", async () => {
   await open();
@@ -66,6 +67,13 @@ test("a capture becomes a Blob when it is wanted: by a key, a click, or the menu
     await page.evaluate(() => forget());
     assert.ok((await page.evaluate(() => window.revoked)).includes(url), `${way}: the address is still there`);
   }
+});
+
+test("the module is compiled before a trace comes", async () => {
+  await page.goto(pathToFileURL(page_file).href);
+  await page.waitForFunction(() => worker !== null, null, { timeout: 10_000 });
+  await add(fixtures.slice(0, 1));
+  assert.equal((await infos()).length, 1);
 });
 
 test("the work can be canceled, and begun again", async () => {
