@@ -4,6 +4,9 @@
 "use strict";
 // How many bytes of a capture make a part.
 const PART = 4 << 20;
+// How often the browser is asked again to keep a part, and after how many milliseconds.
+const RETRIES = 100;
+const RETRY_INTERVAL = 50;
 let instance, files, copies, output, reading, read, shown;
 // Memory of captures that the page no longer has. It is used again, since new memory would take as long as the rest of the
 // work.
@@ -35,18 +38,49 @@ class Output {
     return taken;
   }
 
+  // Has the browser keep a part. When Blobs exceed about 500 MiB, Chromium apparently has yet to compute how much it may keep:
+  // it reports no error, but new Blobs cannot be read. So each one is verified, and replaced a moment later.
+  keep(bytes) {
+    const at = this.parts.push(new Blob([bytes])) - 1;
+    // Not reused before it is kept.
+    this.part = null;
+    const done = () => void spare.push(bytes.buffer);
+    if (WAITS) return this.retry(at, bytes).then(done);
+    if (!isKept(this.parts[at])) this.parts[at] = bytes.slice().buffer;
+    return done();
+  }
+
+  async retry(at, bytes) {
+    for (let left = RETRIES; !(await isKept(this.parts[at])); left -= 1) {
+      if (left === 0) throw new Error("it cannot keep the capture");
+      await new Promise((resolve) => setTimeout(resolve, RETRY_INTERVAL));
+      this.parts[at] = new Blob([bytes]);
+    }
+  }
+
   flush() {
     if (this.length === 0) return undefined;
     const bytes = this.part.subarray(0, this.length);
     this.length = 0;
     if (this.send) return this.send(new Blob([bytes]));
     this.room -= bytes.length;
-    if (this.room < 0) return void this.parts.push(new Blob([bytes]));
+    if (this.room < 0) return this.keep(bytes);
     // The memory of a full part is given away. The last part may be much smaller, and is copied.
     const isFull = bytes.length === PART;
     this.parts.push(isFull ? bytes.buffer : bytes.slice().buffer);
     if (isFull) this.part = null;
     return undefined;
+  }
+}
+
+// Whether the browser has the bytes of a Blob, or a promise of that.
+function isKept(blob) {
+  const [slice, broken] = [blob.slice(0, 1), () => false];
+  if (WAITS) return slice.arrayBuffer().then(() => true, broken);
+  try {
+    return Boolean(reader.readAsArrayBuffer(slice));
+  } catch {
+    return false;
   }
 }
 
