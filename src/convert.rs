@@ -202,6 +202,19 @@ impl<W: Write + Send + 'static> Sink for Counted<'_, W> {
     }
 }
 
+/// The same for redacted events. Its own type makes the code for these events a copy, so that the one for all others is
+/// inlined.
+struct Redacted<'a, S>(&'a mut S);
+
+impl<S: Sink> Sink for Redacted<'_, S> {
+    type Error = S::Error;
+
+    #[inline(always)]
+    fn frame(&mut self, frame: &Frame<'_>) -> Result<(), S::Error> {
+        self.0.frame(frame)
+    }
+}
+
 /// A conversion in progress.
 struct Conversion<'a, W: Write + Send + 'static> {
     redactor: Option<Redactor>,
@@ -288,9 +301,7 @@ impl<'a, W: Write + Send + 'static> Conversion<'a, W> {
         // Redaction changes nothing but the payload, and a redacted event is not refused.
         let straight = self.synth.straight(&event)?;
         let (payload, parsed) = redactor.plain(event, offset, warnings);
-        let out = &mut self.out;
-        // The closure makes the code that follows a copy for redacted events. The other one, for `plain`, is then inlined.
-        let out = &mut |frame: &Frame<'_>| out.frame(frame);
+        let out = &mut Redacted(&mut self.out);
         Some(straight.take(&PlainEvent { payload, ..event }, parsed, out))
     }
 
