@@ -18,7 +18,17 @@ const SIZES: [usize; 14] = [
 
 /// A capture of events with payloads of these sizes, four of each, between addresses of one family.
 fn capture(is_v6: bool, is_fast: bool, options: CaptureOptions) -> Vec<u8> {
-    let mut capture = Capture::new(Vec::new(), options, &[]).unwrap();
+    capture_by(Vec::new(), is_v6, is_fast, options)
+}
+
+/// The same, as `writer` has it after the last byte.
+fn capture_by<W: Write + Send + 'static>(
+    writer: W,
+    is_v6: bool,
+    is_fast: bool,
+    options: CaptureOptions,
+) -> W {
+    let mut capture = Capture::new(writer, options, &[]).unwrap();
     let mut synth = Synthesizer::new(SynthOptions::default());
     let mut warnings = Warnings::default();
     let ip = match is_v6 {
@@ -112,6 +122,32 @@ fn checksums_of_packets_of_every_size_are_right() {
             let bytes: usize = packets.iter().map(|packet| check(packet)).sum();
             assert_eq!(bytes, 4 * SIZES.iter().sum::<usize>());
         }
+    }
+}
+
+/// A writer that is slower than the conversion, which then completes the checksums itself.
+struct Slow(Vec<u8>);
+
+impl Write for Slow {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_slow_writer_gets_the_same_bytes() {
+    for is_v6 in [false, true] {
+        let options = CaptureOptions::default();
+        let slow = capture_by(Slow(Vec::new()), is_v6, true, options);
+        assert!(slow.0 == capture(is_v6, true, options));
+        let packets = packets(&slow.0, Format::Pcap);
+        let bytes: usize = packets.iter().map(|packet| check(packet)).sum();
+        assert_eq!(bytes, 4 * SIZES.iter().sum::<usize>());
     }
 }
 

@@ -20,6 +20,8 @@ const BUFFERS: usize = 3;
 pub(super) struct WriteBehind<W: Write + Send + 'static> {
     buffer: Buffer,
     worker: Worker<W>,
+    /// Whether the thread had not written the last but one buffer when the last one was full.
+    is_behind: bool,
 }
 
 #[derive(Debug)]
@@ -46,15 +48,19 @@ impl<W: Write + Send + 'static> WriteBehind<W> {
     }
 
     /// Leaves the checksum of the last claimed bytes, which are a packet with `payload` bytes at its end, to the
-    /// thread.
+    /// thread, unless the caller would have to wait for the thread.
     pub(super) fn offload(&mut self, payload: usize) {
-        self.buffer.offload(payload);
+        match self.is_behind {
+            true => self.buffer.complete(payload),
+            false => self.buffer.offload(payload),
+        }
     }
 
     pub(super) fn new(writer: W) -> Self {
         Self {
             buffer: Buffer::new(),
             worker: Worker::Idle(writer),
+            is_behind: false,
         }
     }
 
@@ -81,13 +87,18 @@ impl<W: Write + Send + 'static> WriteBehind<W> {
         else {
             return Err(ended());
         };
+        self.is_behind = false;
         let empty = if let Some(empty) = free.pop() {
             empty
         } else if *lent + 1 < BUFFERS {
             Buffer::new()
         } else {
             *lent -= 1;
-            written.recv().map_err(io::Error::other)??
+            let ready = written.try_recv();
+            self.is_behind = ready.is_err();
+            ready
+                .or_else(|_| written.recv())
+                .map_err(io::Error::other)??
         };
         let filled = std::mem::replace(&mut self.buffer, empty);
         *lent += 1;

@@ -99,8 +99,8 @@ fn short(bytes: &[u8]) -> u64 {
 /// The TCP checksum of a large payload, which is left to the writer of the packet, as an operating system leaves it to
 /// a network card (checksum offload). Until then, the header has the checksum of a segment without the payload.
 ///
-/// To sum a large payload takes as long as to copy it. The thread that converts has to do that copy, and the thread
-/// that writes has time left.
+/// To sum a large payload takes as long as to copy it. The thread that converts has to do that copy, and often the
+/// thread that writes has time left.
 pub mod offload {
     use super::Sum;
 

@@ -69,6 +69,12 @@ impl Buffer {
         self.offloaded.push(self.end - payload..self.end);
     }
 
+    /// Completes the checksum of the last bytes, which are a packet with `payload` bytes at its end.
+    pub(super) fn complete(&mut self, payload: usize) {
+        let (headers, payload) = self.memory[..self.end].split_at_mut(self.end - payload);
+        offload::complete(headers, payload);
+    }
+
     /// Completes the checksums, writes the bytes, and empties the buffer.
     pub(super) fn write_to(&mut self, writer: &mut impl Write) -> io::Result<()> {
         let mut offloaded = self.offloaded.drain(..).peekable();
