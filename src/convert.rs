@@ -262,6 +262,7 @@ impl<W: Write + Send + 'static> Consumer for Conversion<'_, W> {
             None => event,
         };
         let out = &mut self.out;
+        // A closure is another type, for the same reason as `Redacted`.
         self.synth
             .event(event, warnings, &mut |frame| out.frame(frame))
     }

@@ -59,9 +59,7 @@ impl<W: Write + Send + 'static> Pcap<W> {
     /// Writes one frame as a record.
     #[inline(always)]
     pub(super) fn frame(&mut self, frame: &Frame<'_>) -> io::Result<()> {
-        let snaplen = self.snaplen as usize;
-        let headers = &frame.headers[..frame.headers.len().min(snaplen)];
-        let payload = &frame.payload[..frame.payload.len().min(snaplen - headers.len())];
+        let (headers, payload) = self.kept(frame.headers, frame.payload);
         let (ts_sec, ts_frac) = pcap_time(frame.time, self.precision);
         let mut record = [0; RECORD_HEADER_LEN];
         // Both lengths fit, because a frame holds one IP packet.
@@ -87,14 +85,22 @@ impl<W: Write + Send + 'static> Pcap<W> {
         self.write_parts(record, *frame)
     }
 
+    /// The parts of headers and a payload that are within the snaplen.
+    #[inline(always)]
+    fn kept<'a>(&self, headers: &'a [u8], payload: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        let snaplen = self.snaplen as usize;
+        let headers = &headers[..headers.len().min(snaplen)];
+        let payload = &payload[..payload.len().min(snaplen - headers.len())];
+        (headers, payload)
+    }
+
     /// Writes a record of any kind. It takes copies, so that the compiler need not keep the originals in memory.
     #[inline(never)]
     fn write_parts(&mut self, record: [u8; RECORD_HEADER_LEN], frame: Frame<'_>) -> io::Result<()> {
-        let snaplen = self.snaplen as usize;
         let len = frame.headers.len() + frame.payload.len();
         // The writer has to see the whole packet to complete its checksum.
         if frame.is_partial
-            && len <= snaplen
+            && len <= self.snaplen as usize
             && let Some(room) = self.writer.claim(record.len() + len)
         {
             let (front, room) = room.split_at_mut(record.len());
@@ -106,8 +112,7 @@ impl<W: Write + Send + 'static> Pcap<W> {
             return Ok(());
         }
         let headers = frame.complete_headers();
-        let headers = &headers[..headers.len().min(snaplen)];
-        let payload = &frame.payload[..frame.payload.len().min(snaplen - headers.len())];
+        let (headers, payload) = self.kept(&headers, frame.payload);
         self.writer.write_all(&record)?;
         self.writer.write_all(headers)?;
         self.writer.write_all(payload)

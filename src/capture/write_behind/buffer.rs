@@ -71,8 +71,7 @@ impl Buffer {
 
     /// Completes the checksum of the last bytes, which are a packet with `payload` bytes at its end.
     pub(super) fn complete(&mut self, payload: usize) {
-        let (headers, payload) = self.memory[..self.end].split_at_mut(self.end - payload);
-        offload::complete(headers, payload);
+        complete(&mut self.memory, self.end - payload..self.end);
     }
 
     /// Completes the checksums, writes the bytes, and empties the buffer.
@@ -83,8 +82,7 @@ impl Buffer {
             // Not all at once: what was summed is still in the processor's cache when it is written.
             let is_due = |payload: &Range<usize>| payload.start < end + offload::BEFORE_PAYLOAD;
             while let Some(payload) = offloaded.next_if(is_due) {
-                let (headers, rest) = self.memory.split_at_mut(payload.start);
-                offload::complete(headers, &rest[..payload.len()]);
+                complete(&mut self.memory, payload);
             }
             writer.write_all(&self.memory[start..end])?;
         }
@@ -92,6 +90,12 @@ impl Buffer {
         self.end = self.start;
         Ok(())
     }
+}
+
+/// Completes the checksum of the packet whose payload is this range of memory.
+fn complete(memory: &mut [u8], payload: Range<usize>) {
+    let (headers, rest) = memory.split_at_mut(payload.start);
+    offload::complete(headers, &rest[..payload.len()]);
 }
 
 #[cfg(test)]
