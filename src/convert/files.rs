@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use super::{Conversion, Failure, Job, Kind, Options, Summary, first_step};
 use crate::capture::{Output, Target};
 use crate::input::admin::Tap;
-use crate::input::{Access, Input, Wait, or_read};
+use crate::input::{Input, Wait};
 use crate::interrupt::{self, Interrupt};
 use crate::model::event::Event;
 use crate::model::warning::Warnings;
@@ -57,26 +57,22 @@ pub fn convert(
     interrupt: &Interrupt,
     warnings: &mut Warnings,
 ) -> Result<Summary, Failure> {
-    // What was written to a stream, or shown to a listener, cannot be taken back.
-    let can_start_over = source.can_be_reopened() && gets_its_name_last(target);
-    let before = warnings.draft().filter(|_| can_start_over);
-    let Some(before) = before else {
-        let (converted, _) = convert_by(Access::Read, source, target, options, interrupt, warnings);
-        return converted.and_then(Converted::commit);
+    let (input, metadata) = open(source)?;
+    let path = match source {
+        Source::Stdin | Source::Live(_) => None,
+        Source::File(path) => Some(path.clone()),
     };
-    let converted = or_read(|access| {
-        *warnings = before.draft().unwrap_or_default();
-        convert_by(access, source, target, options, interrupt, warnings)
-    });
-    converted.and_then(Converted::commit)
-}
-
-/// Whether an output is a file that replaces another one, or none, when it is complete.
-fn gets_its_name_last(target: &Target) -> bool {
-    match target {
-        Target::Stdout => false,
-        Target::File(_) => target.metadata().map_or(true, |output| output.is_file()),
-    }
+    let input = input.with_progress(options.progress.clone());
+    let mut trace =
+        Reader::new(input, options.encoding, path).with_quotes(options.redaction.is_none());
+    let work = Work {
+        source,
+        target,
+        options,
+        interrupt,
+        metadata,
+    };
+    work.run(&mut trace, warnings)?.commit()
 }
 
 /// A conversion whose capture does not have its name yet.
@@ -114,43 +110,8 @@ impl Converted {
     }
 }
 
-/// Converts one trace. Also returns whether the trace was mapped and has been truncated since.
-fn convert_by(
-    access: Access,
-    source: &Source,
-    target: &Target,
-    options: &Options,
-    interrupt: &Interrupt,
-    warnings: &mut Warnings,
-) -> (Result<Converted, Failure>, bool) {
-    let (input, metadata) = match open(source) {
-        Ok(opened) => opened,
-        Err(failure) => return (Err(failure), false),
-    };
-    let path = match source {
-        Source::Stdin | Source::Live(_) => None,
-        Source::File(path) => Some(path.clone()),
-    };
-    let input = input
-        .with_progress(options.progress.clone())
-        .with_access(access);
-    let mut trace =
-        Reader::new(input, options.encoding, path).with_quotes(options.redaction.is_none());
-    let work = Work {
-        access,
-        source,
-        target,
-        options,
-        interrupt,
-        metadata,
-    };
-    let converted = work.run(&mut trace, warnings);
-    (converted, trace.is_torn())
-}
-
 /// A conversion that is about to start.
 struct Work<'a> {
-    access: Access,
     source: &'a Source,
     target: &'a Target,
     options: &'a Options,
@@ -195,10 +156,6 @@ impl Work<'_> {
             },
         };
         let live = output.is_stream();
-        if live && self.access == Access::Map {
-            let changed = io::Error::other("it became a stream while the trace was opened");
-            return Err(Failure::capture(changed));
-        }
         let reader = output.stream().map_err(Failure::capture)?;
         let wait = Wait {
             hangup: reader.as_ref().map(AsFd::as_fd),

@@ -1,23 +1,27 @@
-//! Inputs that are mapped instead of read.
+//! Inputs that are mapped instead of read, for work that does not need all of their bytes.
+//!
+//! Each page that is accessed for the first time costs a part of a page fault, a miss in the processor's table of
+//! pages, and later its removal from the map. Where all bytes are needed, this takes longer than to read them: see
+//! docs/security.md for figures. So a file is mapped only once an event is larger than a page, and never by a
+//! conversion.
 //!
 //! A mapped file that is truncated meanwhile reads as zeros, see [`map`](super::map). So [`or_read`] does the work
 //! again, with reads, and what was made of the zeros is dropped.
-//!
-//! A conversion copies payloads from the map into its output buffer, once. To pass them to write(2) where they lie
-//! takes 7 to 14 percent longer, because they do not begin at a page boundary.
 
 use super::Input;
 #[cfg(feature = "cli")]
 use super::map::Tears;
+#[cfg(feature = "cli")]
+use crate::align::PAGE;
 
-/// How much of a file is mapped at once, in bytes. With 1 MiB, a conversion takes 8 to 13 percent longer.
+/// How much of a file is mapped at once, in bytes.
 #[cfg(feature = "cli")]
 const MAP_SIZE: usize = 4 << 20;
 
 /// How the bytes of a file are accessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Mapped, if it is a regular file that holds a binary trace, after the first read.
+    /// Mapped from the first large event on, if it is a regular file that holds a binary trace.
     #[cfg(feature = "cli")]
     Map,
     /// Read.
@@ -43,11 +47,11 @@ pub(super) enum Mapping {
     /// It may be mapped, once its first bytes have shown its encoding.
     #[cfg(feature = "cli")]
     Allowed,
-    /// It is mapped.
+    /// It is mapped from the first large event on.
     #[cfg(feature = "cli")]
     Begun {
         tears: Tears,
-        /// The end of the part mapped so far, in bytes of the input.
+        /// The end of the part mapped so far, in bytes of the input; 0 if no event was large.
         end: u64,
     },
 }
@@ -78,7 +82,7 @@ impl Input {
 
 #[cfg(feature = "cli")]
 impl Input {
-    /// Maps the bytes after the window, if that is allowed and possible.
+    /// Has the bytes after the window mapped, if that is allowed and possible, and worthwhile.
     pub(crate) fn begin_mapping(&mut self) {
         if matches!(self.mapping, Mapping::Allowed)
             && self.recoder.is_none()
@@ -108,7 +112,11 @@ impl Input {
         let Mapping::Begun { end, .. } = &mut self.mapping else {
             return Ok(false);
         };
+        // The first bytes of an event. It stands for those around it.
         let at_hand = self.buffer.window().len();
+        if *end == 0 && at_hand < PAGE {
+            return Ok(false);
+        }
         // The size doubles each time for an event larger than the window.
         let len = MAP_SIZE.max(at_hand.saturating_mul(2));
         let Some((map, lead)) = self.origin.map(self.offset, len)? else {
@@ -124,5 +132,33 @@ impl Input {
         self.buffer.show(map, range);
         self.progress.add((mapped - at_hand) as u64);
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "cli")]
+mod tests {
+    use super::super::Wait;
+    use super::*;
+
+    #[test]
+    fn a_file_is_mapped_from_the_first_large_event_on() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), vec![7; 8 << 20]).unwrap();
+        let input = Input::from_file(file.reopen().unwrap()).unwrap();
+        let mut input = input.with_access(Access::Map);
+        input.begin_mapping();
+        let mut is_mapped_after = |at_hand: usize| {
+            if let Some(taken) = input.window().len().checked_sub(at_hand) {
+                input.skip(taken);
+            }
+            input.fill(&Wait::default()).unwrap();
+            matches!(input.mapping, Mapping::Begun { end, .. } if end > 0)
+        };
+        assert!(!is_mapped_after(0));
+        assert!(!is_mapped_after(PAGE - 1));
+        assert!(is_mapped_after(PAGE));
+        assert!(is_mapped_after(0));
+        assert!(!input.is_torn());
     }
 }

@@ -4,9 +4,10 @@
 //! takes bytes from its front. When the window is too short, [`fill`](Input::fill) extends it. Buffers are reused, so
 //! that the memory in use does not grow with the input.
 //!
-//! A caller that is able to start over may have files mapped (`Access`). A binary trace is then mapped after the first
-//! read, so only a trace of more than 1 MiB is: it is decoded in place, and the bytes that the caller skips are not even
-//! read from the disk. `Input::is_torn` reports whether a mapped file was truncated in the meantime.
+//! A caller that is able to start over, and does not need all bytes, may have files mapped (`Access`). A binary trace is
+//! then mapped from its first large event on, at the earliest after the first read of 1 MiB. It is decoded in place, and
+//! the bytes that the caller skips are not even read from the disk. `Input::is_torn` reports whether a mapped file was
+//! truncated in the meantime.
 //!
 //! Compressed files and streams are recognised by their first bytes, and unpacked, and so are bytes that can be read at
 //! any position. Offsets are those of the unpacked bytes. Bytes of a reader or a vector are not unpacked.
