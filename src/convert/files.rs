@@ -72,42 +72,7 @@ pub fn convert(
         interrupt,
         metadata,
     };
-    work.run(&mut trace, warnings)?.commit()
-}
-
-/// A conversion whose capture does not have its name yet.
-struct Converted {
-    summary: Summary,
-    /// `None` if a signal arrived before the first event: an existing capture stays as it is.
-    output: Option<io::Result<Output>>,
-    live: bool,
-}
-
-impl Converted {
-    /// A conversion that was interrupted before the first event.
-    const fn nothing(summary: Summary) -> Self {
-        Self {
-            summary,
-            output: None,
-            live: false,
-        }
-    }
-
-    /// Gives the capture its name.
-    fn commit(self) -> Result<Summary, Failure> {
-        let mut summary = self.summary;
-        match self.output.map(|output| output.and_then(Output::commit)) {
-            None => {}
-            Some(Ok(())) => summary.written = true,
-            Some(Err(error)) => match error.kind() {
-                io::ErrorKind::BrokenPipe if self.live => summary.reader_gone = true,
-                // After a signal, the output gives up waiting for a reader that does not read.
-                io::ErrorKind::TimedOut if self.live => summary.written = true,
-                _ => return Err(Failure::capture(error)),
-            },
-        }
-        Ok(summary)
-    }
+    work.run(&mut trace, warnings)
 }
 
 /// A conversion that is about to start.
@@ -121,7 +86,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn run(self, trace: &mut Reader, warnings: &mut Warnings) -> Result<Converted, Failure> {
+    fn run(self, trace: &mut Reader, warnings: &mut Warnings) -> Result<Summary, Failure> {
         let (options, interrupt) = (self.options, self.interrupt);
         let tap = match self.source {
             Source::Live(tap) => Some(&**tap),
@@ -138,7 +103,7 @@ impl Work<'_> {
             Some(_) => Ok(Step::More),
             None => match first_step(trace, &wait, interrupt)? {
                 ControlFlow::Continue(first) => first,
-                ControlFlow::Break(summary) => return Ok(Converted::nothing(summary)),
+                ControlFlow::Break(summary) => return Ok(summary),
             },
         };
         let kind = match (tap, &self.metadata) {
@@ -150,7 +115,7 @@ impl Work<'_> {
             Ok(output) => output,
             Err(error) => match interrupt.signal() {
                 Some(signal) if error.kind() == io::ErrorKind::Interrupted => {
-                    return Ok(Converted::nothing(Summary::interrupted(signal)));
+                    return Ok(Summary::interrupted(signal));
                 }
                 _ => return Err(Failure::capture(error)),
             },
@@ -178,18 +143,32 @@ impl Work<'_> {
         if let Some(tap) = tap
             && let Some(interrupted) = end_tap(tap, &mut summary, trace)?
         {
-            return Ok(Converted::nothing(interrupted));
+            return Ok(interrupted);
         }
         summary.check_strict(options, warnings)?;
         if live && matches!(&written, Err(error) if error.kind() == io::ErrorKind::TimedOut) {
             summary.signal = interrupt.signal();
         }
-        Ok(Converted {
-            summary,
-            output: Some(written),
-            live,
-        })
+        commit(summary, written, live)
     }
+}
+
+/// Gives the capture its name.
+fn commit(
+    mut summary: Summary,
+    written: io::Result<Output>,
+    live: bool,
+) -> Result<Summary, Failure> {
+    match written.and_then(Output::commit) {
+        Ok(()) => summary.written = true,
+        Err(error) => match error.kind() {
+            io::ErrorKind::BrokenPipe if live => summary.reader_gone = true,
+            // After a signal, the output gives up waiting for a reader that does not read.
+            io::ErrorKind::TimedOut if live => summary.written = true,
+            _ => return Err(Failure::capture(error)),
+        },
+    }
+    Ok(summary)
 }
 
 /// Adds how a live tap ended. Returns the summary instead if a signal arrived before the first event.
