@@ -34,9 +34,9 @@ const LONG_VERSION: &str = concat!(
     long_version = LONG_VERSION,
     about,
     long_about = "Turn the tap traces that Envoy records into captures that Wireshark opens.\n\n\
-        Envoy's tap extension (once capture) records what it received and sent on a connection, decrypted. \
-        capture2pcap reads its traces in every encoding and of every release since 1.7, and writes them \
-        as packets: Ethernet, IPv4 or IPv6, TCP, with the original addresses, ports and times.",
+        Envoy's tap extension records the bytes that Envoy received and sent on a connection, decrypted. \
+        capture2pcap reads these traces in every encoding and from every release since 1.7, and writes them \
+        as packets: Ethernet, IPv4 or IPv6, TCP or UDP, with the original addresses, ports and times.",
     override_usage = "capture2pcap [OPTIONS] INPUT OUTPUT\n       \
         capture2pcap [OPTIONS] INPUT... DIRECTORY\n       \
         capture2pcap [OPTIONS] --merge INPUT... OUTPUT\n       \
@@ -52,8 +52,8 @@ pub(crate) struct Args {
     ///
     /// The last PATH is a folder for captures, one for each trace, if it is an existing folder or ends in /, or
     /// if there are several traces or a folder of traces. Folders are searched recursively for files that end in
-    /// .pb, .pb_length_delimited, .pb_text or .json, or in one of these and .gz or .zst: compressed traces are read
-    /// as they are.
+    /// .pb, .pb_length_delimited, .pb_text or .json, optionally followed by .gz or .zst: compressed traces are
+    /// unpacked while they are read.
     ///
     /// An existing capture is replaced only when the new one is complete; a trace is never overwritten. A device,
     /// FIFO or socket is written in place.
@@ -145,9 +145,9 @@ pub(crate) struct Args {
 
     /// Overwrite the values of secret header fields, which keep their lengths
     ///
-    /// The fields are authorization, proxy-authorization, cookie, set-cookie and x-api-key, and NAMES, a list with
-    /// commas. Where headers cannot be followed, they are overwritten whole. Paths, bodies and connections that are
-    /// not HTTP stay as they are.
+    /// The fields are authorization, proxy-authorization, cookie, set-cookie and x-api-key, and NAMES, separated by
+    /// commas. Headers that cannot be decoded are overwritten as a whole. Paths, bodies and connections that are not
+    /// HTTP are not overwritten.
     #[arg(
         long,
         value_name = "NAMES",
@@ -170,7 +170,7 @@ pub(crate) struct Args {
 
     /// Read names of traces from FILE, one per line; - is standard input
     ///
-    /// Appended to the traces on the command line, whose last argument is still the output.
+    /// The names are appended to the traces on the command line. The last argument is still the output.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     files_from: Option<PathBuf>,
 
@@ -192,8 +192,8 @@ pub(crate) struct Args {
 
     /// Print a JSON object for each trace, one per line
     ///
-    /// With --info, the objects replace the table; otherwise they are printed in addition to the captures, with
-    /// --merge one for the capture. The JSON section below lists the fields.
+    /// With --info, the objects replace the table. A conversion prints an object for each capture, and --merge one for
+    /// its capture. The section JSON of the manual page lists the members.
     #[arg(long)]
     json: bool,
 

@@ -4,8 +4,8 @@
 //! options several times at every start, so those answers are constant and need no network. During a capture,
 //! Wireshark shows standard error in a dialog, so it carries only errors.
 //!
-//! The crate r-extcap (0.2) does not fit: its function that reloads a selector gets no arguments, and the taps to choose
-//! from depend on the URL in the same dialog; and it opens the FIFO in a way that no signal interrupts.
+//! The crate r-extcap (0.2) is not used, for two reasons. Its function that reloads a selector gets no arguments, but the
+//! list of taps depends on the URL in the same dialog. And a signal does not interrupt its opening of the FIFO.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -31,7 +31,7 @@ use crate::cli::usage::USAGE;
 const INTERFACE: &str = "envoy-tap";
 /// The selector's entry for the only tap. It cannot be the name of a tap that Envoy lists.
 const ONLY: &str = "*";
-/// What is redacted.
+/// The choices of what is redacted.
 const NOTHING: &str = "nothing";
 const FIELDS: &str = "fields";
 const BODIES: &str = "bodies";
@@ -53,7 +53,7 @@ const WITH_VALUE: [&str; 13] = [
     "--redact-fields",
 ];
 
-/// Whether these are extcap arguments.
+/// Whether Wireshark calls this program as an extcap program.
 pub(crate) fn is_asked(mut args: impl Iterator<Item = OsString>) -> bool {
     args.any(|arg| arg.as_encoded_bytes().starts_with(b"--extcap-") || arg == "--capture")
 }
@@ -136,8 +136,9 @@ fn interfaces() -> String {
     )
 }
 
-/// The dialog. No argument is required: a required argument with a default would keep the start button disabled.
-/// tshark passes only the arguments that have a default here, so the same defaults apply to missing arguments.
+/// The arguments of the dialog. None is marked as required, because a required argument with a default would keep the
+/// start button disabled. tshark passes only the arguments that have a default here, so missing arguments have the same
+/// defaults.
 fn config() -> String {
     format!(
         "arg {{number=0}}{{call=--admin}}{{display=Admin interface}}{{type=string}}{{default={DEFAULT_URL}}}\
@@ -266,14 +267,14 @@ fn options() -> Options {
     }
 }
 
-/// What is overwritten: nothing, unless the dialog asks for it. Names of fields alone ask for it as well.
+/// What is overwritten: nothing by default. If only names of fields are given, header fields are.
 fn redaction(call: &Call) -> Result<Option<Redaction>, String> {
     let names = call.text("--redact-fields");
     let bodies = match call.text("--redact") {
         None | Some(NOTHING) if names.is_none() => return Ok(None),
         None | Some(NOTHING | FIELDS) => false,
         Some(BODIES) => true,
-        Some(other) => return Err(format!("{}: not a way to redact", lines(other))),
+        Some(other) => return Err(format!("{}: unknown value of --redact", lines(other))),
     };
     let names = match names.map(str::parse) {
         None => Names::default(),

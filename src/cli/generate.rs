@@ -38,7 +38,7 @@ pub(crate) fn generate(what: Generate) -> io::Result<()> {
     io::stdout().write_all(text.as_bytes())
 }
 
-/// Corrects the fish script: after an option with an optional value, it completes files, too, since an input may
+/// Corrects the fish script: after an option with an optional value, it also completes files, because an input may
 /// follow.
 fn with_files(script: &str) -> String {
     let is_optional = |line: &str| {
@@ -82,7 +82,7 @@ fn man(text: &mut Vec<u8>) -> io::Result<()> {
     let version = command.get_version().unwrap_or_default().to_owned();
     let usage = command.clone().render_usage().to_string();
     let man = Man::new(command);
-    // clap_mangen leaves an empty date unquoted, and lists every option in the synopsis.
+    // Written here, because clap_mangen leaves an empty date unquoted, and lists every option in the synopsis.
     writeln!(
         text,
         r#".TH CAPTURE2PCAP 1 "" "capture2pcap {version}" "User Commands""#

@@ -21,9 +21,9 @@ const TICK: Duration = Duration::from_millis(500);
 /// How often the counts of a live tap are updated.
 const LIVE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The kind of work, with the number of bytes that it reads.
+/// The kind and the size of the work.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Long {
+pub(crate) enum Workload {
     /// One trace of this size.
     File(u64),
     /// A pipe, FIFO or device.
@@ -38,7 +38,7 @@ pub(crate) enum Long {
 #[derive(Clone, Debug)]
 pub(crate) struct Bar {
     bar: ProgressBar,
-    work: Option<Long>,
+    work: Option<Workload>,
 }
 
 impl Bar {
@@ -51,21 +51,21 @@ impl Bar {
     }
 
     /// Creates a bar that appears when the work takes long, and the progress callback that advances it.
-    pub(crate) fn of(work: Long) -> (Self, Progress) {
+    pub(crate) fn of(work: Workload) -> (Self, Progress) {
         let (length, template) = match work {
-            Long::File(bytes) => (
+            Workload::File(bytes) => (
                 Some(bytes),
                 "{wide_bar} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
             ),
-            Long::Pipe => (
+            Workload::Pipe => (
                 None,
                 "{spinner} {binary_bytes} read, {binary_bytes_per_sec}",
             ),
-            Long::Many(bytes, _) => (
+            Workload::Many(bytes, _) => (
                 Some(bytes),
                 "{wide_bar} {msg} traces, {binary_bytes_per_sec}, {eta} left",
             ),
-            Long::Merge(bytes) => (
+            Workload::Merge(bytes) => (
                 Some(bytes.saturating_mul(2)),
                 "{wide_bar} {msg}, {binary_bytes_per_sec}, {eta} left",
             ),
@@ -118,7 +118,7 @@ impl Bar {
 
     fn read(&self, bytes: u64) {
         self.bar.inc(bytes);
-        if let Some(Long::Merge(total)) = self.work {
+        if let Some(Workload::Merge(total)) = self.work {
             let pass = if self.bar.position() <= total { 1 } else { 2 };
             self.bar.set_message(format!("pass {pass} of 2"));
         }
@@ -126,7 +126,7 @@ impl Bar {
 
     /// Shows the number of finished traces.
     pub(crate) fn count(&self, done: u64) {
-        if let Some(Long::Many(_, traces)) = self.work {
+        if let Some(Workload::Many(_, traces)) = self.work {
             let (done, traces) = (HumanCount(done), HumanCount(traces));
             self.bar.set_message(format!("{done} of {traces}"));
         }
@@ -150,10 +150,10 @@ mod tests {
     #[test]
     fn bars_say_what_is_done() {
         let works = [
-            Long::File(1 << 30),
-            Long::Pipe,
-            Long::Many(1 << 30, 3000),
-            Long::Merge(1 << 29),
+            Workload::File(1 << 30),
+            Workload::Pipe,
+            Workload::Many(1 << 30, 3000),
+            Workload::Merge(1 << 29),
         ];
         for work in works {
             let (bar, progress) = Bar::of(work);
@@ -161,13 +161,13 @@ mod tests {
             bar.read(1 << 29);
             bar.count(1234);
             let expected = match work {
-                Long::File(_) | Long::Pipe => "",
-                Long::Many(..) => "1,234 of 3,000",
-                Long::Merge(_) => "pass 1 of 2",
+                Workload::File(_) | Workload::Pipe => "",
+                Workload::Many(..) => "1,234 of 3,000",
+                Workload::Merge(_) => "pass 1 of 2",
             };
             assert_eq!(bar.bar.message(), expected, "{work:?}");
             bar.read(1);
-            if let Long::Merge(_) = work {
+            if let Workload::Merge(_) = work {
                 assert_eq!(bar.bar.message(), "pass 2 of 2");
             }
         }

@@ -28,7 +28,7 @@ use serde_json::Value;
 
 use crate::cli::args::Verbosity;
 use crate::cli::json::{self, Lines};
-use crate::cli::progress_bar::{Bar, Long};
+use crate::cli::progress_bar::{Bar, Workload};
 use crate::cli::run::FAILURE;
 use crate::cli::viewer::{self, Viewer};
 
@@ -104,7 +104,7 @@ impl Reporter {
     }
 
     /// Shows the progress of the work on a terminal; returns the callback that advances it.
-    pub(crate) fn progress(&mut self, work: Long) -> Progress {
+    pub(crate) fn progress(&mut self, work: Workload) -> Progress {
         if !self.terminal || self.verbosity == Verbosity::Quiet {
             return Progress::default();
         }

@@ -24,7 +24,7 @@ use clap::Parser as _;
 use super::args::{Args, Command, List, Request};
 use super::json::Lines;
 use super::live::LiveTap;
-use super::progress_bar::Long;
+use super::progress_bar::Workload;
 use super::report::{self, Reporter};
 use super::usage::{self, Misuse};
 use super::viewer::{self, Viewer};
@@ -95,7 +95,7 @@ fn run(request: Request, info: bool) -> u8 {
             }
         }
     }
-    // A list that was split into shards may leave some of them empty. That is not a failure.
+    // If a list was split into shards, some of them may be empty. That is not a failure.
     if inputs.is_empty() && live.is_none() {
         report::say("the list of traces is empty");
         return 0;
@@ -204,7 +204,7 @@ impl Run<'_> {
     fn one(&mut self, source: &Source, target: &Target) {
         // The reader of standard output may write to the same terminal; a live tap shows its own counts.
         if is_elsewhere(target) && !matches!(source, Source::Live(_)) {
-            self.options.progress = self.reporter.progress(long(source));
+            self.options.progress = self.reporter.progress(workload(source));
         }
         let mut warnings = self.reporter.warnings(source);
         let result = convert(source, target, &self.options, self.interrupt, &mut warnings);
@@ -229,7 +229,7 @@ impl Run<'_> {
         if is_elsewhere(&target) {
             let sizes = paths.iter().filter_map(|path| path.metadata().ok());
             let bytes = sizes.map(|metadata| metadata.len()).sum();
-            self.options.progress = self.reporter.progress(Long::Merge(bytes));
+            self.options.progress = self.reporter.progress(Workload::Merge(bytes));
         }
         let Self {
             threads,
@@ -293,8 +293,8 @@ impl Run<'_> {
     }
 }
 
-/// Whether a capture goes somewhere other than to a pipe or terminal on standard output. The reader of standard
-/// output may write to the terminal.
+/// Whether a capture is written to something other than a pipe or terminal on standard output, whose reader may write
+/// to the terminal.
 fn is_elsewhere(target: &Target) -> bool {
     match target {
         Target::Stdout => target.metadata().is_ok_and(|metadata| metadata.is_file()),
@@ -303,15 +303,15 @@ fn is_elsewhere(target: &Target) -> bool {
 }
 
 /// Returns the kind and the size of the work on a trace, for the progress bar.
-fn long(source: &Source) -> Long {
+fn workload(source: &Source) -> Workload {
     let metadata = match source {
         Source::Stdin => capture2pcap::input::Input::stdin().map(|(_, metadata)| metadata),
         Source::File(path) => path.metadata(),
-        Source::Live(_) => return Long::Pipe,
+        Source::Live(_) => return Workload::Pipe,
     };
     match metadata {
-        Ok(metadata) if metadata.is_file() => Long::File(metadata.len()),
-        _ => Long::Pipe,
+        Ok(metadata) if metadata.is_file() => Workload::File(metadata.len()),
+        _ => Workload::Pipe,
     }
 }
 

@@ -290,7 +290,7 @@ pub(crate) fn terminal_width() -> Option<usize> {
     Some(usize::from(width.0)).filter(|&width| width > 0)
 }
 
-/// Formats a size in the unit that suits it.
+/// Formats a size with a suitable unit.
 fn human(bytes: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB"];
     let mut size = bytes as f64;

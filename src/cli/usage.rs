@@ -14,7 +14,7 @@ pub(crate) const USAGE: u8 = 2;
 
 /// Options whose value needs a `=`, and the values that may also follow a space.
 ///
-/// A word after a space would otherwise be an input, and `--handshake never OUTPUT` would create a folder.
+/// For clap, a word after a space is an input, so `--handshake never OUTPUT` would create a folder.
 const OPTIONAL_VALUES: [(&str, &[&str]); 2] = [
     ("--handshake", &["auto", "always", "never"]),
     ("--open", &["wireshark", "tshark"]),
@@ -91,7 +91,7 @@ pub(crate) fn misparsed(error: &clap::Error) -> u8 {
     of_clap(error).report()
 }
 
-/// Words an error of clap.
+/// The message for an error of clap.
 fn of_clap(error: &clap::Error) -> Misuse {
     let argument = text(error, ContextKind::InvalidArg);
     // `--mss <N>` is shortened to `--mss`.
@@ -170,7 +170,7 @@ fn escaped(text: &str) -> String {
     capture2pcap::escaped(text, |c| c.escape_unicode().to_string())
 }
 
-/// Words an error of planning.
+/// The message for an error of planning.
 pub(crate) fn of_plan(error: &PlanError) -> Misuse {
     let shown = |path| capture2pcap::display_path(path).to_string();
     match error {

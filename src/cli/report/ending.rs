@@ -35,7 +35,7 @@ impl Reporter {
     }
 
     /// Whether to print the line of counts and the command.
-    const fn is_talkative(&self) -> bool {
+    const fn prints_summary(&self) -> bool {
         match self.verbosity {
             _ if self.is_temporary => false,
             Verbosity::Quiet => false,
@@ -49,7 +49,7 @@ impl Reporter {
     pub(crate) fn end_one(&mut self, target: &Target, signal: Option<u8>) {
         self.end();
         self.interrupted(target, signal);
-        if self.is_talkative() && self.counts.captures > 0 {
+        if self.prints_summary() && self.counts.captures > 0 {
             say(&format!(
                 "{}: {}",
                 target_name(target),
@@ -94,7 +94,8 @@ impl Reporter {
 
     /// Prints the command that opens a capture, if it is to be printed.
     fn command(&self, open: &str) {
-        if let Some((_, capture, decode_as)) = self.opens.as_ref().filter(|_| self.is_talkative()) {
+        if let Some((_, capture, decode_as)) = self.opens.as_ref().filter(|_| self.prints_summary())
+        {
             let mut command = tshark_command(capture, &wireshark::needed(decode_as));
             for option in viewer::proto_options(self.proto_path.as_deref()) {
                 command.push(' ');

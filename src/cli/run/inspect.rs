@@ -12,7 +12,7 @@ use capture2pcap::convert::Source;
 use capture2pcap::info::inspect;
 use capture2pcap::input::Wait;
 
-use super::{Run, long};
+use super::{Run, workload};
 use crate::cli::table;
 use crate::cli::usage::Misuse;
 
@@ -61,7 +61,7 @@ impl Run<'_> {
         json: bool,
     ) -> io::Result<String> {
         let mut warnings = self.reporter.warnings(source);
-        self.options.progress = self.reporter.progress(long(source));
+        self.options.progress = self.reporter.progress(workload(source));
         let wait = Wait {
             wake: self.interrupt.wake(),
             hangup: Target::Stdout.stream(),

@@ -11,14 +11,14 @@ use capture2pcap::capture::Target;
 use capture2pcap::convert::{Failure, Source, convert};
 
 use super::Run;
-use crate::cli::progress_bar::Long;
+use crate::cli::progress_bar::Workload;
 
 impl Run<'_> {
     /// Converts many traces, each into a capture of its own.
     pub(super) fn many(&mut self, jobs: &[Job]) {
         let bytes = jobs.iter().map(|job| job.size).sum();
         let traces = jobs.len() as u64;
-        self.options.progress = self.reporter.progress(Long::Many(bytes, traces));
+        self.options.progress = self.reporter.progress(Workload::Many(bytes, traces));
         let Self {
             threads,
             options,
