@@ -133,7 +133,7 @@ impl fmt::Display for Fault {
                 what,
                 missing: None,
             } => write!(f, "it ends inside {what}"),
-            Self::Packed { by, why } => write!(f, "the {by} around the trace {why}"),
+            Self::Packed { by, why } => write!(f, "the {by} data {why}"),
             Self::Overtaken { what } => write!(f, "another message begins inside {what}"),
             Self::Frame => f.write_str("expected the five bytes that gRPC puts before a message"),
             Self::Varint => f.write_str("a varint longer than 64 bits"),

@@ -62,7 +62,7 @@ pub(super) struct FirstBytes {
 }
 
 impl FirstBytes {
-    /// The beginning of an input whose first bytes are `window`; `ended`: these are all.
+    /// Keeps the beginning of `window`, the first bytes of an input; `ended` if these are all its bytes.
     pub(super) fn of(window: &[u8], ended: bool) -> Self {
         let len = window.len().min(MAX_DUMP);
         Self {
@@ -71,7 +71,7 @@ impl FirstBytes {
         }
     }
 
-    /// The damage of an input that is not a trace; `quotes`: it may quote the input.
+    /// The damage of an input that is not a trace. If `quotes` is false, it quotes nothing of the input.
     pub(super) fn unrecognised(&self, quotes: bool) -> Damage {
         let fault = Fault::Unrecognised {
             text: self.excerpt().filter(|_| quotes),
@@ -117,15 +117,15 @@ impl FirstBytes {
             return without_hint("an archive, and has to be unpacked first (tar)");
         }
         if is_compressed_grpc(bytes) {
-            return without_hint("compressed, and has to be unpacked first (messages of gRPC)");
+            return without_hint("compressed, and has to be unpacked first (gRPC messages)");
         }
         let text = bytes.trim_ascii_start();
         if is_html(text) {
-            return without_hint("a page of HTML, which a server sends in place of a trace");
+            return without_hint("an HTML page, which a server sent in place of a trace");
         }
         if text.starts_with(b"{\"log\":\"") {
             return Some(Instead {
-                what: "a log of Docker's, which has each line of the trace in a JSON string",
+                what: "a Docker log, in which each line of the trace is a JSON string",
                 hint: Some("docker logs CONTAINER prints the lines as they were"),
             });
         }
@@ -136,7 +136,7 @@ impl FirstBytes {
             return Some(Instead {
                 what: "a hex dump, which has to be converted back to binary first",
                 hint: Some(
-                    "xxd -r converts a dump of xxd back, and xxd -r -p a dump of digits alone",
+                    "xxd -r converts the output of xxd back, and xxd -r -p a dump that has only digits",
                 ),
             });
         }
@@ -148,7 +148,7 @@ impl FirstBytes {
         }
         if went_through_terminal(bytes) {
             return Some(Instead {
-                what: "binary that went through a terminal, which has changed its line feeds",
+                what: "a binary trace that went through a terminal, which changed its line feeds",
                 hint: Some(crate::model::warning::THROUGH_TERMINAL),
             });
         }
@@ -156,7 +156,7 @@ impl FirstBytes {
     }
 }
 
-/// Whether these are messages of gRPC, the first of them compressed.
+/// Whether these are gRPC messages, the first of which is compressed.
 fn is_compressed_grpc(bytes: &[u8]) -> bool {
     // Only gzip is common.
     matches!(bytes, [1, 0 | 1, _, _, _, 0x1f, 0x8b, ..])

@@ -335,7 +335,7 @@ fn a_bomb_takes_no_memory() {
     let scratch = Scratch::new();
     let far = through("zstd", &["-qc", "--ultra", "--long=28"], &one);
     let (outcome, records) = convert(&scratch, &far, &[]);
-    let why = "the zstd around the trace needs a window of more than 128 MiB to be unpacked";
+    let why = "the zstd data needs a window of more than 128 MiB to be unpacked";
     outcome.exits(1).says([why]);
     assert_eq!(records, None);
     let allowed = through("zstd", &["-qc", "--ultra", "--long=27"], &one);
@@ -363,7 +363,7 @@ fn other_compressions_are_named() {
     let run = scratch.shell("tar czf a.tar.gz path_0.pb && capture2pcap a.tar.gz out.pcap");
     run.run().exits(1).says(["it is an archive", "(tar)"]);
     let (outcome, _) = convert(&scratch, &gzip(b"<html></html>"), &[]);
-    outcome.exits(1).says(["a page of HTML"]);
+    outcome.exits(1).says(["an HTML page"]);
     // A file that is still empty.
     for empty in [gzip(b""), zstd(b"")] {
         let (outcome, records) = convert(&scratch, &empty, &[]);

@@ -312,7 +312,7 @@ fn loops_fifos_and_devices_do_not_block() {
     run.run().exits(1).says([
         "capture2pcap: devices/path_0.pcap: not recognised at offset 0: \
          not an Envoy tap trace in any encoding: it is a capture already (pcap)",
-        "capture2pcap: packed.pb: cut at offset 0 of the unpacked trace: the gzip around the trace ends early",
+        "capture2pcap: packed.pb: cut at offset 0 of the unpacked trace: the gzip data ends early",
     ]);
     // A merge reads each trace twice, so it checks the type of each file before it opens it.
     let run = scratch.capture2pcap();

@@ -26,8 +26,7 @@ fn a_cut_gives_what_was_unpacked_before_it() {
             assert!(records.len() >= expected.len(), "{place}");
             // Fewer than four bytes do not show the compression.
             if cut >= 4 {
-                let why =
-                    format!("of the unpacked trace: the {program} around the trace ends early");
+                let why = format!("of the unpacked trace: the {program} data ends early");
                 outcome.says(["cut at offset", &why]);
             }
             let run = scratch.capture2pcap().args(["--strict", "-q"]);
@@ -53,7 +52,7 @@ fn a_cut_gives_what_was_unpacked_before_it() {
         let middle = bytes.len() / 2;
         corrupt[middle] ^= 0x55;
         let (outcome, records) = convert(&scratch, &corrupt, &[]);
-        outcome.exits(1).says(["around the trace is corrupt ("]);
+        outcome.exits(1).says(["data is corrupt ("]);
         assert!(!records.unwrap_or_default().is_empty());
     }
 }
