@@ -70,7 +70,7 @@ pub struct Outcome {
 }
 
 /// Merges traces in memory or in open files into one capture, written to `writer`. The name of a trace decides if
-/// its bytes allow more than one encoding. A compressed trace is unpacked into a copy that `scratch` begins.
+/// its bytes allow more than one encoding. A compressed trace is unpacked into a copy that `scratch` creates.
 ///
 /// # Errors
 /// When the capture cannot be written. If no trace can be read, no writer is returned. The failure of a single
@@ -87,7 +87,7 @@ pub fn merge_inputs<W: Write + Send + 'static>(
     );
     let (mut paths, mut places, mut scans) = (Vec::new(), Vec::new(), Vec::new());
     for (number, (path, bytes)) in traces.into_iter().enumerate() {
-        let (place, mut warnings) = (Place::Anywhere(bytes, scratch), Warnings::default());
+        let (place, mut warnings) = (Place::Bytes(bytes, scratch), Warnings::default());
         let trace = (&*path, &place);
         let (found, _) = scan(
             number as u32,

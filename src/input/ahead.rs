@@ -1,4 +1,4 @@
-//! Bytes after the window of an input, read without moving the window.
+//! Reads bytes after the window of an input, without moving the window.
 //!
 //! Bytes that are in the window are returned from there. Others are read from the file at their position. The first
 //! read is small, so that bytes between two positions of interest are not read.

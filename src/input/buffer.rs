@@ -1,6 +1,6 @@
-//! The memory of a window, reused for the bytes that follow.
+//! The memory of a window, which is reused for the bytes that follow.
 //!
-//! Invariant: the bytes of the window are where they were until it is filled.
+//! Invariant: the bytes of the window are not moved until the window is filled.
 
 use std::fmt;
 use std::ops::{Deref, Range};
@@ -11,7 +11,7 @@ use crate::align::{PAGE, start_in};
 /// memory beyond it is freed.
 const KEPT: usize = 1 << 20;
 
-/// What a window shows.
+/// The memory in which a window lies.
 enum Memory {
     /// Memory of the program.
     Own(Vec<u8>),
@@ -76,7 +76,7 @@ impl Buffer {
         &self.memory[self.at_hand.clone()]
     }
 
-    /// The program's memory. A mapped part is dropped for it.
+    /// The program's memory. If the window is in a mapped part, it is replaced by empty memory.
     fn own(&mut self) -> &mut Vec<u8> {
         if !matches!(self.memory, Memory::Own(_)) {
             self.memory = Memory::default();
@@ -110,7 +110,7 @@ impl Buffer {
         self.at_hand = at_hand;
     }
 
-    /// Lets `read` append up to `ask` bytes to the window, and returns how many it appended.
+    /// Calls `read` to append up to `ask` bytes to the window, and returns how many it appended.
     pub(super) fn fill<E>(
         &mut self,
         ask: usize,

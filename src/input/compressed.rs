@@ -72,7 +72,7 @@ impl fmt::Display for Unpackable {
     }
 }
 
-/// How the unpacking ended.
+/// How unpacking ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
     not(any(feature = "cli", feature = "unpack")),
@@ -87,7 +87,7 @@ pub(crate) enum Ending {
     Fault(Compression, Unpackable),
 }
 
-/// What the first bytes of an input show.
+/// The compression that the first bytes of an input show.
 #[cfg(any(feature = "cli", feature = "unpack"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Magic {

@@ -1,9 +1,9 @@
 //! Unpacks compressed bytes as they arrive: gzip (RFC 1952) and zstd (RFC 8878).
 //!
-//! Any number of members and frames may follow each other. It knows nothing of files, threads or traces.
+//! An input may consist of several members and frames. This module knows nothing of files, threads or traces.
 //!
 //! Invariants: everything that can be unpacked from the bytes so far is returned before more bytes are read, except for
-//! what `portable` holds back. The memory in use is bounded for any input.
+//! the last window of a zstd frame in `portable`. The memory in use is bounded for any input.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -158,7 +158,7 @@ impl Decoder {
                 }
                 Some(State::Zstd)
             }
-            // As gzip does: zeros are the padding of a tape's block, and are not reported.
+            // As in gzip, zeros are taken for the padding of a tape block, and are not reported.
             Magic::Other if at_hand.iter().all(|&byte| byte == 0) => {
                 self.at_hand.start = self.at_hand.end;
                 None

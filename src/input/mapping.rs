@@ -5,8 +5,8 @@
 //! docs/security.md for figures. So a file is mapped only once an event is larger than a page, and never by a
 //! conversion.
 //!
-//! A mapped file that is truncated meanwhile reads as zeros, see [`map`](super::map). So [`or_read`] does the work
-//! again, with reads, and what was made of the zeros is dropped.
+//! If a mapped file is truncated, its missing bytes read as zeros, see [`map`](super::map). Then [`or_read`] drops the
+//! result, and does the work again with reads.
 
 use super::Input;
 #[cfg(feature = "cli")]
@@ -95,8 +95,8 @@ impl Input {
         }
     }
 
-    /// Whether a mapped file was truncated. The zeros that took the place of its bytes may have been decoded, so
-    /// nothing that was made from the input is valid.
+    /// Whether a mapped file was truncated. Zeros in place of its bytes may have been decoded then, so that nothing made
+    /// from the input is valid.
     pub(crate) fn is_torn(&self) -> bool {
         match self.mapping {
             // Reading zeros at the end of a file's last page raises no signal, so its size is compared, too.

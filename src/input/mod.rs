@@ -18,7 +18,6 @@
 #[cfg(feature = "cli")]
 pub mod admin;
 mod ahead;
-mod anywhere;
 mod buffer;
 mod compressed;
 #[cfg(any(feature = "cli", feature = "unpack"))]
@@ -31,6 +30,7 @@ mod mapping;
 mod origin;
 #[cfg(any(test, all(feature = "unpack", not(feature = "cli"))))]
 mod portable;
+mod random_access;
 mod recode;
 #[cfg(feature = "cli")]
 mod reference;
@@ -46,7 +46,6 @@ use crate::descriptor::BorrowedFd;
 use crate::progress::Progress;
 
 pub(crate) use ahead::Ahead;
-use anywhere::Anywhere;
 use buffer::Buffer;
 pub(crate) use compressed::Ending;
 pub use compressed::{Compression, Unpackable};
@@ -56,6 +55,7 @@ use mapping::Mapping;
 pub(crate) use mapping::or_read;
 pub use origin::ReadAt;
 use origin::{Begun, Once, Origin};
+use random_access::RandomAccess;
 use recode::Recoder;
 pub(crate) use recode::{Match, Prefix, Recoding, Utf16};
 
@@ -96,13 +96,13 @@ impl Input {
     pub fn from_anywhere(bytes: Arc<dyn ReadAt>) -> Self {
         Self {
             head: Some(Vec::new()),
-            ..Self::new(Anywhere(bytes))
+            ..Self::new(RandomAccess(bytes))
         }
     }
 
     /// Reads `bytes`, which can be read at any position, and does not unpack them.
     pub(crate) fn from_copy(bytes: Arc<dyn ReadAt>) -> Self {
-        Self::new(Anywhere(bytes))
+        Self::new(RandomAccess(bytes))
     }
 
     /// Makes an input whose window is all of `bytes`.
@@ -143,7 +143,7 @@ impl Input {
         }
     }
 
-    /// Recodes all bytes of the input, those of the window and those after it. None may have been taken before.
+    /// Recodes all bytes of the input, in the window and after it. No bytes may have been taken before.
     pub(crate) fn recode(&mut self, recoding: Recoding) {
         debug_assert_eq!(self.offset, 0);
         let mut recoder = Recoder::new(recoding);

@@ -1,4 +1,4 @@
-//! The sources of an input's bytes, behind one trait.
+//! The trait that all sources of an input's bytes implement.
 //!
 //! The default methods are those of a stream that never blocks. Files and descriptors override them.
 
@@ -95,7 +95,7 @@ pub(super) trait Origin: fmt::Debug + Send {
     fn unpack_aside(&mut self) {}
 }
 
-/// What the first bytes of an input show.
+/// What the first bytes of an origin show about its compression.
 #[cfg_attr(
     not(feature = "cli"),
     allow(dead_code, reason = "a stream alone may be too short to say")
@@ -109,7 +109,7 @@ pub(super) enum Begun {
     Packed(Box<dyn Origin>),
 }
 
-/// A reader, whose bytes can be read once.
+/// A reader whose bytes can be read only once.
 pub(super) struct Once<R>(pub(super) R);
 
 impl<R> fmt::Debug for Once<R> {

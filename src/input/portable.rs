@@ -1,4 +1,4 @@
-//! Frames of zstd, unpacked in Rust alone.
+//! Unpacks zstd frames with ruzstd, which is written in Rust.
 //!
 //! ruzstd returns the last window of a frame only when the frame has ended. That delay does not matter for bytes in
 //! memory. A frame that is cut or corrupt is ended with an empty block, so that its last window is returned, too.
@@ -24,7 +24,7 @@ const CORRUPT: &str = "data corruption detected";
 const CHECKSUM: &str = "restored data doesn't match checksum";
 const DICTIONARY: &str = "dictionary mismatch";
 
-/// Unpacks one frame after the other.
+/// Unpacks frames, one after the other.
 pub(super) struct Frames {
     decoder: FrameDecoder,
     /// The bytes of the next part, as far as they have arrived. A part is a frame's header, or a block with its header.
@@ -53,7 +53,7 @@ impl Frames {
     /// Creates a decoder at the start of a frame.
     ///
     /// # Errors
-    /// None. The reference implementation has the same signature, and can fail.
+    /// Never. The reference implementation, which has the same signature, can fail.
     #[allow(
         clippy::unnecessary_wraps,
         reason = "the signature of the reference implementation"
@@ -141,7 +141,7 @@ impl Frames {
         if self.decoder.can_collect() == 0 {
             return 0;
         }
-        // Copying from memory does not fail.
+        // A copy from memory does not fail.
         let given = self.decoder.read(room).unwrap_or_default();
         self.given += given as u64;
         given

@@ -1,4 +1,4 @@
-//! Frames of zstd, unpacked by the reference implementation.
+//! Unpacks zstd frames with the reference implementation, which is written in C.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use super::decoder::{Made, ZSTD_WINDOW_LOG};
 /// The number of bytes of a frame that are passed on first. They determine the length of the frame's header.
 const FIRST: usize = 5;
 
-/// Unpacks one frame after the other.
+/// Unpacks frames, one after the other.
 pub(super) struct Frames {
     decoder: Decoder<'static>,
     /// The number of bytes that the decoder requests: the rest of a block. It gets no more than that, so that a corrupt

@@ -146,7 +146,7 @@ impl Origin for Unpacking {
     }
 
     fn unpack_aside(&mut self) {
-        // If this fails, only the look ahead is not possible.
+        // If this fails, the only consequence is that the input cannot be searched ahead.
         let _ = self.copy_aside();
     }
 }
@@ -163,7 +163,7 @@ fn pump(mut decoder: Decoder, to: &mut File) -> io::Result<Ending> {
                 }
                 written => written?,
             },
-            // A signal, which is not for this thread to handle.
+            // Another thread handles the signal.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // The pipe has no reader.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Ending::Whole),

@@ -30,13 +30,13 @@ impl Scratch for Vec<u8> {
     }
 }
 
-/// A function that begins a copy.
+/// A function that creates an empty copy.
 pub type NewScratch = fn() -> Box<dyn Scratch>;
 
-/// Where a trace lies.
+/// The place of a trace.
 pub(super) enum Place {
-    /// Bytes that can be read at any position, and a function that begins copies of them.
-    Anywhere(Arc<dyn ReadAt>, NewScratch),
+    /// Bytes that can be read at any position, and a function that creates copies of them.
+    Bytes(Arc<dyn ReadAt>, NewScratch),
     /// A copy of such a trace.
     Copied(Copied),
     /// A file.
@@ -57,7 +57,7 @@ impl Place {
     /// Opens the trace.
     pub(super) fn open(&self) -> io::Result<Input> {
         match self {
-            Self::Anywhere(bytes, _) => Ok(Input::from_anywhere(Arc::clone(bytes))),
+            Self::Bytes(bytes, _) => Ok(Input::from_anywhere(Arc::clone(bytes))),
             Self::Copied(copy) => Ok(copy.open()),
             #[cfg(feature = "cli")]
             Self::File(path) => files::open(path),
@@ -76,7 +76,7 @@ impl Place {
     ) -> io::Result<Option<Self>> {
         match self {
             Self::Copied(_) => Ok(None),
-            Self::Anywhere(_, begin) => {
+            Self::Bytes(_, begin) => {
                 let (counted, progress) = (Arc::new(AtomicU64::new(0)), progress.clone());
                 let count = Arc::clone(&counted);
                 let counting = Progress::new(move |bytes| {
@@ -166,7 +166,7 @@ fn read_all(bytes: &dyn ReadAt, room: &mut [u8], offset: u64) -> io::Result<usiz
 mod memory {
     use super::{Copied, Place, io, read_all};
 
-    /// No files: nothing has to be opened.
+    /// Without the feature `cli` there are no files.
     #[derive(Default)]
     pub(in crate::merge) struct Files {}
 
@@ -179,7 +179,7 @@ mod memory {
             room: &mut [u8],
             offset: u64,
         ) -> io::Result<usize> {
-            let (Place::Anywhere(bytes, _) | Place::Copied(Copied { bytes, .. })) = place;
+            let (Place::Bytes(bytes, _) | Place::Copied(Copied { bytes, .. })) = place;
             read_all(&**bytes, room, offset)
         }
     }
@@ -255,7 +255,7 @@ mod files {
             offset: u64,
         ) -> io::Result<usize> {
             let path: &Path = match place {
-                Place::Anywhere(bytes, _) | Place::Copied(Copied { bytes, .. }) => {
+                Place::Bytes(bytes, _) | Place::Copied(Copied { bytes, .. }) => {
                     return read_all(&**bytes, room, offset);
                 }
                 Place::File(path) => path,

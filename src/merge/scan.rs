@@ -36,7 +36,7 @@ pub(super) struct ScannedConversation {
     pub(super) events: u64,
     /// The time of its last event.
     last: Option<Timestamp>,
-    /// Whether the trace has recorded a time for one of its events.
+    /// Whether the time of any of its events is recorded.
     recorded: bool,
 }
 

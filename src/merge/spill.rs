@@ -1,4 +1,5 @@
-//! Where an index stores what does not fit in memory: an unnamed temporary file, or memory where there are no files.
+//! Stores the part of an index that does not fit in memory: in an unnamed temporary file, or without the feature `cli` in
+//! memory after all.
 
 #[cfg(feature = "cli")]
 pub(super) use file::Spill;
@@ -16,7 +17,7 @@ mod file {
     pub(in crate::merge) struct Spill(File);
 
     impl Spill {
-        /// Begins a file in `folder`.
+        /// Creates an empty file in `folder`.
         pub(in crate::merge) fn new(folder: &Path) -> io::Result<Self> {
             tempfile::tempfile_in(folder).map(Self)
         }

@@ -1,8 +1,7 @@
-//! Envoy's admin interface: requests events from `/tap`, and makes the response an input.
+//! Envoy's admin interface: requests events from `/tap`, and returns the response as an input.
 //!
 //! This module owns the HTTP exchange and its thread, and does not decode the bytes. The thread reads the response and
-//! writes it to a socket, so that the reader of that socket can wait for bytes and for signals at once, as with any
-//! other stream.
+//! writes it to a socket. The reader of that socket can wait for bytes and for signals at once, as with any other stream.
 //!
 //! Invariant: a response that is not a stream of traces never reaches the input. It becomes an [`Error`] with Envoy's
 //! own message.
@@ -140,7 +139,7 @@ pub struct TapProgress {
     pub bytes: AtomicU64,
 }
 
-/// A stream of events from Envoy, once it has begun or before.
+/// A stream of events from Envoy, which may not have begun yet.
 #[derive(Debug)]
 pub struct Tap {
     url: Url,
@@ -302,7 +301,7 @@ fn agent() -> ureq::Agent {
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
-        // A proxy for the web does not reach the admin interface, which is on this host or in its network.
+        // A web proxy does not reach the admin interface, which is on this host or in its network.
         .proxy(None)
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .user_agent(concat!("capture2pcap/", env!("CARGO_PKG_VERSION")))

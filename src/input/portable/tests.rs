@@ -5,8 +5,7 @@ use zstd::stream::raw::CParameter;
 use super::super::reference;
 use super::*;
 
-/// The bytes that a frame gives, why no more, if there is a reason, and where it ends otherwise; `step` bytes of it
-/// come at a time.
+/// Unpacks a frame that arrives in pieces of `step` bytes. Returns its contents, and the error or the length of the frame.
 fn run(
     mut run: impl FnMut(&[u8], &mut [u8], bool) -> Result<Made, (Made, Unpackable)>,
     packed: &[u8],
@@ -42,7 +41,7 @@ fn by_both(packed: &[u8], step: usize) -> [(Vec<u8>, Option<Unpackable>, usize);
     ]
 }
 
-/// Frames of all kinds: each with what it holds.
+/// Frames of all kinds, with their contents.
 fn frames() -> Vec<(Vec<u8>, Vec<u8>)> {
     let text = b"GET /a HTTP/1.1\r\nhost: a.example\r\n\r\n";
     let mut noise = 1_u32;
@@ -126,8 +125,8 @@ fn a_cut_frame_gives_what_the_reference_gives() {
     }
 }
 
-/// The two do not find every fault in the same block. Of a corrupt one, the reference gives nothing; and it refuses
-/// some frames whose window is larger than their header says.
+/// The two implementations do not find every fault in the same block. The reference returns nothing of a corrupt block,
+/// and refuses some frames whose window is larger than declared.
 #[test]
 fn a_corrupt_frame_gives_what_stood_before() {
     let (mut same, mut all) = (0, 0);

@@ -1,6 +1,6 @@
-//! The prefix of a line, as logs, pagers and terminals put it before each line of a text.
+//! The prefix that logs, pagers and terminals put before each line of a text.
 //!
-//! Invariant: more bytes of a line change no decision, and a line of [`MAX_PREFIX`] + 2 bytes is decided.
+//! Invariant: further bytes of a line do not change a decision, and [`MAX_PREFIX`] + 2 bytes are always enough for one.
 
 /// A prefix of lines: the same on each, except for its numbers and the width of its blanks.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -43,7 +43,7 @@ pub(super) struct Scanner<'a> {
     exchange: Exchange,
     /// The last stand-in for a time that the trace lacks.
     stand_in: Option<Timestamp>,
-    /// The warning about the first event without contents.
+    /// The warning about the first event without contents, which is reported if the trace has no other events.
     pub(super) hollow: Option<Warning>,
 }
 

@@ -9,15 +9,15 @@ use super::origin::Begun;
 use super::origin::{Origin, ReadAt};
 
 /// Bytes that can be read at any position.
-pub(super) struct Anywhere(pub(super) Arc<dyn ReadAt>);
+pub(super) struct RandomAccess(pub(super) Arc<dyn ReadAt>);
 
-impl fmt::Debug for Anywhere {
+impl fmt::Debug for RandomAccess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Anywhere")
+        f.write_str("RandomAccess")
     }
 }
 
-impl Origin for Anywhere {
+impl Origin for RandomAccess {
     fn read(&mut self, room: &mut [u8], position: u64) -> io::Result<usize> {
         self.0.read_at(room, position)
     }
