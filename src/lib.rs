@@ -20,10 +20,10 @@
 //! # Ok::<(), capture2pcap::Failure>(())
 //! ```
 //!
-//! [`Converter::merge`] makes one capture of many traces, [`Converter::inspect`] looks into one without a capture, and
-//! [`ReadAt`] reads what is not in memory. With `default-features = false` the crate knows no files, descriptors,
-//! threads or signals, and compiles for `wasm32-unknown-unknown`; its feature `unpack` then takes traces that are
-//! compressed with gzip or zstd. The feature `cli`, on by default, adds the command.
+//! [`Converter::merge`] makes one capture of many traces, [`Converter::inspect`] describes a trace without making a
+//! capture, and [`ReadAt`] reads traces that are not in memory. With `default-features = false`, the crate uses no files,
+//! descriptors, threads or signals, and compiles for `wasm32-unknown-unknown`; the feature `unpack` then adds traces that
+//! are compressed with gzip or zstd. The feature `cli`, which is on by default, adds the command.
 //!
 //! # Inside
 //!
@@ -42,7 +42,7 @@
 //! - `capture` writes frames to a file, and gives the complete file its name;
 //! - `convert` runs one conversion, `merge` writes many traces into one capture, `batch` plans many conversions, and
 //!   `info` reports the contents of a trace without a capture. One loop, `pump`, carries the events in all of them;
-//! - `describe` puts their results into words.
+//! - `describe` formats the results as messages and JSON.
 //!
 //! `model` holds the types that all modules share: the events, the warnings that report every loss, and the rules that
 //! recognize a protocol and the client's side. `words` searches short texts.
@@ -65,7 +65,7 @@ pub mod describe;
 mod descriptor;
 #[cfg(test)]
 mod encoded;
-mod forgotten;
+mod evicted;
 #[doc(hidden)]
 pub mod info;
 #[doc(hidden)]

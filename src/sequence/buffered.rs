@@ -1,6 +1,6 @@
 //! The messages of buffered traces, each of which may continue the connection of an earlier one.
 
-use crate::forgotten::Forgotten;
+use crate::evicted::Evicted;
 use crate::model::event::{Connection, Event, Timestamp, TraceId, What};
 
 use super::{Memory, Sequencer};
@@ -10,37 +10,37 @@ use super::{Memory, Sequencer};
 pub(super) const MAX_RESUMABLE: usize = 4096;
 
 impl Sequencer {
-    /// Decides which connection the last buffered message of `id` belongs to, unless that is decided. Returns true
-    /// if it continues a forgotten one, and so begins another.
+    /// Decides which connection the last buffered message of `id` belongs to, unless that has been done. Returns true
+    /// if the message continues an evicted connection, so that it appears to open another one.
     #[must_use]
-    pub(super) fn settle(&mut self, id: TraceId, time: Option<Timestamp>) -> bool {
-        let Some(settled) = self.directory.settle(id, time) else {
+    pub(super) fn assign_message(&mut self, id: TraceId, time: Option<Timestamp>) -> bool {
+        let Some(message) = self.directory.assign_message(id, time) else {
             return false;
         };
-        self.ready.extend(settled.ended.map(over));
-        if settled.is_new {
+        self.ready.extend(message.ended.map(over));
+        if message.is_new {
             self.ready.push_back(Event {
-                trace: self.directory.track(settled.slot).id,
+                trace: self.directory.track(message.slot).id,
                 what: What::Begin,
                 ..Event::default()
             });
         }
-        self.ready.extend(settled.connection);
-        if !settled.is_new || self.memory == Memory::Whole {
+        self.ready.extend(message.connection);
+        if !message.is_new || self.memory == Memory::Whole {
             return false;
         }
-        let track = self.directory.track(settled.slot);
-        let is_split = continues(&self.forgotten, track.id.number, &track.connection);
+        let track = self.directory.track(message.slot);
+        let is_split = continues(&self.evicted, track.id.number, &track.connection);
         self.resumable
-            .push_back(self.directory.handle(settled.slot));
+            .push_back(self.directory.handle(message.slot));
         if self.resumable.len() > MAX_RESUMABLE
             && let Some(oldest) = self.resumable.pop_front()
             && let Some(slot) = self.directory.slot(oldest)
         {
             let track = self.directory.track(slot);
             let id = track.id;
-            self.forgotten.add((id.number, &track.connection));
-            self.forgotten.add(id.number);
+            self.evicted.add((id.number, &track.connection));
+            self.evicted.add(id.number);
             self.directory.close(slot);
             self.ready.push_back(over(id));
         }
@@ -48,12 +48,12 @@ impl Sequencer {
     }
 }
 
-/// Whether a message with this id and these addresses continues a forgotten connection.
-fn continues(forgotten: &Forgotten, id: u64, connection: &Connection) -> bool {
+/// Whether a message with this id and these addresses continues an evicted connection.
+fn continues(evicted: &Evicted, id: u64, connection: &Connection) -> bool {
     match connection.is_empty() {
-        true => forgotten.has(id),
+        true => evicted.has(id),
         // The addresses may have been unknown before.
-        false => forgotten.has((id, connection)) || forgotten.has((id, &Connection::default())),
+        false => evicted.has((id, connection)) || evicted.has((id, &Connection::default())),
     }
 }
 

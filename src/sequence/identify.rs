@@ -70,13 +70,13 @@ pub(super) struct Directory {
     by_ends: HashMap<Ends, Slot>,
     /// The id of the last event and its connection, if it is unambiguous.
     last: Option<(TraceId, Slot)>,
-    /// The connection that the event at an offset names itself.
+    /// The connection that the event at this offset names.
     named: Option<(TraceId, u64, Slot)>,
     forgets: bool,
 }
 
 impl Directory {
-    /// Creates an empty directory. With `forgets`, an id without open connections is forgotten.
+    /// Creates an empty directory. With `forgets`, it drops the state of an id that has no open connections.
     pub(super) fn new(forgets: bool) -> Self {
         Self {
             forgets,

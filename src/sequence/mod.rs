@@ -15,7 +15,7 @@ mod order;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::forgotten::Forgotten;
+use crate::evicted::Evicted;
 use crate::model::event::{Event, PlainEvent, TraceId, What};
 use crate::model::warning::{Warning, WarningKind, Warnings};
 
@@ -45,7 +45,7 @@ pub enum Next {
     Drop,
 }
 
-/// A connection whose next event is delivered at once.
+/// A connection whose next event can be delivered at once.
 pub(crate) struct Straight<'a> {
     track: &'a mut Track,
 }
@@ -87,8 +87,8 @@ pub struct Sequencer {
     deadlines: VecDeque<(Instant, Handle, u32)>,
     /// Open connections of buffered traces, oldest first.
     resumable: VecDeque<Handle>,
-    /// Those that had to be forgotten, although later messages may continue them.
-    forgotten: Forgotten,
+    /// Connections of buffered traces that were evicted, although later messages may continue them.
+    evicted: Evicted,
     /// Ended connections, oldest first. Their events may be repeated.
     ended: VecDeque<Handle>,
     /// The memory of all waiting events, in bytes.
@@ -106,7 +106,7 @@ impl Sequencer {
             memory,
             deadlines: VecDeque::new(),
             resumable: VecDeque::new(),
-            forgotten: Forgotten::default(),
+            evicted: Evicted::default(),
             ended: VecDeque::new(),
             held: 0,
         }
@@ -127,7 +127,7 @@ impl Sequencer {
 
     /// Takes the next event of the trace.
     ///
-    /// Afterwards, [`pop`](Self::pop) has to be called until it returns `None`, whatever this returns.
+    /// After that, [`pop`](Self::pop) has to be called until it returns `None`, for each result.
     pub fn push(&mut self, event: &mut Event, warnings: &mut Warnings) -> Next {
         if !matches!(event.what, What::Data { .. } | What::Closed) {
             return self.rare(event, warnings);
@@ -155,7 +155,7 @@ impl Sequencer {
         match event.what {
             What::Begin => {
                 // A message without events continues nothing.
-                let _ = self.settle(event.trace, None);
+                let _ = self.assign_message(event.trace, None);
                 self.directory.begin(event.trace);
                 return Next::Wait;
             }
@@ -166,7 +166,7 @@ impl Sequencer {
                 }
             }
             What::Truncated(_) | What::Late => {
-                if self.settle(event.trace, None) {
+                if self.assign_message(event.trace, None) {
                     warnings.add(Warning::of_event(WarningKind::Split, event));
                 }
                 let slot = self.directory.latest_or_new(event.trace);
@@ -190,7 +190,7 @@ impl Sequencer {
     /// Finds the connection of an event that may not belong to the last event's connection.
     #[cold]
     fn resolve(&mut self, event: &Event, warnings: &mut Warnings) -> Slot {
-        if self.settle(event.trace, event.time) {
+        if self.assign_message(event.trace, event.time) {
             warnings.add(Warning::of_event(WarningKind::Split, event));
         }
         let (slot, is_ambiguous) = self.directory.find(event);
@@ -322,8 +322,8 @@ impl Sequencer {
 
     /// Releases all waiting events at the end of the trace.
     pub fn finish(&mut self, warnings: &mut Warnings) {
-        for id in self.directory.unsettled() {
-            let _ = self.settle(id, None);
+        for id in self.directory.pending_messages() {
+            let _ = self.assign_message(id, None);
         }
         for handle in self.directory.waiting() {
             if let Some(slot) = self.directory.slot(handle) {

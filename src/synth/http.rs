@@ -8,7 +8,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use crate::forgotten::Forgotten;
+use crate::evicted::Evicted;
 use crate::model::event::{Connection, Direction, Field, Http, Part, Side, Timestamp, TraceId};
 use crate::model::protocol::{self, Protocol, Role};
 use crate::model::warning::{Warning, WarningKind};
@@ -22,8 +22,8 @@ use super::{Context, Sink};
 /// most likely belongs to another connection.
 const IDLE_GAP: u64 = 60 * 1_000_000_000;
 
-/// How many exchanges of streamed traces are kept open; of the others, those without recent events are forgotten. A
-/// tap that runs for days must not use memory for each request.
+/// The maximum number of exchanges of streamed traces that are kept open. If there are more, one without recent events is
+/// evicted. A tap that runs for days must not use memory for each request.
 const MAX_STREAMED: usize = 16_384;
 
 /// All HTTP exchanges of a capture.
@@ -33,8 +33,8 @@ pub(super) struct Exchanges {
     open: HashMap<TraceId, Exchange>,
     /// The exchanges of streamed traces, oldest first. No event ends them.
     streamed: VecDeque<TraceId>,
-    /// Those that had to be forgotten, although they may continue.
-    forgotten: Forgotten,
+    /// Exchanges that were evicted, although they may continue.
+    evicted: Evicted,
 }
 
 /// An HTTP/2 connection.
@@ -134,7 +134,7 @@ impl Exchanges {
                     }
                     Entry::Vacant(entry) => {
                         self.streamed.push_back(id);
-                        if !is_request && self.forgotten.has(id) {
+                        if !is_request && self.evicted.has(id) {
                             cx.warnings.add(about(WarningKind::Split, when.offset, id));
                         }
                         entry.insert(Exchange::new(id, None, None))
@@ -173,7 +173,7 @@ impl Exchanges {
         Ok(())
     }
 
-    /// Forgets the oldest exchange of a streamed trace, of those that had no event since they were queued.
+    /// Evicts the oldest exchange of a streamed trace among those that had no event since they were queued.
     fn forget_oldest<S: Sink>(&mut self, cx: &mut Context<'_, S>) -> Result<(), S::Error> {
         while let Some(oldest) = self.streamed.pop_front() {
             let Some(exchange) = self.open.get_mut(&oldest) else {
@@ -183,7 +183,7 @@ impl Exchanges {
                 self.streamed.push_back(oldest);
                 continue;
             }
-            self.forgotten.add(oldest);
+            self.evicted.add(oldest);
             self.end(&ConversationId::Exchange(oldest), cx)?;
             break;
         }
@@ -201,7 +201,7 @@ impl Exchanges {
         Ok(())
     }
 
-    /// Ends a connection, and forgets the exchanges that are open on it.
+    /// Ends a connection, and drops the exchanges that are open on it.
     ///
     /// How they end is not recorded: a streamed trace has no event for the end of a message without trailers, and
     /// a message may continue after its trace ends.

@@ -9,7 +9,7 @@ use crate::model::event::{Event, Timestamp, TraceId};
 use super::{Directory, Slot, connection_of};
 
 /// The connection of a buffered message.
-pub(in crate::sequence) struct Settled {
+pub(in crate::sequence) struct AssignedMessage {
     pub(in crate::sequence) slot: Slot,
     /// Whether the connection begins with it.
     pub(in crate::sequence) is_new: bool,
@@ -30,7 +30,7 @@ impl Directory {
     }
 
     /// The ids whose last message has no events.
-    pub(in crate::sequence) fn unsettled(&self) -> Vec<TraceId> {
+    pub(in crate::sequence) fn pending_messages(&self) -> Vec<TraceId> {
         let pending = self.ids.iter().filter(|(_, known)| known.has_message);
         let mut ids: Vec<_> = pending.map(|(id, _)| *id).collect();
         ids.sort_unstable();
@@ -40,11 +40,11 @@ impl Directory {
     /// Decides which connection the pending message of `id` belongs to; `time` is that of its first event.
     ///
     /// The same addresses and a later time continue a connection; anything else begins one.
-    pub(in crate::sequence) fn settle(
+    pub(in crate::sequence) fn assign_message(
         &mut self,
         id: TraceId,
         time: Option<Timestamp>,
-    ) -> Option<Settled> {
+    ) -> Option<AssignedMessage> {
         let known = self.ids.get_mut(&id).filter(|known| known.has_message)?;
         known.has_message = false;
         let recorded = known.message.take().map(|event| *event);
@@ -75,7 +75,7 @@ impl Directory {
         self.mention(id, slot);
         self.ids.entry(id).or_default().in_message = true;
         self.last = Some((id, slot));
-        Some(Settled {
+        Some(AssignedMessage {
             slot,
             is_new,
             connection: recorded

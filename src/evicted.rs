@@ -1,9 +1,9 @@
-//! Remembers what had to be forgotten, to report it if it continues.
+//! The keys of connections and exchanges that were evicted from memory, so that a later event of one can be reported.
 //!
-//! The memory for open connections and exchanges is limited, and a hash of one takes a hundredth of its memory.
-//! Knows nothing of either.
+//! The memory for open connections and exchanges is limited. The hash of a key takes a hundredth of the memory of an open
+//! connection.
 //!
-//! Invariant: at most [`MAX_HASHES`] hashes are kept, those of the latest.
+//! Invariant: at most [`MAX_HASHES`] hashes are kept, those of the keys that were added last.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hash};
@@ -13,17 +13,17 @@ use foldhash::fast::FixedState;
 
 const MAX_HASHES: usize = 1 << 17;
 
-/// The keys that were forgotten last.
+/// The keys that were evicted last.
 #[derive(Debug, Default)]
-pub(crate) struct Forgotten {
+pub(crate) struct Evicted {
     /// The hashes, and how often each was added.
     counts: HashMap<u64, u32>,
     /// The hashes, oldest first.
     order: VecDeque<u64>,
 }
 
-impl Forgotten {
-    /// Remembers a key.
+impl Evicted {
+    /// Adds a key.
     pub(crate) fn add(&mut self, key: impl Hash) {
         if self.order.len() == MAX_HASHES
             && let Some(oldest) = self.order.pop_front()
@@ -39,7 +39,7 @@ impl Forgotten {
         *self.counts.entry(hash).or_default() += 1;
     }
 
-    /// Whether a key is one of those remembered.
+    /// Whether a key was added, and is still kept.
     pub(crate) fn has(&self, key: impl Hash) -> bool {
         !self.counts.is_empty()
             && self
@@ -54,13 +54,13 @@ mod tests {
 
     #[test]
     fn it_keeps_the_latest() {
-        let mut forgotten = Forgotten::default();
+        let mut evicted = Evicted::default();
         for key in 0..=MAX_HASHES {
-            forgotten.add(key);
+            evicted.add(key);
         }
-        assert_eq!(forgotten.order.len(), MAX_HASHES);
-        assert_eq!(forgotten.counts.len(), MAX_HASHES);
-        assert!(!forgotten.has(0));
-        assert!(forgotten.has(1) && forgotten.has(MAX_HASHES));
+        assert_eq!(evicted.order.len(), MAX_HASHES);
+        assert_eq!(evicted.counts.len(), MAX_HASHES);
+        assert!(!evicted.has(0));
+        assert!(evicted.has(1) && evicted.has(MAX_HASHES));
     }
 }
