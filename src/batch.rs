@@ -82,7 +82,7 @@ pub enum PlanError {
     Trace(PathBuf),
     /// Input and output are the same file.
     Same(Target),
-    /// Two traces would share a capture, whatever their names are changed to.
+    /// Two traces have the same capture, in every form of its name.
     Collision(PathBuf, PathBuf),
 }
 

@@ -47,8 +47,10 @@ pub struct Options {
     pub progress: Progress,
 }
 
-/// Converts a trace that is at hand into one capture, which `writer` takes. The name of the trace in `path` decides
-/// where its bytes allow more than one encoding, and stands in a pcapng capture.
+/// Converts the trace in `input` into one capture, which is written to `writer`.
+///
+/// `path` is the name of the trace. It decides if the bytes allow more than one encoding, and a pcapng capture contains
+/// its last component.
 ///
 /// # Errors
 /// When there is no capture. Damage after the first events is reported in the [`Summary`] instead.
@@ -65,7 +67,7 @@ pub fn convert_input<W: Write + Send + 'static>(
     let (wait, interrupt) = (Wait::default(), Interrupt::default());
     let first = match first_step(&mut trace, &wait, &interrupt)? {
         ControlFlow::Continue(first) => first,
-        // Nothing interrupts it.
+        // `interrupt` gets no signals, and `wait` watches no output, so only a reader that fails this way leads here.
         ControlFlow::Break(summary) => return Ok((summary, writer)),
     };
     let job = Job {
@@ -96,8 +98,8 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Converts a trace, whose events `carry` takes from the pump to the conversion. Returns the writer if the whole
-    /// capture was written.
+    /// Converts a trace. `carry` runs the pump, which passes the events to the conversion. Returns the writer if the
+    /// whole capture was written.
     fn run<W: Write + Send + 'static>(
         self,
         trace: &mut Reader,
@@ -126,7 +128,7 @@ impl Job<'_> {
             summary.check_empty(self.kind, trace.offset(), warnings);
             capture.finish()
         })();
-        summary.settle(&mut synth, trace);
+        summary.complete(&mut synth, trace);
         (summary, written)
     }
 }
@@ -186,7 +188,7 @@ fn first_step(
     }
 }
 
-/// The capture, and the summary that counts its frames.
+/// A sink that writes frames to the capture, and counts them in the summary.
 struct Counted<'a, W: Write + Send + 'static> {
     summary: &'a mut Summary,
     capture: &'a mut Capture<W>,
@@ -202,8 +204,8 @@ impl<W: Write + Send + 'static> Sink for Counted<'_, W> {
     }
 }
 
-/// The same for redacted events. Its own type makes the code for these events a copy, so that the one for all others is
-/// inlined.
+/// The same sink for redacted events. Because it is a separate type, the compiler makes a second copy of the code for these
+/// events, and inlines the first one.
 struct Redacted<'a, S>(&'a mut S);
 
 impl<S: Sink> Sink for Redacted<'_, S> {
@@ -222,7 +224,7 @@ struct Conversion<'a, W: Write + Send + 'static> {
     out: Counted<'a, W>,
     /// The latest time of an event so far.
     latest: Timestamp,
-    /// Whether plain events need nothing but their packets.
+    /// Whether a plain event only has to become packets.
     takes_plain: bool,
 }
 
@@ -262,7 +264,7 @@ impl<W: Write + Send + 'static> Consumer for Conversion<'_, W> {
             None => event,
         };
         let out = &mut self.out;
-        // A closure is another type, for the same reason as `Redacted`.
+        // A closure is a separate type, for the same reason as `Redacted`.
         self.synth
             .event(event, warnings, &mut |frame| out.frame(frame))
     }
@@ -281,7 +283,7 @@ impl<'a, W: Write + Send + 'static> Conversion<'a, W> {
     ) -> Self {
         let redactor = options.redaction.clone().map(Redactor::new);
         Self {
-            // Labels would need more.
+            // A pcapng has labels, which need more.
             takes_plain: options.capture.format == Format::Pcap,
             redactor,
             synth,
@@ -290,7 +292,7 @@ impl<'a, W: Write + Send + 'static> Conversion<'a, W> {
         }
     }
 
-    /// Redacts a plain event, and makes its frames. Returns `None`, and does nothing, if more has to be done.
+    /// Redacts a plain event, and makes its frames. Returns `None`, and does nothing, if the fast path is not possible.
     #[inline(never)]
     fn redacted(
         &mut self,
@@ -299,7 +301,7 @@ impl<'a, W: Write + Send + 'static> Conversion<'a, W> {
         warnings: &mut Warnings,
     ) -> Option<io::Result<()>> {
         let redactor = self.redactor.as_mut()?;
-        // Redaction changes nothing but the payload, and a redacted event is not refused.
+        // Redaction changes only the payload, which does not affect whether the fast path is possible.
         let straight = self.synth.straight(&event)?;
         let (payload, parsed) = redactor.plain(event, offset, warnings);
         let out = &mut Redacted(&mut self.out);

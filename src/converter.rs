@@ -1,4 +1,4 @@
-//! The library's front: what a program needs that has a trace at hand and wants a capture.
+//! The main interface of the library: [`Converter`] converts a [`Trace`] to a capture.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -18,8 +18,8 @@ use crate::model::warning::Warnings;
 use crate::synth::{AddressOverride, Handshake};
 use crate::trace::Encoding;
 
-/// A trace that is at hand: in memory, or wherever [`ReadAt`] reads it. It may be compressed with gzip or zstd if the
-/// feature `cli` or `unpack` is on.
+/// A trace in memory, or in another place that [`ReadAt`] reads. With the feature `cli` or `unpack`, it may be compressed
+/// with gzip or zstd.
 #[derive(Clone)]
 pub struct Trace {
     name: PathBuf,
@@ -27,8 +27,7 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// A trace with a file name, which decides where its bytes allow more than one encoding, and which a pcapng capture
-    /// names.
+    /// Creates a trace. The file name decides if the bytes allow more than one encoding, and a pcapng capture contains it.
     pub fn new(name: impl Into<PathBuf>, bytes: impl ReadAt + 'static) -> Self {
         Self {
             name: name.into(),
@@ -58,94 +57,94 @@ pub struct Converter {
     options: Options,
 }
 
-/// A capture, and what is to be known about it.
+/// The result of a conversion.
 #[derive(Debug)]
 pub struct Converted<W, S = Summary> {
-    /// What the capture was written to.
+    /// The writer, to which the whole capture was written.
     pub capture: W,
-    /// What it holds, and where the trace stopped making sense, if it did.
+    /// The contents of the capture, and the damage in the trace, if there is any.
     pub summary: S,
-    /// What could not be converted as it was recorded.
+    /// The warnings about everything that is missing, or that could not be converted as recorded.
     pub warnings: Warnings,
 }
 
 impl Converter {
-    /// The command's defaults.
+    /// Creates a converter with the command's defaults.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the captures' format; default: classic libpcap.
+    /// Sets the format of the captures; default: pcap.
     #[must_use]
     pub const fn format(mut self, format: Format) -> Self {
         self.options.capture.format = format;
         self
     }
 
-    /// Sets the resolution of times in a classic libpcap; default: microseconds.
+    /// Sets the resolution of times in a pcap; default: microseconds. A pcapng always has nanoseconds.
     #[must_use]
     pub const fn precision(mut self, precision: Precision) -> Self {
         self.options.capture.precision = precision;
         self
     }
 
-    /// Sets how many bytes of a packet are kept; default: 262,144.
+    /// Sets the maximum number of bytes that are kept of a packet; default: 262,144.
     #[must_use]
     pub const fn snaplen(mut self, snaplen: u32) -> Self {
         self.options.capture.snaplen = snaplen;
         self
     }
 
-    /// Sets the traces' encoding; default: recognized by their content.
+    /// Sets the encoding of the traces; default: detected from their content.
     #[must_use]
     pub const fn encoding(mut self, encoding: Encoding) -> Self {
         self.options.encoding = Some(encoding);
         self
     }
 
-    /// Sets which connections get an invented handshake; default: [`Handshake::Auto`].
+    /// Sets which connections get a synthesized handshake; default: [`Handshake::Auto`].
     #[must_use]
     pub const fn handshake(mut self, handshake: Handshake) -> Self {
         self.options.synth.handshake = handshake;
         self
     }
 
-    /// Sets the stand-in for a local address that a trace lacks; default: one of those for documentation.
+    /// Sets the stand-in for a local address that a trace lacks; default: a documentation address.
     #[must_use]
     pub fn local(mut self, address: AddressOverride) -> Self {
         self.options.synth.local = Some(address);
         self
     }
 
-    /// Sets the stand-in for a remote address that a trace lacks; default: one of those for documentation.
+    /// Sets the stand-in for a remote address that a trace lacks; default: a documentation address.
     #[must_use]
     pub fn remote(mut self, address: AddressOverride) -> Self {
         self.options.synth.remote = Some(address);
         self
     }
 
-    /// Sets the side of the connections that the tap sat on; default: recognized by the trace.
+    /// Sets the side of Envoy on which the connections were tapped; default: detected.
     #[must_use]
     pub const fn role(mut self, role: Role) -> Self {
         self.options.synth.role = Some(role);
         self
     }
 
-    /// Sets the first time of a trace that records none; default: the Unix epoch.
+    /// Sets the time of the first event of a trace without times; default: the Unix epoch.
     #[must_use]
     pub const fn start(mut self, time: Timestamp) -> Self {
         self.options.synth.start = time;
         self
     }
 
-    /// Sets whether a damaged trace yields no capture; default: what can be read of it.
+    /// Sets whether a damaged trace is an error; default: everything up to the damage is converted.
     #[must_use]
     pub const fn strict(mut self, strict: bool) -> Self {
         self.options.strict = strict;
         self
     }
 
-    /// Converts a trace into a capture, which `writer` takes.
+    /// Converts a trace into a capture, which is written to `writer`.
     ///
     /// # Errors
     /// When there is no capture. Damage after the first events is reported in the summary instead.
@@ -169,12 +168,12 @@ impl Converter {
         })
     }
 
-    /// Merges traces into one capture in time order, which `writer` takes.
+    /// Merges traces into one capture in time order, which is written to `writer`.
     ///
-    /// The warnings stand with each trace's outcome. A compressed trace is unpacked into memory.
+    /// The warnings about each trace are in its outcome. A compressed trace is unpacked into memory.
     ///
     /// # Errors
-    /// When there is no capture: none of the traces can be read, or it cannot be written.
+    /// When no trace can be read, or the capture cannot be written.
     pub fn merge<W: Write + Send + 'static>(
         &self,
         traces: &[Trace],
@@ -189,10 +188,10 @@ impl Converter {
         Ok((merged, writer.ok_or_else(nothing)?))
     }
 
-    /// Reads a trace, and returns what it holds.
+    /// Reads a trace, and returns a description of its contents.
     ///
     /// # Errors
-    /// When it is no trace.
+    /// When it is not a trace.
     pub fn inspect(&self, trace: &Trace) -> Result<(Info, Warnings), Failure> {
         let mut warnings = Warnings::default();
         let (path, wait, interrupt) = (Some(&*trace.name), Wait::default(), Interrupt::default());

@@ -1,6 +1,6 @@
-//! The file descriptors that a wait watches: the system's, or none where there is no command.
+//! The types of file descriptors that a wait watches: those of the system, or uninhabited types without the feature `cli`.
 //!
-//! Without the feature `cli` nothing waits. The types cannot be made then, so that callers need no second path.
+//! Without that feature, nothing waits. With the uninhabited types, callers need no conditional compilation.
 
 #[cfg(feature = "cli")]
 pub(crate) use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,17 +13,17 @@ mod none {
     use std::convert::Infallible;
     use std::marker::PhantomData;
 
-    /// No descriptor.
+    /// A borrowed descriptor, of which there is none.
     #[derive(Clone, Copy, Debug)]
     pub struct BorrowedFd<'a>(Infallible, PhantomData<&'a ()>);
 
-    /// No descriptor.
+    /// An owned descriptor, of which there is none.
     #[derive(Debug)]
     pub(crate) struct OwnedFd(Infallible);
 
-    /// What lends a descriptor.
+    /// The same as the standard library's trait of this name.
     pub(crate) trait AsFd {
-        /// Lends it.
+        /// Borrows the descriptor.
         fn as_fd(&self) -> BorrowedFd<'_>;
     }
 

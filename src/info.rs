@@ -54,7 +54,7 @@ pub fn inspect(
         Source::Stdin | Source::Live(_) => None,
         Source::File(path) => Some(&**path),
     };
-    // A listener would hear of warnings that have to be taken back.
+    // A listener is called for each warning at once. Then the trace must not have to be read again.
     let Some(before) = warnings.draft().filter(|_| source.can_be_reopened()) else {
         let (input, _) = open(source)?;
         return inspect_input(input, path, options, wait, interrupt, warnings);
@@ -66,7 +66,7 @@ pub fn inspect(
         };
         *warnings = before.draft().unwrap_or_default();
         let input = input.with_access(access);
-        look(input, path, options, wait, interrupt, warnings)
+        read(input, path, options, wait, interrupt, warnings)
     })
 }
 
@@ -82,11 +82,12 @@ pub fn inspect_input(
     interrupt: &Interrupt,
     warnings: &mut Warnings,
 ) -> Result<Info, Failure> {
-    look(input, path, options, wait, interrupt, warnings).0
+    read(input, path, options, wait, interrupt, warnings).0
 }
 
-/// Reads a trace, and returns what it holds, and whether that counts for nothing.
-fn look(
+/// Reads a trace, and returns its contents. Also returns whether the trace was mapped and has been truncated since: then
+/// the contents are invalid.
+fn read(
     input: Input,
     path: Option<&Path>,
     options: &Options,
@@ -100,7 +101,7 @@ fn look(
     let mut synth = Synthesizer::new(options.synth.clone());
     synth.keep_summaries();
     let mut info = Info::default();
-    let mut look = Look {
+    let mut inspection = Inspection {
         synth: &mut synth,
         info: &mut info,
     };
@@ -110,7 +111,7 @@ fn look(
         interrupt,
         warnings,
     }
-    .run(None, wait, &mut look);
+    .run(None, wait, &mut inspection);
     let is_torn = reader.is_torn();
     match end {
         End::Whole | End::Interrupted(_) | End::ReaderGone => {}
@@ -130,13 +131,13 @@ fn look(
     (Ok(info), is_torn)
 }
 
-/// Takes the events of an inspected trace.
-struct Look<'a> {
+/// An inspection in progress.
+struct Inspection<'a> {
     synth: &'a mut Synthesizer,
     info: &'a mut Info,
 }
 
-impl Consumer for Look<'_> {
+impl Consumer for Inspection<'_> {
     type Error = Infallible;
 
     fn takes_plain(&self) -> bool {

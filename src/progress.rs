@@ -19,7 +19,7 @@ impl Progress {
         Self(Some(Arc::new(read)))
     }
 
-    /// What counts the reading of a copy with `sizes.1` bytes as that of a trace with `sizes.0` of them.
+    /// Returns a callback for reading a copy of `sizes.1` bytes, which counts it as a trace of `sizes.0` bytes.
     pub(crate) fn scaled(&self, sizes: (u64, u64)) -> Self {
         let Some(read) = self.0.clone() else {
             return Self::default();

@@ -1,6 +1,6 @@
-//! How the unit tests check properties, with proptest.
+//! The configuration of the unit tests that check properties with proptest.
 //!
-//! Invariant: nothing is written to the source tree. A finding is printed, and becomes a test with a name.
+//! Invariant: nothing is written to the source tree. A failing case is printed, to become a test with a name.
 
 use proptest::prelude::ProptestConfig;
 

@@ -25,8 +25,8 @@ pub(crate) trait Consumer {
         false
     }
 
-    /// Takes the next plain event, which is due. Returns `None`, and does nothing, if the event needs more: then
-    /// [`event`](Self::event) takes it.
+    /// Takes the next plain event, which is due. Returns `None`, and does nothing, if the fast path is not possible for
+    /// this event: then the pump calls [`event`](Self::event) with it.
     #[inline(always)]
     fn plain(
         &mut self,

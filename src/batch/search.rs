@@ -12,8 +12,8 @@ use super::is_named_as_trace;
 use super::names::names;
 use crate::convert::Source;
 
-/// Paths that could not be searched, and why: those of a folder sorted, because each file system lists a folder in an
-/// order of its own.
+/// Paths that could not be searched, and why. Those in one folder are sorted, because the order in which a folder is
+/// listed depends on the file system.
 pub type Unread = Vec<(PathBuf, io::Error)>;
 
 /// A trace that was found, and the part of its path that is mirrored.
@@ -49,7 +49,7 @@ impl Search {
     /// Adds `input`, or its contents if it is a folder.
     fn add(&mut self, input: &Path) {
         if !input.is_dir() {
-            // Whatever it is, the conversion reports what is wrong with it.
+            // If it cannot be read, the conversion reports that.
             let size = fs::metadata(input).map_or(0, |metadata| metadata.len());
             self.traces.push(FoundTrace {
                 path: input.to_owned(),
@@ -133,9 +133,9 @@ mod tests {
 
     use super::*;
 
-    /// A folder lists its files in an order of its own, which differs between file systems.
+    /// The order in which a folder is listed depends on the file system.
     #[test]
-    fn what_cannot_be_read_is_listed_by_path() {
+    fn unreadable_paths_are_sorted() {
         let folder = tempfile::tempdir().unwrap();
         let mut expected = Vec::new();
         for i in 0..64 {

@@ -81,7 +81,7 @@ struct Work<'a> {
     target: &'a Target,
     options: &'a Options,
     interrupt: &'a Interrupt,
-    /// Those of a trace that is a regular file.
+    /// The metadata of a trace that is a regular file.
     metadata: Option<Metadata>,
 }
 

@@ -65,7 +65,7 @@ impl Summary {
     }
 
     /// Adds what is known at the end of the conversion.
-    pub(super) fn settle(&mut self, synth: &mut Synthesizer, trace: &Reader) {
+    pub(super) fn complete(&mut self, synth: &mut Synthesizer, trace: &Reader) {
         self.connections = synth.connections();
         self.decode_as = synth.decode_as();
         self.summaries = synth.take_summaries();
@@ -74,8 +74,8 @@ impl Summary {
         self.releases = trace.releases();
     }
 
-    /// Warns about a trace without events, which was read up to `offset`. No warning about a live tap: no connection was
-    /// opened while it ran.
+    /// Warns about a trace without events, which was read up to `offset`. A live tap without events causes no warning: no
+    /// connection was opened while it ran.
     pub(super) fn check_empty(&self, kind: Kind, offset: u64, warnings: &mut Warnings) {
         if self.signal.is_some() {
             return;

@@ -1,4 +1,4 @@
-//! A conversion makes the same capture, warnings and summary, whether events are lent or not, with and without
+//! A conversion has the same capture, warnings and summary with and without the fast path for plain events, also with
 //! redaction.
 
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use crate::encoded::{field, number};
 use crate::redact::Names;
 use support::secrets::{Choices, Conversation};
 
-/// A conversion that counts the events that it took as plain ones.
+/// A conversion that counts the events taken on the fast path.
 struct Counted<'a> {
     conversion: Conversion<'a, Vec<u8>>,
     takes_plain: bool,
@@ -40,7 +40,7 @@ impl Consumer for Counted<'_> {
     }
 }
 
-/// The capture of a trace, its warnings and summary, and the number of events that were lent.
+/// The capture of a trace, its warnings and summary, and the number of events taken on the fast path.
 fn converted(trace: &[u8], options: &Options, takes_plain: bool) -> (Vec<u8>, String, usize) {
     let mut reader = Reader::new(Input::from_bytes(trace), Some(Encoding::Binary), None);
     let (mut warnings, mut summary) = (Warnings::default(), Summary::default());
@@ -61,7 +61,7 @@ fn converted(trace: &[u8], options: &Options, takes_plain: bool) -> (Vec<u8>, St
     .unwrap();
     counted.conversion.end(end, &mut warnings).unwrap();
     let plain = counted.plain;
-    summary.settle(&mut synth, &reader);
+    summary.complete(&mut synth, &reader);
     (
         capture.finish().unwrap(),
         format!("{summary:?} {warnings:?}"),
@@ -69,7 +69,7 @@ fn converted(trace: &[u8], options: &Options, takes_plain: bool) -> (Vec<u8>, St
     )
 }
 
-/// A streamed trace of conversations. Some of its events are lost, truncated, repeated or late.
+/// A streamed trace of conversations, in which some events are lost, truncated, repeated or late.
 fn trace(conversations: &[Conversation], is_counted: bool, choices: &mut Choices) -> Vec<u8> {
     let mut segments = Vec::new();
     let mut counts = HashMap::new();
@@ -160,7 +160,7 @@ fn lent_events_make_the_capture_that_others_make() {
     });
 }
 
-/// Equality alone would hold if none were lent.
+/// The comparison alone would also succeed if no event took the fast path.
 #[test]
 fn nearly_all_events_are_lent_with_redaction() {
     let get = b"GET / HTTP/1.1\r\nCookie: secret\r\n\r\n";

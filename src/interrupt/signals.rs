@@ -30,8 +30,9 @@ impl Interrupt {
             if ignored & 1 << (signal - 1) != 0 {
                 continue;
             }
-            // The signal is noted first, so that one that arrives during the installation is not lost. Of the last
-            // two, the first acts on the flag that the second sets, and so only on the second signal.
+            // Handlers run in the order of their registration. The number of the signal is stored first, so that a signal
+            // during the installation is not lost. The third handler ends the process if `seen` is set, and the fourth
+            // sets it: so the second signal ends the process.
             let number = signal.unsigned_abs() as usize;
             signal_hook::flag::register_usize(signal, Arc::clone(&interrupt.signal), number)?;
             signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;

@@ -216,12 +216,12 @@ pub enum GapKind {
 /// The contents of an [`Event`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum What {
-    /// A buffered message about this connection begins. It ends with the next event of this kind. Whether the message
-    /// continues a connection with the same number or begins another one, only its contents show.
+    /// A buffered message about this connection begins. It ends with the next event of this kind. Its contents show
+    /// whether it continues a connection with the same number or begins another one.
     Begin,
     /// The connection's endpoints.
     Connection(Box<Connection>),
-    /// The message names its endpoints only after some of its events, and was too long to be buffered until then.
+    /// The message names its endpoints only after some of its events, and is too long to be buffered until then.
     Late,
     /// Envoy received or sent bytes.
     Data {

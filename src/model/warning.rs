@@ -24,7 +24,7 @@ pub struct Warning {
     pub trace: Option<TraceId>,
     /// The number of bytes that it is about; 0 if that is unknown or has no meaning.
     pub bytes: u64,
-    /// Details of this one; may be empty.
+    /// Details; may be empty.
     pub detail: String,
 }
 
@@ -116,7 +116,7 @@ impl Warning {
         (self.offset, self.offset.saturating_add(self.bytes))
     }
 
-    /// Writes which damage was skipped, without the end of the sentence.
+    /// Writes a message about the skipped damage, which the caller may continue.
     fn describe_skipped(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (from, to) = self.range();
         write!(f, "{}; skipped from offset {from} to {to}", self.detail)
@@ -248,7 +248,7 @@ impl Warnings {
         }
     }
 
-    /// A copy for warnings that may have to be taken back; `None` if a listener hears of each at once.
+    /// A copy for warnings that may have to be discarded; `None` if a listener is called for each at once.
     #[cfg(feature = "cli")]
     pub(crate) fn draft(&self) -> Option<Self> {
         self.listener.is_none().then(|| Self {

@@ -1,4 +1,5 @@
-//! Lent events reach a consumer as others do: the same events in the same order, with the same warnings.
+//! With and without the fast path for plain events, a consumer gets the same events in the same order, with the same
+//! warnings.
 
 use std::convert::Infallible;
 
@@ -13,10 +14,10 @@ use crate::properties::config;
 use crate::sequence::Memory;
 use crate::trace::Encoding;
 
-/// Records the events that it gets.
+/// A consumer that records its events.
 struct Recorder {
     takes_plain: bool,
-    /// A bit for each event, in turn: whether it is refused when it is lent.
+    /// A bit for each event on the fast path, in turn: whether it is refused there.
     refused: u64,
     lent: usize,
     seen: Vec<String>,
@@ -64,7 +65,7 @@ impl Consumer for Recorder {
     }
 }
 
-/// What a consumer gets of a trace, the warnings, and how many of the events were lent.
+/// The events of a trace as a consumer gets them, the warnings, and the number of events on the fast path.
 fn all_of(bytes: &[u8], takes_plain: bool, refused: u64) -> (Vec<String>, String, usize) {
     let mut trace = Reader::new(Input::from_bytes(bytes), Some(Encoding::Binary), None);
     let mut warnings = Warnings::default();
@@ -85,7 +86,7 @@ fn all_of(bytes: &[u8], takes_plain: bool, refused: u64) -> (Vec<String>, String
     (recorder.seen, format!("{warnings:?}"), recorder.lent)
 }
 
-/// What becomes of an event on its way into a trace.
+/// How an event appears in a trace.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
     Plain,
@@ -153,7 +154,8 @@ fn trace(events: &[(u64, usize, Fate)], is_counted: bool) -> Vec<u8> {
     segments.concat()
 }
 
-/// Buffered messages of one connection, each `(start, events)`: the second of its first event, and how many it has.
+/// Buffered messages of one connection. Each is `(start, events)`: the time of its first event in seconds, and the number
+/// of its events.
 fn buffered(messages: &[(u64, usize)]) -> Vec<u8> {
     let connection = field(2, &field(1, &field(1, &field(2, b"10.0.0.1"))));
     let message = |&(start, events): &(u64, usize)| {
@@ -197,7 +199,7 @@ proptest! {
     }
 }
 
-/// Equality alone would hold if none were lent.
+/// The comparison alone would also succeed if no event took the fast path.
 #[test]
 fn nearly_all_events_of_a_usual_trace_are_lent() {
     let events = vec![(0, 100, Fate::Plain); 100];

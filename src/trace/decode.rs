@@ -1,4 +1,4 @@
-//! Parts of a trace into events of the model.
+//! Makes events of the parts of a trace.
 //!
 //! The events of socket taps are made in [`socket_events`], those of HTTP taps in [`http`]. Which events have to wait
 //! for their connection is decided in [`hold`](super::hold). The generated protobuf types are used only here and
@@ -274,7 +274,7 @@ impl PartSink for Decoder {
             if self.wants_look() {
                 self.looked();
                 if self.is_complete() {
-                    self.settle(FoundAhead::default(), taken.place.offset)?;
+                    self.resolve_connection(FoundAhead::default(), taken.place.offset)?;
                 }
             }
             // In readable messages, fields are not repeated.

@@ -229,7 +229,7 @@ impl Decoder {
 
     /// Takes the trace id of a message.
     pub(super) fn take_id(&mut self, number: u64) {
-        // Delivered events have the id that was known then, so the rest of the message keeps that id, too.
+        // Events that were delivered already have the earlier id, so the rest of the message keeps that id, too.
         if self.hold != Hold::Direct {
             self.trace.number = number;
             self.message.has_id = true;

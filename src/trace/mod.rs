@@ -165,7 +165,7 @@ impl Reader {
         self.advance_any()
     }
 
-    /// Lends the next event, if it is a plain one in a binary trace and all of it is at hand.
+    /// Borrows the next event, if it is a plain one in a binary trace and all of it is in the window.
     ///
     /// It stays the next event until it is [passed over](Self::pass).
     #[inline(always)]
@@ -180,7 +180,7 @@ impl Reader {
         }
     }
 
-    /// Passes over the event that was lent last. It does not become the [`current`](Self::current) one.
+    /// Passes over the event that was borrowed last. It does not become the [`current`](Self::current) one.
     #[inline(always)]
     pub(crate) fn pass(&mut self, pass: Pass) {
         if let Some(trace) = &mut self.trace {

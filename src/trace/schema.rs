@@ -1,6 +1,6 @@
 //! The names and numbers of all fields that a trace may have, generated from proto/.
 //!
-//! Binary traces are detected by it; text and JSON traces are read by it.
+//! They serve to detect binary traces, and to read text and JSON traces.
 
 /// A message type.
 #[derive(Debug)]

@@ -67,7 +67,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Adds the endpoints and the namespace of `other`. Returns whether anything has changed.
+    /// Adds the endpoints and the namespace of `other`. Returns whether anything changed.
     pub(crate) fn learn(&mut self, other: &Self) -> bool {
         let before = self.clone();
         self.transport = other.transport;

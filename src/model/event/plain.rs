@@ -1,12 +1,12 @@
-//! Plain events, which are lent instead of stored.
+//! Plain events, which borrow their payload instead of storing it.
 
 use std::num::NonZeroU64;
 
 use super::{Direction, Event, Timestamp, TraceId, What};
 
-/// An event that consists of bytes at a recorded time, and perhaps a count, as nearly all do.
+/// An event that consists of bytes, a recorded time and perhaps a count. Nearly all events do.
 ///
-/// It is lent from the window of the input, and small enough to stay in registers.
+/// It borrows from the window of the input, and is small enough to stay in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PlainEvent<'a> {
     /// The connection it belongs to.

@@ -1,7 +1,8 @@
-//! What a message's head says of its length in HTTP/1 (RFC 9112), for all who follow messages.
+//! The parts of an HTTP/1 message's head that determine its length (RFC 9112), for redaction and for the estimate of
+//! missing bytes.
 //!
-//! Where a message makes no sense, those who follow it differ: redaction overwrites, and the estimate of what a
-//! truncation lacks goes on as a reader would.
+//! These two handle invalid messages differently, each in its own module: redaction overwrites them, and the estimate
+//! continues as a reader of the capture would.
 
 /// The property of a request's method that determines the length of the response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub(crate) enum Start {
     Response(u16),
 }
 
-/// A complete head that no two readers understand in different ways, and that does not say that its body is encoded.
+/// A complete and unambiguous head without a transfer coding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ParsedHead {
     /// Its length, in bytes.

@@ -12,9 +12,9 @@ use memchr::memmem;
 
 pub use role::{Evidence, Role, role};
 
-/// The HTTP in the bytes of an event, as far as redaction knows it, so that it is not parsed twice.
+/// The HTTP that redaction has found in the bytes of an event, so that it is not parsed twice.
 ///
-/// It depends on these bytes alone, if a frame or a message begins with the first of them.
+/// It depends only on these bytes, provided that a frame or a message begins with the first one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Parsed {
     /// Complete frames of HTTP/2.

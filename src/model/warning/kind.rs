@@ -32,7 +32,7 @@ pub enum WarningKind {
     Reordered,
     /// Several open connections share a trace id, and an event does not name its connection.
     SharedId,
-    /// A message continues a connection that had to be forgotten, since thousands of others came between.
+    /// A message continues a connection that was evicted from memory, because thousands of others came in between.
     Split,
     /// An event is earlier than the one before it in the capture.
     OutOfOrder,
@@ -46,7 +46,7 @@ pub enum WarningKind {
     OtherText,
     /// A binary trace went through a terminal, which changed it.
     ThroughTerminal,
-    /// Other bytes stand after a compressed trace.
+    /// Other bytes follow a compressed trace.
     TrailingBytes,
     /// The trace is damaged, and continues after the damage.
     Skipped,
@@ -70,9 +70,9 @@ pub enum WarningKind {
     TimeAdjusted,
     /// Which side is the client was guessed.
     RoleGuessed,
-    /// Values were to be overwritten, and a connection is of a protocol in which they cannot be found.
+    /// A connection is not recognized as HTTP, so redaction finds no header fields in it.
     NotRedacted,
-    /// Values were to be overwritten, and where they are in some bytes cannot be known.
+    /// The positions of values in some bytes are unknown, so redaction overwrites all of these bytes.
     OverwrittenWhole,
 }
 
@@ -81,7 +81,7 @@ pub(crate) const THROUGH_TERMINAL: &str =
     "kubectl exec and docker exec leave binary as it is without -t";
 
 impl WarningKind {
-    /// Writes what happened `count` times, as a sentence without its end.
+    /// Writes a message about `count` warnings of this kind, which the caller may continue.
     pub(super) fn describe(
         self,
         f: &mut fmt::Formatter<'_>,
@@ -317,7 +317,7 @@ impl WarningKind {
             ),
             Self::StandInTime => Some("--start sets the first time of a trace that records none"),
             Self::NotRedacted => Some(
-                "--redact-bodies overwrites all that such a connection holds, and the bodies of the others",
+                "--redact-bodies overwrites all bytes of such a connection, and the bodies of the others",
             ),
             Self::OverwrittenWhole => Some(
                 "headers are followed from a connection's first byte on, and bodies over cuts of a known size: \

@@ -342,11 +342,11 @@ impl Binary {
         if (self.end - self.start > SMALL || is_to_come) && decoder.is_complete() {
             match level_end {
                 Some(level_end) if level_end != self.end => from = level_end,
-                _ => return decoder.settle(look_ahead::FoundAhead::default(), next),
+                _ => return decoder.resolve_connection(look_ahead::FoundAhead::default(), next),
             }
         }
         match self.ahead(decoder).look(&mut input.ahead(), from) {
-            Some(found) => decoder.settle(found, next),
+            Some(found) => decoder.resolve_connection(found, next),
             None => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
 //! Makes events of the messages of an HTTP tap: a whole exchange, or a part of one.
 //!
-//! The bytes of HTTP are made of them later, by [`crate::synth`].
+//! [`crate::synth`] makes HTTP/2 frames of these events.
 //!
 //! Invariant: the parts of a buffered message are delivered in the order headers, body, trailers.
 

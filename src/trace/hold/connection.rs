@@ -104,7 +104,11 @@ impl Decoder {
     ///
     /// `next` is the offset of the next event.
     #[allow(clippy::needless_pass_by_value, reason = "what was found serves once")]
-    pub(in crate::trace) fn settle(&mut self, found: FoundAhead, next: u64) -> Result<(), Damage> {
+    pub(in crate::trace) fn resolve_connection(
+        &mut self,
+        found: FoundAhead,
+        next: u64,
+    ) -> Result<(), Damage> {
         let message = &mut self.message;
         message.looked = true;
         if found.is_void {

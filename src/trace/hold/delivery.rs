@@ -53,7 +53,7 @@ impl Decoder {
         next: u64,
     ) -> Result<(), Damage> {
         self.message.gave_up = found.is_none() && self.message.connection.is_empty();
-        self.settle(found.unwrap_or_default(), next)
+        self.resolve_connection(found.unwrap_or_default(), next)
     }
 
     /// Delivers all held events: everything about the connection is known.

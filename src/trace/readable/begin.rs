@@ -11,8 +11,8 @@ pub(super) const ATTACHED: &[u8] = b"An attached /tap admin stream already exist
 /// Longer than every name in the schema, in bytes.
 pub(in crate::trace) const MAX_NAME: usize = 64;
 
-/// Names that are rare in other text. Between messages, they belong to the rest of a message.
-pub(super) const TELLTALES: [&[u8]; 14] = [
+/// Names that are rare in other text. If one occurs between messages, it is part of a damaged message.
+pub(super) const DISTINCTIVE_NAMES: [&[u8]; 14] = [
     b"as_bytes",
     b"asBytes",
     b"as_string",

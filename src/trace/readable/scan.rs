@@ -12,8 +12,9 @@ use crate::trace::readable::dense;
 use crate::trace::readable::escape::{self, Stop};
 use crate::trace::readable::lexer::{Step, Token};
 
-/// So many stretches between escapes in a row, each shorter than this, show that a string consists mostly of escapes.
+/// After more than this many consecutive short stretches between escapes, a string is assumed to consist mostly of escapes.
 const DENSE_ESCAPES: usize = 4;
+/// A stretch of fewer bytes than this is short.
 const SHORT_STRETCH: usize = 8;
 
 /// Whether `word` is a truth value or a plain decimal number, in JSON and in the text format.
@@ -117,7 +118,7 @@ impl<'a> View<'a> {
 
     /// Appends the contents of a string in `quote`s up to its end, or if it `IS_TEXT` up to the end of a line.
     ///
-    /// A string of the text format `IS_TEXT`; any other is one of JSON.
+    /// `IS_TEXT` is true for the text format, and false for JSON.
     pub(in crate::trace) fn string<const IS_TEXT: bool>(
         &mut self,
         quote: u8,
@@ -213,7 +214,7 @@ pub(in crate::trace) mod tests {
     use super::*;
     use crate::trace::readable::lexer::{Foreign, Lexer, Passed};
 
-    /// A reader of bytes that returns them in pieces of a size.
+    /// A reader that returns its bytes in pieces of a fixed size.
     pub(in crate::trace) struct Pieces(pub(in crate::trace) Vec<u8>, pub(in crate::trace) usize);
 
     impl Read for Pieces {

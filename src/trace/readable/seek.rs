@@ -7,7 +7,7 @@
 use arrayvec::ArrayVec;
 
 use crate::trace::detect::Generation;
-use crate::trace::readable::begin::{ATTACHED, Beginning, FAILURE, MAX_NAME, TELLTALES};
+use crate::trace::readable::begin::{ATTACHED, Beginning, DISTINCTIVE_NAMES, FAILURE, MAX_NAME};
 
 /// What a search found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -283,7 +283,7 @@ impl Seeker {
         if found {
             return self.found(self.at);
         }
-        self.passage.is_fragment |= TELLTALES.contains(&self.word.as_slice());
+        self.passage.is_fragment |= DISTINCTIVE_NAMES.contains(&self.word.as_slice());
         None
     }
 
@@ -353,7 +353,8 @@ impl Seeker {
                 };
             }
             let has_value = matches!(byte, b':' | b' ' | b'{');
-            self.passage.is_fragment |= has_value && TELLTALES.contains(&self.word.as_slice());
+            self.passage.is_fragment |=
+                has_value && DISTINCTIVE_NAMES.contains(&self.word.as_slice());
             return;
         };
         self.at = at - name.len() as u64;

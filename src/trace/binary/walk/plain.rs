@@ -1,9 +1,9 @@
-//! The fast path: plain events, which are lent from the window of the input.
+//! The fast path: plain events, which borrow from the window of the input.
 //!
 //! Nothing is stored and no byte is copied before an event is passed over. Anything that is not plain, or may not be
 //! delivered as it arrives, is left to the general walk.
 //!
-//! Invariant: for every event that is lent, [`Binary::next`] would deliver an equal one.
+//! Invariant: for every event on the fast path, [`Binary::next`] would deliver an equal one.
 
 use std::num::NonZeroU64;
 
@@ -21,7 +21,7 @@ const SEGMENT: u8 = 0x22;
 /// The key of the event in a streamed segment.
 const EVENT: u8 = 0x1a;
 
-/// An event that lies at the front of the window.
+/// A plain event at the front of the window.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lent<'a> {
     pub(crate) event: PlainEvent<'a>,
@@ -75,8 +75,7 @@ struct Outline<'a> {
 }
 
 impl Binary {
-    /// The event at the front of the window, if it is plain, all of it is at hand, and it may be delivered as it
-    /// arrives.
+    /// The event at the front of the window, if it is plain and complete, and may be delivered as it arrives.
     #[inline(always)]
     pub(in crate::trace) fn plain<'a>(
         &self,
