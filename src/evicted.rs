@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_keeps_the_latest() {
+    fn the_latest_keys_are_kept() {
         let mut evicted = Evicted::default();
         for key in 0..=MAX_HASHES {
             evicted.add(key);

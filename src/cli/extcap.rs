@@ -325,7 +325,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_come_in_both_forms() {
+    fn arguments_have_two_forms() {
         let args = "--extcap-version=4.0 --capture --fifo /tmp/f --admin=http://h:1 --from-2031 --max-bytes 7 --config-id";
         let call = Call::read(args.split(' ').map(OsString::from));
         assert!(call.has("--capture") && call.has("--from-2031"));

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_name_of_a_value_is_syntax_to_a_shell() {
+    fn no_value_name_is_shell_syntax() {
         for arg in completed().get_arguments() {
             let names = arg.get_value_names().unwrap_or_default();
             assert!(
@@ -115,7 +115,7 @@ mod tests {
 
     /// Fails when a new clap_complete changes the line that the correction follows.
     #[test]
-    fn the_script_for_bash_knows_an_equals_sign() {
+    fn the_bash_script_splits_at_an_equals_sign() {
         let mut script = Vec::new();
         clap_complete::generate(Shell::Bash, &mut completed(), "capture2pcap", &mut script);
         let script = String::from_utf8(script).unwrap();

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bars_say_what_is_done() {
+    fn bars_show_the_progress() {
         let works = [
             Workload::File(1 << 30),
             Workload::Pipe,

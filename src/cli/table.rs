@@ -315,7 +315,7 @@ mod tests {
     use capture2pcap::describe::rfc3339;
 
     #[test]
-    fn sizes_for_people() {
+    fn sizes_have_suitable_units() {
         let cases = [
             (0, "0 B"),
             (1023, "1023 B"),
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_as_long_as_there_is_room() {
+    fn lines_fit_the_width() {
         let parts = ["local 10.0.0.1:1", "remote 10.0.0.2:2", "first now"];
         let lines = |width| joined(parts.iter().map(|part| part.to_string()), width);
         assert_eq!(

@@ -141,7 +141,7 @@ fn options(redaction: usize) -> Options {
 }
 
 #[test]
-fn lent_events_make_the_capture_that_others_make() {
+fn the_fast_path_makes_the_same_capture() {
     let config = ProptestConfig {
         cases: 300,
         failure_persistence: None,
@@ -162,7 +162,7 @@ fn lent_events_make_the_capture_that_others_make() {
 
 /// The comparison alone would also succeed if no event took the fast path.
 #[test]
-fn nearly_all_events_are_lent_with_redaction() {
+fn nearly_all_events_take_the_fast_path_with_redaction() {
     let get = b"GET / HTTP/1.1\r\nCookie: secret\r\n\r\n";
     let segment = |i: u64| {
         let stamp = [number(1, 1_795_327_726), number(2, 300_000_000 + i)].concat();

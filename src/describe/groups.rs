@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_traces_does_not_show() {
+    fn the_lines_do_not_depend_on_the_order_of_traces() {
         let traces: Vec<_> = (0..1001_usize)
             .map(|i| (i, format!("{i}.pb"), warnings(2, i as u64)))
             .collect();

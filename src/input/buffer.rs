@@ -149,7 +149,7 @@ mod tests {
     use super::*;
     use std::convert::Infallible;
 
-    /// Fills the buffer, and returns the address that was written to.
+    /// Fills the buffer, and returns the address of the new bytes.
     fn fill(buffer: &mut Buffer, byte: u8, ask: usize) -> usize {
         let mut address = 0;
         let Ok(read) = buffer.fill(ask, |room| {

@@ -1,6 +1,7 @@
-//! Warnings: what a trace lacks or gets wrong without being damaged. Counted by kind, reported once per file.
+//! Warnings about everything that is missing or wrong in a trace and does not end it.
 //!
-//! Every module reports here, so that no loss is silent. How a warning is displayed is decided elsewhere.
+//! They are counted by kind. Every module reports here, so that no loss is silent. How a warning is displayed is decided
+//! elsewhere.
 
 mod kind;
 

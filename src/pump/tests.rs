@@ -174,7 +174,7 @@ proptest! {
     #![proptest_config(config(500))]
 
     #[test]
-    fn lent_events_arrive_as_others_do(
+    fn the_fast_path_delivers_the_same_events(
         events in vec((prop_oneof![20 => Just(0_u64), 1 => 0_u64..3], 1_usize..300, fate()), 1..60),
         is_counted in any::<bool>(),
         refused in prop_oneof![Just(0), any::<u64>()],
@@ -187,7 +187,7 @@ proptest! {
     }
 
     #[test]
-    fn lent_events_of_buffered_messages_arrive_as_others_do(
+    fn the_fast_path_delivers_the_same_events_of_buffered_messages(
         messages in vec((1_u64..20, 0_usize..8), 1..6),
         refused in prop_oneof![Just(0), any::<u64>()],
     ) {
@@ -201,7 +201,7 @@ proptest! {
 
 /// The comparison alone would also succeed if no event took the fast path.
 #[test]
-fn nearly_all_events_of_a_usual_trace_are_lent() {
+fn nearly_all_events_of_a_usual_trace_take_the_fast_path() {
     let events = vec![(0, 100, Fate::Plain); 100];
     for is_counted in [false, true] {
         let (_, _, lent) = all_of(&trace(&events, is_counted), true, 0);

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn every_length_comes_out_as_the_rfc_has_it() {
+    fn sums_of_every_length_equal_those_of_the_rfc() {
         let bytes: Vec<u8> = (0..70_000_u32)
             .map(|i| (i.wrapping_mul(i) >> 5) as u8)
             .collect();

@@ -204,10 +204,10 @@ mod tests {
         }
     }
 
-    /// With more connections at once than ports, each takes two steps; searching from the first port would take a
-    /// hundred thousand.
+    /// With more simultaneous connections than ports, each connection takes two steps. A search from the first port would
+    /// take up to a hundred thousand.
     #[test]
-    fn any_number_at_once_on_the_same_endpoints_takes_a_step_for_each() {
+    fn simultaneous_connections_on_the_same_endpoints_take_linear_time() {
         let mut occupancy = Occupancy::default();
         let mut book = AddressBook::default();
         let mut seen = HashSet::new();
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_back_is_used_again() {
+    fn a_released_port_is_used_again() {
         let mut occupancy = Occupancy::default();
         let mut book = AddressBook::default();
         occupancy.occupy(endpoints(), tenant(0), &mut book);
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_over_gives_way_to_the_next_of_its_namespace() {
+    fn a_connection_without_a_recorded_end_releases_its_endpoints_on_request() {
         let unsure = |number, namespace| Tenant {
             lease: Lease::Revocable,
             namespace,
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_comes_again_takes_the_endpoints_of_the_one_before() {
+    fn a_repeated_id_takes_over_the_endpoints() {
         let streamed = |number, instance| Tenant {
             id: TraceId {
                 instance,

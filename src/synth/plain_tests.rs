@@ -105,7 +105,7 @@ proptest! {
     #![proptest_config(config(500))]
 
     #[test]
-    fn events_make_the_frames_that_the_general_way_makes(
+    fn the_fast_path_makes_the_same_frames(
         events in proptest::collection::vec(event(), 1..40),
         mss in prop_oneof![Just(None), (1_usize..3_000).prop_map(Some)],
         (labels, summaries, limited) in (0_u8..4, 0_u8..4, 0_u8..4),

@@ -85,7 +85,7 @@ mod tests {
     use Protocol::{Http1, Http2, Mysql, Postgres, Redis, Smtp, Thrift};
 
     #[test]
-    fn what_readers_find_by_themselves_needs_no_option() {
+    fn a_protocol_that_readers_find_by_themselves_needs_no_option() {
         let (client, server) = (Opening::Client, Opening::Server);
         let cases: [(u16, &[Opening], &str); 21] = [
             (80, &[client(Http1)], ""),

@@ -4,7 +4,7 @@ use super::*;
 use crate::model::event::{Connection, Direction, Endpoint, Field, Gap, GapKind, Side};
 use crate::model::warning::{WarningKind, Warnings};
 
-/// A frame as far as the tests look at it.
+/// The parts of a frame that the tests check.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     direction: Direction,
@@ -14,7 +14,7 @@ struct Seen {
     ports: (u16, u16),
 }
 
-/// What comes of some events: the frames that carry bytes, the summaries, and the warnings.
+/// The frames with payload, the summaries and the warnings for some events.
 fn synthesize(
     events: &[Event],
     options: SynthOptions,
@@ -154,13 +154,13 @@ fn the_sample_rate_is_reported_with_each_connection() {
     );
     assert_eq!(summaries.len(), 1);
     assert_eq!(summaries[0].sample_rate, Some(125_000));
-    // It is of no connection.
+    // The first event belongs to no connection.
     assert!(synthesize(&events[..1], labelled()).1.is_empty());
     let shown = [1_000_000, 1, 10_000, 333_333].map(percent);
     assert_eq!(shown, ["100 %", "0.0001 %", "1 %", "33.3333 %"]);
 }
 
-/// Only such a trace misses the local address because it begins before there is one.
+/// Such a trace begins before the connection has a local address, which has its own hint.
 #[test]
 fn a_streamed_upstream_trace_without_its_local_address_gets_a_hint() {
     let known = || ip("10.0.0.2", 443);
@@ -192,7 +192,7 @@ fn a_streamed_upstream_trace_without_its_local_address_gets_a_hint() {
     }
 }
 
-/// Events that make no frame must not pile up what there is to say about them.
+/// Events without a frame must not accumulate comments.
 #[test]
 fn comments_of_events_without_bytes_have_a_limit() {
     let connection = connection(ip("10.0.0.1", 80), ip("10.0.0.2", 50000));
@@ -212,9 +212,9 @@ fn comments_of_events_without_bytes_have_a_limit() {
     assert_eq!(comments[16], "and 99984 more");
 }
 
-/// A count and its noun agree, also in the comments on a frame.
+/// The comments once had a plural noun after 1.
 #[test]
-fn comments_about_one_byte_say_byte() {
+fn comments_about_one_byte_have_a_singular_noun() {
     let gap = |kind| {
         let (bytes, direction) = (1, Some(Direction::Read));
         let gap = Gap {

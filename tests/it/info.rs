@@ -166,7 +166,7 @@ fn counts_are_those_of_the_conversion() {
 }
 
 #[test]
-fn people_get_a_table_and_the_command_that_opens_the_capture() {
+fn the_table_ends_with_the_command_that_opens_the_capture() {
     let scratch = Scratch::new();
     let trace = fixtures::testdata().join("path_0.pb");
     let outcome = scratch

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_taken_as_editcap_takes_them() {
+    fn times_have_the_formats_of_editcap() {
         let noon = 1_714_564_800_000_000_000;
         let cases = [
             ("2024-05-01T12:00:00Z", noon),

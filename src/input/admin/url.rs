@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls() {
+    fn valid_and_invalid_urls() {
         let good = [
             ("http://localhost:9901", "http://localhost:9901"),
             ("localhost:9901/", "http://localhost:9901"),

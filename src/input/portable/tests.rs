@@ -91,7 +91,7 @@ fn frames() -> Vec<(Vec<u8>, Vec<u8>)> {
 }
 
 #[test]
-fn frames_give_what_they_hold() {
+fn frames_return_their_contents() {
     for (packed, bytes) in frames() {
         for step in [1, 7, 5000, packed.len() + 10] {
             if step == 1 && packed.len() > 20_000 {
@@ -110,7 +110,7 @@ fn frames_give_what_they_hold() {
 }
 
 #[test]
-fn a_cut_frame_gives_what_the_reference_gives() {
+fn a_cut_frame_returns_the_same_as_the_reference() {
     for (packed, _) in frames() {
         for cut in (0..packed.len()).step_by(packed.len() / 12 + 1) {
             let [rust, c] = by_both(&packed[..cut], 4096);
@@ -128,7 +128,7 @@ fn a_cut_frame_gives_what_the_reference_gives() {
 /// The two implementations do not find every fault in the same block. The reference returns nothing of a corrupt block,
 /// and refuses some frames whose window is larger than declared.
 #[test]
-fn a_corrupt_frame_gives_what_stood_before() {
+fn a_corrupt_frame_returns_the_bytes_before_the_fault() {
     let (mut same, mut all) = (0, 0);
     for (packed, _) in frames() {
         for at in (4..packed.len()).step_by(packed.len() / 12 + 1) {

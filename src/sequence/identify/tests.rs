@@ -6,7 +6,7 @@ use crate::model::warning::{WarningKind, Warnings};
 use crate::sequence::buffered::MAX_RESUMABLE;
 use crate::sequence::{MAX_ENDED, Memory, Next, Sequencer};
 
-/// A sequencer, and the events that come out of it.
+/// A sequencer, and the events that it has delivered.
 struct Run {
     sequencer: Sequencer,
     warnings: Warnings,
@@ -24,7 +24,7 @@ impl Run {
         }
     }
 
-    /// Pushes events that have one place in the trace, and returns how many come out of it.
+    /// Pushes events that have the same offset in the trace.
     fn push(&mut self, events: &[Event]) -> &mut Self {
         self.offset += 10;
         for event in events {
@@ -58,7 +58,7 @@ impl Run {
         let mut streams = Vec::new();
         for event in &self.delivered {
             match &event.what {
-                // The numbers of connections that are forgotten are used again.
+                // The ids of ended connections are used again.
                 What::Closed | What::Over => drop(open.remove(&event.trace)),
                 What::Data { payload, .. } => {
                     let at = *open.entry(event.trace).or_insert(streams.len());
@@ -73,7 +73,7 @@ impl Run {
         streams
     }
 
-    /// What was said about the addresses of the connection with this payload, as `local > remote`.
+    /// The addresses delivered for the connection with this payload, as `local > remote`.
     fn addresses(&self, payload: &str) -> Option<String> {
         let mut known: HashMap<TraceId, Connection> = HashMap::new();
         let mut found = None;
@@ -157,7 +157,7 @@ fn an_event_belongs_to_the_connection_that_it_names() {
         Some("10.0.0.1:80 > 10.0.0.3:80")
     );
     assert_eq!(run.warnings.tallies().count(), 0);
-    // Each is delivered once.
+    // The addresses of each connection are delivered once.
     let connections = run.delivered.iter().filter_map(connection_of);
     assert_eq!(connections.count(), 2);
 }
@@ -171,12 +171,12 @@ fn the_counts_distinguish_connections_of_one_id() {
         .push(&[data(1, 1, "defg")])
         .push(&[data(4, 2, "h")])
         .push(&[data(5, 3, "i")])
-        // Of the first one, again.
+        // A repeated event of the first connection.
         .push(&[data(1, 0, "abc")]);
     assert_eq!(run.streams(), ["abch", "defgi"]);
     assert_eq!(run.warnings.count(WarningKind::SharedId), 0);
     assert_eq!(run.warnings.count(WarningKind::Repeated), 1);
-    // No count and two of them: one is as good as the other.
+    // An event without a count may belong to either connection.
     run.push(&[data(0, 4, "j")]).push(&[data(0, 5, "k")]);
     assert_eq!(run.streams(), ["abch", "defgijk"]);
     assert_eq!(run.warnings.count(WarningKind::SharedId), 1);
@@ -190,7 +190,7 @@ fn a_connection_that_has_ended_gets_no_more_events() {
         .push(&[named(Some(1), Some(3))])
         .push(&[data(1, 1, "defg")])
         .push(&[closed(6, 2)]);
-    // The end counts 5, as the next event would; the other one lost an event.
+    // The second connection ended at the count 5, so this event belongs to the first one, which lost an event.
     run.push(&[data(5, 3, "h")]).finish();
     assert_eq!(run.streams(), ["abch", "defg"]);
     assert_eq!(
@@ -202,7 +202,7 @@ fn a_connection_that_has_ended_gets_no_more_events() {
 
 #[test]
 fn the_next_connection_of_an_id_has_its_own_addresses() {
-    // It is known by a count that begins anew, and names less than the one before.
+    // A count that restarts shows that the second connection is another one. It names fewer addresses than the first.
     let mut run = Run::new(Memory::Bounded);
     run.push(&[named(Some(1), Some(2))])
         .push(&[data(1, 0, "abc")])
@@ -215,7 +215,7 @@ fn the_next_connection_of_an_id_has_its_own_addresses() {
         run.addresses("g").as_deref(),
         Some("10.0.0.3:80 > 10.0.0.2:80")
     );
-    // Where nothing is said, the addresses are the same.
+    // A connection that names no addresses has those of the one before.
     run.push(&[closed(6, 12)]).push(&[data(1, 20, "hi")]);
     assert_eq!(run.streams(), ["abc", "defg", "hi"]);
     assert_eq!(
@@ -226,7 +226,7 @@ fn the_next_connection_of_an_id_has_its_own_addresses() {
 }
 
 #[test]
-fn what_repeats_an_event_of_an_ended_connection_begins_no_other() {
+fn a_repeated_event_of_an_ended_connection_opens_no_connection() {
     let whole = [
         (named(Some(1), Some(2)), data(1, 0, "abc")),
         (named(Some(1), Some(2)), closed(5, 1)),
@@ -249,13 +249,13 @@ fn what_repeats_an_event_of_an_ended_connection_begins_no_other() {
 }
 
 #[test]
-fn an_address_that_comes_later_is_of_the_same_connection() {
+fn a_late_address_belongs_to_the_same_connection() {
     let mut run = Run::new(Memory::Bounded);
     run.push(&[named(None, Some(2))])
         .push(&[data(0, 0, "a")])
         .push(&[named(Some(1), Some(2))])
         .push(&[data(0, 1, "b")])
-        // Less than what is known.
+        // Fewer addresses than are known.
         .push(&[named(Some(1), None)])
         .push(&[data(0, 2, "c")]);
     assert_eq!(run.streams(), ["abc"]);
@@ -272,13 +272,13 @@ fn message(connection: &Event, events: &[Event]) -> Vec<Event> {
 }
 
 #[test]
-fn a_buffered_message_continues_a_connection_whose_time_goes_on() {
+fn a_buffered_message_with_later_times_continues_its_connection() {
     let (one, two) = (named(Some(1), Some(2)), named(Some(1), Some(3)));
     let mut run = Run::new(Memory::Bounded);
     run.push(&message(&one, &[data(0, 10, "a")]))
         .push(&message(&two, &[data(0, 5, "b")]))
         .push(&message(&one, &[data(0, 11, "c")]))
-        // Envoy was started again.
+        // Earlier times: Envoy was restarted.
         .push(&message(&one, &[data(0, 1, "d")]))
         .push(&message(&two, &[data(0, 6, "e")]))
         .finish();
@@ -300,7 +300,7 @@ fn a_buffered_message_without_events_has_a_connection() {
 }
 
 #[test]
-fn no_more_connections_are_remembered_than_there_is_room_for() {
+fn the_number_of_remembered_connections_is_limited() {
     let mut run = Run::new(Memory::Bounded);
     let of = |number: u64, event: &Event| Event {
         trace: TraceId { number, ..ID },
@@ -322,9 +322,9 @@ fn no_more_connections_are_remembered_than_there_is_room_for() {
     assert_eq!(run.sequencer.ended.len(), MAX_ENDED);
 }
 
-/// Each event is compared with a few connections, however many have its id.
+/// Each event is compared with only a few of the connections that have its id.
 #[test]
-fn many_connections_of_one_id_take_no_square_of_their_number() {
+fn many_connections_with_one_id_take_linear_time() {
     let mut run = Run::new(Memory::Bounded);
     const COUNT: u64 = 20_000;
     for client in 0..COUNT {
@@ -337,7 +337,7 @@ fn many_connections_of_one_id_take_no_square_of_their_number() {
         run.push(&[connection]).push(&[data(1, client, "abc")]);
     }
     assert_eq!(run.streams().len(), COUNT as usize);
-    // Those that name none are of one that is looked at.
+    // Events that name no connection are assigned to one of those that are compared.
     for i in 0..COUNT {
         run.push(&[data(9 + i, i, "d")]);
     }

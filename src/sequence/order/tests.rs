@@ -10,7 +10,7 @@ use crate::model::warning::Warnings;
 const START: u64 = 1_700_000_000_000_000_000;
 const MILLISECOND: u64 = 1_000_000;
 
-/// An event with this count that went one way, so many milliseconds after the first.
+/// An event with this count and direction, this many milliseconds after the first.
 fn data(count: u64, direction: Direction, millis: u64, payload: &[u8]) -> Event {
     Event {
         offset: 1000 * millis,
@@ -47,7 +47,7 @@ fn as_string(event: Event) -> Event {
 fn closed(count: u64, millis: u64) -> Event {
     Event {
         what: What::Closed,
-        // It counts one more than another event at its place.
+        // The count of a close is one higher than that of another event at the same position.
         ..data(count + 1, Direction::Read, millis, b"")
     }
 }
@@ -59,7 +59,7 @@ fn uncounted(millis: u64, payload: &str) -> Event {
     }
 }
 
-/// An order, and what comes out of it.
+/// An order, and the events that it has delivered.
 #[derive(Default)]
 struct Run {
     order: Order,
@@ -102,11 +102,11 @@ impl Run {
             run.push(event);
         }
         run.flush();
-        assert_eq!(run.held, 0, "what waits is counted");
+        assert_eq!(run.held, 0, "the memory of waiting events");
         run
     }
 
-    /// The counts of what was delivered, the bytes missing before and of each, and the lengths.
+    /// The count of each delivered event, and the numbers of bytes missing before it and at its end.
     fn seen(&self) -> Vec<(u64, u64, u64)> {
         let seen = self.delivered.iter().map(|event| {
             let gap = event.gap.as_ref().map_or(0, |gap| gap.bytes);
@@ -116,8 +116,8 @@ impl Run {
         seen.collect()
     }
 
-    /// What was reported: the kinds, and how often.
-    fn said(&self) -> Vec<(WarningKind, u64)> {
+    /// The kinds of warnings, and the number of each.
+    fn warned(&self) -> Vec<(WarningKind, u64)> {
         let tallies = self.warnings.tallies();
         tallies
             .map(|tally| (tally.first.kind, tally.count))
@@ -134,7 +134,7 @@ fn events_in_order_are_delivered_at_once() {
     }
     assert!(run.order.is_closed());
     assert_eq!(run.seen(), [(1, 0, 0), (4, 0, 0), (6, 0, 0)]);
-    assert_eq!(run.said(), []);
+    assert_eq!(run.warned(), []);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_late_event_takes_its_place() {
         write(4, 1, "de"),
     ]);
     assert_eq!(run.seen(), [(1, 0, 0), (4, 0, 0), (6, 0, 0), (7, 0, 0)]);
-    assert_eq!(run.said(), [(WarningKind::Reordered, 1)]);
+    assert_eq!(run.warned(), [(WarningKind::Reordered, 1)]);
 }
 
 #[test]
@@ -154,13 +154,13 @@ fn a_repeated_event_is_dropped_wherever_it_comes() {
     let events = [
         read(1, 0, "abc"),
         read(1, 0, "abc"),
-        // Of one that waits, and of one that waits for its size.
+        // Repetitions of an event that waits for an earlier one, and of one that waits for its size.
         write(8, 2, "f"),
         write(8, 2, "f"),
         cut(write(4, 1, "de")),
         read(1, 0, "abc"),
         cut(write(4, 1, "de")),
-        // Without bytes, it has the count of the next one.
+        // An event without bytes has the same count as the next one.
         write(9, 3, ""),
         write(9, 3, ""),
         read(9, 4, "g"),
@@ -170,13 +170,13 @@ fn a_repeated_event_is_dropped_wherever_it_comes() {
     let expected = [(1, 0, 0), (4, 0, 2), (8, 0, 0), (9, 0, 0), (9, 0, 0)];
     assert_eq!(run.seen(), expected);
     assert_eq!(
-        run.said(),
+        run.warned(),
         [(WarningKind::Repeated, 6), (WarningKind::Reordered, 1)]
     );
 }
 
 #[test]
-fn what_has_only_the_count_and_length_of_another_is_no_repetition() {
+fn an_event_with_only_the_same_count_and_length_is_no_repetition() {
     let others = [
         write(1, 0, "abc"),
         read(1, 1, "abc"),
@@ -187,21 +187,21 @@ fn what_has_only_the_count_and_length_of_another_is_no_repetition() {
     for other in others {
         let run = Run::of([read(1, 0, "abc"), other]);
         assert_eq!(run.delivered.len(), 2);
-        assert_eq!(run.said(), [(WarningKind::ImpossibleCount, 1)]);
+        assert_eq!(run.warned(), [(WarningKind::ImpossibleCount, 1)]);
     }
 }
 
 #[test]
-fn the_next_count_tells_the_size_of_a_truncated_event() {
+fn the_next_count_determines_the_size_of_a_truncated_event() {
     let mut run = Run::default();
     assert_eq!(run.push(cut(read(1, 0, "abc"))), Next::Wait);
     assert!(!run.order.is_idle());
     assert_eq!(run.push(write(11, 1, "d")), Next::Wait);
     assert_eq!(run.push(cut(write(12, 2, "e"))), Next::Wait);
-    // The one of the end is one more.
+    // The count of a close is one higher.
     run.push(closed(20, 3));
     assert_eq!(run.seen(), [(1, 0, 7), (11, 0, 0), (12, 0, 7), (20, 0, 0)]);
-    assert_eq!(run.said(), []);
+    assert_eq!(run.warned(), []);
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_truncated_event_that_is_delivered_early_is_measured_later() {
 }
 
 #[test]
-fn a_gap_has_a_direction_where_both_sides_have_the_same() {
+fn a_gap_between_events_of_one_direction_has_that_direction() {
     for (first, second, direction) in [
         (read(1, 0, "abc"), read(10, 1, "d"), Some(Direction::Read)),
         (read(1, 0, "abc"), write(10, 1, "d"), None),
@@ -236,7 +236,7 @@ fn a_gap_has_a_direction_where_both_sides_have_the_same() {
         };
         assert_eq!(gap, Some(&expected));
     }
-    // Before the first there is none.
+    // Before the first event, the direction is unknown.
     let run = Run::of([read(10, 1, "d")]);
     assert_eq!(
         run.delivered[0].gap.as_ref().map(|gap| gap.direction),
@@ -266,19 +266,19 @@ fn a_proxy_header_is_one_only_before_the_second_event() {
 }
 
 #[test]
-fn a_string_need_not_have_the_length_that_is_counted() {
+fn the_length_of_a_string_may_differ_from_the_count() {
     let run = Run::of([
         as_string(read(1, 0, "abc")),
         as_string(read(9, 1, "d")),
         as_string(read(5, 2, "e")),
     ]);
     assert_eq!(run.delivered.len(), 3);
-    assert_eq!(run.said(), [(WarningKind::LossyString, 2)]);
+    assert_eq!(run.warned(), [(WarningKind::LossyString, 2)]);
 }
 
 #[test]
 fn nothing_is_delivered_after_the_end() {
-    // What counts more than the end waits with it, and is of another connection.
+    // A waiting event with a higher count than the close belongs to another connection.
     let mut run = Run::default();
     for event in [
         read(1, 0, "abc"),

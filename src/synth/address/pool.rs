@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_an_address_of_its_own() {
+    fn each_name_has_its_own_address() {
         let mut pool = Pool::default();
         let mut seen = HashSet::new();
         for v6 in [false, true] {
@@ -172,7 +172,7 @@ mod tests {
                     };
                     let ip = pool.named(name.clone(), Write, v6);
                     assert!(seen.insert(ip), "{ip}");
-                    // Wherever it is met.
+                    // A name has the same address on either side.
                     assert_eq!(pool.named(name, Read, v6), ip);
                 }
             }

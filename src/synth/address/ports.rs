@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_port_is_there_once() {
+    fn every_port_is_returned_once() {
         for seed in [0, 5, 16_383, u64::MAX] {
             let ports: Vec<_> = PortsLeft::new(seed).collect();
             assert_eq!(ports.len(), 65_536 - 1024);
@@ -106,9 +106,9 @@ mod tests {
         }
     }
 
-    /// All connections between two hosts, with the same first choice for each.
+    /// All connections between two hosts prefer the same port.
     #[test]
-    fn assigning_all_ports_takes_a_step_for_each() {
+    fn assigning_all_ports_takes_linear_time() {
         let mut ports = Ports::default();
         let (ip, other) = ("10.0.0.1".parse().unwrap(), "10.0.0.2:443".parse().unwrap());
         let mut seen = HashSet::new();

@@ -53,7 +53,7 @@ fn recorded_addresses_stay_and_mapped_ones_become_ipv4() {
     ];
     for role in [Role::Downstream, Role::Upstream] {
         for (local, remote, expected) in cases {
-            // As often as it is recorded.
+            // The same each time the addresses are recorded.
             for _ in 0..3 {
                 let placed = place(&mut book, 1, role, ip(local, 80), ip(remote, 99));
                 assert_eq!(shown(&placed), expected);
@@ -132,7 +132,7 @@ fn what_is_missing_gets_a_stand_in_and_what_is_known_stays() {
     }
 }
 
-/// As many connections as share a client's port by their ids.
+/// The ids of these connections select the same client port.
 #[test]
 fn stand_ins_are_unique_within_a_capture() {
     let known = || ip("10.0.0.2", 443);
@@ -186,20 +186,20 @@ fn stand_ins_are_unique_within_a_capture() {
             }
         }
     }
-    // What is recorded of both may come again, as it does on the wire.
+    // Endpoints that are both recorded may occur again, as on the wire.
     let mut book = AddressBook::default();
     let mut again = || place(&mut book, 7, up, ip("10.0.0.9", 5000), host("db", 5432));
     assert_eq!(again(), again());
 }
 
-/// Each name has an address, and each address a name at most.
+/// Endpoints without a name have addresses, too.
 #[test]
-fn names_and_their_addresses_belong_to_each_other() {
+fn each_name_has_one_address_and_each_address_one_name() {
     let mut book = AddressBook::default();
     let mut names = HashMap::new();
     let mut endpoints = HashSet::new();
     for i in 0..20_000_u64 {
-        // Hosts, paths, the same for both ends, and ends without a name among them.
+        // Hosts, paths, the same name at both ends, and an end without a name.
         let (local, remote) = match i % 4 {
             0 => (ip("10.0.0.1", 5000), host(&format!("host-{i}"), 443)),
             1 => (
@@ -223,7 +223,7 @@ fn names_and_their_addresses_belong_to_each_other() {
     assert_eq!(placed(&mut book).endpoints.remote.ip(), first);
 }
 
-/// The names of hosts are text of a trace, which a reader shows.
+/// The names of hosts come from the trace, and a reader displays them.
 #[test]
 fn a_name_is_escaped() {
     let mut book = AddressBook::default();
@@ -247,7 +247,7 @@ fn given_addresses_fill_what_is_missing_only() {
     assert_eq!(shown(&placed), "10.9.9.9:80 10.0.0.2:443");
     let placed = place(&mut book, 3, down, ip("::1", 1), None);
     assert_eq!(shown(&placed), "[::1]:1 [fd00::1]:49155");
-    // A port 0 is none.
+    // Port 0 counts as none.
     let mut book = AddressBook::new(given("10.1.1.1:0"), given("10.1.1.2:0"));
     let placed = place(&mut book, 3, down, None, None);
     assert_eq!(shown(&placed), "10.1.1.1:80 10.1.1.2:49155");
@@ -265,7 +265,7 @@ fn given_addresses_fill_what_is_missing_only() {
 }
 
 #[test]
-fn given_addresses_never_make_one_of_two_connections() {
+fn given_addresses_never_join_two_connections() {
     for (local, remote, role) in [
         ("10.1.1.1:80", "10.1.1.2:5000", Role::Downstream),
         ("10.1.1.1:5000", "10.1.1.2:80", Role::Upstream),
@@ -292,7 +292,7 @@ fn given_addresses_never_make_one_of_two_connections() {
             };
             assert_eq!(server.port(), 80);
             assert_ne!(client, server);
-            // Moved is what was given and could not stay.
+            // `moved` is a given address that another connection uses.
             match placed.moved {
                 Some((was, is)) => assert!(was != is && is == client, "{placed:?}"),
                 None => assert!(i == 0 || client.port() >= 1024, "{placed:?}"),

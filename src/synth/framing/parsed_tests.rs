@@ -1,4 +1,4 @@
-//! Following events by what redaction knows of them, compared with parsing their bytes.
+//! Following events by the HTTP that redaction has parsed has the same result as parsing their bytes again.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -11,7 +11,7 @@ use crate::properties::config;
 use crate::redact::{Redaction, Redactor};
 use support::secrets::{Choices, Conversation};
 
-/// Whether bytes are frames of HTTP/2, the last of which is complete.
+/// Whether bytes are complete HTTP/2 frames.
 fn are_whole_frames(mut bytes: &[u8]) -> bool {
     while let Some((&[a, b, c, ..], rest)) = bytes.split_first_chunk::<9>() {
         let Some(rest) = rest.get(u32::from_be_bytes([0, a, b, c]) as usize..) else {
@@ -22,9 +22,9 @@ fn are_whole_frames(mut bytes: &[u8]) -> bool {
     bytes.is_empty()
 }
 
-/// Follows the events of a connection in both ways, each with a number of bytes that are missing after it. Returns of
-/// how many redaction knew more than their bytes.
-fn known<'a>(
+/// Follows the events of a connection in both ways. Each has the number of bytes that are missing after it. Returns the
+/// number of events in which redaction has parsed HTTP.
+fn parsed<'a>(
     events: impl IntoIterator<Item = (Direction, &'a [u8], usize)>,
 ) -> Result<usize, TestCaseError> {
     let (mut parsing, mut knowing) = (Framing::default(), Framing::default());
@@ -57,7 +57,7 @@ fn known<'a>(
     Ok(count)
 }
 
-/// Bytes that look like a message, or nearly so.
+/// Bytes that are a message, or resemble one.
 fn message() -> impl Strategy<Value = String> {
     let first = select(vec![
         "GET / HTTP/1.1",
@@ -107,7 +107,7 @@ proptest! {
     #![proptest_config(config(1_000))]
 
     #[test]
-    fn a_known_head_is_followed_like_its_bytes(
+    fn a_parsed_head_is_followed_like_its_bytes(
         messages in vec((message(), 0..8_usize, any::<Index>()), 0..12),
     ) {
         let first = (Direction::Read, &b"GET / HTTP/1.1\r\n\r\n"[..], 0);
@@ -121,11 +121,11 @@ proptest! {
             let (begin, rest) = message.as_bytes().split_at(cut);
             [(direction, begin, 0), (direction, rest, if *choice == 2 { 3 } else { 0 })]
         });
-        known([first].into_iter().chain(events))?;
+        parsed([first].into_iter().chain(events))?;
     }
 
     #[test]
-    fn a_known_event_of_a_conversation_is_followed_like_its_bytes(
+    fn parsed_events_of_a_conversation_are_followed_like_their_bytes(
         seed in any::<u64>(),
         is_cut in any::<bool>(),
     ) {
@@ -134,7 +134,7 @@ proptest! {
         if is_cut {
             conversation.cut(&mut choices);
         }
-        known(conversation.sent.iter().map(|sent| {
+        parsed(conversation.sent.iter().map(|sent| {
             let direction = if sent.from_client { Direction::Read } else { Direction::Write };
             (direction, &sent.bytes[..], 0)
         }))?;
@@ -142,7 +142,7 @@ proptest! {
 }
 
 #[test]
-fn whole_heads_and_frames_are_known() {
+fn complete_heads_and_frames_are_parsed() {
     let exchange: [(_, &[u8], _); 3] = [
         (
             Direction::Read,
@@ -156,7 +156,7 @@ fn whole_heads_and_frames_are_known() {
         ),
         (Direction::Write, b"{\"a\": 1}\n", 0),
     ];
-    assert_eq!(known(exchange).unwrap(), 2);
+    assert_eq!(parsed(exchange).unwrap(), 2);
     // A truncation whose size is an estimate makes the position uncertain, until the next head.
     let head = b"POST / HTTP/1.1\r\nContent-Length: 7\r\n\r\n{\"a\":";
     let truncated: [(_, &[u8], _); 3] = [
@@ -164,7 +164,7 @@ fn whole_heads_and_frames_are_known() {
         (Direction::Read, head, 2),
         (Direction::Read, b"GET / HTTP/1.1\r\n\r\n", 0),
     ];
-    assert_eq!(known(truncated).unwrap(), 3);
+    assert_eq!(parsed(truncated).unwrap(), 3);
     let frames: [(_, &[u8], _); 3] = [
         (Direction::Read, PREFACE, 0),
         (Direction::Read, b"\0\0\0\x04\0\0\0\0\0", 0),
@@ -174,5 +174,5 @@ fn whole_heads_and_frames_are_known() {
             0,
         ),
     ];
-    assert_eq!(known(frames).unwrap(), 2);
+    assert_eq!(parsed(frames).unwrap(), 2);
 }

@@ -1,7 +1,7 @@
 use super::*;
 use Direction::{Read, Write};
 
-/// The bytes of a frame with so much payload, all of it 7.
+/// A frame with a payload of `len` bytes, each of which is 7.
 fn frame(kind: u8, stream: u8, len: usize) -> Vec<u8> {
     let [_, a, b, c] = (len as u32).to_be_bytes();
     let mut frame = vec![a, b, c, kind, 0, 0, 0, 0, stream];
@@ -13,7 +13,7 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 
-/// What is missing at least after the last of the events, where nothing is missing before.
+/// The minimum number of bytes missing after the last of the events, if nothing is missing before.
 #[track_caller]
 fn missing(events: &[(Direction, &[u8])]) -> usize {
     let (last, before) = events.split_last().unwrap();
@@ -34,7 +34,7 @@ fn http2_frames_are_followed_through_events() {
     ]
     .concat();
     let len = client.len();
-    // Wherever it is cut, what is missing is the rest of the frame (of the preface, of a header).
+    // At any position, the rest of the frame, the preface or the header is missing.
     let ends = [24, 24 + 27, 24 + 27 + 59, len];
     for cut in 5..len {
         let end = ends.into_iter().find(|&end| end > cut).unwrap();
@@ -46,7 +46,7 @@ fn http2_frames_are_followed_through_events() {
             _ => end - cut,
         };
         assert_eq!(missing(&[(Read, &client[..cut])]), expected, "{cut}");
-        // The same where the bytes come in two events, or one by one.
+        // The same in two events, and byte by byte.
         for at in [5, 16, 23, 24, 30, 52, 53, 60, cut - 1] {
             if (5..cut).contains(&at) {
                 let (begin, rest) = client[..cut].split_at(at);
@@ -61,14 +61,14 @@ fn http2_frames_are_followed_through_events() {
 }
 
 #[test]
-fn a_server_is_known_by_its_client_and_the_client_by_its_server() {
+fn either_side_shows_that_a_connection_is_http2() {
     let client = [PREFACE, &frame(SETTINGS, 0, 18)].concat();
     let data = frame(DATA, 1, 5000);
     assert_eq!(missing(&[(Write, &client), (Read, &data[..100])]), 4909);
     let settings = frame(SETTINGS, 0, 18);
     assert_eq!(missing(&[(Read, &settings[..9])]), 18);
     assert_eq!(missing(&[(Read, &settings), (Write, &client[..9])]), 15);
-    // The first bytes of the client showed nothing: where a frame begins, it is found again.
+    // The client's first bytes are too short to show a protocol. The next event that begins with a frame does.
     let events = [
         (Read, &b"PRI"[..]),
         (Write, &settings),
@@ -88,12 +88,12 @@ fn after_an_estimate_the_next_event_begins_a_frame() {
         assert_eq!(known, 9009 - 1024);
         framing.follow(Write, &data[..1024], known);
     }
-    // Bytes that are no frame lose the place, and a frame finds it.
+    // After bytes that are not a frame, the position is unknown until an event begins with one.
     framing.follow(Write, b"HTTP/2 has no such frame", 0);
     assert_eq!(framing.missing_after(Write, b"nor this one"), 1);
     framing.follow(Write, b"nor this one", 1);
     assert_eq!(framing.missing_after(Write, &data[..2009]), 7000);
-    // More is missing than the frame, so the place is not known; less, and it is.
+    // If more bytes are missing than the frame has, the position is unknown; if fewer are, it is known.
     framing.follow(Write, &data[..2009], 7001);
     assert_eq!(framing.missing_after(Write, b"\x07\x07\x07"), 1);
     framing.follow(Write, &data[..2009], 6000);
@@ -103,27 +103,27 @@ fn after_an_estimate_the_next_event_begins_a_frame() {
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[test]
-fn http1_messages_say_what_a_cut_lacks() {
+fn http1_messages_determine_the_missing_bytes() {
     let ok = |fields: &str, body: &str| format!("HTTP/1.1 200 OK\r\n{fields}\r\n{body}");
     let long = format!(
         "X: {}\r\nContent-Length: 30\r\nY: {0}\r\n",
         "a".repeat(5000)
     );
     let cases = [
-        // A body by its length, in any spelling.
+        // A body with a Content-Length, in any spelling.
         (ok("Content-Length: 100\r\n", "0123456789"), 90),
         (ok("content-length:100\r\n", ""), 100),
         (ok("A: b\r\nCONTENT-LENGTH: \t100 \r\n", "1"), 99),
         (ok(&long, "1"), 29),
-        // Without one, or with one that cannot be: to the end of the connection.
+        // Without a Content-Length, or with an invalid one, a body ends with the connection.
         (ok("A: b\r\n", "0123456789"), 1),
         (ok("Content-Length: -5\r\n", "0123456789"), 1),
         (ok("Content-Length: 5\r\nContent-Length: 6\r\n", "01234"), 1),
         (ok("Content-Length: 18446744073709551615\r\n", "0"), 1),
         (ok("Content-Length: 99999999999999999999\r\n", "0"), 1),
-        // Two spellings of the same.
+        // Two spellings of the same length.
         (ok("Content-Length: 5\r\nContent-Length: 05\r\n", "0"), 4),
-        // A chunk, and the end of its line.
+        // A chunk, and the line end after it.
         (ok("Transfer-Encoding: chunked\r\n", "10\r\n0123"), 12 + 2),
         (
             ok(
@@ -147,7 +147,7 @@ fn http1_messages_say_what_a_cut_lacks() {
         (ok("Transfer-Encoding: chunked\r\n", "0\r\nTrailer"), 1),
         (ok("Transfer-Encoding: chunked\r\n", "xyz\r\nabc"), 1),
         (ok("Transfer-Encoding: gzip\r\n", "abc"), 1),
-        // A head that is not complete.
+        // An incomplete head.
         ("HTTP/1.1 200".into(), 4),
         ("HTTP/1.1 200 OK\r".into(), 3),
         ("HTTP/1.1 200 OK\r\n".into(), 2),
@@ -159,7 +159,7 @@ fn http1_messages_say_what_a_cut_lacks() {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n".into(),
             7,
         ),
-        // What has no body, whatever its head says.
+        // Responses that have no body in spite of their Content-Length.
         (
             "HTTP/1.1 204 No Content\r\nContent-Length: 9\r\n\r\n".into(),
             1,
@@ -168,7 +168,7 @@ fn http1_messages_say_what_a_cut_lacks() {
             "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n".into(),
             2,
         ),
-        // Another message after it.
+        // Another message after the first.
         (
             "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1".into(),
             8,
@@ -187,7 +187,7 @@ fn http1_messages_say_what_a_cut_lacks() {
             ),
             4,
         ),
-        // No HTTP after all.
+        // Bytes after a body that are not a message.
         (ok("Content-Length: 3\r\n", "abc and something else\r\n"), 1),
     ];
     for (answer, expected) in cases {
@@ -195,40 +195,40 @@ fn http1_messages_say_what_a_cut_lacks() {
         let events = [(Read, GET), (Write, answer)];
         let shown = answer.escape_ascii();
         assert_eq!(missing(&events), expected, "{shown}");
-        // The same where the answer comes in two events, cut anywhere.
+        // The same in two events.
         for at in 12..answer.len() {
             let (begin, rest) = answer.split_at(at);
             let events = [(Read, GET), (Write, begin), (Write, rest)];
             assert_eq!(missing(&events), expected, "{shown}, in two at {at}");
         }
-        // The request may be unknown.
+        // The same without the request.
         assert_eq!(missing(&[(Write, answer)]), expected, "{shown}");
     }
 }
 
 #[test]
-fn a_request_says_how_long_its_answer_is() {
+fn the_request_determines_the_length_of_its_response() {
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n";
     let head = b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n";
     let connect = b"CONNECT a:443 HTTP/1.1\r\n\r\n";
     assert_eq!(missing(&[(Read, GET), (Write, answer)]), 500);
     assert_eq!(missing(&[(Read, head), (Write, answer)]), 1);
     assert_eq!(missing(&[(Read, connect), (Write, answer)]), 1);
-    // In their order, also where several are asked at once, and with answers that are not the last.
+    // Responses are matched to requests in order, also to pipelined ones, and after an interim response.
     let asked = [GET, head, GET].concat();
     let early = [&b"HTTP/1.1 103 Early\r\n\r\n"[..], answer, &[7; 500]].concat();
     let events = [(Read, &asked[..]), (Write, &early), (Write, answer)];
     assert_eq!(missing(&events), 1, "the answer to HEAD");
     let events = [&events[..], &[(Write, &answer[..])]].concat();
     assert_eq!(missing(&events), 500, "the one after it");
-    // A request that is cut has a method all the same.
+    // A truncated request has a method, too.
     let mut framing = Framing::default();
     let cut = b"HEAD /path";
     let known = framing.missing_after(Read, cut);
     assert_eq!(known, 4);
     framing.follow(Read, cut, known);
     assert_eq!(framing.missing_after(Write, answer), 1);
-    // More requests than are kept: an answer to GET is expected for those.
+    // The methods of only 32 requests are kept. Later responses are assumed to be those to GET.
     let many = [head.repeat(1000), GET.to_vec()].concat();
     let mut framing = Framing::default();
     framing.follow(Read, &many, 0);
@@ -239,17 +239,17 @@ fn a_request_says_how_long_its_answer_is() {
 }
 
 #[test]
-fn after_a_cut_http1_goes_on_where_a_message_begins() {
+fn after_a_truncation_http1_continues_at_the_next_message() {
     let begin = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n12345";
     let mut framing = Framing::default();
     framing.follow(Write, begin, 4995);
     assert_eq!(framing.missing_after(Write, begin), 4995, "the next answer");
-    // It was not all that was missing: what follows is no message, up to one that is.
+    // More bytes were missing than estimated. The position is unknown until an event begins with a message.
     framing.follow(Write, begin, 4995);
     framing.follow(Write, b"more of the body\r\n", 1);
     assert_eq!(framing.missing_after(Write, b"and more"), 1);
     assert_eq!(framing.missing_after(Write, begin), 4995);
-    // A body is too long for one event: it goes on, as long as no message begins.
+    // A body that is too long for one event continues until an event begins with a message.
     let long = b"HTTP/1.1 200 OK\r\nContent-Length: 5000000000\r\n\r\n";
     let known = framing.missing_after(Write, long);
     assert_eq!(known, 1);
@@ -257,7 +257,7 @@ fn after_a_cut_http1_goes_on_where_a_message_begins() {
     assert_eq!(framing.missing_after(Write, &[7; 1024]), 1);
     framing.follow(Write, &[7; 1024], 1);
     assert_eq!(framing.missing_after(Write, begin), 4995);
-    // A chunk is cut, and the next event begins another one, or another message.
+    // After a truncated chunk, the next event begins with another chunk, or with another message.
     let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\n123";
     let known = framing.missing_after(Write, chunked);
     assert_eq!(known, 0x1000 - 3 + 2);
@@ -267,11 +267,11 @@ fn after_a_cut_http1_goes_on_where_a_message_begins() {
 }
 
 #[test]
-fn what_is_not_http_lacks_a_byte() {
+fn a_truncation_of_another_protocol_lacks_at_least_one_byte() {
     let hello = b"\x16\x03\x01\x02\x00\x01\x00";
     assert_eq!(missing(&[(Read, hello)]), 1);
     assert_eq!(missing(&[(Read, b"")]), 1);
-    // After a few events without it, HTTP is not looked for.
+    // After a few events without HTTP, HTTP is no longer searched for.
     let mut events = vec![(Read, &hello[..]); usize::from(MAX_TRIES) - 1];
     let answer = &b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"[..];
     events.push((Write, answer));
@@ -281,15 +281,15 @@ fn what_is_not_http_lacks_a_byte() {
     // Events without bytes do not count.
     let empty = [vec![(Read, &b""[..]); 100], vec![(Write, answer)]].concat();
     assert_eq!(missing(&empty), 5);
-    // Nor is it looked for after the connection has become something else.
+    // HTTP is not searched for after a switch to another protocol.
     let upgrade = &b"HTTP/1.1 101 Switching Protocols\r\n\r\n"[..];
     assert_eq!(missing(&[(Write, upgrade), (Write, answer)]), 1);
     assert_eq!(missing(&[(Write, upgrade), (Read, GET)]), 1);
 }
 
-/// Bytes without sense lose the place and nothing else.
+/// The estimate stays within its limits.
 #[test]
-fn noise_is_followed_without_harm() {
+fn random_bytes_only_lose_the_position() {
     let mut state = 1;
     let mut random = |limit: u64| {
         state = super::super::mix(state);

@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patched_headers_are_what_etherparse_builds() {
+    fn patched_headers_equal_those_of_etherparse() {
         let bytes: Vec<u8> = (0..65_495_u32)
             .map(|i| (i.wrapping_mul(i) >> 7) as u8)
             .collect();

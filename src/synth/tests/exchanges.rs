@@ -9,7 +9,7 @@ fn headers(name: &'static str, value: &'static str) -> Part {
     }])
 }
 
-/// The events of an exchange with a request and its answer.
+/// The events of an exchange with a request and its response.
 fn exchange(
     number: u64,
     downstream: Option<Connection>,
@@ -78,7 +78,7 @@ fn the_upstream_of_an_exchange_is_in_its_comment() {
     assert_eq!(upstreams, ["10.0.0.8:8080", "10.0.0.9:8080"]);
 }
 
-/// Envoy is the client of such a connection: what it writes are the requests.
+/// Envoy is the client of such a connection, and sends the requests.
 #[test]
 fn an_upstream_that_is_the_only_connection_is_where_the_exchange_is_shown() {
     let upstream = connection(ip("10.1.0.5", 52000), ip("10.2.0.7", 9000));
@@ -110,7 +110,7 @@ fn an_upstream_that_is_the_only_connection_is_where_the_exchange_is_shown() {
     }
 }
 
-/// The type and flags of each frame of HTTP/2 in some bytes.
+/// The type and the flags of each HTTP/2 frame.
 fn frames(mut bytes: &[u8]) -> Vec<(u8, u8)> {
     let mut frames = Vec::new();
     bytes = bytes
@@ -123,7 +123,7 @@ fn frames(mut bytes: &[u8]) -> Vec<(u8, u8)> {
     frames
 }
 
-/// A streamed trace does not say that a side without trailers has ended.
+/// A streamed trace does not record the end of a side without trailers.
 #[test]
 fn the_end_of_a_stream_is_not_invented() {
     let piece = |nanos, side, part| {
@@ -156,11 +156,11 @@ fn the_end_of_a_stream_is_not_invented() {
     assert_eq!(ends(&events), 0);
     events.push(piece(4, Side::Response, trailers));
     assert_eq!(ends(&events), 1);
-    // A buffered message is whole.
+    // A buffered message is complete.
     assert_eq!(ends(&exchange(0, None, None, [0, 1])), 2);
 }
 
-/// The search for them went over all that are open, for each connection that ended.
+/// Each connection that ended was once compared with all open exchanges.
 #[test]
 fn ending_a_connection_does_not_look_at_the_exchanges_of_others() {
     const COUNT: u64 = 20_000;
@@ -184,7 +184,7 @@ fn ending_a_connection_does_not_look_at_the_exchanges_of_others() {
     assert_eq!(synth.connections(), COUNT);
 }
 
-/// An exchange that waits for its answer keeps its connection open, however long the silence.
+/// An exchange that waits for its response keeps its connection open for any time.
 #[test]
 fn an_answer_comes_on_the_stream_of_its_request() {
     let downstream = || Some(connection(ip("10.0.0.1", 80), ip("10.0.0.2", 50000)));
@@ -194,7 +194,7 @@ fn an_answer_comes_on_the_stream_of_its_request() {
     let later = exchange(2, downstream(), None, [400 * second, 401 * second]);
     let events = [&slow[..2], &fast, &slow[2..], &later].concat();
     let (seen, summaries, _) = synthesize(&events, SynthOptions::default());
-    // The last one comes on a connection of its own: no exchange was open for more than a minute.
+    // The last exchange has a new connection, because no exchange was open for more than a minute before it.
     assert_eq!(summaries.len(), 2);
     let stream = |frame: &Seen| frame.payload[8];
     let answers: Vec<_> = seen

@@ -197,7 +197,7 @@ fn all_of(bytes: &[u8], encoding: Encoding, way: Way) -> Vec<String> {
     }
 }
 
-/// Fails if a plain event differs from what the general decoder makes of its bytes.
+/// Fails if a plain event differs from the general decoder's event for the same bytes.
 fn is_decoded_alike(bytes: &[u8]) -> Result<(), TestCaseError> {
     let mut general = SocketEvent::default();
     let result = general.decode(bytes, Generation::Tap);
@@ -221,12 +221,12 @@ proptest! {
     #![proptest_config(config(4_000))]
 
     #[test]
-    fn a_plain_event_is_what_the_general_decoder_makes_of_it(bytes in damaged(event())) {
+    fn a_plain_event_is_decoded_as_by_the_general_decoder(bytes in damaged(event())) {
         is_decoded_alike(&bytes)?;
     }
 
     #[test]
-    fn any_bytes_are_what_the_general_decoder_makes_of_them(bytes in vec(any::<u8>(), 0..60)) {
+    fn any_bytes_are_decoded_as_by_the_general_decoder(bytes in vec(any::<u8>(), 0..60)) {
         is_decoded_alike(&bytes)?;
     }
 }
@@ -235,7 +235,7 @@ proptest! {
     #![proptest_config(config(1_000))]
 
     #[test]
-    fn a_trace_is_what_the_general_walk_makes_of_it(
+    fn a_trace_is_read_as_by_the_general_walk(
         bytes in damaged(vec(message(), 1..6).prop_map(|all| all.concat()))
     ) {
         let general = all_of(&bytes, Encoding::Binary, Way::General);
@@ -244,7 +244,7 @@ proptest! {
     }
 
     #[test]
-    fn a_delimited_trace_is_what_the_general_walk_makes_of_it(
+    fn a_delimited_trace_is_read_as_by_the_general_walk(
         bytes in damaged(vec(message(), 1..6).prop_map(|all| {
             all.iter().flat_map(|one| [varint(one.len() as u64, 0), one.clone()].concat()).collect()
         }))
@@ -255,9 +255,9 @@ proptest! {
     }
 }
 
-/// The fast path takes the events that it should: equality would not show that it takes none.
+/// The comparison above would also succeed if the fast path took no event.
 #[test]
-fn what_a_tap_mostly_records_is_plain() {
+fn usual_events_are_plain() {
     let time = field(
         1,
         0,
@@ -276,7 +276,7 @@ fn what_a_tap_mostly_records_is_plain() {
 
 /// A message that claims to be shorter than its contents.
 #[test]
-fn an_event_that_is_longer_than_its_message_is_none() {
+fn an_event_that_is_longer_than_its_message_is_not_plain() {
     let body = field(1, 0, &field(1, 0, &[7; 30]));
     let time = [number(1, 1_795_327_726, 0), number(2, 300_000_000, 0)].concat();
     let event = [field(1, 0, &time), field(2, 0, &body)].concat();
@@ -295,7 +295,7 @@ fn an_event_that_is_longer_than_its_message_is_none() {
     }
 }
 
-/// Lengths of one byte that seem to fit into each other, if they are added without the carry.
+/// Lengths of one byte that fit into each other only if their sum overflows.
 #[test]
 fn lengths_that_overflow_a_byte_are_not_plain() {
     let time = [number(1, 1_795_327_726, 0), number(2, 300_000_000, 0)].concat();

@@ -291,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_reads_alike_whatever_follows_it() {
+    fn bytes_after_a_header_do_not_affect_it() {
         for bits in 0..64 {
             for value in [
                 1_u64 << bits,

@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn usual_times_of_every_day_are_those_of_the_general_parser() {
+    fn the_fast_path_parses_times_of_every_day_as_the_general_parser() {
         for year in 1970..=2400 {
             for month in 1..=12 {
                 for day in [1, 2, 27, 28] {
@@ -333,14 +333,14 @@ mod tests {
         #![proptest_config(config(2_000))]
 
         #[test]
-        fn usual_times_are_those_of_the_general_parser(text in time()) {
+        fn the_fast_path_parses_times_as_the_general_parser(text in time()) {
             if let Some(usual) = usual_rfc3339(&text) {
                 prop_assert_eq!(Some(usual), any_rfc3339(&text));
             }
         }
 
         #[test]
-        fn usual_numbers_are_those_of_the_general_parser(text in "[-+]?[0-9]{0,21}x?|true|false|t", is_bool: bool) {
+        fn the_fast_path_parses_numbers_as_the_general_parser(text in "[-+]?[0-9]{0,21}x?|true|false|t", is_bool: bool) {
             let kind = if is_bool { Kind::Bool } else { Kind::Integer };
             let field = Field { name: "a", json_name: "a", number: 1, kind };
             let number = |number: Result<u64, Damage>| number.map_err(|damage| damage.to_string());

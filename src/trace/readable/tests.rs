@@ -1,4 +1,4 @@
-//! Both ways through the lexers, side by side.
+//! The fast path and the general path of the lexers return the same tokens.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -62,7 +62,7 @@ const TEXT: &str = r#"socket_buffered_trace {
 }
 "#;
 
-/// What is inserted into a trace.
+/// The pieces that are inserted into a trace.
 const PARTS: [&str; 30] = [
     "{",
     "}",
@@ -96,7 +96,7 @@ const PARTS: [&str; 30] = [
     "{\"socket_streamed_trace_segment\":",
 ];
 
-/// A trace in which some bytes are replaced.
+/// A trace in which some bytes are replaced by these pieces.
 fn changed(trace: &'static str) -> impl Strategy<Value = Vec<u8>> {
     let change = (0..trace.len(), 0..8_usize, select(&PARTS[..]));
     vec(change, 0..6).prop_map(|changes| {
@@ -115,7 +115,7 @@ fn parts() -> impl Strategy<Value = Vec<u8>> {
     vec(select(&PARTS[..]), 0..60).prop_map(|parts| parts.concat().into_bytes())
 }
 
-/// Reads `bytes` in pieces of `size` with the fast path and without it, and past damage.
+/// Compares reading `bytes` in pieces of `size` with and without the fast path, also after damage.
 fn compare<L: Lexer + Default + std::fmt::Debug>(bytes: &[u8], size: usize) {
     let input = || Input::from_reader(Pieces(bytes.to_vec(), size));
     let (mut fast, mut general) = (L::default(), L::default());

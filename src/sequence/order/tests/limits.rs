@@ -1,4 +1,4 @@
-//! How long events wait for others, and counts that are impossible.
+//! The limits of waiting, and impossible counts.
 
 use super::*;
 
@@ -35,12 +35,13 @@ fn an_event_waits_no_longer_than_the_window_allows() {
 }
 
 #[test]
-fn an_impossible_count_is_reported_and_makes_no_hole() {
+fn an_impossible_count_is_reported_and_leaves_no_gap() {
     let far = 10 + MAX_EVENT_LOSS;
     for events in [
         vec![read(1, 0, "abc"), read(far, 1, "d")],
         vec![cut(read(1, 0, "abc")), read(far, 1, "d")],
-        // What is held counts from where the events before it ended, not from an impossible one in between.
+        // The gap before a waiting event is counted from the end of the event before it, not from an impossible count in
+        // between.
         vec![
             read(1, 0, "abc"),
             read(u64::MAX / 2, 1, "d"),
@@ -61,27 +62,27 @@ fn an_impossible_count_is_reported_and_makes_no_hole() {
 }
 
 #[test]
-fn after_one_impossible_count_the_others_go_on() {
+fn one_impossible_count_does_not_affect_later_events() {
     let run = Run::of([
         read(1, 0, "abc"),
         read(4, 1, "def"),
         write(2, 2, "x"),
         read(7, 3, "g"),
-        // Something is missing here.
+        // Two bytes are missing before this event.
         read(10, 4, "h"),
     ]);
     let expected = [(1, 0, 0), (4, 0, 0), (2, 0, 0), (7, 0, 0), (10, 2, 0)];
     assert_eq!(run.seen(), expected);
-    assert_eq!(run.said(), [(WarningKind::ImpossibleCount, 1)]);
+    assert_eq!(run.warned(), [(WarningKind::ImpossibleCount, 1)]);
 }
 
 #[test]
-fn what_waits_has_a_limit_for_all_connections_together() {
+fn the_waiting_events_of_all_connections_share_a_limit() {
     let mut run = Run {
         held: 64 << 20,
         ..Run::default()
     };
-    // Other connections have all of it: none waits here.
+    // Other connections use all of the memory, so no event waits here.
     run.push(read(1, 0, "abc"));
     run.push(read(10, 1, "d"));
     assert_eq!(run.delivered.len(), 2);
@@ -104,9 +105,9 @@ fn what_waits_has_a_limit_for_all_connections_together() {
     assert_eq!(run.held, 64 << 20);
 }
 
-/// A count and its noun agree.
+/// The detail once had a plural noun after 1.
 #[test]
-fn the_detail_of_a_mismatch_says_byte_for_one() {
+fn the_detail_of_a_mismatch_has_a_singular_noun() {
     let events = [
         cut(read(1, 0, "x")),
         Event {

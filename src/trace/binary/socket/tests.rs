@@ -42,7 +42,7 @@ fn generated(message: &[u8]) -> SocketEvent<'_> {
             None => Default::default(),
         };
         same.as_string = as_string;
-        // Payloads below are of one kind of byte each, and different.
+        // Each payload below repeats one byte, which occurs in no other payload.
         let at = message
             .windows(bytes.len().max(1))
             .rposition(|window| window == bytes);
@@ -52,7 +52,7 @@ fn generated(message: &[u8]) -> SocketEvent<'_> {
 }
 
 #[test]
-fn fields_come_out_as_generated_code_has_them() {
+fn fields_are_decoded_as_by_the_generated_code() {
     let (a, b) = (field(1, &[0xaa; 40]), field(2, &[0xbb; 200]));
     let pieces = [
         field(1, &[number(1, 1_700_000_000), number(2, 5)].concat()),

@@ -32,7 +32,7 @@ fn objects_and_lists() {
 }
 
 #[test]
-fn strings_are_free_of_escapes_and_of_any_bytes() {
+fn strings_are_unescaped_and_may_contain_any_bytes() {
     check::<Json>(&[
         (
             br#"{"a":"\"\\\/\b\f\n\r\t."}"#,
@@ -57,7 +57,7 @@ fn strings_are_free_of_escapes_and_of_any_bytes() {
 }
 
 #[test]
-fn what_breaks_the_grammar_is_found_where_it_is() {
+fn syntax_errors_have_their_offsets() {
     check::<Json>(&[
         (br#"{"a",1}"#, "a: !4 a colon"),
         (br#"{"a" 1}"#, "a: !5 a colon"),
@@ -75,7 +75,7 @@ fn what_breaks_the_grammar_is_found_where_it_is() {
 }
 
 #[test]
-fn an_input_that_is_cut_says_so_at_its_end() {
+fn a_cut_is_reported_at_the_end_of_the_input() {
     check::<Json>(&[
         (b"{", "!1 cut in a JSON object"),
         (br#"{"a"#, "!3 cut in a string"),
@@ -86,7 +86,7 @@ fn an_input_that_is_cut_says_so_at_its_end() {
     ]);
 }
 
-/// Up to what begins a message, it is no part of one.
+/// Other text is skipped up to the beginning of a message.
 #[test]
 fn other_text_between_objects_is_passed_over() {
     check::<Json>(&[

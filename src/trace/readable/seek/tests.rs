@@ -1,6 +1,6 @@
 use super::*;
 
-/// The offsets and names that are found in `text`, and what is before each; the same for pieces of all sizes.
+/// The names found in `text`, their offsets, and the kind of text before each. The size of the pieces makes no difference.
 fn found(grammar: Grammar, text: &str) -> String {
     let all = |size: usize| {
         let mut seeker = Seeker::new(grammar, Generation::Tap);
@@ -84,7 +84,7 @@ fn text_messages_begin_with_a_name_in_a_line_of_its_own() {
             "$ cat x\nsocket_buffered_trace {",
             "text socket_buffered_trace@8-31",
         ),
-        // After something else, nothing follows it in its line.
+        // After other text in the same line, a message must have a line end after its brace.
         (
             "170socket_buffered_trace {\n",
             "text socket_buffered_trace@3-27",
@@ -104,7 +104,7 @@ fn text_messages_begin_with_a_name_in_a_line_of_its_own() {
     }
 }
 
-/// What curl, a shell and an HTTP response write is no part of a message.
+/// The output of curl and of a shell, and the head of an HTTP response, are not parts of a message.
 #[test]
 fn parts_of_messages_are_seen_among_other_text() {
     let json = [

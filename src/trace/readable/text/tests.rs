@@ -26,7 +26,7 @@ fn fields_messages_and_lists() {
 }
 
 #[test]
-fn strings_are_free_of_escapes_and_of_any_bytes() {
+fn strings_are_unescaped_and_may_contain_any_bytes() {
     check::<Text>(&[
         (
             br#"a: "\n\r\t\a\b\f\v\?\'\"\\""#,
@@ -43,7 +43,7 @@ fn strings_are_free_of_escapes_and_of_any_bytes() {
 }
 
 #[test]
-fn what_breaks_the_grammar_is_found_where_it_is() {
+fn syntax_errors_have_their_offsets() {
     check::<Text>(&[
         (b"a { b: 1 >", "a: { b: 1 !9 a field's name"),
         (b"a 1", "a: !2 a colon or a message"),
@@ -65,7 +65,7 @@ fn what_breaks_the_grammar_is_found_where_it_is() {
 }
 
 #[test]
-fn an_input_that_is_cut_says_so_at_its_end() {
+fn a_cut_is_reported_at_the_end_of_the_input() {
     check::<Text>(&[
         (b"abc", "!3 cut in a field's name"),
         (b"[type.", "!6 cut in a field's name"),
@@ -79,7 +79,7 @@ fn an_input_that_is_cut_says_so_at_its_end() {
     ]);
 }
 
-/// Up to what begins a message, it is no part of one.
+/// Other text is skipped up to the beginning of a message.
 #[test]
 fn other_text_between_messages_is_passed_over() {
     check::<Text>(&[
@@ -95,7 +95,7 @@ fn other_text_between_messages_is_passed_over() {
     check::<Text>(&[(found.as_bytes(), tokens)]);
 }
 
-/// Without a value that is a message, an unknown name is a word like any other.
+/// An unknown name without a message as its value is part of other text.
 #[test]
 fn unknown_names_between_messages_have_messages() {
     let tokens = |bytes: &str| {
@@ -128,7 +128,7 @@ fn unknown_names_between_messages_have_messages() {
     }
 }
 
-/// Where a message begins inside another, that one was cut.
+/// If a message begins inside another one, the outer one was cut there.
 #[test]
 fn a_message_that_begins_inside_another_is_found() {
     let cases = [
@@ -165,7 +165,7 @@ fn a_message_that_begins_inside_another_is_found() {
             assert!(after.starts_with(tokens.trim_end()), "{after}");
         }
     }
-    // What a peer sends is escaped, and no message.
+    // Payload is escaped, so it cannot begin a message.
     check::<Text>(&[(
         b"a{b: \"socket_buffered_trace {\\n\"}",
         r"a: { b: 'socket_buffered_trace {\n' }",

@@ -5,7 +5,7 @@ use super::*;
 use crate::model::event::Event;
 use crate::trace::Reader;
 
-/// A trace of events that read 3,000 bytes each: the first 0x00, the next 0x01, and so on.
+/// A trace of events with 3,000 received bytes each: all bytes of the first are 0x00, of the next 0x01, and so on.
 fn trace(events: u8) -> Reader {
     let event = |byte| {
         let payload = STANDARD.encode([byte; 3_000]);
@@ -21,7 +21,7 @@ fn trace(events: u8) -> Reader {
     Reader::new(Input::from_bytes(trace), None, None)
 }
 
-/// The bytes that an event holds.
+/// The payload of an event.
 fn payload(event: &Event) -> Option<&[u8]> {
     event.payload().map(|(_, payload)| payload)
 }
