@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Builds the page into a folder (default: target/page): one file, index.html, with the module, the styles and the script in
-# it. Any static server serves it, and it opens from the disk. Exits with 77 where no toolchain compiles for browsers.
+# Builds the page into a folder (default: target/page). It is a single file, index.html, which contains the module, the styles
+# and the script. It can be opened from the disk or from any static server. The exit status is 77 if no toolchain compiles
+# for browsers.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 page=${1:-target/page}
 target=wasm32-unknown-unknown
 build=(--manifest-path web/Cargo.toml --locked --release --target "$target" --target-dir target/web)
-# Functions are inlined only where they are small: the page is loaded with the module in it.
+# Only small functions are inlined, because the page contains the module, and a large one takes longer to load.
 flags="-Ctarget-feature=+simd128,+bulk-memory -Cllvm-args=-inline-threshold=40 --remap-path-prefix=$PWD=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
 
-# Prints the linker that came with one of the toolchains, or the system's.
+# Prints the path of the linker of a toolchain, or of the system.
 linker() {
     local toolchain
     for toolchain in "$(rustc --print sysroot 2>/dev/null || true)" /usr; do
@@ -21,7 +22,7 @@ linker() {
 if [ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]; then
     RUSTFLAGS="$flags" cargo build "${build[@]}"
 elif [ -e /usr/lib/rustlib/src/rust/library/std/Cargo.toml ] && [ -x /usr/bin/cargo ] && lld=$(linker | head -n 1) && [ -n "$lld" ]; then
-    # Debian has no standard library for browsers in its newer Rust, but its source: rust-web-src.
+    # Debian's newer Rust has only the source of the standard library for browsers: rust-web-src.
     flags+=" --remap-path-prefix=/usr/lib/rustlib/src=rust --remap-path-prefix=/usr/src=rust"
     RUSTC_BOOTSTRAP=1 CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc RUSTFLAGS="$flags" \
         CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$lld \
@@ -43,9 +44,10 @@ def allowed(text):
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
 
 module = open(sys.argv[1], "rb").read()
-page, style, script = (read(n) for n in ("index.html", "page.css", "page.js"))
+page, style = read("index.html"), read("page.css")
+script = read("page.js") + read("choosing.js")
 worker = read("reading.js") + read("worker.js")
-# A worker made of a Blob and a module that is compiled: nothing else may run, and nothing may be requested.
+# The page may run its script, a worker made of a Blob, and the compiled module. It may request nothing.
 policy = "; ".join([
     "default-src 'none'", f"script-src {allowed(script)} 'wasm-unsafe-eval' blob:", f"style-src {allowed(style)}",
     "worker-src blob:", "connect-src 'none'", "base-uri 'none'", "form-action 'none'",

@@ -1,18 +1,18 @@
-// The page: what was dropped, the choices, the results. It reads no trace itself; worker.js does.
+// The page: the dropped files, the choices and the results. It does not read traces: worker.js does.
 "use strict";
 const $ = (id) => document.getElementById(id);
 const TRACE = /\.(pb|pb_length_delimited|pb_text|json)(\.(gz|zst))?$/;
 const COMPRESSED = /\.(gz|zst)$/;
-// How many bytes of captures the page holds itself, of all together. The rest is in Blobs, which the browser keeps.
+// The maximum number of bytes of captures that the page keeps in memory. The rest is in Blobs, which the browser keeps.
 const HELD = 96 << 20;
 let traces = [];
 let worker = null;
 let running = null;
 let generation = 0;
-// How many bytes more the page may hold.
+// How many more bytes the page may keep.
 let room = HELD;
 
-// What was dropped may have any name: control and invisible characters are shown as escapes.
+// A dropped file may have any name: control and invisible characters are shown as escapes.
 const plain = (text) =>
   String(text).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
 
@@ -36,7 +36,7 @@ function human(bytes) {
   return `${bytes.toFixed(1)} ${["KiB", "MiB", "GiB", "TiB"][unit]}`;
 }
 
-// The worker, made of the text in the page: a file from the disk may not load another.
+// The worker, made from its text in the page: a page that was opened from the disk may not load other files.
 function start() {
   const url = URL.createObjectURL(new Blob([$("worker").textContent], { type: "text/javascript" }));
   worker = new Worker(url);
@@ -47,7 +47,8 @@ function start() {
   worker.postMessage({ module: bytes });
 }
 
-// Has the worker answer a request, one after the other. The capture goes to `file`, or into the answer.
+// Sends a request to the worker, after the earlier ones are answered. The capture is written to `file`, or is part of the
+// answer.
 let queue = Promise.resolve();
 function ask(request, files, onRead = () => {}, file = null) {
   const asked = generation;
@@ -57,7 +58,7 @@ function ask(request, files, onRead = () => {}, file = null) {
     return new Promise((resolve) => {
       running = resolve;
       const failed = (why) => resolve({ object: null, messages: [`capture2pcap: ${why}`] });
-      // One part after the other; the worker waits for that, where it can wait.
+      // One part after the other. With JSPI, the worker waits until each is written.
       let written = Promise.resolve();
       const write = async (part) => {
         await file.write(part);
@@ -82,7 +83,7 @@ function ask(request, files, onRead = () => {}, file = null) {
   return answered;
 }
 
-// Ends the work at once: the worker goes, and what waits is not begun.
+// Ends the work at once: terminates the worker, and drops the requests that have not begun.
 function stop() {
   generation += 1;
   worker?.terminate();
@@ -95,7 +96,7 @@ function choices() {
   return Object.fromEntries(form.entries());
 }
 
-// The captures' names: short ones, and longer ones where they would collide.
+// The names of the captures: short ones, or longer ones if they would collide.
 function names(format) {
   const extension = `.${format}`;
   const base = (path) => path.split("/").pop();
@@ -186,7 +187,7 @@ async function add(found, unread = []) {
   $("choices").hidden = $("clear").hidden = false;
   offerFile();
   const asked = generation;
-  // Computed once: each name depends on all others.
+  // Computed once, because each name depends on all others.
   const captures = names("pcap").slice(-found.length);
   begin();
   for (const [i, trace] of found.entries()) {
@@ -224,7 +225,7 @@ function command(text) {
     try {
       await navigator.clipboard.writeText(text);
     } catch {
-      // Not from the disk, in some browsers: the selection is copied instead.
+      // Some browsers do not allow that for a page from the disk: the selection is copied instead.
       getSelection().selectAllChildren(code);
       document.execCommand("copy");
     }
@@ -234,8 +235,8 @@ function command(text) {
   return element("div", { className: "command" }, code, copy);
 }
 
-// A capture in parts, memory or Blobs. It becomes one Blob when it is wanted, and not before: the browser copies the bytes
-// of a Blob to another process, which may take longer than the conversion.
+// A capture in parts, each of them memory or a Blob. It becomes a single Blob only when the user wants it, because the browser
+// copies the bytes of a Blob to another process, which may take longer than the conversion.
 class Capture {
   constructor(parts) {
     this.parts = parts;
@@ -261,8 +262,8 @@ class Capture {
   }
 }
 
-// The links hold the captures: they are let go with the results. The worker uses their memory again.
-function forget() {
+// Removes the results. Their links own the captures, whose memory is given to the worker for reuse.
+function removeResults() {
   const captures = [...document.querySelectorAll("#results a")].map((link) => link.capture);
   for (const { address } of captures) if (address) URL.revokeObjectURL(address);
   const spare = captures.flatMap(({ parts }) => parts).filter((part) => part instanceof ArrayBuffer);
@@ -289,23 +290,23 @@ function result(name, { object, messages, parts }, file = null) {
 function download(name, capture, counts) {
   const link = element("a", { className: "button", href: "#", download: name, textContent: "Download", ariaLabel: `Download ${plain(name)}` });
   link.capture = capture;
-  // Before the browser looks at the address: for a click, also of a key or a screen reader; for the menu, which has "Save
-  // link as"; for a drag, or another button of the mouse.
+  // The address is set before the browser reads it: at a click, also by a key or a screen reader; before the context menu,
+  // which has "Save link as"; before a drag, or a click with another button.
   for (const wanted of ["click", "contextmenu", "pointerdown"]) link.addEventListener(wanted, () => (link.href = capture.url));
   return element("p", {}, link, ` ${counts}, ${human(capture.size)}`);
 }
 
-// Asks where the capture goes to, if it may go straight to a file; null where it does not.
+// Asks the user for the file to which the capture is written.
 async function fileFor(name, format) {
   const handle = await showSaveFilePicker({
     suggestedName: name,
     types: [{ description: `${format} capture`, accept: { "application/vnd.tcpdump.pcap": [`.${format}`] } }],
   });
-  // Written aside, and put in its place when it is closed.
+  // The browser writes to a temporary file, and renames it when it is closed.
   return { name: handle.name, stream: await handle.createWritable() };
 }
 
-// Ends the file of a capture: there is none if the conversion failed.
+// Closes the file of a capture, or discards it if the conversion failed.
 async function endFile(file, answer) {
   const isWhole = answer?.object && answer.object.error === null && answer.object.capture !== null;
   try {
@@ -318,7 +319,7 @@ async function endFile(file, answer) {
 
 async function convert() {
   const { merge, "to-file": toFile, ...chosen } = choices();
-  // Each with the files, the capture's name, and how many bytes are read: a merge reads each trace twice.
+  // Each job has its files, the name of its capture, and the number of bytes to read. A merge reads each trace twice.
   const size = (some) => some.reduce((sum, trace) => sum + trace.file.size, 0);
   const captures = merge ? [`merged.${chosen.format}`] : names(chosen.format);
   const jobs = captures.map((capture, i) => ({ capture, from: merge ? traces : [traces[i]] }));
@@ -332,7 +333,7 @@ async function convert() {
     jobs[0].capture = file.name;
   }
   const asked = generation;
-  forget();
+  removeResults();
   begin();
   let converted = 0;
   for (const [i, { capture, from }] of jobs.entries()) {
@@ -348,61 +349,7 @@ async function convert() {
   say(`${grouped(converted)} of ${counted(jobs.length, "capture")} ready.`);
 }
 
-// Finds the traces in what was dropped: by a handle, since Chromium lets a page that was opened from the disk look into a
-// folder by nothing else, or by an entry.
-async function below(item, path, found) {
-  const [isFile, inner] = [item.isFile ?? item.kind === "file", `${path}${item.name}/`];
-  if (isFile) {
-    if (path !== "" && !TRACE.test(item.name)) return;
-    const file = await (item.getFile ? item.getFile() : new Promise((resolve, reject) => item.file(resolve, reject)));
-    found.push({ name: path + item.name, file });
-  } else if (item.values) {
-    for await (const child of item.values()) await below(child, inner, found);
-  } else {
-    const reader = item.createReader();
-    for (;;) {
-      const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-      if (some.length === 0) return;
-      for (const child of some) await below(child, inner, found);
-    }
-  }
-}
-
-addEventListener("dragover", (event) => {
-  event.preventDefault();
-  $("drop").classList.add("over");
-});
-addEventListener("dragleave", () => $("drop").classList.remove("over"));
-addEventListener("drop", async (event) => {
-  event.preventDefault();
-  $("drop").classList.remove("over");
-  // Asked for at once: the browser empties the list after the event.
-  const items = [...event.dataTransfer.items].filter((item) => item.kind === "file");
-  const dropped = items.map((item) => [item.getAsFileSystemHandle?.(), item.webkitGetAsEntry?.(), item.getAsFile()]);
-  const [found, unread] = [[], []];
-  for (const [handle, entry, file] of dropped) {
-    const item = (await Promise.resolve(handle).catch(() => null)) ?? entry;
-    try {
-      if (item) await below(item, "", found);
-      else if (file) found.push({ name: file.name, file });
-    } catch {
-      unread.push(plain(item.name));
-    }
-  }
-  add(found, unread);
-});
-$("choose").onclick = () => $("files").click();
-$("choose-folder").onclick = () => $("folder").click();
-$("files").onchange = ({ target }) => {
-  add([...target.files].map((file) => ({ name: file.name, file })));
-  target.value = "";
-};
-$("folder").onchange = ({ target }) => {
-  const files = [...target.files].filter((file) => TRACE.test(file.name));
-  add(files.map((file) => ({ name: file.webkitRelativePath || file.name, file })));
-  target.value = "";
-};
-// One capture may go straight to a file, where the browser can do that.
+// A single capture can be written straight to a file if the browser supports that.
 function offerFile() {
   const isOne = traces.length === 1 || choices().merge;
   $("to-file").hidden = !isOne || typeof showSaveFilePicker !== "function";
@@ -421,12 +368,12 @@ $("cancel").onclick = () => {
 $("clear").onclick = () => {
   stop();
   end();
-  forget();
+  removeResults();
   traces = [];
   $("traces").replaceChildren();
   $("choices").hidden = $("clear").hidden = true;
   say("");
   $("choose").focus();
 };
-// Once the page is shown, the module is compiled for the first trace.
+// After the page is shown, the module is compiled, so that the first trace does not wait for it.
 addEventListener("load", () => setTimeout(() => worker ?? start()));

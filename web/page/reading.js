@@ -3,7 +3,7 @@
 "use strict";
 // The maximum number of bytes of one read, by the module or from a stream.
 const PIECE = 1 << 20;
-// When streams are opened: at least so many bytes are left, so many have been read in a row, and so many are requested.
+// Streams are opened if at least this many bytes are left, this many have been read in a row, and this many are requested.
 const STREAMED = 1 << 20;
 const IN_A_ROW = 32 << 10;
 const WANTED = 64 << 10;
@@ -13,7 +13,7 @@ const WANTED = 64 << 10;
 const STREAMS = 3;
 const STRIPE = 4 * PIECE;
 const STRIPES = 16 * STREAMS;
-// The size of all windows together, of a first window, and of one where reading is synchronous, in bytes.
+// The size of all windows together, of a first window, and of a window for synchronous reading, in bytes.
 const WINDOWS = 64 << 20;
 const WINDOW = 64 << 10;
 const SLICE = 8 << 20;
@@ -21,7 +21,7 @@ const SLICE = 8 << 20;
 // synchronous and nothing is read ahead.
 const WAITS = typeof WebAssembly.Suspending === "function" && typeof WebAssembly.promising === "function" && canStream();
 const reader = WAITS ? null : new FileReaderSync();
-// Memory that streams are read into. It is reused, since new memory would take as long as the rest of the work.
+// Memory that streams are read into. It is reused, because new memory would take as long as the rest of the work.
 const pieces = [];
 
 function canStream() {
@@ -63,7 +63,7 @@ class Stream {
   }
 }
 
-// Reads a file from a position on by several streams.
+// Reads a file from a position on, by several streams.
 class Streams {
   constructor(file, number, position) {
     Object.assign(this, { file, number, position });
@@ -95,7 +95,7 @@ class Streams {
     this.piece ??= await stream.asked;
     const some = this.piece.subarray(this.taken, this.taken + to.length);
     to.set(some);
-    // The stream takes the memory back below, which empties `some`.
+    // The stream takes the memory back below. After that, `some` is empty.
     const { length } = some;
     this.position += length;
     this.taken += length;
@@ -113,7 +113,8 @@ class Streams {
   }
 }
 
-// Parts of files, in the order of their last use. Where a file is read on, the next window is larger, and is read ahead.
+// Parts of files, in the order of their last use. If reads of a file are consecutive, the next window is larger, and is read
+// ahead.
 class Windows {
   constructor(files) {
     this.kept = [];
@@ -204,7 +205,7 @@ class Reading {
     if (to.length === 0) return 0;
     if (this.streams?.number === number && this.streams.position === position) return this.streams.read(to);
     const isInRow = this.follow(number, position, to.length);
-    // A merge goes on in a row, too, but requests little at once.
+    // A merge also reads consecutive bytes, but requests little at once.
     const isReadOn = isInRow && position >= IN_A_ROW && to.length >= WANTED;
     const isLarge = file.size - position >= STREAMED;
     if (isReadOn && isLarge && WAITS) {

@@ -1,20 +1,20 @@
-// Runs the module. It reads the files through reading.js, and gives the capture to the page in parts: as memory while the page
-// has room for it, then as Blobs, which browsers keep on the disk where they are large. Or the page writes each part to a
-// file.
+// Runs the module. It reads the files through reading.js, and passes the capture to the page in parts. The first parts are
+// memory, as long as the page has room for it. Later ones are Blobs, which browsers keep on the disk if they are large. If the
+// capture is written to a file, the page writes each part instead.
 "use strict";
-// How many bytes of a capture make a part.
+// The size of a part of a capture, in bytes.
 const PART = 4 << 20;
-// How often the browser is asked again to keep a part, and after how many milliseconds.
+// How often a Blob is made again if the browser does not keep it, and after how many milliseconds.
 const RETRIES = 100;
 const RETRY_INTERVAL = 50;
 let instance, files, copies, output, reading, read, shown;
-// Memory of captures that the page no longer has. It is used again, since new memory would take as long as the rest of the
-// work.
+// Memory of captures that the page has removed. It is reused, because new memory would take as long as the rest of the work.
 let spare = [];
 
 const memory = (at, length) => new Uint8Array(instance.exports.memory.buffer, at >>> 0, length >>> 0);
 
-// What the module writes to one file, in parts: up to `room` bytes of memory, then Blobs. Or `send` takes each part.
+// The bytes that the module writes to one file, in parts: up to `room` bytes of memory, then Blobs. If there is a `send`, it
+// gets each part instead.
 class Output {
   constructor(room, send = null) {
     this.room = room;
@@ -24,7 +24,7 @@ class Output {
     this.length = 0;
   }
 
-  // Takes bytes of the module's memory, or returns a promise to have done so.
+  // Copies bytes from the module's memory. May return a promise of that.
   write(bytes) {
     let taken;
     while (bytes.length > 0) {
@@ -38,11 +38,12 @@ class Output {
     return taken;
   }
 
-  // Has the browser keep a part. When Blobs exceed about 500 MiB, Chromium apparently has yet to compute how much it may keep:
-  // it reports no error, but new Blobs cannot be read. So each one is verified, and replaced a moment later.
+  // Makes a Blob of a part. When all Blobs exceed about 500 MiB, Chromium reports no error for a while, but new Blobs cannot be
+  // read, apparently until it has computed how much it may keep. So each Blob is verified, and made again a moment later if
+  // necessary.
   keep(bytes) {
     const at = this.parts.push(new Blob([bytes])) - 1;
-    // Not reused before it is kept.
+    // The memory is not reused before the Blob is verified.
     this.part = null;
     const done = () => void spare.push(bytes.buffer);
     if (WAITS) return this.retry(at, bytes).then(done);
@@ -65,7 +66,7 @@ class Output {
     if (this.send) return this.send(new Blob([bytes]));
     this.room -= bytes.length;
     if (this.room < 0) return this.keep(bytes);
-    // The memory of a full part is given away. The last part may be much smaller, and is copied.
+    // The memory of a full part is passed to the page. The last part may be much smaller, so it is copied.
     const isFull = bytes.length === PART;
     this.parts.push(isFull ? bytes.buffer : bytes.slice().buffer);
     if (isFull) this.part = null;
@@ -73,7 +74,7 @@ class Output {
   }
 }
 
-// Whether the browser has the bytes of a Blob, or a promise of that.
+// Whether the browser has kept the bytes of a Blob, or a promise of that.
 function isKept(blob) {
   const [slice, broken] = [blob.slice(0, 1), () => false];
   if (WAITS) return slice.arrayBuffer().then(() => true, broken);
@@ -84,7 +85,7 @@ function isKept(blob) {
   }
 }
 
-// Has the page write a part to the file, and waits for it where that is possible.
+// Sends a part to the page, which writes it to the file. With JSPI, waits for that.
 let written = null;
 function send(part) {
   const done = new Promise((resolve) => (written = resolve));
@@ -92,7 +93,7 @@ function send(part) {
   return WAITS ? done : undefined;
 }
 
-// The file with a number: one of the page's, or a copy of one that the module has written.
+// The file with a number: one of the page's files, or a copy of a trace that the module has written.
 function fileOf(number) {
   const copy = 0xffffffff - (number >>> 0);
   if (copy > copies.length) return files[number];
@@ -151,7 +152,7 @@ onmessage = async ({ data }) => {
   if (data.module) module = WebAssembly.compile(data.module);
   if (!data.request) return;
   try {
-    // A new memory each time: what one trace needed does not stay.
+    // Each conversion has a new memory, so that the memory of a large trace is freed.
     instance = await WebAssembly.instantiate(await module, imports);
     files = data.files;
     output = new Output(data.room, data.toFile ? send : null);
@@ -166,6 +167,6 @@ onmessage = async ({ data }) => {
   }
   reading?.end();
   instance = files = copies = output = reading = null;
-  // Kept for one capture, so that it does not add to those of the page for long.
+  // The memory is kept only for the next capture, so that it does not add to the memory of the page for long.
   spare = [];
 };

@@ -19,7 +19,7 @@ unsafe extern "C" {
     /// Copies up to `len` bytes of a file, starting at `position`, to `room`. Returns the number of bytes, or a
     /// negative number if the file cannot be read.
     fn read(file: u32, position: f64, room: *mut u8, len: u32) -> i32;
-    /// Takes the next `len` bytes of the capture, which is file 0, or of a copy.
+    /// Writes the next `len` bytes of the capture, which is file 0, or of a copy.
     fn write(file: u32, bytes: *const u8, len: u32);
     /// Reports that `bytes` more bytes have been read.
     fn progress(bytes: f64);
@@ -111,7 +111,7 @@ fn give(_: u32, _: &[u8]) -> io::Result<usize> {
 /// Reports to the page that `bytes` more bytes have been read.
 pub(crate) fn report_progress(bytes: u64) {
     #[cfg(target_arch = "wasm32")]
-    // SAFETY: it takes a number.
+    // SAFETY: the function only takes a number.
     unsafe {
         progress(bytes as f64);
     }

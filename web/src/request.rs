@@ -165,7 +165,7 @@ fn merge(
     }
 }
 
-/// What the command prints on standard error.
+/// The messages that the command would print on standard error.
 #[derive(Default)]
 struct Messages {
     lines: Vec<String>,

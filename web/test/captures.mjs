@@ -1,10 +1,11 @@
-// Every fixture gives the command's bytes, objects and messages: alone, merged, redacted, damaged, compressed.
+// For every fixture, the page has the same bytes, objects and messages as the command: alone, merged, redacted, damaged,
+// compressed.
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { command, scratch, page, open, add, convert, infos, results, run, fixtures, test, packed } from "./harness.mjs";
 
-// Newer Nodes have Map.groupBy.
+// Newer versions of Node have Map.groupBy.
 function byFolder() {
   const folders = new Map();
   for (const file of fixtures) folders.set(path.dirname(file), [...(folders.get(path.dirname(file)) ?? []), file]);
@@ -13,7 +14,7 @@ function byFolder() {
 
 for (const [format, options] of [["pcap", {}], ["pcapng", { redact: true }]]) {
   test(`every fixture gives the command's ${format}${options.redact ? ", redacted" : ""}`, async () => {
-    // A folder at a time: a folder's files have names of their own.
+    // One folder at a time, because only the names within a folder are unique.
     const folders = byFolder();
     let compared = 0;
     for (const [folder, files] of folders) {
@@ -63,7 +64,7 @@ test("a merge gives the command's bytes", async () => {
   return `${files.length} traces`;
 });
 
-test("a damaged one, an empty one and something else say what they are; a stand-in address is the command's", async () => {
+test("a damaged trace, an empty one and another file cause the command's messages; so does a stand-in address", async () => {
   const whole = fs.readFileSync(fixtures.find((file) => file.endsWith(".pb_length_delimited")));
   const cases = { "cut.pb_length_delimited": whole.subarray(0, whole.length - 5), "empty.pb": "", "photo.json": Buffer.from([0xff, 0xd8, 0xff, 0xe0, 0, 16]) };
   for (const [name, bytes] of Object.entries(cases)) fs.writeFileSync(path.join(scratch, name), bytes);
@@ -90,13 +91,13 @@ for (const waits of [true, false]) {
     const folder = path.join(scratch, "packed");
     fs.mkdirSync(folder, { recursive: true });
     const plain = fixtures.filter((file) => !/\.(gz|zst)$/.test(file));
-    // Names that are unique, since the folder is one.
+    // The names have to be unique, because all files are in one folder.
     const files = plain.flatMap((file, i) => ["gzip", "zstd"].map((program) => {
       const made = path.join(folder, `${i}_${path.basename(file)}${program === "gzip" ? ".gz" : ".zst"}`);
       fs.writeFileSync(made, packed(program, fs.readFileSync(file)));
       return made;
     }));
-    // The rest of a cut one, what comes after the end, and what is packed otherwise.
+    // A file that is cut, files with other bytes after the end, and other compressions.
     const [gz, zst] = ["gzip", "zstd"].map((program) => packed(program, Buffer.concat(plain.filter((file) => file.endsWith(".pb_length_delimited")).map((file) => fs.readFileSync(file)))));
     const cases = { "cut.gz": gz.subarray(0, gz.length / 2), "cut.zst": zst.subarray(0, zst.length / 2), "after.gz": Buffer.concat([gz, Buffer.from("garbage")]),
       "after.zst": Buffer.concat([zst, zst, Buffer.from("garbage")]), "twice.gz": packed("gzip", gz), "other.bz2": Buffer.from("BZh91AY&SY"),

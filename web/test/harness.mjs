@@ -1,4 +1,4 @@
-// The page in Chromium, the command beside it, and what the tests need of both. Arguments and variables: page.mjs.
+// Opens the page in Chromium, runs the command, and compares them. page.mjs describes the arguments and variables.
 import { execFileSync, spawnSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
@@ -15,7 +15,7 @@ export const browser = await chromium.launch({ executablePath, headless: true, a
 export const [requests, errors] = [[], []];
 export let context, page;
 
-// Begins with a new process for the page: what earlier pages left is not in its memory.
+// Starts a new process for the page, so that earlier pages do not affect its memory.
 export async function begin() {
   await context?.close();
   context = await browser.newContext({ acceptDownloads: true });
@@ -25,8 +25,8 @@ export async function begin() {
 }
 await begin();
 
-// Opens the page. Without `waits`, the module cannot wait for promises, as in browsers without JSPI. `change` is run in the
-// worker before anything else.
+// Opens the page. Without `waits`, the module cannot wait for promises, as in browsers without JSPI. `change` runs in the
+// worker before everything else.
 export async function open(waits = true, change = "") {
   await page.goto(pathToFileURL(page_file).href);
   if (!waits) change += "delete WebAssembly.Suspending;";
@@ -37,7 +37,7 @@ export async function open(waits = true, change = "") {
   }, change);
 }
 
-// Adds files by the file chooser's input, and waits until all are read.
+// Adds files by the input of the file chooser, and waits until all are read.
 export async function add(files) {
   await page.setInputFiles("#files", files);
   await page.waitForFunction(() => !document.getElementById("convert").disabled && !document.querySelector(".waiting"), null, { timeout: 300_000 });
@@ -95,7 +95,7 @@ export const tests = [];
 const wanted = process.env.CAPTURE2PCAP_PAGE_TEST ?? "";
 export const test = (name, body) => void (name.includes(wanted) && tests.push([name, body]));
 
-// Compresses as the programs of these names do.
+// Compresses with the programs of these names.
 export function packed(program, bytes) {
   return spawnSync(program, ["-c", ...(program === "zstd" ? ["-q"] : ["-n"])], { input: bytes, maxBuffer: 1 << 28 }).stdout;
 }

@@ -1,4 +1,4 @@
-// Large traces: their memory, the way straight to a file, and the time.
+// Large traces: memory, captures written straight to a file, and time.
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -7,8 +7,8 @@ import fs from "node:fs";
 import path from "node:path";
 import { command, scratch, page, begin, open, add, convert, results, run, walk, fixtures, makeTrace, make_trace, test, packed } from "./harness.mjs";
 
-// The processes that this one started, with what they were started as, and the most memory that each has had, in bytes.
-// A product, since a shift has 32 bits.
+// The processes that this one has started, with their commands and the peak memory of each, in bytes.
+// A product, because shifts have 32 bits.
 function processes() {
   const parents = new Map();
   for (const pid of fs.readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
@@ -18,25 +18,25 @@ function processes() {
       const kind = fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").match(/--type=([a-z-]+)/)?.[1] ?? "browser";
       parents.set(Number(pid), { parent: number("PPid"), kind, peak: number("VmHWM") * 1024 });
     } catch {
-      // It has gone.
+      // The process has ended.
     }
   }
   const isOurs = (pid) => pid === process.pid || (parents.has(pid) && isOurs(parents.get(pid).parent));
   return [...parents].filter(([pid]) => pid !== process.pid && isOurs(pid)).map(([, found]) => found);
 }
 
-// How many bytes of the captures the page holds itself, and how many more it would hold.
+// How many bytes of the captures the page keeps in memory, and how many more it would keep.
 const held = () => page.evaluate(() => {
   const parts = [...document.querySelectorAll("#results a")].flatMap((link) => link.capture.parts);
   return [parts.reduce((sum, part) => sum + (part.byteLength ?? 0), 0), room];
 });
 
-test("1 GiB is converted without being held", async () => {
+test("1 GiB is converted without being kept in memory", async () => {
   const unit = makeTrace("streamed", 16384, 64 << 20);
   const times = 16;
   await begin();
   await open();
-  // The file is made of a part of it, again and again: no disk is needed.
+  // The file repeats one part, so that it needs no space on the disk.
   await page.setInputFiles("#files", unit);
   await page.waitForFunction(() => !document.getElementById("convert").disabled && !document.querySelector(".waiting"), null, { timeout: 300_000 });
   const begun = performance.now();
@@ -44,7 +44,7 @@ test("1 GiB is converted without being held", async () => {
     const { file } = traces[0];
     document.getElementById("clear").click();
     add([{ name: "large.pb", file: new File(Array(times).fill(file), "large.pb") }]);
-    // How long the page did not answer at most.
+    // The longest time for which the page did not respond.
     let [longest, last] = [0, performance.now()];
     const watch = setInterval(() => {
       const now = performance.now();
@@ -74,7 +74,7 @@ test("1 GiB is converted without being held", async () => {
     }
     return { digests, size: capture.size };
   });
-  // The command's, from a pipe.
+  // The command's capture, from a pipe.
   const child = spawn(command, ["-q", "-", "-"], { stdio: ["pipe", "pipe", "ignore"] });
   const feed = (async () => {
     for (let i = 0; i < times; i += 1) for await (const chunk of fs.createReadStream(unit, { highWaterMark: 1 << 20 })) if (!child.stdin.write(chunk)) await once(child.stdin, "drain");
@@ -102,7 +102,7 @@ test("1 GiB is converted without being held", async () => {
   return `${Math.round(total / (1 << 20))} MiB of capture in ${seconds} s, at most ${mib} MiB in the page's process, ${longest.toFixed(0)} ms without an answer`;
 });
 
-test("several captures are held up to the limit together, and converted again they are the same", async () => {
+test("several captures share the limit of memory, and are the same when they are converted again", async () => {
   const trace = makeTrace("streamed", 16384, 64 << 20);
   await open();
   await add([trace]);
@@ -114,7 +114,7 @@ test("several captures are held up to the limit together, and converted again th
     const digest = await crypto.subtle.digest("SHA-256", await new Blob(capture.parts).arrayBuffer());
     return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   })));
-  // The second time in the memory of the first. Each format has a length of its own.
+  // The second conversion reuses the memory of the first. The captures of the formats differ in length.
   for (const format of ["pcap", "pcapng", "pcap"]) {
     await page.check(`input[name=format][value=${format}]`);
     await convert();
@@ -123,7 +123,7 @@ test("several captures are held up to the limit together, and converted again th
     const capture = path.join(scratch, `again.${format}`);
     fs.rmSync(capture, { force: true });
     run(scratch, "-q", trace, capture);
-    // pcapng has the name of the trace in it.
+    // A pcapng contains the name of the trace.
     const [first, ...more] = await digests();
     assert.equal(first, createHash("sha256").update(fs.readFileSync(capture)).digest("hex"), format);
     if (format === "pcap") assert.deepEqual(more, [first, first]);
@@ -139,7 +139,7 @@ for (const [how, change, isRead] of [
   ["fails", "const { stream } = Blob.prototype; Blob.prototype.stream = function () { return this.size ? new ReadableStream({ type: 'bytes', pull() { throw new Error('gone'); } }) : stream.call(this); };", false],
 ]) {
   test(`a stream of a file that ${how}`, async () => {
-    // The small one is the second, and is read all the same.
+    // The small file is the second one, and has to be read as well.
     const [trace, small] = [makeTrace("streamed", 16384, 5 << 20), path.join(scratch, "then_small.pb")];
     fs.copyFileSync(fixtures.find((file) => file.endsWith(".pb")), small);
     await open(true, change);
@@ -159,8 +159,8 @@ for (const [how, change, isRead] of [
 }
 
 for (const waits of [true, false]) {
-  test(`a part that the browser does not keep is given to it again${waits ? "" : ", or held without JSPI"}`, async () => {
-    // The page has no room, and the first Blobs are broken, as in Chromium before it knows how much it may keep.
+  test(`a Blob that the browser does not keep is made again${waits ? "" : ", or kept in memory without JSPI"}`, async () => {
+    // The page has no room, and the first Blobs cannot be read, as in Chromium before it has computed how much it may keep.
     const change = `addEventListener("message", ({ data }) => { if (data.room) data.room = 0; });
       let broken = 3;
       const Kept = Blob;
@@ -227,8 +227,8 @@ for (const waits of [true, false]) {
   });
 }
 
-test("what unpacks to 256 MiB is not held either", async () => {
-  // The same event of one connection, again and again: a field of protobuf in another.
+test("a compressed trace of 256 MiB is not kept in memory either", async () => {
+  // One event of one connection, repeated: a protobuf field inside another.
   const field = (number, bytes) => Buffer.concat([Buffer.from([number << 3 | 2, bytes.length & 127 | 128, bytes.length >> 7]), bytes]);
   const number = (number, value) => Buffer.from([number << 3, value]);
   const read = field(2, field(1, field(1, Buffer.alloc(1000, "x"))));
@@ -259,7 +259,7 @@ test("what unpacks to 256 MiB is not held either", async () => {
 });
 
 for (const waits of [true, false]) {
-  test(`a capture goes straight to a file, where the browser has a picker for one${waits ? "" : ", without JSPI"}`, async () => {
+  test(`a capture is written straight to a file${waits ? "" : ", without JSPI"}`, async () => {
     const trace = makeTrace("streamed", 16384, 24 << 20);
     const small = fixtures.find((file) => file.endsWith(".pb"));
     await open(waits);
@@ -295,7 +295,7 @@ for (const waits of [true, false]) {
     assert.ok(whole.parts > 4, `${whole.parts} parts`);
     assert.match(await page.textContent("#results article code"), /^tshark -r my_/);
     assert.equal(await page.locator("#results a").count(), 0);
-    // What cannot be written is reported, and leaves no file.
+    // A failure to write is reported, and leaves no file.
     await page.evaluate(() => (window.refuse = "write"));
     await convert();
     assert.equal((await saved()).ended, "aborted");
@@ -303,7 +303,7 @@ for (const waits of [true, false]) {
     await page.evaluate(() => (window.refuse = "picker"));
     await page.click("#convert");
     await page.waitForFunction(() => document.getElementById("status").textContent === "Canceled.");
-    // What is no trace leaves none either, and several captures are several downloads.
+    // A file that is not a trace leaves no capture either. Several captures are offered as downloads.
     await page.evaluate(() => (window.refuse = null));
     await page.click("#clear");
     const other = path.join(scratch, "other.pb");
@@ -316,7 +316,7 @@ for (const waits of [true, false]) {
   });
 }
 
-// The time in milliseconds that the browser needs to read a file without a module, by a stream into the same memory.
+// The time in milliseconds in which the browser reads a file without the module, by a stream into the same memory.
 function reading() {
   return page.evaluate(() => {
     const source = `onmessage = async ({ data: file }) => {
@@ -342,8 +342,8 @@ function reading() {
   });
 }
 
-// In milliseconds, the best of several rounds, in turn. The first conversion of a page is apart: it compiles the module, and
-// has no memory of a capture to use again.
+// The best times of several rounds, in which the conversions take turns, in milliseconds. The first conversion of a page is
+// measured separately: it compiles the module, and has no memory to reuse.
 if (process.env.CAPTURE2PCAP_SPEED) {
   test("64 MiB of 16 KiB events take no more than three times the command's time, or twice the browser's for reading them", async () => {
     const trace = makeTrace("buffered", 16384, 64 << 20);

@@ -1,6 +1,6 @@
-// Tests the page in Chromium: every fixture gives the command's bytes, objects and messages, and nothing is requested.
-// Usage: node page.mjs PAGE COMMAND TESTDATA MAKE_TRACE [SCREENSHOTS]; web/test/run.sh calls it. With
-// CAPTURE2PCAP_PAGE_TEST, only the tests whose names hold it.
+// Tests the page in Chromium: it has the same captures, objects and messages as the command, and requests nothing.
+// Usage: node page.mjs PAGE COMMAND TESTDATA MAKE_TRACE [SCREENSHOTS]; web/test/run.sh calls it. CAPTURE2PCAP_PAGE_TEST
+// selects the tests whose names contain it.
 import path from "node:path";
 import fs from "node:fs";
 import "./captures.mjs";

@@ -1,9 +1,9 @@
-// Nothing is requested, and nothing could be.
+// The page requests nothing, and cannot.
 import assert from "node:assert/strict";
 import { pathToFileURL } from "node:url";
 import { page_file, requests, page, open, test } from "./harness.mjs";
 
-test("nothing is requested, and nothing could be: the policy and the module's imports", async () => {
+test("nothing is requested; the policy and the imports of the module allow nothing else", async () => {
   await open();
   const outside = requests.filter((url) => !url.startsWith("blob:") && url !== pathToFileURL(page_file).href);
   assert.deepEqual(outside, []);

@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# Builds the page and tests it in Chromium; installs first what that needs, as far as it can: Debian's chromium, nodejs and
-# npm, gzip and zstd, and Rust's target wasm32-unknown-unknown. With --allow-skip it says loudly where something cannot
-# be had, and ends well. With --speed it also compares the time with that of the command, which is built for release. The
-# next argument is a folder for screenshots.
+# Builds the page and tests it in Chromium. First installs what is missing, if possible: Debian's packages chromium, nodejs,
+# npm, python3 and zstd, and Rust's target wasm32-unknown-unknown.
+#
+#   web/test/run.sh [--allow-skip] [--speed] [SCREENSHOTS]
+#
+# If something cannot be installed, this script fails; with --allow-skip, it reports that and exits with status 0. --speed
+# also compares the page's time with that of the command, which is built for release. SCREENSHOTS is a folder.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 skip=0 speed=0
@@ -60,6 +63,6 @@ fi
 mkdir -p target/page-test
 cp web/test/package.json web/test/*.mjs target/page-test/
 (cd target/page-test && { [ -d node_modules/playwright-core ] || npm install --silent --no-audit --no-fund; }) ||
-    cannot "playwright-core cannot be had from npm"
+    cannot "playwright-core cannot be installed from npm"
 CHROMIUM=$(command -v "$browser") \
     node target/page-test/page.mjs target/page/index.html target/debug/capture2pcap testdata benches/make_trace.py "$@"

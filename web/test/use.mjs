@@ -1,4 +1,4 @@
-// What a person does: dropping, choosing, canceling, with a keyboard or a screen reader.
+// The actions of a user: dropping, choosing and canceling, also with a keyboard or a screen reader.
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
@@ -26,7 +26,7 @@ test("a drop of 20 traces, a download, and the command that opens it", async () 
   assert.match(await page.textContent("#results article:first-child code"), /^tshark -r path_0\.pcap/);
 });
 
-test("a capture becomes a Blob when it is wanted: by a key, a click, or the menu; and no longer than it is shown", async () => {
+test("a capture becomes a Blob when the user wants it, by a key, a click or the menu, and the Blob is freed with the result", async () => {
   const file = fixtures.find((file) => file.endsWith(".pb"));
   const expected = path.join(scratch, "wanted.pcap");
   run(scratch, file, expected);
@@ -34,7 +34,7 @@ test("a capture becomes a Blob when it is wanted: by a key, a click, or the menu
   const href = () => link.evaluate((link) => link.href);
   const ways = {
     key: () => link.press("Enter"),
-    // As a screen reader does.
+    // A click as by a screen reader.
     click: () => link.evaluate((link) => link.click()),
     again: () => link.click(),
     menu: () => link.click({ button: "right" }),
@@ -59,29 +59,29 @@ test("a capture becomes a Blob when it is wanted: by a key, a click, or the menu
       const download = await downloading;
       assert.equal(download.suggestedFilename(), path.basename(file).replace(/pb$/, "pcap"));
       assert.ok(fs.readFileSync(await download.path()).equals(fs.readFileSync(expected)), way);
-      // The second time it is the same.
+      // The second download is the same.
       await want();
       assert.equal(await href(), url);
     }
     await page.keyboard.press("Escape");
-    await page.evaluate(() => forget());
+    await page.evaluate(() => removeResults());
     assert.ok((await page.evaluate(() => window.revoked)).includes(url), `${way}: the address is still there`);
   }
 });
 
-test("the module is compiled before a trace comes", async () => {
+test("the module is compiled before the first trace is dropped", async () => {
   await page.goto(pathToFileURL(page_file).href);
   await page.waitForFunction(() => worker !== null, null, { timeout: 10_000 });
   await add(fixtures.slice(0, 1));
   assert.equal((await infos()).length, 1);
 });
 
-test("the work can be canceled, and begun again", async () => {
+test("the work can be canceled and started again", async () => {
   const large = path.join(scratch, "large.pb_length_delimited");
   const whole = fs.readFileSync(fixtures.find((file) => file.endsWith(".pb_length_delimited")));
   fs.writeFileSync(large, Buffer.concat(Array(Math.ceil((48 << 20) / whole.length)).fill(whole)));
   await open();
-  // Clicked from within, a moment after it is shown: the work itself is over soon.
+  // The script in the page clicks a moment after the button appears, because the work soon ends.
   const clicked = page.evaluate(() => new Promise((resolve) => {
     const cancel = document.getElementById("cancel");
     const observer = new MutationObserver(() => {
@@ -123,7 +123,7 @@ test("a folder is searched, chosen or dropped", async () => {
   await convert();
   assert.deepEqual((await results()).map(({ name, capture }) => [name, capture !== null]),
     [["taps_n1_path_0.pb.pcap", true], ["path_1.pcap", true], ["taps_n2_path_0.pb.pcap", true], ["path_2.pcap", true]]);
-  // The browser's own drop, as of a file manager.
+  // A drop of the browser, as from a file manager.
   await open();
   const { x, y, width, height } = await page.locator("#drop").boundingBox();
   const session = await context.newCDPSession(page);
@@ -131,7 +131,7 @@ test("a folder is searched, chosen or dropped", async () => {
     await session.send("Input.dispatchDragEvent", { type, x: x + width / 2, y: y + height / 2, data: { items: [], files: [folder], dragOperationsMask: 1 } });
   await read();
   assert.deepEqual(await names(), expected);
-  // Where the browser has entries alone, and one that it does not let the page read.
+  // A browser that has only entries, one of which the page may not read.
   await page.click("#clear");
   await page.evaluate(() => {
     const file = (name) => ({ isFile: true, name, file: (resolve) => resolve(new File(["{}"], name)) });
@@ -166,11 +166,11 @@ test("each control and each result has a name and a role for a screen reader", a
   assert.ok(named("button").some((name) => name.startsWith("Copy: tshark -r ")));
   for (const name of ["Capture", "Traces", "Handshake", "Redact", "Stand-ins for missing addresses"]) assert.ok(named("group").includes(name), name);
   assert.ok(named("columnheader").includes("local"));
-  // What is going on is said without being looked for.
+  // A screen reader announces the status by itself.
   const status = tree.find(({ role }) => role === "status");
   assert.equal(status?.live, "polite");
   assert.match(await page.textContent("#status"), /1 of 1 capture ready/);
-  // Text is legible on what is behind it, in light and dark.
+  // The contrast between text and background is sufficient in the light and the dark scheme.
   for (const colorScheme of ["light", "dark"]) {
     await page.emulateMedia({ colorScheme });
     const faint = await page.evaluate(() => {
