@@ -48,7 +48,7 @@ fn compare(trace: &Path, rounds: usize) -> io::Result<()> {
         floor.arg("--pipeline").arg(trace).arg(&out);
         let mut tool = Command::new(env!("CARGO_BIN_EXE_capture2pcap"));
         tool.arg("-q").arg(trace).arg(&out);
-        // The second one benefits from the memory that the first one has freed, so they take turns.
+        // The second one benefits from the memory that the first one has freed, so the order alternates.
         let (one, other) = match round % 2 {
             0 => {
                 let floor = time(&mut floor, &out)?;

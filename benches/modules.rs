@@ -1,6 +1,6 @@
 //! The speed of each module with a trace in memory, without files.
 //!
-//! `cargo bench --bench rooms`; an argument selects the benchmarks whose name contains it. `benches/compare.sh` compares
+//! `cargo bench --bench modules`; an argument selects the benchmarks whose name contains it. `benches/compare.sh` compares
 //! the whole program with others.
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 #![allow(clippy::expect_used, reason = "a trace made here is whole")]
@@ -169,7 +169,7 @@ fn connection() -> Vec<u8> {
     field(2, &[local, remote].concat())
 }
 
-/// One of events that Envoy receives and sends in turn, 10 µs apart.
+/// The event with this index. Envoy receives and sends events in turn, 10 µs apart.
 fn event(i: usize, size: usize) -> Vec<u8> {
     let nanos = i as u64 * 10_000;
     let seconds = number(1, 1_795_327_726 + nanos / 1_000_000_000);
