@@ -7,8 +7,8 @@ cd "$(dirname "$0")"
 # The length of the longest seed, in bytes. A longer one makes runs slower, and tests nothing new.
 longest=3072
 
-# The six bytes of a conversion's options (src/knobs.rs): the defaults, and some others in turn.
-knobs=('\0\0\0\0\0\0' '\2\0\0\0\0\0' '\5\0\144\0\0\0' '\6\0\0\0\5\0' '\12\100\0\0\12\0' '\44\0\0\4\0\0' '\0\120\0\0\0\0')
+# The six bytes of a conversion's options (src/options.rs): the defaults, and some others in turn.
+choices=('\0\0\0\0\0\0' '\2\0\0\0\0\0' '\5\0\144\0\0\0' '\6\0\0\0\5\0' '\12\100\0\0\12\0' '\44\0\0\4\0\0' '\0\120\0\0\0\0')
 # The sizes of a stream's chunks (src/stream.rs).
 sizes=('\0\100\377\7' '\77\1\377\0' '\20\21\222\23')
 
@@ -28,7 +28,7 @@ for i in "${!traces[@]}"; do
         *) decoder=binary ;;
     esac
     cp "$trace" "corpus/$decoder/$name"
-    options=${knobs[i % ${#knobs[@]}]}
+    options=${choices[i % ${#choices[@]}]}
     { printf "$options"; cat "$trace"; } >"corpus/convert/$name"
     { printf "${sizes[i % ${#sizes[@]}]}$options"; cat "$trace"; } >"corpus/stream/$name"
     # Three traces at a time. The last one is also the first of the next three.

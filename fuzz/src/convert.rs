@@ -15,8 +15,8 @@ use capture2pcap::trace::{Damage, Reader};
 
 use crate::decode::{claimed, walk_in_order};
 use crate::delivered;
-use crate::knobs;
 use crate::memory::measured;
+use crate::options;
 use crate::oracle;
 use crate::pcap::{self, Record};
 
@@ -155,7 +155,7 @@ pub(crate) fn make(input: Input, len: usize, options: &Options) -> Made {
 ///
 /// The capture is well formed, its size is bounded, and it agrees with the events.
 pub fn convert(data: &[u8]) {
-    let Some((options, trace)) = knobs::split(data) else {
+    let Some((options, trace)) = options::split(data) else {
         return;
     };
     let trace = Bytes::copy_from_slice(trace);

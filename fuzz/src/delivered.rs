@@ -106,7 +106,7 @@ pub(crate) fn check(read: &[Event], delivered: &[Event], warnings: &Warnings, me
     }
 }
 
-/// Whether one event repeats the other. Of their bytes, the first and the last are compared.
+/// Whether one event repeats the other, judged by the first and the last bytes.
 fn looks_like(one: &What, other: &What) -> bool {
     let flags = |what: &What| match what {
         What::Data {

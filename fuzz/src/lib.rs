@@ -9,9 +9,9 @@
 mod convert;
 mod decode;
 mod delivered;
-mod knobs;
 mod memory;
 mod merge;
+mod options;
 mod oracle;
 mod places;
 mod redact;

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use crate::convert::parse;
 use crate::decode::{claimed, walk_in_order};
 use crate::pcap::Record;
-use crate::{delivered, knobs, oracle};
+use crate::{delivered, options, oracle};
 
 /// The separator between two traces of an input.
 const BETWEEN: &[u8] = b"\xff--\xff";
@@ -64,7 +64,7 @@ impl Trace {
 
 /// The merge: a well-formed capture in strict time order, with everything from its traces.
 pub fn merge(data: &[u8]) {
-    let Some((options, rest)) = knobs::split(data) else {
+    let Some((options, rest)) = options::split(data) else {
         return;
     };
     let dir = dir();

@@ -13,8 +13,8 @@ pub(crate) const LEN: usize = 6;
 ///
 /// All zeros are the defaults.
 pub(crate) fn split(data: &[u8]) -> Option<(Options, &[u8])> {
-    let (knobs, rest) = data.split_first_chunk::<LEN>()?;
-    let [shape, snaplen, mss_low, mss_high, ends, encoding] = *knobs;
+    let (encoded, rest) = data.split_first_chunk::<LEN>()?;
+    let [shape, snaplen, mss_low, mss_high, ends, encoding] = *encoded;
     let (format, precision) = match shape & 3 {
         0 => (Format::Pcap, Precision::Micro),
         1 => (Format::Pcap, Precision::Nano),

@@ -1,8 +1,11 @@
 //! Checks that a capture agrees with its events: all bytes, times and sequence numbers.
 //!
-//! Written from the requirements of a capture, not from the implementation. It relies on the frames that were written
-//! with each event: all packets of an event are written with it. The connections of events, their order and the gaps
-//! between them are checked by [`delivered`](crate::delivered).
+//! It is written from the requirements of a capture, not from the implementation. It relies on one property: all packets of
+//! an event are written when that event is converted. [`delivered`](crate::delivered) checks the connections of events,
+//! their order and the gaps between them.
+
+mod frame;
+mod wire;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -22,28 +25,8 @@ use crate::pcap::ng::Beside;
 use crate::pcap::{ACK, FIN, Record, SYN};
 use crate::places;
 
-/// A frame, in either protocol.
-#[allow(dead_code, reason = "messages show the number")]
-#[derive(Debug)]
-struct Frame<'a> {
-    number: usize,
-    time: u64,
-    source: SocketAddr,
-    destination: SocketAddr,
-    payload: &'a [u8],
-    /// The original length of the payload.
-    length: usize,
-    tcp: Option<Tcp>,
-    /// The direction in the flags of a pcapng.
-    inbound: Option<bool>,
-}
-
-#[derive(Debug)]
-struct Tcp {
-    sequence: u32,
-    acknowledgement: u32,
-    flags: u8,
-}
+use frame::{Frame, frame};
+use wire::Wire;
 
 /// The state of a connection.
 #[derive(Default)]
@@ -53,18 +36,6 @@ struct Followed {
     /// The size of the gap for the last event of unknown size, in bytes.
     estimated: u64,
     wire: Option<Wire>,
-}
-
-/// A connection with packets.
-struct Wire {
-    /// Its ends, the lower one first.
-    ends: (SocketAddr, SocketAddr),
-    is_udp: bool,
-    has_handshake: bool,
-    /// The source of bytes that Envoy received, if known.
-    remote: Option<SocketAddr>,
-    /// The next sequence number of each end, if known.
-    next: HashMap<SocketAddr, u32>,
 }
 
 /// The state that all connections of a capture share.
@@ -123,47 +94,6 @@ pub(crate) fn check(kept: &Kept, records: &[Record], beside: Option<&[Beside]>, 
         let found = rest.iter_mut().find(|wire| wire.fits(frame));
         let found = found.unwrap_or_else(|| panic!("of no connection: {frame:?}"));
         found.take(frame);
-    }
-}
-
-fn frame<'a>(number: usize, record: &'a Record, beside: Option<&Beside>) -> Frame<'a> {
-    let inbound = beside.map(|beside| match beside.direction {
-        1 => true,
-        2 => false,
-        other => panic!("direction {other}"),
-    });
-    let time = record.time;
-    if record.is_udp() {
-        let datagram = record
-            .datagram()
-            .unwrap_or_else(|e| panic!("record {number}: {e}"));
-        return Frame {
-            number,
-            time,
-            source: datagram.source,
-            destination: datagram.destination,
-            payload: datagram.payload,
-            length: datagram.length,
-            tcp: None,
-            inbound,
-        };
-    }
-    let segment = record
-        .segment()
-        .unwrap_or_else(|e| panic!("record {number}: {e}"));
-    Frame {
-        number,
-        time,
-        source: segment.source,
-        destination: segment.destination,
-        payload: segment.payload,
-        length: segment.length,
-        tcp: Some(Tcp {
-            sequence: segment.sequence,
-            acknowledgement: segment.acknowledgement,
-            flags: segment.flags,
-        }),
-        inbound,
     }
 }
 
@@ -426,69 +356,5 @@ impl Followed {
             wire.take(frame);
             wire.side(frame, inbound);
         }
-    }
-}
-
-impl Frame<'_> {
-    /// Both ends, the lower one first.
-    fn ends(&self) -> (SocketAddr, SocketAddr) {
-        (
-            self.source.min(self.destination),
-            self.source.max(self.destination),
-        )
-    }
-}
-
-impl Wire {
-    /// Takes a frame without bytes.
-    fn control(&mut self, frame: &Frame<'_>, flags: u8) {
-        let shown = frame.tcp.as_ref().map(|tcp| tcp.flags);
-        assert_eq!((shown, frame.length), (Some(flags), 0), "{frame:?}");
-        self.take(frame);
-    }
-
-    /// Whether the addresses and numbers of a frame are those of the next one.
-    fn fits(&self, frame: &Frame<'_>) -> bool {
-        let next = |end, number| self.next.get(&end).is_none_or(|next| *next == number);
-        self.ends == frame.ends()
-            && self.is_udp == frame.tcp.is_none()
-            && frame.tcp.as_ref().is_none_or(|tcp| {
-                // If both ends are the same, they share their sequence numbers.
-                frame.source == frame.destination
-                    || next(frame.source, tcp.sequence)
-                        && (tcp.flags & ACK == 0 || next(frame.destination, tcp.acknowledgement))
-            })
-    }
-
-    /// Takes a frame, and verifies its addresses and sequence numbers.
-    fn take(&mut self, frame: &Frame<'_>) {
-        assert!(
-            self.fits(frame),
-            "not where it was: {frame:?}, {:?}",
-            self.next
-        );
-        if let Some(tcp) = &frame.tcp {
-            let control = u32::from(tcp.flags & SYN != 0) + u32::from(tcp.flags & FIN != 0);
-            let next = tcp.sequence.wrapping_add(frame.length as u32);
-            self.next.insert(frame.source, next.wrapping_add(control));
-            if tcp.flags & ACK != 0 {
-                self.next.insert(frame.destination, tcp.acknowledgement);
-            }
-        }
-        if let Some(inbound) = frame.inbound {
-            self.side(frame, inbound);
-        }
-    }
-
-    /// Verifies that a frame has the same source as the others of its direction.
-    fn side(&mut self, frame: &Frame<'_>, inbound: bool) {
-        let remote = if inbound {
-            frame.source
-        } else {
-            frame.destination
-        };
-        let known = *self.remote.get_or_insert(remote);
-        let same = known == remote || frame.source == frame.destination;
-        assert!(same, "from the wrong side: {frame:?}");
     }
 }

@@ -1,8 +1,8 @@
 //! Redaction: the bytes of an event keep their number, and a known secret is always overwritten.
 //!
-//! An input is a list of pieces: a byte for the direction, missing bytes and the options, a byte for the length, and the
-//! bytes. They are sent after a conversation with a secret, each in one piece and byte by byte. No input may make the
-//! secret appear.
+//! An input is a list of pieces. Each piece has a byte for its direction, missing bytes and options, a byte for its length,
+//! and its bytes. The pieces are sent after a conversation with a secret, whole and byte by byte. No input may make the
+//! secret appear in the output.
 
 use capture2pcap::model::event::{Direction, Event, Gap, GapKind, What};
 use capture2pcap::model::warning::Warnings;

@@ -1,4 +1,4 @@
-//! Events of any kind in any order, and events that a collector has mixed up.
+//! Events of any kind in any order, and events of real connections that a collector has received out of order or repeatedly.
 
 use std::collections::HashSet;
 use std::num::NonZeroU64;
@@ -17,11 +17,11 @@ const LEN: usize = 7;
 const MAX_PAYLOAD: usize = 96 << 20;
 /// The time of the first event, in nanoseconds.
 const START: u64 = 1_700_000_000_000_000_000;
-/// The number of events of a connection that are reordered together. Fewer than a sequencer holds, and than it compares
-/// with a repeated event.
+/// The number of events of a connection that are reordered together. It is smaller than the number of events that a
+/// sequencer holds, and than the number that it compares with a repeated event.
 const BLOCK: usize = 16;
 
-/// The sequencer: events as no Envoy records them, and those of real connections, doubled and in another order.
+/// The sequencer, with events that no Envoy records, and with events of real connections, repeated and reordered.
 pub fn sequence(data: &[u8]) {
     match data.split_first() {
         Some((how, rest)) if how & 1 == 0 => any(rest),
@@ -209,7 +209,7 @@ fn mixed(data: &[u8], is_cut: bool) {
 
 /// The connection with a number, from the bytes.
 fn real(number: usize, count: usize, names: bool, data: &[u8], is_cut: bool) -> Real {
-    // Those that name themselves share an id.
+    // Connections whose events name them share an id.
     let trace = TraceId {
         number: if names { 0 } else { 1 + number as u64 },
         ..TraceId::default()

@@ -13,13 +13,13 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::convert::make;
 use crate::decode::{Contents, read};
-use crate::knobs;
+use crate::options;
 
 /// The number of bytes that set the sizes of chunks, in turn.
 const SIZES: usize = 4;
 /// A chunk for which a stream's window has to grow, in bytes.
 const LARGE: usize = 70_000;
-/// A compressed trace that holds more is passed over, in bytes.
+/// The size of the largest compressed trace that is tested, unpacked, in bytes.
 const MAX_UNPACKED: u64 = 1 << 20;
 
 /// A stream that returns its bytes in chunks.
@@ -50,7 +50,7 @@ pub fn stream(data: &[u8]) {
     let Some((sizes, data)) = data.split_first_chunk::<SIZES>() else {
         return;
     };
-    let Some((options, trace)) = knobs::split(data) else {
+    let Some((options, trace)) = options::split(data) else {
         return;
     };
     let trace = Bytes::copy_from_slice(trace);
@@ -87,7 +87,7 @@ pub fn stream(data: &[u8]) {
     assert_eq!(from_stream.damage.is_some(), from_memory.damage.is_some());
 }
 
-/// The same of a compressed trace from a file, which is unpacked into a pipe, and from memory.
+/// Compares a compressed trace from a file, which is unpacked into a pipe, with the same trace from memory.
 fn packed(trace: &Bytes, wanted: Option<Encoding>) {
     let mut opened = file(trace);
     opened.rewind().expect("a file in memory");
