@@ -52,7 +52,7 @@ fn sockets_by_the_admin_interface() {
             let missing = variant.is_string() && variant.streamed;
             assert_eq!(ours.ends.map(is_stand_in), [missing; 2], "{name}: {stderr}");
             if is_of(&ours, &mark(LAST)) {
-                continue; // The tap hung up on this one.
+                continue; // The tap ended during this connection.
             }
             let wire = pairing.take(&name, &ours);
             compare(&name, &ours, wire, 0, &mut figures);
@@ -78,7 +78,7 @@ fn sockets_by_the_admin_interface() {
         );
         figures.traces += 1;
     }
-    figures.tell("sockets by the admin interface");
+    figures.print("sockets by the admin interface");
 }
 
 #[test]
@@ -117,5 +117,5 @@ fn http_by_the_admin_interface() {
         assert_eq!(wanted > 6, variant.streamed, "{name}: {wanted} exchanges");
         figures.traces += 1;
     }
-    figures.tell("HTTP by the admin interface");
+    figures.print("HTTP by the admin interface");
 }

@@ -32,7 +32,7 @@ pub(crate) struct Figures {
 
 impl Figures {
     /// Prints the line, and fails if the median of the time differences is too large.
-    pub(crate) fn tell(mut self, theme: &str) {
+    pub(crate) fn print(mut self, theme: &str) {
         self.differences.sort_unstable();
         println!("envoy: {theme}: {self}");
         assert!(

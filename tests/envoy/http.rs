@@ -57,7 +57,7 @@ fn compare(
             ("trailers", &ours.trailers, &wire.trailers),
         ] {
             if what == "trailers" && is_lost {
-                continue; // tshark may not find its way so far.
+                continue; // tshark may not be able to dissect this exchange.
             }
             assert_eq!(
                 plain(ours, wire),
@@ -165,5 +165,5 @@ fn http_and_grpc_in_a_filter() {
         }
         assert_eq!(pairing.rest(), [""; 0], "{tap}: exchanges without a trace");
     }
-    figures.tell("http");
+    figures.print("http");
 }

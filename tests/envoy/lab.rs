@@ -82,7 +82,7 @@ impl Lab {
 /// The recording, which is made on the first call.
 pub(crate) fn lab() -> &'static Lab {
     static LAB: OnceLock<Option<Lab>> = OnceLock::new();
-    // One failure is enough: no theme tries again.
+    // If the recording fails, the other themes do not repeat it.
     let lab = LAB.get_or_init(|| catch_unwind(AssertUnwindSafe(record)).ok());
     lab.as_ref()
         .expect("a recording; the first failure says why there is none")

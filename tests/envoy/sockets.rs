@@ -29,7 +29,7 @@ fn missing(place: Place, variant: Variant) -> [bool; 2] {
 type Kind = (&'static str, fn(&Connection) -> bool);
 
 /// Compares all traces of a place with the connections there.
-fn hold(place: Place, kinds: &[Kind]) {
+fn compare_all(place: Place, kinds: &[Kind]) {
     let lab = lab();
     let mut figures = Figures::default();
     for variant in to_files() {
@@ -53,7 +53,7 @@ fn hold(place: Place, kinds: &[Kind]) {
                 "{name}: {stderr}"
             );
             if variant.is_string() && stderr.contains(LOSSY) {
-                // With lost bytes, it cannot be dissected.
+                // HTTP/2 with lost bytes cannot be dissected.
                 assert!(
                     !Capture::read(&capture).streams().is_empty(),
                     "{name}: no data"
@@ -84,7 +84,7 @@ fn hold(place: Place, kinds: &[Kind]) {
         );
         figures.lossy += lossy;
     }
-    figures.tell(place.name());
+    figures.print(place.name());
 }
 
 const HTTP1: Kind = ("HTTP/1", Connection::is_http1);
@@ -98,35 +98,35 @@ const GRPC: Kind = ("gRPC", |connection| {
 
 #[test]
 fn http_over_ipv4() {
-    hold(Place::V4, &[HTTP1, HTTP2]);
+    compare_all(Place::V4, &[HTTP1, HTTP2]);
 }
 
 #[test]
 fn http_over_ipv6() {
-    hold(Place::V6, &[HTTP1, HTTP2]);
+    compare_all(Place::V6, &[HTTP1, HTTP2]);
 }
 
 #[test]
 fn http_inside_tls() {
-    hold(Place::Tls, &[HTTP1, HTTP2]);
+    compare_all(Place::Tls, &[HTTP1, HTTP2]);
 }
 
 #[test]
 fn http_on_unix_sockets() {
-    hold(Place::Unix, &[HTTP1, HTTP2]);
+    compare_all(Place::Unix, &[HTTP1, HTTP2]);
 }
 
 #[test]
 fn grpc() {
-    hold(Place::Grpc, &[HTTP2, GRPC]);
+    compare_all(Place::Grpc, &[HTTP2, GRPC]);
 }
 
 #[test]
 fn http_to_upstreams() {
-    hold(Place::Upstream, &[HTTP1]);
+    compare_all(Place::Upstream, &[HTTP1]);
 }
 
 #[test]
 fn grpc_to_upstreams() {
-    hold(Place::UpstreamGrpc, &[HTTP2, GRPC]);
+    compare_all(Place::UpstreamGrpc, &[HTTP2, GRPC]);
 }

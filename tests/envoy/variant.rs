@@ -16,7 +16,7 @@ impl Variant {
         format!("{how}_{}", self.format.to_lowercase())
     }
 
-    /// Whether it loses bytes that are not UTF-8.
+    /// Whether it records bodies as strings, which lose bytes that are not UTF-8.
     pub(crate) fn is_string(self) -> bool {
         self.format == "JSON_BODY_AS_STRING"
     }

@@ -25,7 +25,7 @@ fn one(id: u64, local: Option<&[u8]>, remote: Option<&[u8]>) -> Vec<u8> {
     [begin, segment(id, &asked(0).message())].concat()
 }
 
-/// Converts a trace. Returns the local and the remote end of each frame; received events go from remote to local.
+/// Converts a trace. Returns the local and the remote end of each frame.
 #[track_caller]
 fn ends(bytes: &[u8], options: &[&str]) -> (Outcome, Vec<[String; 2]>) {
     let (outcome, capture) = captured(&Scratch::new(), bytes, options);

@@ -141,7 +141,7 @@ fn folder(scratch: &Scratch) -> Vec<PathBuf> {
         let name = path.file_name().expect("a name").to_str().expect("UTF-8");
         let name = format!("{name}{extension}");
         fs::write(folder.join(&name), packed).expect("room");
-        // Of the same name, so that they are in the same order.
+        // With the same names, so that they have the same order.
         fs::write(plain.join(&name), bytes).expect("room");
     }
     assert!(paths.len() > 6, "{paths:?}");
@@ -250,7 +250,7 @@ fn packets_come_out_as_they_are_flushed() {
     }
 }
 
-/// Even if no more bytes arrive, compressed or not.
+/// The wait ends even if no more bytes arrive.
 #[test]
 fn a_reader_that_goes_away_ends_the_wait() {
     let made = Made::v4(vec![Ev::new(What::Read, 0, "GET / HTTP/1.1\r\n\r\n")]);
@@ -293,7 +293,7 @@ fn a_connection_may_come_after_the_events_of_a_compressed_file() {
         run.run()
             .exits(0)
             .says(["addresses were recorded too late"]);
-        // In memory, too.
+        // The same in memory.
         let trace = Trace::new("input", bytes);
         let converted = Converter::new().convert(&trace, Vec::new());
         let converted = converted.expect("a capture");
@@ -331,7 +331,7 @@ fn a_bomb_takes_no_memory() {
         let peak = peak(&bytes, 128 << 20);
         assert!(peak < 40 << 20, "{} MiB", peak >> 20);
     }
-    // Five frames' worth of window would be needed for this.
+    // A window above the limit, and one at the limit.
     let scratch = Scratch::new();
     let far = through("zstd", &["-qc", "--ultra", "--long=28"], &one);
     let (outcome, records) = convert(&scratch, &far, &[]);
@@ -340,7 +340,7 @@ fn a_bomb_takes_no_memory() {
     assert_eq!(records, None);
     let allowed = through("zstd", &["-qc", "--ultra", "--long=27"], &one);
     convert(&scratch, &allowed, &[]).0.exits(0);
-    // A great many members and frames.
+    // A very large number of members and frames.
     for empty in [gzip(b""), zstd(b"")] {
         let many = [&empty.repeat(50_000), &gzip(&one)[..]].concat();
         let (outcome, records) = convert(&scratch, &many, &[]);

@@ -66,7 +66,7 @@ fn only_a_recorded_end_becomes_a_fin() {
             );
         }
     }
-    // end_stream alone is not the end: it may repeat.
+    // end_stream alone is not the end of the connection: later events may have it, too.
     let mut made = closed(true);
     made.events.truncate(2);
     made.events.push(made.events[1].clone());
@@ -215,7 +215,7 @@ fn a_reused_id_is_another_conversation() {
         for again in [message(-5), other] {
             let (capture, streams) = convert_all(&[message(0), again], form);
             assert_eq!(streams, 2, "{form:?}");
-            // Each has its own sequence numbers. The old ones would look like a retransmission.
+            // The sequence numbers of the second connection differ. With equal ones, it would look like a retransmission.
             let segments = capture.segments();
             let data: Vec<_> = segments.iter().filter(|s| s.length == 18).collect();
             assert_eq!(data.len(), 2, "{form:?}");

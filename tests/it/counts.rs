@@ -24,7 +24,7 @@ fn a_loss_up_to_the_limit_is_trusted() {
         &outcome.exits(0),
         &["1 truncated event: 1,073,741,824 bytes"],
     );
-    // Not read as streams, which would be a gigabyte of zeros.
+    // The streams are not reassembled, because they would contain a gigabyte of zeros.
     let records = records.expect("a capture");
     let total: usize = records.iter().map(lost).sum();
     assert_eq!(total as u64, MAX_EVENT_LOSS);

@@ -96,7 +96,7 @@ fn a_cut_gives_every_event_before_it() {
     );
 }
 
-/// A cut between two messages is no damage: Envoy may still be writing, or may have been stopped there.
+/// A cut between two messages is not damage: Envoy may still be writing, or may have been stopped there.
 #[test]
 fn a_cut_between_messages_is_no_damage() {
     for form in Form::ALL.into_iter().filter(|form| form.is_streamed()) {

@@ -267,7 +267,7 @@ fn a_capture_is_no_more_readable_than_its_trace() {
     assert_eq!(mode(&scratch, "piped.pcap"), 0o640);
 }
 
-/// Also if the trace is standard input, or if the shell has opened it for the capture.
+/// This also holds if the trace is standard input, or if the shell has opened it for the capture.
 #[test]
 fn a_trace_is_never_overwritten() {
     let scratch = Scratch::new();

@@ -188,7 +188,7 @@ fn unended_exchanges_are_not_kept() {
     assert!(peak < 96, "{peak} MiB");
 }
 
-/// The oldest of many connections (MAX_RESUMABLE) cannot be kept, and says so if it continues.
+/// The oldest of many connections (MAX_RESUMABLE) cannot be kept, and a warning reports if it continues.
 #[test]
 fn a_connection_that_continues_after_thousands_of_others_is_reported() {
     let local = socket("10.0.0.1", 10000);

@@ -86,7 +86,7 @@ fn any_field_is_kept_as_recorded() {
     assert_eq!(view.exchanges[0].messages[1].trailers.len(), 9);
 }
 
-/// The same field in the readable encodings, where `raw_value` is escaped or in base64.
+/// In the readable encodings, `raw_value` is escaped or in base64.
 #[test]
 fn bytes_in_a_header_survive_every_encoding() {
     let text = "http_buffered_trace {\n  request {\n    headers {\n      key: \":method\"\n      value: \"GET\"\n    }\n    \

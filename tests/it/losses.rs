@@ -196,7 +196,7 @@ fn without_a_count_a_truncation_leaves_a_gap_of_a_byte() {
     let made = Made::v4(events);
     for form in Form::ALL {
         if form == Form::Bare {
-            continue; // Envoy 1.7 to 1.9 cut nothing.
+            continue; // Envoy 1.7 to 1.9 truncated nothing.
         }
         let scratch = Scratch::new();
         let (outcome, capture) = captured(&scratch, &made.encode(form).bytes, &["--strict"]);

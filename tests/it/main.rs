@@ -69,7 +69,7 @@ mod located;
 mod losses;
 
 /// Truncated events without a recorded size.
-mod cuts;
+mod unknown_sizes;
 
 /// Attacks by a hostile trace or a hostile name, and docs/security.md, which lists the defences.
 mod hostile;
@@ -105,7 +105,7 @@ mod resume;
 mod sequence;
 
 /// The transcript in Envoy's documentation.
-mod seed;
+mod transcript;
 
 /// `--redact`, which overwrites secret values.
 mod redact;
@@ -134,8 +134,8 @@ mod terminal;
 /// HTTP exchanges, and the connections that they share.
 mod streams;
 
-/// Files that are not traces.
-mod strangers;
+/// Files that are not traces, and how they are named in messages.
+mod not_traces;
 
 /// HTTP taps, compared with tshark's view of their captures.
 mod taps;
@@ -167,5 +167,5 @@ mod extcap;
 /// Wireshark and tshark as viewers.
 mod viewer;
 
-/// The readers of captures, which have to see faults.
+/// The readers of captures, which have to find faults.
 mod readers;

@@ -187,7 +187,7 @@ fn unknown_fields_do_not_hide_a_close_at_an_unusual_time() {
     assert!(records.is_some());
 }
 
-/// Files from the field.
+/// An access log of Envoy, and a message of OpenTelemetry.
 #[test]
 fn other_protobufs_of_the_field_are_not_traces() {
     for name in ["als_entry.pb", "otlp.pb"] {

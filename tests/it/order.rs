@@ -305,7 +305,7 @@ fn a_bare_trace_with_its_connection_last() {
     assert_eq!(read(&last(&first)), read(&bare(&first)));
     let both = [bare(&first), bare(&second)].concat();
     assert_eq!(read(&[last(&first), last(&second)].concat()), read(&both));
-    // Events before and after it belong to one trace.
+    // Events before and after the connection belong to one trace.
     let bytes = bare(&first);
     let len = 2 + usize::from(bytes[1]);
     let (connection, rest) = bytes.split_at(len);

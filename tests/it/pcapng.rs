@@ -1,4 +1,4 @@
-//! pcapng: its metadata, and its readers.
+//! The metadata in pcapng captures, and the programs that read it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

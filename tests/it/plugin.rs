@@ -22,7 +22,7 @@ fn plugin(scratch: &Scratch) -> PathBuf {
 /// The plugin's protocols.
 const OURS: [&str; 3] = ["http2_any_port", "http1_any_port", "http_owned_port"];
 
-/// tshark's view of a capture, a string for each packet.
+/// tshark's view of a capture, as a string for each packet.
 fn shown(capture: &Path, options: &[OsString]) -> Vec<String> {
     let mut args: Vec<OsString> = vec!["-V".into(), "-r".into(), capture.into()];
     args.extend_from_slice(options);

@@ -1,4 +1,4 @@
-//! The readers of captures, which have to see faults: otherwise the other tests would prove nothing.
+//! The readers that the other tests use have to find faults in captures. Otherwise the other tests would prove nothing.
 
 use crate::fixtures;
 use crate::harness::Scratch;

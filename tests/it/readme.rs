@@ -99,7 +99,7 @@ fn checkout() -> Scratch {
     scratch
 }
 
-/// Output without what differs from run to run.
+/// Output in which values that differ from run to run are replaced.
 fn settled(text: &str) -> String {
     let mut settled = String::new();
     for line in timeless(text).lines() {

@@ -313,7 +313,7 @@ fn skipped_damage_is_damage() {
     }
 }
 
-/// Each of a great many broken lines is skipped once, and only a few are listed.
+/// Each of many thousands of broken lines is skipped once, and only a few are listed.
 #[test]
 fn very_many_broken_lines_are_counted() {
     let scratch = Scratch::new();

@@ -164,7 +164,7 @@ fn an_any_around_a_message_is_read() {
     }
 }
 
-/// Messages recorded in the field, and their unwrapped contents.
+/// The messages in testdata/field, and their unwrapped contents.
 #[test]
 fn field_messages_of_a_tap_service_are_unwrapped() {
     let folder = fixtures::testdata().join("field/tap-service");

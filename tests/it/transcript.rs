@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use crate::harness::{Scratch, tshark, tshark_run};
 
-/// The folder of the seed's traces.
-fn seed() -> Option<PathBuf> {
+/// The folder with the traces of the transcript, if it is present.
+fn folder() -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/traces/seed");
     if !path.exists() {
-        eprintln!("seed traces not present: skipped");
+        eprintln!("the traces of the transcript are not present: skipped");
         return None;
     }
     Some(path)
@@ -35,8 +35,9 @@ fn summary(line: &str) -> Vec<String> {
 
 /// Compares tshark's output with the transcript.
 #[track_caller]
-fn assert_transcript(seed: &Path, printed: &str, what: &str) {
-    let transcript = std::fs::read_to_string(seed.join("transcript.txt")).expect("transcript.txt");
+fn assert_transcript(folder: &Path, printed: &str, what: &str) {
+    let transcript =
+        std::fs::read_to_string(folder.join("transcript.txt")).expect("transcript.txt");
     let (expected, got): (Vec<_>, Vec<_>) = (
         transcript.lines().map(summary).collect(),
         printed.lines().map(summary).collect(),
@@ -54,30 +55,34 @@ const TRACES: [&str; 3] = [
 
 #[test]
 fn the_transcript_comes_out_of_a_file() {
-    let Some(seed) = seed() else { return };
+    let Some(folder) = folder() else { return };
     for trace in TRACES {
         let scratch = Scratch::new();
         let path = scratch.path("path_0.pcap");
         scratch
             .capture2pcap()
-            .arg(seed.join(trace))
+            .arg(folder.join(trace))
             .arg(&path)
             .run()
             .exits(0);
         let path = path.to_str().expect("a path in UTF-8");
-        assert_transcript(&seed, &tshark(["-r", path].into_iter().chain(ARGS)), trace);
+        assert_transcript(
+            &folder,
+            &tshark(["-r", path].into_iter().chain(ARGS)),
+            trace,
+        );
     }
 }
 
 #[test]
 fn the_transcript_comes_out_of_a_pipe() {
-    let Some(seed) = seed() else { return };
+    let Some(folder) = folder() else { return };
     for trace in TRACES {
         let scratch = Scratch::new();
-        let convert = scratch.capture2pcap().arg(seed.join(trace)).arg("-");
+        let convert = scratch.capture2pcap().arg(folder.join(trace)).arg("-");
         let (convert, tshark) = convert.pipe_into(tshark_run(["-r", "-"].into_iter().chain(ARGS)));
         convert.exits(0);
         let printed = tshark.exits(0).stdout;
-        assert_transcript(&seed, &String::from_utf8(printed).expect("UTF-8"), trace);
+        assert_transcript(&folder, &String::from_utf8(printed).expect("UTF-8"), trace);
     }
 }

@@ -53,7 +53,7 @@ fn datagrams(path: &Path) -> Vec<[String; 8]> {
     datagrams.collect()
 }
 
-/// Converts, and gives the datagrams.
+/// Converts a trace. Returns the outcome and the datagrams.
 #[track_caller]
 fn shown(ips: [&str; 2], events: &[Ev], options: &[&str]) -> (Outcome, Vec<[String; 8]>) {
     let scratch = Scratch::new();
@@ -107,7 +107,7 @@ fn each_event_is_a_datagram() {
     }
 }
 
-/// A datagram cannot be larger, so an event that is becomes several.
+/// A datagram has a maximum size, so a larger event becomes several datagrams.
 #[test]
 fn an_event_larger_than_a_datagram_becomes_several() {
     for (ips, max) in [(V4, V4_MAX), (V6, V6_MAX)] {

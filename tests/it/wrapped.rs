@@ -1,4 +1,4 @@
-//! Text that other tools put around a trace and into it. It is skipped, in files and from pipes.
+//! Text that other tools add around and inside a trace. It is skipped, in files and from pipes.
 
 use std::fs;
 use std::io::Write;
@@ -218,7 +218,7 @@ fn utf16_is_read_with_and_without_a_mark() {
     }
 }
 
-/// Traces from the field.
+/// The traces in testdata/field.
 #[test]
 fn wrapped_traces_of_the_field_equal_the_plain_one() {
     let folder = fixtures::testdata().join("field/wrapped");

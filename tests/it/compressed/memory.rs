@@ -1,8 +1,8 @@
-//! Compressed traces that are in memory.
+//! Compressed traces in memory, converted and merged by the library.
 
 use super::*;
 
-/// By the library, which has them in memory.
+/// The same captures as those of the command.
 #[test]
 fn compressed_traces_in_memory_give_the_capture_of_what_they_hold() {
     let convert = |name: &str, bytes: &[u8]| {
@@ -63,7 +63,7 @@ fn a_merge_takes_compressed_traces_in_memory() {
     let ((plain, expected), (packed, given)) = (read("plain"), read("in"));
     assert!(given == expected);
     assert_eq!(packed.frames, plain.frames);
-    // The end of each is that of the compressed one.
+    // If a compressed trace is cut, a merge reports that, too.
     let cut = gzip(&made().encode(Form::StreamedDelimited).bytes);
     let traces = [Trace::new("cut", cut[..cut.len() - 9].to_vec())];
     let (merged, _) = Converter::new()

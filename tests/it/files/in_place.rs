@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The same for outputs that are written in place. This needs no mounts.
+/// A full disk is reported for outputs that are written in place, too. This test needs no mounts.
 #[test]
 fn a_full_device_is_reported() {
     let scratch = Scratch::new();
@@ -63,7 +63,7 @@ fn a_fifo_and_a_socket_are_written_in_place() {
     }
 }
 
-/// By any of its names, standard output is written to, not replaced, wherever it was redirected to.
+/// Standard output is not replaced if it is named as a file, but written to at its position.
 #[test]
 fn standard_output_by_name_is_not_replaced() {
     let scratch = Scratch::new();
@@ -83,7 +83,7 @@ fn standard_output_by_name_is_not_replaced() {
 fn a_device_is_written_in_place() {
     let scratch = Scratch::new();
     write_trace(&scratch, "small.pb", 0);
-    // A copy of the device, so that a fault of the program would not destroy the system's own.
+    // A bind mount of the device, so that a fault of the program would not destroy the system's device.
     let script = "
         for device in null full; do
             touch $device

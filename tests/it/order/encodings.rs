@@ -1,4 +1,4 @@
-//! Traces in JSON and text, and other ones from the field, with their fields in another order.
+//! Traces in JSON and text, and the traces in testdata/field, with their fields in another order.
 
 use super::*;
 
@@ -57,7 +57,7 @@ fn text_in_another_order_is_the_same_trace() {
     }
 }
 
-/// Traces from the field, which must equal the result of a parser of the whole message.
+/// Traces that differ only in the order of their fields have the same packets.
 #[test]
 fn field_traces_in_another_order_are_the_same() {
     let scratch = Scratch::new();
@@ -67,7 +67,7 @@ fn field_traces_in_another_order_are_the_same() {
     };
     let records = |name: &str| {
         let (outcome, records) = convert(&scratch, &read(name), &[]);
-        // In some of them, two simultaneous connections follow one another.
+        // In some traces, the events of two simultaneous connections are not interleaved.
         let outcome = outcome.exits(0);
         let lines = outcome.stderr.lines();
         let others: Vec<_> = lines

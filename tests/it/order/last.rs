@@ -1,4 +1,4 @@
-//! Messages that name their connection only after their events, and how long they are searched for it.
+//! Messages that name their connection only after their events, and the limits of the search for it.
 
 use super::*;
 
@@ -55,7 +55,7 @@ fn a_long_message_names_its_connection_last() {
     };
     let json = Value::Object(json);
     let text = String::from_utf8(made.encode(Form::Text).bytes).expect("text");
-    // The connection ends at the start of the first event, and the id is before it.
+    // The id and the connection come before the first event.
     let (head, tail) = text.split_once("  events").expect("events");
     let (name, connection) = head.split_once('\n').expect("a line");
     let tail = tail.trim_end().strip_suffix('}').expect("an end");

@@ -79,7 +79,7 @@ fn of_a_oneof_the_last_member_counts() {
             &[number(1, id), field(3, &event(What::Read, 1, data))].concat(),
         )
     };
-    // Of a wrapper.
+    // Members of a wrapper.
     let (a, b) = (buffered(1, "first"), streamed(2, "second"));
     assert_eq!(said("a, b", &of(&[&a, &b])), said("b", &of(&[&b])));
     assert_eq!(said("b, a", &of(&[&b, &a])), said("a", &of(&[&a])));
@@ -88,7 +88,7 @@ fn of_a_oneof_the_last_member_counts() {
         said("a, b, a", &of(&[&a, &b, &again])),
         said("a", &of(&[&again]))
     );
-    // Of a segment.
+    // Members of a segment.
     let pieces = [
         field(2, &connection()),
         field(3, &event(What::Read, 1, "event")),
@@ -107,7 +107,7 @@ fn of_a_oneof_the_last_member_counts() {
             assert_eq!(said("both, id", &of(&[&both])), said("one", &of(&[&one])));
         }
     }
-    // Of an event.
+    // Members of an event.
     let time = field(1, &number(1, 1_700_000_000));
     let read = field(2, &field(1, &field(1, b"read")));
     let write = field(3, &[field(1, &field(1, b"write")), number(2, 1)].concat());

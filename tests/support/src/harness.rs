@@ -5,8 +5,9 @@
 
 mod outcome;
 mod running;
+mod tools;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -24,6 +25,7 @@ use tempfile::TempDir;
 
 pub use outcome::Outcome;
 pub use running::{Pipe, Running, Terminal};
+pub use tools::{capinfos, http2_on, tcpdump, tshark, tshark_run};
 
 /// The time after which a process counts as hanging.
 pub const GUARD: Duration = Duration::from_secs(120);
@@ -344,29 +346,6 @@ pub fn timeless(text: &str) -> String {
     text.lines().map(line).collect()
 }
 
-/// A run of tshark without name resolution.
-pub fn tshark_run(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Run {
-    Run::new("tshark").arg("-n").args(args)
-}
-
-/// The output of tshark.
-#[track_caller]
-pub fn tshark(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
-    tshark_run(args).run().exits(0).text()
-}
-
-/// The output of capinfos.
-#[track_caller]
-pub fn capinfos(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
-    Run::new("capinfos").args(args).run().exits(0).text()
-}
-
-/// The output of tcpdump.
-#[track_caller]
-pub fn tcpdump(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
-    Run::new("tcpdump").args(args).run().exits(0).text()
-}
-
 /// Runs `work` for every item, on all cores. Fails at the end with the names of all items for which it failed.
 #[track_caller]
 pub fn each<T: Sync>(items: &[T], name: impl Fn(&T) -> String + Sync, work: impl Fn(&T) + Sync) {
@@ -394,13 +373,4 @@ pub fn each<T: Sync>(items: &[T], name: impl Fn(&T) -> String + Sync, work: impl
         items.len(),
         failed.join(", ")
     );
-}
-
-/// The arguments that make tshark read `path` with HTTP/2 on each of `ports`.
-pub fn http2_on(path: &Path, ports: impl IntoIterator<Item = u16>) -> Vec<OsString> {
-    let mut args = vec!["-r".into(), path.into()];
-    for port in ports {
-        args.extend(["-d".into(), format!("tcp.port=={port},http2").into()]);
-    }
-    args
 }

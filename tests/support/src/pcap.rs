@@ -218,7 +218,7 @@ impl Capture {
             let back = (segment.destination, segment.source);
             let now = self.records[i].time;
             if segment.flags & (SYN | ACK) == SYN {
-                // Another conversation, which may be earlier.
+                // A SYN begins another conversation, which may be earlier.
                 last.remove(&there.min(back));
             }
             let before = last.insert(there.min(back), now).unwrap_or(0);

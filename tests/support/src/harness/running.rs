@@ -70,7 +70,7 @@ impl Pipe {
             let mut buffer = vec![0; 64 << 10];
             while let Ok(n @ 1..) = from.read(&mut buffer) {
                 if sender.send(buffer[..n].to_vec()).is_err() {
-                    break; // The test hung up, so this reader hangs up on the process.
+                    break; // The test has dropped the pipe, so this end is closed, too.
                 }
             }
         });
