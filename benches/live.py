@@ -3,9 +3,9 @@
 
     live.py CAPTURE2PCAP [EVENTS]
 
-Starts `CAPTURE2PCAP - -`, writes one streamed event of 100 bytes after the other to it, a millisecond
-apart, and waits for the packet of each. Prints the median and the largest of the times in µs, and how
-many there were: the first, which waits for the program to start, is not among them.
+Starts `CAPTURE2PCAP - -`, writes streamed events of 100 bytes to it, a millisecond apart, and waits for
+the packet of each. Prints the median and the maximum of the times in µs, and their number. The first
+event, which waits for the program to start, is not counted.
 """
 
 import os
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-sys.dont_write_bytecode = True  # nothing beside the sources
+sys.dont_write_bytecode = True  # no __pycache__ next to the sources
 import make_trace
 
 PATIENCE = 10  # seconds

@@ -13,23 +13,23 @@ KIND is one of
     streamed-json, streamed-text
 
 EVENT_SIZE is the payload of an event, TOTAL the size of the trace; both take K, M and G. OUT is a
-file, or - for standard output. With --files it is a folder: N traces of N connections that are open
-at the same time share TOTAL between them, all alike, or with --mixed from small to 1,000 times as
-much, and with events of 100 bytes, 1,460 bytes and 16 KiB by turns instead of EVENT_SIZE.
+file, or - for standard output. With --files it is a folder for N traces, whose connections are open at
+the same time and whose sizes add up to TOTAL. The traces have the same size. With --mixed, their sizes
+differ by a factor of up to 1,000, and EVENT_SIZE is replaced by 100 bytes, 1,460 bytes and 16 KiB in turn.
 
 P is the payload, one of
 
     noise            pseudo-random bytes; the default
-    heads, bodies    HTTP/1: each event is a message with a cookie; nearly each is inside a body
+    heads, bodies    HTTP/1: each event is a message with a cookie, or nearly all events are inside a body
     calls            gRPC: each event is a request with a token, or its response
     lines            text of a protocol that is not HTTP
 
-Events are read and written by turns, 10 µs apart within a chunk. Payloads are the same for the same
+Envoy receives and sends events in turn, 10 µs apart within a chunk. Payloads are the same for the same
 arguments. A streamed trace ends with a closed event; with --seq its events have the seq_num that
-Envoy writes since 1.37. Prints the number of events, the closed one left out.
+Envoy writes since 1.37. Prints the number of events without the closed one.
 
-Needs Python 3.9 and nothing else. A chunk of events is made once; for the next one only the seconds
-of its timestamps are new, which makes a gigabyte a matter of seconds.
+Needs only Python 3.9. To make a gigabyte within seconds, a chunk of events is made once and repeated
+with other seconds in its times.
 """
 
 import argparse
@@ -344,9 +344,9 @@ def main():
         description="Makes tap traces of any size, as Envoy 1.40 would write them."
     )
     parser.add_argument("--seq", action="store_true", help="a seq_num in each streamed event")
-    parser.add_argument("--id", type=int, default=7, help="of the connection [7]")
-    parser.add_argument("--files", type=int, help="a folder with so many traces")
-    parser.add_argument("--mixed", action="store_true", help="with --files: of many sizes")
+    parser.add_argument("--id", type=int, default=7, help="the id of the connection [7]")
+    parser.add_argument("--files", type=int, help="the number of traces in a folder")
+    parser.add_argument("--mixed", action="store_true", help="with --files: traces of different sizes")
     parser.add_argument("--payload", choices=PAYLOADS, default="noise", help="[noise]")
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("event_size", type=bytes_of)

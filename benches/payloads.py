@@ -7,7 +7,7 @@ the first chunk, which occur once.
 import functools
 import random
 
-CHUNK = 4 << 20  # about as many bytes of payload are made once
+CHUNK = 4 << 20  # about this many bytes of payload are made, and then repeated
 LARGE = 1 << 10  # an HTTP/1 request of this size has a body
 MAX_FRAME = 16_384  # of HTTP/2, without a setting
 

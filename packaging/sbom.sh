@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lists the crates that the program is built from, as target/publish/capture2pcap-0.1.0.cdx.json, in CycloneDX's format.
+# Lists the crates from which the program is built, in the format of CycloneDX, as target/publish/capture2pcap-0.1.0.cdx.json.
 # It needs cargo-cyclonedx (cargo install --locked cargo-cyclonedx).
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks a Debian package with lintian, installs it in a new Debian, runs it there, and removes it again. No file may be
-# left after that. It needs lintian, mmdebstrap and root.
+# Checks a Debian package with lintian, installs it in a new Debian, runs it there, and removes it again. After that, no file
+# of it may be left. It needs lintian, mmdebstrap and root.
 #
 #   packaging/test-deb.sh [PACKAGE] [SUITE]        defaults: the last package of packaging/deb.sh, this machine's release
 set -euo pipefail

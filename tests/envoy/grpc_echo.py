@@ -1,7 +1,7 @@
 """The gRPC traffic of the test with a real Envoy: grpc_echo.py serve COUNT | call RUN ADDRESS...
 
-serve listens on COUNT free ports of 127.0.0.1, prints them on one line, and ends with its standard input.
-call speaks to each address: unary calls small and large, a conversation both ways, and an error.
+serve listens on COUNT free ports of 127.0.0.1, prints them on one line, and ends when its standard input ends.
+call makes calls to each address: small and large unary calls, a bidirectional stream, and a call that fails.
 
 Messages are protobuf with one string, so no generated code is needed: field 1, a length, the text.
 """
@@ -51,14 +51,14 @@ def serve(count):
 
 def call(run, addresses):
     for address in addresses:
-        # Whatever proxy the environment names: the tap has to see gRPC's own bytes.
+        # A proxy of the environment is not used, because the tap has to record gRPC itself.
         with grpc.insecure_channel(address, [("grpc.enable_http_proxy", 0)]) as channel:
             def sent(what):
                 return {"metadata": [("x-run", f"{run}-{what}")], "timeout": 60, "wait_for_ready": True}
 
             unary = channel.unary_unary(SERVICE + "Unary")
             asked = {size: message("u" * size) for size in [100, 40_000]}
-            # At once, so that the streams of a connection overlap.
+            # All at once, so that the streams of a connection overlap.
             answers = {size: unary.future(text, **sent(size)) for size, text in asked.items()}
             assert {size: answer.result() for size, answer in answers.items()} == asked
             asked = [message(f"{n} of 5 " + "b" * 500 * n) for n in range(5)]
