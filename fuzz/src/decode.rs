@@ -28,7 +28,7 @@ const EVENTS_PER_BYTE: usize = 4;
 pub(crate) struct Contents {
     pub(crate) events: Vec<Event>,
     pub(crate) damage: Option<Damage>,
-    /// Whether the input was recognised as a trace.
+    /// Whether the input was recognized as a trace.
     pub(crate) recognised: bool,
     /// The number of messages that Envoy failed to write.
     pub(crate) failures: usize,

@@ -34,7 +34,7 @@ struct Trace {
     /// Its events, with the order and the connections of a merge.
     events: Vec<Event>,
     damage: Option<Damage>,
-    /// Whether it was recognised as a trace.
+    /// Whether it was recognized as a trace.
     recognised: bool,
 }
 

@@ -110,7 +110,7 @@ fn of_clap(error: &clap::Error) -> Misuse {
         ErrorKind::ValueValidation => {
             let why = std::error::Error::source(error).map(ToString::to_string);
             let why = why.unwrap_or_default();
-            Misuse::new(format!("{option}: '{value}' is {}", escaped(&why)))
+            Misuse::new(format!("{option}: '{value}': {}", escaped(&why)))
         }
         ErrorKind::ArgumentConflict => {
             let other = text(error, ContextKind::PriorArg);

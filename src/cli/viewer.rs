@@ -73,7 +73,7 @@ fn proto_path(text: &str) -> Result<PathBuf, String> {
         Some(name) if !name.contains(['"', '\\', ',']) && !name.contains(char::is_control) => {
             Ok(path)
         }
-        _ => Err("Wireshark's options cannot express this path".into()),
+        _ => Err("a path that Wireshark's options cannot express".into()),
     }
 }
 

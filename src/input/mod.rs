@@ -9,7 +9,7 @@
 //! the bytes that the caller skips are not even read from the disk. `Input::is_torn` reports whether a mapped file was
 //! truncated in the meantime.
 //!
-//! Compressed files and streams are recognised by their first bytes, and unpacked, and so are bytes that can be read at
+//! Compressed files and streams are recognized by their first bytes, and unpacked, and so are bytes that can be read at
 //! any position. Offsets are those of the unpacked bytes. Bytes of a reader or a vector are not unpacked.
 //!
 //! Invariant: `offset` counts every byte that was taken or skipped. The first byte of the window is at the position

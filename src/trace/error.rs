@@ -173,7 +173,7 @@ impl Damage {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match *self.fault {
-            Fault::Unrecognised { .. } => "not recognised",
+            Fault::Unrecognised { .. } => "not recognized",
             Fault::Cut { .. } | Fault::Overtaken { .. } => "cut",
             Fault::Packed {
                 why: Unpackable::Cut,

@@ -332,7 +332,10 @@ fn an_envoy_without_taps_is_one_clear_line() {
 fn invalid_options_are_one_clear_line() {
     let home = Home::installed();
     let line = home.capture("https://localhost:9901", &[]).error();
-    assert!(line.contains("https is not supported"), "{line}");
+    assert!(
+        line.contains("an https URL, which is not supported"),
+        "{line}"
+    );
     let line = home
         .capture(
             "http://127.0.0.1:1",

@@ -297,7 +297,7 @@ fn loops_fifos_and_devices_do_not_block() {
     let run = scratch.capture2pcap().args(inputs).arg("devices");
     run.run().exits(1).says([
         "capture2pcap: /dev/null: the input is empty",
-        "capture2pcap: /dev/zero: not recognised at offset 0",
+        "capture2pcap: /dev/zero: not recognized at offset 0",
     ]);
     let found: Vec<_> = files(&scratch.path("devices")).into_keys().collect();
     assert_eq!(found, ["null.pcap", "path_0.pcap"].map(Path::new));
@@ -310,7 +310,7 @@ fn loops_fifos_and_devices_do_not_block() {
         .capture2pcap()
         .args(["devices/path_0.pcap", "packed.pb", "wrong"]);
     run.run().exits(1).says([
-        "capture2pcap: devices/path_0.pcap: not recognised at offset 0: \
+        "capture2pcap: devices/path_0.pcap: not recognized at offset 0: \
          not an Envoy tap trace in any encoding: it is a capture already (pcap)",
         "capture2pcap: packed.pb: cut at offset 0 of the unpacked trace: the gzip data ends early",
     ]);

@@ -314,7 +314,7 @@ fn folders_are_searched_and_unreadable_files_are_reported() {
         (&lines[0]["damage"], &lines[3]["damage"]["offset"]),
         (&Value::Null, &3000.into())
     );
-    outcome.says(["capture2pcap: in/noise.pb: not recognised"]);
+    outcome.says(["capture2pcap: in/noise.pb: not recognized"]);
     scratch
         .capture2pcap()
         .arg("--info")

@@ -113,7 +113,7 @@ fn info_prints_an_object_a_trace() {
 }
 {
   "path": "none.pb",
-  "error": "not recognised at offset 0: not an Envoy tap trace in any encoding: it says \"hello, world\""
+  "error": "not recognized at offset 0: not an Envoy tap trace in any encoding: it says \"hello, world\""
 }
 {
   "path": "cut.pb",

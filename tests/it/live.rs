@@ -359,8 +359,14 @@ fn urls_of_every_kind() {
         finish(run.start(), &named);
     }
     let refused = [
-        ("https://localhost:9901", "https is not supported"),
-        ("unix:///run/envoy.sock", "Unix sockets are not supported"),
+        (
+            "https://localhost:9901",
+            "an https URL, which is not supported",
+        ),
+        (
+            "unix:///run/envoy.sock",
+            "a Unix socket, which is not supported",
+        ),
         ("ftp://localhost", "http://"),
     ];
     for (url, why) in refused {

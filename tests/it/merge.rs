@@ -282,7 +282,7 @@ fn bad_traces_leave_the_others_alone() {
     let traces = [a.clone(), none.clone(), missing.clone(), b.clone()];
     let (outcome, _) = merge(&scratch, &[], &traces);
     outcome.exits(1).says([
-        "none.pb: not recognised at offset 0",
+        "none.pb: not recognized at offset 0",
         "missing.pb: cannot open: ",
         "1 capture of 4 traces, 2 connections, 4 events ",
         " 2 failures, ",

@@ -15,7 +15,7 @@ use crate::make::{Form, field, noise, number, varint};
 fn refused(bytes: &[u8]) -> Outcome {
     let scratch = Scratch::new();
     let (outcome, records) = convert(&scratch, bytes, &[]);
-    let outcome = outcome.exits(1).says(["not recognised at offset 0"]);
+    let outcome = outcome.exits(1).says(["not recognized at offset 0"]);
     assert_eq!(records, None, "a capture{}", outcome.explain());
     assert_left_over(&scratch, &["input"]);
     outcome

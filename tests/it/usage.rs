@@ -121,6 +121,8 @@ fn values_are_answered_with_what_an_option_takes() {
             &["--local", "nowhere", "a.pb", "x"],
             &["--start=yesterday", "a.pb", "x"],
             &["--start=1960-01-01T00:00:00Z", "a.pb", "x"],
+            &["--tap=https://envoy:9901", "x"],
+            &["--proto-path=nowhere", "a.pb", "x"],
             &["--handshake=maybe", "a.pb", "x"],
             &["--merge=yes", "a.pb", "x"],
             &["a.pb", "x", "--mss"],
@@ -138,22 +140,28 @@ capture2pcap: --format: unknown value 'cap'
 hint: --format takes one of pcap, pcapng
 = 2
 $ capture2pcap --snaplen=x a.pb x
-capture2pcap: --snaplen: 'x' is not a number of bytes from 0 to 262144
+capture2pcap: --snaplen: 'x': not a number of bytes from 0 to 262144
 = 2
 $ capture2pcap --mss 0 a.pb x
-capture2pcap: --mss: '0' is not a number of bytes from 1 to 65535
+capture2pcap: --mss: '0': not a number of bytes from 1 to 65535
 = 2
 $ capture2pcap --jobs=2000 a.pb x/
-capture2pcap: --jobs: '2000' is not a number from 1 to 1024
+capture2pcap: --jobs: '2000': not a number from 1 to 1024
 = 2
 $ capture2pcap --local nowhere a.pb x
-capture2pcap: --local: 'nowhere' is not an IP address with or without a port, e.g. 10.0.0.1:443 or [::1]:443
+capture2pcap: --local: 'nowhere': not an IP address with or without a port, e.g. 10.0.0.1:443 or [::1]:443
 = 2
 $ capture2pcap --start=yesterday a.pb x
-capture2pcap: --start: 'yesterday' is not a time like 2024-05-01T12:00:00Z, 1714564800.5 or now
+capture2pcap: --start: 'yesterday': not a time like 2024-05-01T12:00:00Z, 1714564800.5 or now
 = 2
 $ capture2pcap --start=1960-01-01T00:00:00Z a.pb x
-capture2pcap: --start: '1960-01-01T00:00:00Z' is before 1970 or after 2554
+capture2pcap: --start: '1960-01-01T00:00:00Z': before 1970 or after 2554
+= 2
+$ capture2pcap --tap=https://envoy:9901 x
+capture2pcap: --tap: 'https://envoy:9901': an https URL, which is not supported: Envoy's admin interface speaks plain HTTP
+= 2
+$ capture2pcap --proto-path=nowhere a.pb x
+capture2pcap: --proto-path: 'nowhere': No such file or directory
 = 2
 $ capture2pcap --handshake=maybe a.pb x
 capture2pcap: --handshake: unknown value 'maybe'

@@ -16,13 +16,16 @@ impl std::str::FromStr for Url {
     fn from_str(text: &str) -> Result<Self, String> {
         if text.starts_with("unix:") || text.starts_with('/') || text.starts_with('@') {
             return Err(
-                "Unix sockets are not supported; Envoy's admin interface needs a TCP address"
+                "a Unix socket, which is not supported: Envoy's admin interface needs a TCP address"
                     .into(),
             );
         }
         let lower = text.to_ascii_lowercase();
         if lower.starts_with("https:") {
-            return Err("https is not supported: Envoy's admin interface speaks plain HTTP".into());
+            return Err(
+                "an https URL, which is not supported: Envoy's admin interface speaks plain HTTP"
+                    .into(),
+            );
         }
         // The scheme is optional, as for curl.
         let rest = match lower.strip_prefix("http://") {
@@ -36,11 +39,12 @@ impl std::str::FromStr for Url {
         let url = format!("http://{rest}");
         let parsed: ureq::http::Uri = url.parse().map_err(|error| format!("not a URL: {error}"))?;
         if parsed.host().is_none_or(str::is_empty) {
-            return Err("a host is missing, as in http://localhost:9901".into());
+            return Err("not a URL with a host, such as http://localhost:9901".into());
         }
         if parsed.query().is_some() || rest.contains(['#', '@']) {
             return Err(
-                "only a host, a port and a path belong here, as in http://localhost:9901".into(),
+                "not a URL that has only a host, a port and a path, such as http://localhost:9901"
+                    .into(),
             );
         }
         let port_is_there = parsed.port_u16().is_some();
@@ -52,7 +56,7 @@ impl std::str::FromStr for Url {
                 .is_some_and(|end| end.contains(':'))
         });
         if port_is_said && !port_is_there {
-            return Err("the port is not a number below 65536".into());
+            return Err("not a URL with a port below 65536".into());
         }
         Ok(Self(url))
     }
@@ -87,8 +91,8 @@ mod tests {
         }
         let bad = [
             ("https://localhost:9901", "https"),
-            ("unix:///run/envoy.sock", "Unix sockets"),
-            ("/run/envoy.sock", "Unix sockets"),
+            ("unix:///run/envoy.sock", "a Unix socket"),
+            ("/run/envoy.sock", "a Unix socket"),
             ("ftp://localhost", "http://"),
             ("http://", "URL"),
             ("", "URL"),

@@ -216,7 +216,7 @@ impl WarningKind {
                 f,
                 "{count} event{s} without a time: stand-in times, 1 µs apart"
             ),
-            Self::TimeAdjusted => write!(f, "{count} impossible time{s}: normalised or clamped"),
+            Self::TimeAdjusted => write!(f, "{count} impossible time{s}: normalized or clamped"),
             Self::RoleGuessed => write!(f, "{count} connection{s} with a guessed client side"),
             Self::NotRedacted => write!(
                 f,

@@ -88,7 +88,7 @@ fn a_conversion_prints_an_object_a_capture() {
 }
 {
   "path": "none.pb",
-  "error": "not recognised at offset 0: not an Envoy tap trace in any encoding: it says \"hello, world\""
+  "error": "not recognized at offset 0: not an Envoy tap trace in any encoding: it says \"hello, world\""
 }
 {
   "path": "truncated.pb",
@@ -280,7 +280,7 @@ fn a_merge_prints_one_object() {
     },
     {
       "path": "none.pb",
-      "error": "not recognised at offset 0: not an Envoy tap trace in any encoding: it says \"hello, world\""
+      "error": "not recognized at offset 0: not an Envoy tap trace in any encoding: it says \"hello, world\""
     },
     {
       "path": "truncated.pb",
@@ -332,7 +332,7 @@ fn every_input_gets_its_object() {
         str![[r#"
 "in/a.pb" null
 "in/no/b.pb" "cannot make the folder out/no: a file has its name"
-"none.pb" "not recognised at offset 0: not an Envoy tap trace in any encoding: it says \"hello, world\""
+"none.pb" "not recognized at offset 0: not an Envoy tap trace in any encoding: it says \"hello, world\""
 
 "#]]
         .raw()
@@ -348,7 +348,7 @@ fn every_input_gets_its_object() {
     assert_data_eq!(
         errors(&["none.pb", "x.pcap"]),
         str![[r#"
-"none.pb" "not recognised at offset 0: not an Envoy tap trace in any encoding: it says \"hello, world\""
+"none.pb" "not recognized at offset 0: not an Envoy tap trace in any encoding: it says \"hello, world\""
 
 "#]]
         .raw()

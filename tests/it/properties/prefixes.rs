@@ -137,7 +137,7 @@ fn a_prefix_gives_the_first_events_of_the_whole() {
                 assert!(are_first(&events, &whole), "{place}: other events");
                 match damage {
                     None => assert!(is_whole(&bytes[..cut], encoding), "{place}: no damage"),
-                    // Too short to be recognised. Otherwise the only damage is the cut.
+                    // Too short to be recognized. Otherwise the only damage is the cut.
                     Some(damage) => match *damage.fault {
                         Fault::Unrecognised { .. } => assert!(events.is_empty(), "{place}"),
                         Fault::Cut { .. } => {
