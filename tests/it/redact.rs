@@ -286,10 +286,12 @@ fn what_cannot_be_redacted_is_reported_once() {
         &Made::v4(vec![late]).encode(Form::Streamed).bytes,
     );
     let run = |args: &[&str]| scratch.capture2pcap().args(args).run().exits(0);
-    run(&["--redact", "tls.pb", "a.pcap"])
-        .says(["1 connection of no HTTP", "hint: --redact-bodies"]);
+    run(&["--redact", "tls.pb", "a.pcap"]).says([
+        "1 connection not recognized as HTTP",
+        "hint: --redact-bodies",
+    ]);
     run(&["--redact-bodies", "tls.pb", "a.pcap"]).says_nothing();
     run(&["--redact", "late.pb", "a.pcap"])
-        .says(["1 event whose headers cannot be followed: 16 bytes are overwritten whole"]);
+        .says(["1 event whose headers cannot be decoded: 16 bytes are overwritten as a whole"]);
     assert_none(&[b"Host: a\r\n".to_vec()], &scratch.path("a.pcap"));
 }

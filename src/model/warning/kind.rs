@@ -220,11 +220,11 @@ impl WarningKind {
             Self::RoleGuessed => write!(f, "{count} connection{s} with a guessed client side"),
             Self::NotRedacted => write!(
                 f,
-                "{count} connection{s} of no HTTP, or of none that is recognized: not redacted"
+                "{count} connection{s} not recognized as HTTP: not redacted"
             ),
             Self::OverwrittenWhole => write!(
                 f,
-                "{count} event{s} whose headers cannot be followed: {bytes} {are} overwritten whole"
+                "{count} event{s} whose headers cannot be decoded: {bytes} {are} overwritten as a whole"
             ),
         }
     }
@@ -320,7 +320,7 @@ impl WarningKind {
                 "--redact-bodies overwrites all bytes of such a connection, and the bodies of the others",
             ),
             Self::OverwrittenWhole => Some(
-                "headers are followed from a connection's first byte on, and bodies over cuts of a known size: \
+                "headers can be decoded only if the trace has all earlier headers of the connection, and the sizes of truncated bodies: \
                  raise the limits of the tap, or record with Envoy 1.37 or later",
             ),
             Self::RoleGuessed => Some("--role sets the side of Envoy that the connection is on"),
