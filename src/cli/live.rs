@@ -11,7 +11,7 @@ use clap::Args;
 use crate::cli::report;
 
 /// The options of a live tap.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub(crate) struct LiveArgs {
     /// Take events live from Envoy's admin interface instead of traces, e.g. http://localhost:9901
     ///

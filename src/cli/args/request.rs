@@ -79,36 +79,10 @@ impl Args {
         if self.viewer.uninstall_wireshark {
             return Ok(Command::UninstallWireshark);
         }
-        let live = self.live.resolve();
+        let live = std::mem::take(&mut self.live).resolve();
         let open = self.viewer.open;
         let is_shown = self.info || open.is_some();
-        let usage = "capture2pcap INPUT OUTPUT; capture2pcap --help explains the rest";
-        let missing = |what: &str| Misuse::new(format!("{what} missing")).hint(usage);
-        let output = match is_shown {
-            true => OsString::new(),
-            false => self.paths.pop().ok_or_else(|| match self.files_from {
-                _ if live.is_some() => missing("OUTPUT is"),
-                Some(_) => missing("OUTPUT is"),
-                None => missing("INPUT and OUTPUT are"),
-            })?,
-        };
-        if live.is_some() && !self.paths.is_empty() {
-            return Err(Misuse::new("--tap cannot be used with INPUT")
-                .hint("capture2pcap --tap URL OUTPUT"));
-        }
-        if self.paths.is_empty() && self.files_from.is_none() && live.is_none() {
-            return Err(missing(if is_shown { "INPUT is" } else { "OUTPUT is" }));
-        }
-        let empty = |what: &str| {
-            let misuse = Misuse::new(format!("{what} is an empty name"));
-            misuse.hint("a shell variable may be unset")
-        };
-        if self.paths.iter().any(|path| path.is_empty()) {
-            return Err(empty("INPUT"));
-        }
-        if output.is_empty() && !is_shown {
-            return Err(empty("OUTPUT"));
-        }
+        let output = self.take_output(is_shown, live.is_some())?;
         if self.json && !self.info && Target::of(&output) == Target::Stdout {
             return Err(
                 Misuse::new("--json and the capture cannot share standard output")
@@ -121,46 +95,7 @@ impl Args {
             Some(FormatArg::Pcap) => Format::Pcap,
             None => Format::of(Path::new(&output)).unwrap_or_default(),
         };
-        let precision = match (self.nano, self.time_stamp_precision) {
-            (true, _) | (false, PrecisionArg::Nano) => Precision::Nano,
-            (false, PrecisionArg::Micro) => Precision::Micro,
-        };
-        let options = Options {
-            encoding: match self.input_format {
-                InputFormat::Auto => None,
-                InputFormat::Binary => Some(Encoding::Binary),
-                InputFormat::Delimited => Some(Encoding::Delimited),
-                InputFormat::Text => Some(Encoding::Text),
-                InputFormat::Json => Some(Encoding::Json),
-            },
-            redaction: (self.redact.is_some() || self.redact_bodies).then(|| Redaction {
-                names: self.redact.unwrap_or_default(),
-                bodies: self.redact_bodies,
-            }),
-            synth: synth::SynthOptions {
-                mss: self.mss.map(|mss| mss as usize),
-                handshake: match self.handshake {
-                    HandshakeArg::Auto => Handshake::Auto,
-                    HandshakeArg::Always => Handshake::Always,
-                    HandshakeArg::Never => Handshake::Never,
-                },
-                local: self.local,
-                remote: self.remote,
-                role: self.role.map(|role| match role {
-                    RoleArg::Downstream => Role::Downstream,
-                    RoleArg::Upstream => Role::Upstream,
-                }),
-                start: self.start.unwrap_or_default(),
-                ..synth::SynthOptions::default()
-            },
-            capture: capture::CaptureOptions {
-                format,
-                precision,
-                snaplen: self.snaplen,
-            },
-            strict: self.strict,
-            ..Options::default()
-        };
+        let options = self.options(format);
         let verbosity = match (self.quiet, self.verbose) {
             (true, _) => Verbosity::Quiet,
             (_, true) => Verbosity::Verbose,
@@ -187,5 +122,84 @@ impl Args {
             true => Command::Info(request),
             false => Command::Convert(request),
         })
+    }
+
+    /// Takes the output from the paths, which is empty if the traces are only shown, and checks the inputs.
+    ///
+    /// # Errors
+    /// When a path is missing or empty, or there are inputs besides a live tap.
+    fn take_output(&mut self, is_shown: bool, is_live: bool) -> Result<OsString, Misuse> {
+        let usage = "capture2pcap INPUT OUTPUT; capture2pcap --help explains the rest";
+        let missing = |what: &str| Misuse::new(format!("{what} missing")).hint(usage);
+        let output = match is_shown {
+            true => OsString::new(),
+            false => self.paths.pop().ok_or_else(|| match self.files_from {
+                _ if is_live => missing("OUTPUT is"),
+                Some(_) => missing("OUTPUT is"),
+                None => missing("INPUT and OUTPUT are"),
+            })?,
+        };
+        if is_live && !self.paths.is_empty() {
+            return Err(Misuse::new("--tap cannot be used with INPUT")
+                .hint("capture2pcap --tap URL OUTPUT"));
+        }
+        if self.paths.is_empty() && self.files_from.is_none() && !is_live {
+            return Err(missing(if is_shown { "INPUT is" } else { "OUTPUT is" }));
+        }
+        let empty = |what: &str| {
+            let misuse = Misuse::new(format!("{what} is an empty name"));
+            misuse.hint("a shell variable may be unset")
+        };
+        if self.paths.iter().any(|path| path.is_empty()) {
+            return Err(empty("INPUT"));
+        }
+        if output.is_empty() && !is_shown {
+            return Err(empty("OUTPUT"));
+        }
+        Ok(output)
+    }
+
+    /// The options of a conversion into captures of this format.
+    fn options(&self, format: Format) -> Options {
+        let precision = match (self.nano, self.time_stamp_precision) {
+            (true, _) | (false, PrecisionArg::Nano) => Precision::Nano,
+            (false, PrecisionArg::Micro) => Precision::Micro,
+        };
+        Options {
+            encoding: match self.input_format {
+                InputFormat::Auto => None,
+                InputFormat::Binary => Some(Encoding::Binary),
+                InputFormat::Delimited => Some(Encoding::Delimited),
+                InputFormat::Text => Some(Encoding::Text),
+                InputFormat::Json => Some(Encoding::Json),
+            },
+            redaction: (self.redact.is_some() || self.redact_bodies).then(|| Redaction {
+                names: self.redact.clone().unwrap_or_default(),
+                bodies: self.redact_bodies,
+            }),
+            synth: synth::SynthOptions {
+                mss: self.mss.map(|mss| mss as usize),
+                handshake: match self.handshake {
+                    HandshakeArg::Auto => Handshake::Auto,
+                    HandshakeArg::Always => Handshake::Always,
+                    HandshakeArg::Never => Handshake::Never,
+                },
+                local: self.local,
+                remote: self.remote,
+                role: self.role.map(|role| match role {
+                    RoleArg::Downstream => Role::Downstream,
+                    RoleArg::Upstream => Role::Upstream,
+                }),
+                start: self.start.unwrap_or_default(),
+                ..synth::SynthOptions::default()
+            },
+            capture: capture::CaptureOptions {
+                format,
+                precision,
+                snaplen: self.snaplen,
+            },
+            strict: self.strict,
+            ..Options::default()
+        }
     }
 }
