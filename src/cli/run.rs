@@ -86,13 +86,9 @@ fn run(request: Request, info: bool) -> u8 {
         proto_path,
     } = request;
     if let Some(list) = list {
-        match read_list(&list) {
+        match listed(&list) {
             Ok(listed) => inputs.extend(listed),
-            Err(error) => {
-                let path = capture2pcap::display_path(&list.path);
-                report::say(&format!("{path}: cannot read: {}", report::reason(&error)));
-                return FAILURE;
-            }
+            Err(code) => return code,
         }
     }
     // If a list was split into shards, some of them may be empty. That is not a failure.
@@ -313,6 +309,15 @@ fn workload(source: &Source) -> Workload {
         Ok(metadata) if metadata.is_file() => Workload::File(metadata.len()),
         _ => Workload::Pipe,
     }
+}
+
+/// Returns the names of inputs in a list, or reports why it cannot be read.
+fn listed(list: &List) -> Result<Vec<OsString>, u8> {
+    read_list(list).map_err(|error| {
+        let path = capture2pcap::display_path(&list.path);
+        report::say(&format!("{path}: cannot read: {}", report::reason(&error)));
+        FAILURE
+    })
 }
 
 /// Reads the names of inputs from a list.

@@ -218,23 +218,7 @@ impl AddressBook {
             Role::Downstream => (remote_end, local_end),
             Role::Upstream => (local_end, remote_end),
         };
-        let mut moved = None;
-        let (client, server) = if client_end.can_vary(true) {
-            let server = self.fixed(server_end, v6);
-            let client = self.vary(client_end, server, seed, v6);
-            if let (Some(ip), AddressSource::AddressOverride) = (client_end.ip, client_end.source) {
-                let was = SocketAddr::new(ip, client_end.port);
-                moved = (client != was).then_some((was, client));
-            }
-            (client, server)
-        } else {
-            let client = self.fixed(client_end, v6);
-            let server = match server_end.can_vary(false) {
-                true => self.vary(server_end, client, seed, v6),
-                false => self.fixed(server_end, v6),
-            };
-            (client, server)
-        };
+        let (client, server, moved) = self.assign(client_end, server_end, seed, v6);
         let endpoints = match role {
             Role::Downstream => Endpoints {
                 local: server,
@@ -264,6 +248,33 @@ impl AddressBook {
             stand_ins: stand_ins.into_iter().flatten().collect(),
             moved,
         }
+    }
+
+    /// Assigns the addresses of a client and its server. Also returns the client's endpoint from an override that another
+    /// connection uses, and its replacement.
+    fn assign(
+        &mut self,
+        client_end: End,
+        server_end: End,
+        seed: u64,
+        v6: bool,
+    ) -> (SocketAddr, SocketAddr, Option<(SocketAddr, SocketAddr)>) {
+        if client_end.can_vary(true) {
+            let server = self.fixed(server_end, v6);
+            let client = self.vary(client_end, server, seed, v6);
+            let mut moved = None;
+            if let (Some(ip), AddressSource::AddressOverride) = (client_end.ip, client_end.source) {
+                let was = SocketAddr::new(ip, client_end.port);
+                moved = (client != was).then_some((was, client));
+            }
+            return (client, server, moved);
+        }
+        let client = self.fixed(client_end, v6);
+        let server = match server_end.can_vary(false) {
+            true => self.vary(server_end, client, seed, v6),
+            false => self.fixed(server_end, v6),
+        };
+        (client, server, None)
     }
 
     /// The address of an endpoint that is the same for all its connections.

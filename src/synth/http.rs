@@ -117,49 +117,7 @@ impl Exchanges {
                 side,
                 ref part,
                 last,
-            } => {
-                let is_cut = matches!(
-                    part,
-                    Part::Body {
-                        truncated: true,
-                        ..
-                    }
-                );
-                let is_request = matches!((side, part), (Side::Request, Part::Headers(_)));
-                let exchange = match self.open.entry(id) {
-                    Entry::Occupied(entry) => {
-                        let exchange = entry.into_mut();
-                        exchange.has_continued = true;
-                        exchange
-                    }
-                    Entry::Vacant(entry) => {
-                        self.streamed.push_back(id);
-                        if !is_request && self.evicted.has(id) {
-                            cx.warnings.add(about(WarningKind::Split, when.offset, id));
-                        }
-                        entry.insert(Exchange::new(id, None, None))
-                    }
-                };
-                if let Part::Headers(fields) = part {
-                    *exchange.binary(side) = is_binary(fields);
-                }
-                note_losses(id, when.offset, part, *exchange.binary(side), cx);
-                let session = session(&mut self.sessions, exchange, id, when.time, cx)?;
-                if let Some(summary) = session.state.summary() {
-                    summary.events += 1;
-                    summary.truncated_events += u64::from(is_cut);
-                }
-                if is_cut {
-                    let say = || "truncated: by how much is not recorded".into();
-                    session.state.comment(cx, say);
-                }
-                session.open.insert(id);
-                session.part(exchange, when, (side, part, last), cx)?;
-                // In a merge, the caller ends each exchange with its last event.
-                if self.streamed.len() > MAX_STREAMED && !cx.shared.options.exclusive {
-                    self.forget_oldest(cx)?;
-                }
-            }
+            } => self.part(id, when, (side, part, last), cx)?,
             Http::End => {
                 if let Some(exchange) = self.open.remove(&id) {
                     if let ConversationId::Exchange(_) = exchange.conversation {
@@ -173,8 +131,60 @@ impl Exchanges {
         Ok(())
     }
 
+    /// Takes a part of a message, of which `last` is the last one of its side.
+    fn part<S: Sink>(
+        &mut self,
+        id: TraceId,
+        when: RecordedTime,
+        (side, part, last): (Side, &Part, bool),
+        cx: &mut Context<'_, S>,
+    ) -> Result<(), S::Error> {
+        let is_cut = matches!(
+            part,
+            Part::Body {
+                truncated: true,
+                ..
+            }
+        );
+        let is_request = matches!((side, part), (Side::Request, Part::Headers(_)));
+        let exchange = match self.open.entry(id) {
+            Entry::Occupied(entry) => {
+                let exchange = entry.into_mut();
+                exchange.has_continued = true;
+                exchange
+            }
+            Entry::Vacant(entry) => {
+                self.streamed.push_back(id);
+                if !is_request && self.evicted.has(id) {
+                    cx.warnings.add(about(WarningKind::Split, when.offset, id));
+                }
+                entry.insert(Exchange::new(id, None, None))
+            }
+        };
+        if let Part::Headers(fields) = part {
+            *exchange.binary(side) = is_binary(fields);
+        }
+        note_losses(id, when.offset, part, *exchange.binary(side), cx);
+        let session = session(&mut self.sessions, exchange, id, when.time, cx)?;
+        if let Some(summary) = session.state.summary() {
+            summary.events += 1;
+            summary.truncated_events += u64::from(is_cut);
+        }
+        if is_cut {
+            let say = || "truncated: by how much is not recorded".into();
+            session.state.comment(cx, say);
+        }
+        session.open.insert(id);
+        session.part(exchange, when, (side, part, last), cx)?;
+        // In a merge, the caller ends each exchange with its last event.
+        if self.streamed.len() > MAX_STREAMED && !cx.shared.options.exclusive {
+            self.evict_oldest(cx)?;
+        }
+        Ok(())
+    }
+
     /// Evicts the oldest exchange of a streamed trace among those that had no event since they were queued.
-    fn forget_oldest<S: Sink>(&mut self, cx: &mut Context<'_, S>) -> Result<(), S::Error> {
+    fn evict_oldest<S: Sink>(&mut self, cx: &mut Context<'_, S>) -> Result<(), S::Error> {
         while let Some(oldest) = self.streamed.pop_front() {
             let Some(exchange) = self.open.get_mut(&oldest) else {
                 break;

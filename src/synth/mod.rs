@@ -17,7 +17,7 @@ mod headers;
 mod http;
 mod http2;
 mod occupancy;
-mod spoken;
+mod port_protocols;
 mod summary;
 mod tcp;
 
@@ -35,7 +35,7 @@ use address::AddressBook;
 use connection::{ConnectionState, Lifetime, RecordedTime, Straight};
 use http::Exchanges;
 use occupancy::Occupancy;
-use spoken::Spoken;
+use port_protocols::PortProtocols;
 
 pub use address::AddressOverride;
 pub use checksum::offload;
@@ -115,7 +115,7 @@ struct Shared {
     addresses: AddressBook,
     /// The number of connections that have a frame in the capture.
     opened: u64,
-    spoken: Spoken,
+    port_protocols: PortProtocols,
     /// The last stand-in time.
     stand_in: Option<Timestamp>,
     occupancy: Occupancy,
@@ -207,7 +207,7 @@ impl Synthesizer {
             options,
             addresses,
             opened: 0,
-            spoken: Spoken::default(),
+            port_protocols: PortProtocols::default(),
             stand_in: None,
             occupancy: Occupancy::default(),
             sample_rates: HashMap::new(),
@@ -242,7 +242,7 @@ impl Synthesizer {
 
     /// The options that a reader needs to find the HTTP in the capture, port by port.
     pub fn decode_as(&self) -> Vec<DecodeAs> {
-        self.shared.spoken.decode_as()
+        self.shared.port_protocols.decode_as()
     }
 
     /// Takes an event; `out` gets its frames.

@@ -1,7 +1,7 @@
 //! How a connection enters the capture: its endpoints, its client, its label and its handshake.
 
 use crate::model::event::{Connection, Direction, Timestamp, Transport};
-use crate::model::protocol::{self, Opening, Role};
+use crate::model::protocol::{self, Evidence, Opening, Role};
 use crate::model::warning::WarningKind;
 
 use super::super::address::{Placed, StandIn};
@@ -19,7 +19,7 @@ struct Place {
     endpoints: Endpoints,
     stand_ins: Vec<StandIn>,
     /// The comments on them.
-    said: Vec<String>,
+    comments: Vec<String>,
 }
 
 impl ConnectionState {
@@ -40,7 +40,7 @@ impl ConnectionState {
         let Place {
             endpoints,
             stand_ins,
-            said,
+            comments,
         } = self.place(role, offset, cx);
         let handshake = match cx.shared.options.handshake {
             Handshake::Auto => cx.shared.opened > 0,
@@ -49,17 +49,49 @@ impl ConnectionState {
         };
         let ordinal = cx.shared.opened;
         cx.shared.opened += 1;
-        let spoken = first.and_then(|(_, bytes)| protocol::opening(bytes));
+        self.note_role(role, evidence, first, &endpoints, (handshake, offset), cx);
+        // Comments on the first event do not belong to the handshake.
+        let later = std::mem::replace(&mut self.comments, comments.into());
+        let label = self.label(ordinal, role, &endpoints, &stand_ins, cx.shared);
+        let handshake_role = handshake.then_some(role);
+        let mut flow = self.flow_between(endpoints, ordinal, handshake_role, label, cx.shared);
+        if handshake {
+            let sink = Outlet {
+                out: cx.out,
+                comments: &mut self.comments,
+            };
+            flow.open(time, sink)?;
+        }
+        let comments = std::mem::replace(&mut self.comments, later).take();
+        self.comments.prepend(comments);
+        if self.ended {
+            flow.end_local();
+        }
+        self.flow = Some(flow);
+        Ok(())
+    }
+
+    /// Records what the first bytes show about the connection, and reports a guessed client if it opens the handshake.
+    fn note_role<S: Sink>(
+        &mut self,
+        role: Role,
+        evidence: Evidence,
+        first: Option<(Direction, &[u8])>,
+        endpoints: &Endpoints,
+        (handshake, offset): (bool, u64),
+        cx: &mut Context<'_, S>,
+    ) {
+        let opening = first.and_then(|(_, bytes)| protocol::opening(bytes));
         if let Some(summary) = self.summary() {
             summary.role = Some(role);
-            summary.protocol = summary.protocol.or(spoken.map(Opening::protocol));
+            summary.protocol = summary.protocol.or(opening.map(Opening::protocol));
         }
-        if let Some(spoken) = spoken {
+        if let Some(opening) = opening {
             let server = match role {
                 Role::Downstream => endpoints.local,
                 Role::Upstream => endpoints.remote,
             };
-            cx.shared.spoken.add(server.port(), spoken);
+            cx.shared.port_protocols.add(server.port(), opening);
         }
         if handshake && evidence.is_guess() && cx.shared.options.role.is_none() {
             let client = match role {
@@ -69,10 +101,18 @@ impl ConnectionState {
             let detail = format!("{client} is taken for the client");
             self.note(WarningKind::RoleGuessed, offset, 0, detail, cx);
         }
-        // Comments on the first event do not belong to the handshake.
-        let later = std::mem::replace(&mut self.comments, said.into());
-        let label = self.label(ordinal, role, &endpoints, &stand_ins, cx.shared);
-        let mut flow = match self.connection.transport {
+    }
+
+    /// The flow of the connection between these endpoints. `handshake` is the client's side, if a handshake is shown.
+    fn flow_between(
+        &self,
+        endpoints: Endpoints,
+        ordinal: u64,
+        handshake: Option<Role>,
+        label: Option<Label>,
+        shared: &Shared,
+    ) -> Flow {
+        match self.connection.transport {
             Transport::Udp => Flow::udp(endpoints, label),
             Transport::Tcp => {
                 let (local, remote) = (endpoints.local.port(), endpoints.remote.port());
@@ -81,26 +121,11 @@ impl ConnectionState {
                 // retransmission.
                 let seed = mix(self.id.number ^ mix(ports ^ mix(ordinal)));
                 let limit = headers::max_tcp_payload(&endpoints);
-                let mss = cx.shared.options.mss.unwrap_or(limit);
-                let handshake = handshake.then_some(role);
+                let mss = shared.options.mss.unwrap_or(limit);
                 let conversation = Conversation::new(seed, mss, limit, handshake);
                 Flow::tcp(endpoints, conversation, label)
             }
-        };
-        if handshake {
-            let sink = Outlet {
-                out: cx.out,
-                comments: &mut self.comments,
-            };
-            flow.open(time, sink)?;
         }
-        let said = std::mem::replace(&mut self.comments, later).take();
-        self.comments.prepend(said);
-        if self.ended {
-            flow.end_local();
-        }
-        self.flow = Some(flow);
-        Ok(())
     }
 
     /// Assigns endpoints to the connection's packets, and comments on those that are not the recorded ones.
@@ -127,7 +152,7 @@ impl ConnectionState {
             namespace: self.connection.namespace.as_deref(),
         };
         let endpoints = occupancy.occupy(recorded, tenant, addresses);
-        let mut said: Vec<_> = stand_ins
+        let mut comments: Vec<_> = stand_ins
             .iter()
             .map(|stand_in| format!("stand-in: {stand_in}"))
             .collect();
@@ -153,17 +178,17 @@ impl ConnectionState {
             if let Some(namespace) = &namespace {
                 detail = format!("{detail} in network namespace {namespace}");
             }
-            said.push(format!("stand-in: {detail}, which another connection has"));
+            comments.push(format!("stand-in: {detail}, which another connection has"));
             self.note(WarningKind::PortTaken, offset, 0, detail, cx);
         }
-        said.extend(namespace.map(|namespace| format!("network namespace: {namespace}")));
+        comments.extend(namespace.map(|namespace| format!("network namespace: {namespace}")));
         if cx.shared.options.labels.is_none() {
-            said.clear();
+            comments.clear();
         }
         Place {
             endpoints,
             stand_ins,
-            said,
+            comments,
         }
     }
 

@@ -13,7 +13,7 @@ const HTTP_PORTS: [u16; 10] = [80, 1900, 2710, 2869, 3128, 3132, 5985, 8080, 808
 
 /// The ports of servers with a recognized protocol.
 #[derive(Debug, Default)]
-pub(super) struct Spoken(BTreeMap<u16, Protocols>);
+pub(super) struct PortProtocols(BTreeMap<u16, Protocols>);
 
 /// The protocols on a port.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,7 +28,7 @@ struct Protocols {
     is_mixed: bool,
 }
 
-impl Spoken {
+impl PortProtocols {
     /// Records what a connection to a port begins with.
     pub(super) fn add(&mut self, port: u16, opening: Opening) {
         let spoken = self.0.entry(port).or_default();
@@ -115,7 +115,7 @@ mod tests {
             (9090, &[client(Thrift)], "tcp.port==9090,thrift"),
         ];
         for (port, openings, expected) in cases {
-            let mut spoken = Spoken::default();
+            let mut spoken = PortProtocols::default();
             for &opening in openings {
                 spoken.add(port, opening);
             }
