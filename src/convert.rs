@@ -302,10 +302,10 @@ impl<'a, W: Write + Send + 'static> Conversion<'a, W> {
     ) -> Option<io::Result<()>> {
         let redactor = self.redactor.as_mut()?;
         // Redaction changes only the payload, which does not affect whether the fast path is possible.
-        let straight = self.synth.straight(&event)?;
+        let fast_path = self.synth.fast_path(&event)?;
         let (payload, parsed) = redactor.plain(event, offset, warnings);
         let out = &mut Redacted(&mut self.out);
-        Some(straight.take(&PlainEvent { payload, ..event }, parsed, out))
+        Some(fast_path.take(&PlainEvent { payload, ..event }, parsed, out))
     }
 
     /// Warns about an event that is earlier than one before it: the capture keeps the order of the trace.

@@ -46,11 +46,11 @@ pub enum Next {
 }
 
 /// A connection whose next event can be delivered at once.
-pub(crate) struct Straight<'a> {
+pub(crate) struct ReadyConnection<'a> {
     track: &'a mut Track,
 }
 
-impl Straight<'_> {
+impl ReadyConnection<'_> {
     /// Its id.
     #[inline]
     pub(crate) const fn id(&self) -> TraceId {
@@ -115,14 +115,14 @@ impl Sequencer {
     /// The connection of a plain event, if the event would be delivered at once: another event of the last
     /// connection, for which no event waits.
     #[inline(always)]
-    pub(crate) fn plain(&mut self, event: &PlainEvent<'_>) -> Option<Straight<'_>> {
+    pub(crate) fn plain(&mut self, event: &PlainEvent<'_>) -> Option<ReadyConnection<'_>> {
         if !self.ready.is_empty() {
             return None;
         }
         let slot = self.directory.current(event.trace)?;
         let track = self.directory.open_track(slot)?;
         let takes_plain = track.order.takes_plain(event);
-        takes_plain.then_some(Straight { track })
+        takes_plain.then_some(ReadyConnection { track })
     }
 
     /// Takes the next event of the trace.

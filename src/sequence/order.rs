@@ -80,7 +80,7 @@ impl Order {
 
     /// Whether the connection is open, and no event ever waited.
     #[inline]
-    pub(super) const fn is_straight(&self) -> bool {
+    pub(super) const fn never_waited(&self) -> bool {
         self.rare.is_none() && !self.closed
     }
 
@@ -88,7 +88,7 @@ impl Order {
     /// the expected one.
     #[inline(always)]
     pub(super) fn takes_plain(&self, event: &PlainEvent<'_>) -> bool {
-        if !self.is_straight() {
+        if !self.never_waited() {
             return false;
         }
         let Some(count) = event.seq_num else {

@@ -64,7 +64,7 @@ pub(super) struct ConnectionState {
 }
 
 /// The parts of a connection that a plain event changes.
-pub(crate) struct Straight<'a> {
+pub(crate) struct FastPath<'a> {
     stream: &'a mut Stream,
     summary: Option<&'a mut ConnectionSummary>,
     recorded: &'a mut Option<Timestamp>,
@@ -73,8 +73,8 @@ pub(crate) struct Straight<'a> {
     framing: &'a mut Framing,
 }
 
-impl Straight<'_> {
-    /// Takes a plain event of this connection, and what is known of the HTTP in it.
+impl FastPath<'_> {
+    /// Takes a plain event of this connection. `parsed` is the HTTP in it, if redaction has parsed it.
     #[inline(always)]
     pub(crate) fn take<S: Sink>(
         self,
@@ -162,11 +162,11 @@ impl ConnectionState {
         self.last
     }
 
-    /// The way of a plain event at which it becomes segments without comments and nothing else. Returns `None` if that
-    /// is not certain: then the event is left to [`event`](Self::event).
+    /// The fast path for a plain event that only becomes segments, without comments. Returns `None` if more may be
+    /// necessary: then the caller has to use [`event`](Self::event).
     #[inline(always)]
-    pub(super) fn straight(&mut self) -> Option<Straight<'_>> {
-        Some(Straight {
+    pub(super) fn fast_path(&mut self) -> Option<FastPath<'_>> {
+        Some(FastPath {
             stream: self.flow.as_mut()?.plain_stream()?,
             summary: self.summary.as_deref_mut(),
             recorded: &mut self.recorded,

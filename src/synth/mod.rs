@@ -32,7 +32,7 @@ use crate::model::protocol::{DecodeAs, Role};
 use crate::model::warning::{Warning, Warnings};
 
 use address::AddressBook;
-use connection::{ConnectionState, Lifetime, RecordedTime, Straight};
+use connection::{ConnectionState, FastPath, Lifetime, RecordedTime};
 use http::Exchanges;
 use occupancy::Occupancy;
 use port_protocols::PortProtocols;
@@ -272,17 +272,17 @@ impl Synthesizer {
         event: &PlainEvent<'_>,
         out: &mut S,
     ) -> Option<Result<(), S::Error>> {
-        Some(self.straight(event)?.take(event, None, out))
+        Some(self.fast_path(event)?.take(event, None, out))
     }
 
-    /// The fast path for a plain event, which its payload does not affect; `None` if the event needs more.
+    /// The fast path for a plain event; `None` if it is not possible. The payload does not affect that.
     #[inline(always)]
-    pub(crate) fn straight(&mut self, event: &PlainEvent<'_>) -> Option<Straight<'_>> {
+    pub(crate) fn fast_path(&mut self, event: &PlainEvent<'_>) -> Option<FastPath<'_>> {
         let (last, state) = self.connections.get_index_mut(self.last)?;
         if *last != event.trace || event.time > self.shared.options.latest {
             return None;
         }
-        state.straight()
+        state.fast_path()
     }
 
     /// Takes an event of any kind.

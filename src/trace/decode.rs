@@ -183,7 +183,7 @@ impl Decoder {
 
     /// Whether an event may be delivered as it arrives; `is_last`: nothing follows it in its message.
     #[inline]
-    pub(super) fn is_straight(&self, is_last: bool) -> bool {
+    pub(super) fn delivers_at_once(&self, is_last: bool) -> bool {
         self.hold == Hold::Direct || is_last && self.hold == Hold::Clean
     }
 
@@ -278,7 +278,7 @@ impl PartSink for Decoder {
                 }
             }
             // In readable messages, fields are not repeated.
-            if self.is_straight(taken.is_last || self.has_id()) {
+            if self.delivers_at_once(taken.is_last || self.has_id()) {
                 return self.event(taken.bytes, taken.place);
             }
         }

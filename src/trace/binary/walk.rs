@@ -192,7 +192,7 @@ impl Binary {
                         return message_short(input, part, len, present);
                     }
                     let is_last = end == self.end;
-                    if part == TracePart::Event && decoder.is_straight(is_last) {
+                    if part == TracePart::Event && decoder.delivers_at_once(is_last) {
                         let message = input.take(header.len..header.len + len as usize);
                         let place = Place {
                             offset,
@@ -296,7 +296,7 @@ impl Binary {
         let is_last =
             end == self.end || around.level == Level::Batch && around.end == Some(self.end);
         let bytes = input.take(header.len..header.len + len as usize);
-        if part == TracePart::Event && decoder.is_straight(is_last) {
+        if part == TracePart::Event && decoder.delivers_at_once(is_last) {
             return decoder.event(bytes, place);
         }
         let taken = Taken {

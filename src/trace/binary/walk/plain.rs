@@ -142,7 +142,7 @@ impl Binary {
                 let len = window.len() - rest.len();
                 let end = offset + len as u64;
                 let fits = limit.is_none_or(|limit| end <= limit);
-                return (fits && decoder.is_straight(end == self.end)).then_some(Outline {
+                return (fits && decoder.delivers_at_once(end == self.end)).then_some(Outline {
                     pass: Pass { id: None, len },
                     field: 0,
                     message,
