@@ -192,12 +192,12 @@ fn converted(trace: &Bytes, options: &Options) -> (Option<Vec<Record>>, usize) {
     let Some(capture) = &made.capture else {
         return (None, made.frames);
     };
-    let (capture, beside) = parse(capture, options.capture.format);
+    let (capture, metadata) = parse(capture, options.capture.format);
     let records = capture.records;
     assert_eq!(capture.snaplen, options.capture.snaplen);
     assert_eq!(records.len(), made.frames, "frames");
     if options.capture.snaplen == DEFAULT_SNAPLEN {
-        oracle::check(&made.kept, &records, beside.as_deref(), options);
+        oracle::check(&made.kept, &records, metadata.as_deref(), options);
     }
     (Some(records), made.frames)
 }
@@ -220,12 +220,12 @@ fn measured_len(input: &impl Fn() -> Input, len: usize, options: &Options) -> (u
 pub(crate) fn parse(
     capture: &[u8],
     format: Format,
-) -> (pcap::Capture, Option<Vec<pcap::ng::Beside>>) {
+) -> (pcap::Capture, Option<Vec<pcap::ng::PacketMetadata>>) {
     match format {
         Format::Pcap => (pcap::Capture::parse(capture).expect("a pcap file"), None),
         Format::Pcapng => {
             let section = pcap::ng::Section::parse(capture).expect("a pcapng file");
-            (section.capture, Some(section.beside))
+            (section.capture, Some(section.metadata))
         }
     }
 }

@@ -21,7 +21,7 @@ use capture2pcap::synth::Handshake;
 
 use crate::convert::{Kept, MAX_ESTIMATE};
 use crate::delivered::Brief;
-use crate::pcap::ng::Beside;
+use crate::pcap::ng::PacketMetadata;
 use crate::pcap::{ACK, FIN, Record, SYN};
 use crate::places;
 
@@ -50,11 +50,16 @@ struct Shared<'a> {
 }
 
 /// Checks `records` against the events with which they were written.
-pub(crate) fn check(kept: &Kept, records: &[Record], beside: Option<&[Beside]>, options: &Options) {
+pub(crate) fn check(
+    kept: &Kept,
+    records: &[Record],
+    metadata: Option<&[PacketMetadata]>,
+    options: &Options,
+) {
     let frames: Vec<_> = records
         .iter()
         .enumerate()
-        .map(|(i, record)| frame(i, record, beside.map(|beside| &beside[i])))
+        .map(|(i, record)| frame(i, record, metadata.map(|metadata| &metadata[i])))
         .collect();
     let mut shared = Shared {
         options,

@@ -59,7 +59,7 @@ impl Unpacking {
             Packed::File(file, start) => {
                 let kept = (file.try_clone()?, start);
                 let at = start;
-                (Some(kept), Box::new(Beside { file, at }))
+                (Some(kept), Box::new(FileReader { file, at }))
             }
         };
         let decoder = Decoder::new(head, packed, progress);
@@ -96,7 +96,7 @@ impl Unpacking {
             return Ok(());
         };
         let (file, at) = (file.try_clone()?, *start);
-        let packed = Box::new(Beside { file, at });
+        let packed = Box::new(FileReader { file, at });
         let mut copy = tempfile::tempfile()?;
         pump(
             Decoder::new(Vec::new(), packed, Progress::default()),
@@ -189,13 +189,13 @@ impl Read for Waiting {
     }
 }
 
-/// A regular file with a position of its own, so that other readers of the file do not affect it.
-struct Beside {
+/// A reader of a regular file with its own position, which other readers of the file do not affect.
+struct FileReader {
     file: File,
     at: u64,
 }
 
-impl Read for Beside {
+impl Read for FileReader {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read_at(room, self.at)?;
         self.at += read as u64;

@@ -119,7 +119,7 @@ fn read(
     }
     .run(None, &Wait::default(), &mut scanner)
     .and_then(|end| scanner.flush().map(|()| end));
-    let (mut scan, hollow) = (scanner.scan, scanner.hollow);
+    let (mut scan, first_empty) = (scanner.scan, scanner.first_empty);
     scan.format = trace.format();
     scan.summary.encoding = trace.encoding();
     scan.summary.releases = trace.releases();
@@ -145,7 +145,7 @@ fn read(
             0 => warnings.add(Warning::empty(false)),
             _ => warnings.add(Warning::of_trace(WarningKind::NoEvents)),
         }
-        if let Some(empty) = hollow {
+        if let Some(empty) = first_empty {
             warnings.add(empty);
         }
     }

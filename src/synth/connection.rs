@@ -51,7 +51,7 @@ pub(super) struct ConnectionState {
     /// The last recorded time, as opposed to a stand-in.
     recorded: Option<Timestamp>,
     /// The offset of its first event without contents.
-    hollow: Option<u64>,
+    first_empty: Option<u64>,
     /// Whether Envoy ended the stream before the first packet.
     ended: bool,
     /// Its stand-ins, and the offset of the first event that needed them. Only its end shows whether the
@@ -137,7 +137,7 @@ impl ConnectionState {
             framing: Framing::default(),
             recorded: None,
             ended: false,
-            hollow: None,
+            first_empty: None,
             stood_in: None,
             summary: has_summary.then(|| Box::new(summary)),
             comments: Comments::default(),
@@ -266,7 +266,7 @@ impl ConnectionState {
             What::Late => self.report_stand_ins(true, cx),
             // An exchange has no bytes of its own; `http` makes them.
             What::Nothing => {
-                self.hollow.get_or_insert(event.offset);
+                self.first_empty.get_or_insert(event.offset);
             }
             What::Failed | What::Skipped(_) | What::SampleRate(_) | What::Http(_) => {}
         }

@@ -19,7 +19,7 @@ use super::mix;
 
 /// A connection that requests endpoints.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tenant<'a> {
+pub(super) struct EndpointRequest<'a> {
     pub(super) id: TraceId,
     pub(super) role: Role,
     pub(super) lease: Lease,
@@ -72,18 +72,18 @@ impl Occupancy {
     pub(super) fn occupy(
         &mut self,
         endpoints: Endpoints,
-        tenant: Tenant<'_>,
+        request: EndpointRequest<'_>,
         book: &mut AddressBook,
     ) -> Endpoints {
-        if self.try_occupy(endpoints, tenant, None) {
+        if self.try_occupy(endpoints, request, None) {
             return endpoints;
         }
-        let (client, server) = match tenant.role {
+        let (client, server) = match request.role {
             Role::Downstream => (endpoints.remote, endpoints.local),
             Role::Upstream => (endpoints.local, endpoints.remote),
         };
         let key = (client.ip(), server);
-        let seed = mix(tenant.id.number);
+        let seed = mix(request.id.number);
         let mut others = self.others.remove(&key).unwrap_or_else(|| Others {
             ip: client.ip(),
             left: PortsLeft::new(seed),
@@ -94,11 +94,11 @@ impl Occupancy {
             let next = others.free.pop();
             let Some(client) = next.or_else(|| Some(SocketAddr::new(ip, others.left.next()?)))
             else {
-                others.ip = book.fresh(ip, tenant.role.from_client());
+                others.ip = book.fresh(ip, request.role.from_client());
                 others.left = PortsLeft::new(seed);
                 continue;
             };
-            let endpoints = match tenant.role {
+            let endpoints = match request.role {
                 Role::Downstream => Endpoints {
                     remote: client,
                     local: server,
@@ -108,7 +108,7 @@ impl Occupancy {
                     remote: server,
                 },
             };
-            if self.try_occupy(endpoints, tenant, Some(key.0)) {
+            if self.try_occupy(endpoints, request, Some(key.0)) {
                 break endpoints;
             }
         };
@@ -119,7 +119,7 @@ impl Occupancy {
     fn try_occupy(
         &mut self,
         endpoints: Endpoints,
-        tenant: Tenant<'_>,
+        request: EndpointRequest<'_>,
         moved_from: Option<IpAddr>,
     ) -> bool {
         #[cfg(test)]
@@ -127,9 +127,9 @@ impl Occupancy {
             self.steps += 1;
         }
         let owner = Owner {
-            id: tenant.id,
-            lease: tenant.lease,
-            namespace: tenant.namespace.map(Into::into),
+            id: request.id,
+            lease: request.lease,
+            namespace: request.namespace.map(Into::into),
             moved_from,
         };
         match self.owners.entry(endpoints.in_order()) {
@@ -185,8 +185,8 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    fn tenant(number: u64) -> Tenant<'static> {
-        Tenant {
+    fn request(number: u64) -> EndpointRequest<'static> {
+        EndpointRequest {
             id: TraceId {
                 number,
                 ..TraceId::default()
@@ -213,7 +213,7 @@ mod tests {
         let mut seen = HashSet::new();
         const COUNT: u64 = 70_000;
         for number in 0..COUNT {
-            let placed = occupancy.occupy(endpoints(), tenant(number), &mut book);
+            let placed = occupancy.occupy(endpoints(), request(number), &mut book);
             assert_eq!(placed.local, endpoints().local);
             assert!(seen.insert(placed.remote), "{} twice", placed.remote);
         }
@@ -230,30 +230,30 @@ mod tests {
     fn a_released_port_is_used_again() {
         let mut occupancy = Occupancy::default();
         let mut book = AddressBook::default();
-        occupancy.occupy(endpoints(), tenant(0), &mut book);
+        occupancy.occupy(endpoints(), request(0), &mut book);
         let mut seen = HashSet::new();
         for number in 1..50_000 {
-            let placed = occupancy.occupy(endpoints(), tenant(number), &mut book);
+            let placed = occupancy.occupy(endpoints(), request(number), &mut book);
             seen.insert(placed.remote);
-            occupancy.release(&placed, tenant(number).id);
+            occupancy.release(&placed, request(number).id);
         }
         assert_eq!(seen.len(), 1);
         assert!(occupancy.steps < 150_000);
         // The first connection keeps the recorded endpoints until it releases them.
-        occupancy.release(&endpoints(), tenant(7).id);
-        let placed = occupancy.occupy(endpoints(), tenant(7), &mut book);
+        occupancy.release(&endpoints(), request(7).id);
+        let placed = occupancy.occupy(endpoints(), request(7), &mut book);
         assert_ne!(placed, endpoints());
-        occupancy.release(&endpoints(), tenant(0).id);
-        let placed = occupancy.occupy(endpoints(), tenant(8), &mut book);
+        occupancy.release(&endpoints(), request(0).id);
+        let placed = occupancy.occupy(endpoints(), request(8), &mut book);
         assert_eq!(placed, endpoints());
     }
 
     #[test]
     fn a_connection_without_a_recorded_end_releases_its_endpoints_on_request() {
-        let unsure = |number, namespace| Tenant {
+        let unsure = |number, namespace| EndpointRequest {
             lease: Lease::Revocable,
             namespace,
-            ..tenant(number)
+            ..request(number)
         };
         let mut occupancy = Occupancy::default();
         let mut book = AddressBook::default();
@@ -269,13 +269,13 @@ mod tests {
 
     #[test]
     fn a_repeated_id_takes_over_the_endpoints() {
-        let streamed = |number, instance| Tenant {
+        let streamed = |number, instance| EndpointRequest {
             id: TraceId {
                 instance,
-                ..tenant(number).id
+                ..request(number).id
             },
             lease: Lease::Restartable,
-            ..tenant(number)
+            ..request(number)
         };
         let mut occupancy = Occupancy::default();
         let mut book = AddressBook::default();

@@ -40,12 +40,12 @@ fn sockets_by_the_admin_interface() {
         } = tapped;
         let name = tapped.name();
         let mark = |mark| format!("{name}-{mark}");
-        let beside = lab.wire.to(server);
-        let wanted = beside
+        let on_the_wire = lab.wire.to(server);
+        let wanted = on_the_wire
             .iter()
             .filter(|wire| is_of(wire, &mark(WHOLE)))
             .count();
-        let mut pairing = Pairing::new(beside);
+        let mut pairing = Pairing::new(on_the_wire);
         let (mut whole, mut any, mut http2) = (0, 0, 0);
         for ours in judged(&tapped.capture, |end| end == server) {
             // A streamed trace with strings lacks the segment with the addresses.

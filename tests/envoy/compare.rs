@@ -178,8 +178,8 @@ pub(crate) fn compare(
                 break; // Inside TLS, only frames have a time.
             }
             // Envoy receives bytes after the last one has arrived, and sends them before the first one leaves.
-            let beside = wire.time_of(if side == reads { end - 1 } else { start });
-            figures.time(&format!("{place}: byte {start}"), time, beside);
+            let on_the_wire = wire.time_of(if side == reads { end - 1 } else { start });
+            figures.time(&format!("{place}: byte {start}"), time, on_the_wire);
             start = end;
         }
     }
@@ -190,7 +190,7 @@ pub(crate) fn compare(
 pub(crate) fn compare_bytes(place: &str, ours: &[u8], wire: &[u8]) {
     if let Some(i) = (0..ours.len().min(wire.len())).find(|&i| ours[i] != wire[i]) {
         panic!(
-            "{place}: byte {i} is {:#04x}, beside Envoy {:#04x}",
+            "{place}: byte {i} is {:#04x}, on the wire {:#04x}",
             ours[i], wire[i]
         );
     }

@@ -140,10 +140,10 @@ fn http_and_grpc_in_a_filter() {
     for variant in to_files() {
         let tap = Place::Http.tap(variant);
         let mut pairing = Pairing::new(lab, &tap);
-        let beside = pairing.rest();
+        let on_the_wire = pairing.rest();
         for kind in ["/echo.Echo/Unary", "Http1 /text/300", "Http2 /echo?"] {
-            let there = beside.iter().any(|key| key.contains(kind));
-            assert!(there, "{tap}: no {kind} among {beside:?}");
+            let there = on_the_wire.iter().any(|key| key.contains(kind));
+            assert!(there, "{tap}: no {kind} among {on_the_wire:?}");
         }
         for trace in lab.traces(Place::Http, variant) {
             let (capture, stderr) = convert(lab, &trace);

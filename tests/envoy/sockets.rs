@@ -34,14 +34,17 @@ fn compare_all(place: Place, kinds: &[Kind]) {
     let mut figures = Figures::default();
     for variant in to_files() {
         let tap = place.tap(variant);
-        let beside = lab.connections(place, variant);
+        let on_the_wire = lab.connections(place, variant);
         for (kind, is_it) in kinds {
-            let count = beside.iter().filter(|connection| is_it(connection)).count();
+            let count = on_the_wire
+                .iter()
+                .filter(|connection| is_it(connection))
+                .count();
             assert!(count > 0, "{tap}: no connection with {kind}");
         }
         let is_server = |end: SocketAddr| place != Place::Unix && end == lab.server(&tap);
         let reads = usize::from(place.is_upstream());
-        let mut pairing = Pairing::new(beside);
+        let mut pairing = Pairing::new(on_the_wire);
         let mut lossy = 0;
         for trace in lab.traces(place, variant) {
             let (capture, stderr) = convert(lab, &trace);

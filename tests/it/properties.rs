@@ -147,7 +147,7 @@ fn convert(bytes: &[u8], how: How) -> (Capture, Vec<u32>) {
         Format::Pcap => (Capture::parse(&file).expect("a pcap file"), Vec::new()),
         Format::Pcapng => {
             let section = ng::Section::parse(&file).expect("a pcapng file");
-            let directions = section.beside.iter().map(|beside| beside.direction);
+            let directions = section.metadata.iter().map(|packet| packet.direction);
             (section.capture, directions.collect())
         }
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::pcap::Record;
-use crate::pcap::ng::Beside;
+use crate::pcap::ng::PacketMetadata;
 
 /// A frame, in either protocol.
 #[allow(dead_code, reason = "messages show the number")]
@@ -39,8 +39,12 @@ impl Frame<'_> {
 }
 
 /// Parses the frame of a record.
-pub(super) fn frame<'a>(number: usize, record: &'a Record, beside: Option<&Beside>) -> Frame<'a> {
-    let inbound = beside.map(|beside| match beside.direction {
+pub(super) fn frame<'a>(
+    number: usize,
+    record: &'a Record,
+    metadata: Option<&PacketMetadata>,
+) -> Frame<'a> {
+    let inbound = metadata.map(|metadata| match metadata.direction {
         1 => true,
         2 => false,
         other => panic!("direction {other}"),

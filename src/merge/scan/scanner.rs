@@ -44,7 +44,7 @@ pub(super) struct Scanner<'a> {
     /// The last stand-in for a time that the trace lacks.
     stand_in: Option<Timestamp>,
     /// The warning about the first event without contents, which is reported if the trace has no other events.
-    pub(super) hollow: Option<Warning>,
+    pub(super) first_empty: Option<Warning>,
 }
 
 /// The state of an HTTP exchange of a buffered trace.
@@ -128,7 +128,7 @@ impl Consumer for Scanner<'_> {
             What::Skipped(skip) => warnings.add(Warning::skipped(event.offset, skip)),
             What::Nothing => {
                 let empty = || Warning::of_event(WarningKind::EmptyEvents, event);
-                self.hollow.get_or_insert_with(empty);
+                self.first_empty.get_or_insert_with(empty);
             }
             What::SampleRate(_) => self.scan.sample_rate = Some(event.clone()),
             What::Http(Http::Begin { .. }) => {
@@ -167,7 +167,7 @@ impl<'a> Scanner<'a> {
             waiting: HashMap::default(),
             exchange: Exchange::default(),
             stand_in: None,
-            hollow: None,
+            first_empty: None,
         }
     }
 

@@ -8,7 +8,7 @@ use super::super::address::{Placed, StandIn};
 use super::super::flow::{Flow, Outlet};
 use super::super::frame::{Endpoints, Label};
 use super::super::headers;
-use super::super::occupancy::{Lease, Tenant};
+use super::super::occupancy::{EndpointRequest, Lease};
 use super::super::summary::percent;
 use super::super::tcp::Conversation;
 use super::super::{Context, Handshake, Shared, Sink, mix};
@@ -141,7 +141,7 @@ impl ConnectionState {
             stand_ins,
             moved,
         } = addresses.place(self.id.number, &self.connection, role);
-        let tenant = Tenant {
+        let request = EndpointRequest {
             id: self.id,
             role,
             lease: match (options.exclusive, self.is_streamed) {
@@ -151,7 +151,7 @@ impl ConnectionState {
             },
             namespace: self.connection.namespace.as_deref(),
         };
-        let endpoints = occupancy.occupy(recorded, tenant, addresses);
+        let endpoints = occupancy.occupy(recorded, request, addresses);
         let mut comments: Vec<_> = stand_ins
             .iter()
             .map(|stand_in| format!("stand-in: {stand_in}"))

@@ -12,7 +12,7 @@ impl ConnectionState {
     /// Delivers the connection's summary, if requested.
     pub(super) fn report<S: Sink>(&mut self, cx: &mut Context<'_, S>) {
         self.report_stand_ins(false, cx);
-        if let (Some(offset), None) = (self.hollow.take(), &self.flow) {
+        if let (Some(offset), None) = (self.first_empty.take(), &self.flow) {
             self.note(WarningKind::EmptyEvents, offset, 0, String::new(), cx);
         }
         if let (Some(summary), Some(summaries)) = (self.summary.take(), &mut cx.shared.summaries) {

@@ -24,13 +24,13 @@ const ISB_IFRECV: u16 = 4;
 pub struct Section {
     pub capture: Capture,
     /// The metadata of each record.
-    pub beside: Vec<Beside>,
+    pub metadata: Vec<PacketMetadata>,
     pub interfaces: usize,
 }
 
 /// The metadata of a packet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Beside {
+pub struct PacketMetadata {
     pub interface: usize,
     /// The direction in its flags: 1 inbound, 2 outbound.
     pub direction: u32,
@@ -82,7 +82,7 @@ impl Section {
                 snaplen: 0,
                 records: Vec::new(),
             },
-            beside: Vec::new(),
+            metadata: Vec::new(),
             interfaces: 0,
         };
         let (mut received, mut counted) = (Vec::new(), Vec::new());
@@ -177,21 +177,21 @@ impl Section {
                     original,
                     data: body[20..20 + captured].to_vec(),
                 });
-                let mut beside = Beside {
+                let mut metadata = PacketMetadata {
                     interface,
-                    ..Beside::default()
+                    ..PacketMetadata::default()
                 };
                 for (code, value) in options {
                     match code {
-                        EPB_FLAGS => beside.direction = le32(value, 0).ok_or("flags")? & 3,
+                        EPB_FLAGS => metadata.direction = le32(value, 0).ok_or("flags")? & 3,
                         COMMENT => {
                             let text = std::str::from_utf8(value).map_err(|e| e.to_string())?;
-                            beside.comments.push(text.to_owned());
+                            metadata.comments.push(text.to_owned());
                         }
                         other => return Err(format!("option {other} of a packet")),
                     }
                 }
-                self.beside.push(beside);
+                self.metadata.push(metadata);
             }
             INTERFACE_STATISTICS => {
                 let options = options(after(12)?)?;
