@@ -159,7 +159,7 @@ pub fn search(inputs: &[OsString], output: &OsStr) -> Result<(Vec<PathBuf>, Unre
     Ok((sources.into_iter().filter_map(path).collect(), unread))
 }
 
-/// Whether an output is a folder for captures, whatever the inputs.
+/// Whether an output is a folder for captures, for any inputs.
 fn is_folder(output: &OsStr) -> bool {
     output.as_encoded_bytes().ends_with(b"/") || Path::new(output).is_dir()
 }

@@ -1,4 +1,4 @@
-//! The decoders, each by itself: bytes into events.
+//! The decoders, one at a time: bytes into events.
 
 use std::collections::HashSet;
 

@@ -169,7 +169,7 @@ impl Reporter {
         if self.lines.is_some()
             && let Err(error) = self.print(&object())
         {
-            self.unwritten(&error);
+            self.failed_stdout(&error);
         }
     }
 

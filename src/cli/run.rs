@@ -165,10 +165,10 @@ impl Run<'_> {
             }
             Plan::Many { jobs, unread } => {
                 for (path, error) in unread {
-                    self.reporter.unread(&path, &error);
+                    self.reporter.failed_search(&path, &error);
                 }
                 if jobs.is_empty() {
-                    self.reporter.none_found(inputs);
+                    self.reporter.no_traces(inputs);
                 } else {
                     self.many(&jobs);
                 }
@@ -216,10 +216,10 @@ impl Run<'_> {
         check_terminal(&target)?;
         self.check_name(&target);
         for (path, error) in unread {
-            self.reporter.unread(&path, &error);
+            self.reporter.failed_search(&path, &error);
         }
         if paths.is_empty() {
-            self.reporter.none_found(inputs);
+            self.reporter.no_traces(inputs);
             return Ok(());
         }
         if is_elsewhere(&target) {
@@ -271,7 +271,7 @@ impl Run<'_> {
         let folder = match viewer::temporary() {
             Ok(folder) => folder,
             Err(error) => {
-                self.reporter.unopened(&error);
+                self.reporter.failed_temporary(&error);
                 return Ok(());
             }
         };

@@ -163,7 +163,7 @@ fn commit(
         Ok(()) => summary.written = true,
         Err(error) => match error.kind() {
             io::ErrorKind::BrokenPipe if live => summary.reader_gone = true,
-            // After a signal, the output gives up waiting for a reader that does not read.
+            // After a signal, the output does not wait any longer for a reader that does not read.
             io::ErrorKind::TimedOut if live => summary.written = true,
             _ => return Err(Failure::capture(error)),
         },

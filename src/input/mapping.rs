@@ -1,9 +1,9 @@
 //! Inputs that are mapped instead of read, for work that does not need all of their bytes.
 //!
-//! Each page that is accessed for the first time costs a part of a page fault, a miss in the processor's table of
-//! pages, and later its removal from the map. Where all bytes are needed, this takes longer than to read them: see
-//! docs/security.md for figures. So a file is mapped only once an event is larger than a page, and never by a
-//! conversion.
+//! The first access to a page of a map costs a part of a page fault and a miss in the processor's table of pages, and
+//! later the removal of the page from the map. If all bytes are needed, this takes longer than reading them:
+//! docs/security.md has the figures. So a file is mapped only from the first event on that is larger than a page, and
+//! never by a conversion.
 //!
 //! If a mapped file is truncated, its missing bytes read as zeros, see [`map`](super::map). Then [`or_read`] drops the
 //! result, and does the work again with reads.

@@ -268,7 +268,7 @@ pub struct Skip {
 /// Why a part of a trace was skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SkipKind {
-    /// It is damaged; the text says how and at which position.
+    /// It is damaged; the text describes the damage and its position.
     Damage(String),
     /// It is not part of a message, such as a log line between two messages.
     Text,

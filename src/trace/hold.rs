@@ -69,7 +69,7 @@ pub(super) struct PendingMessage {
     rate: Option<(u64, u32)>,
     /// Whether a search ahead was tried.
     looked: bool,
-    /// Up to this offset, everything that the message says about its connection is known.
+    /// Everything that the message records about its connection up to this offset is known.
     ahead: u64,
     /// Whether another member of the oneof has replaced this one.
     void: bool,

@@ -106,7 +106,7 @@ fn a_handshake_opens_and_closes() {
     }
 }
 
-/// Each connection after the first is opened and closed, and no time goes back.
+/// Each connection after the first is opened and closed, and times do not decrease.
 #[test]
 fn conversations_one_after_the_other_are_kept_apart() {
     for form in [

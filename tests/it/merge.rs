@@ -49,7 +49,7 @@ fn data(capture: &Capture) -> Vec<Data> {
     data
 }
 
-/// Fails if a time goes back.
+/// Fails if a time is earlier than the one before.
 #[track_caller]
 fn assert_in_order(capture: &Capture) {
     let in_order = capture.records.is_sorted_by_key(|record| record.time);

@@ -15,7 +15,7 @@ use super::{Reporter, reason, say_hint, target_name};
 
 impl Reporter {
     /// Reports that standard output cannot be written.
-    pub(crate) fn unwritten(&mut self, error: &io::Error) {
+    pub(crate) fn failed_stdout(&mut self, error: &io::Error) {
         self.lines = None;
         let why = reason(error);
         self.failed("standard output", &format!("cannot write: {why}"));
@@ -33,12 +33,12 @@ impl Reporter {
     }
 
     /// Reports that threads could not be started.
-    pub(crate) fn unstarted(&mut self, error: &anyhow::Error) {
+    pub(crate) fn failed_threads(&mut self, error: &anyhow::Error) {
         self.failed("threads", &reason(error));
     }
 
     /// Reports that there is nothing to convert.
-    pub(crate) fn none_found(&mut self, inputs: &[OsString]) {
+    pub(crate) fn no_traces(&mut self, inputs: &[OsString]) {
         let extensions = TRACE_EXTENSIONS
             .map(|extension| format!(".{extension}"))
             .join(", ");
@@ -56,14 +56,14 @@ impl Reporter {
     }
 
     /// Reports a path that could not be searched.
-    pub(crate) fn unread(&mut self, path: &Path, error: &io::Error) {
+    pub(crate) fn failed_search(&mut self, path: &Path, error: &io::Error) {
         let why = format!("cannot read: {}", reason(error));
         self.failed(&capture2pcap::display_path(path).to_string(), &why);
         self.object(|| objects::of_failure(&objects::path(path), &why));
     }
 
     /// Reports that no temporary folder can be created.
-    pub(crate) fn unopened(&mut self, error: &io::Error) {
+    pub(crate) fn failed_temporary(&mut self, error: &io::Error) {
         let why = format!("cannot create a folder: {}", reason(error));
         let folder = std::env::temp_dir();
         self.failed(&capture2pcap::display_path(&folder).to_string(), &why);

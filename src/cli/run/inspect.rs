@@ -22,15 +22,15 @@ impl Run<'_> {
         let extension = self.options.capture.format.extension();
         let (sources, unread) = batch::sources(inputs, extension);
         for (path, error) in unread {
-            self.reporter.unread(&path, &error);
+            self.reporter.failed_search(&path, &error);
         }
         if sources.is_empty() {
-            self.reporter.none_found(inputs);
+            self.reporter.no_traces(inputs);
         }
         let mut table = match Output::create(&Target::Stdout, None, self.interrupt.wake()) {
             Ok(output) => output,
             Err(error) => {
-                self.reporter.unwritten(&error);
+                self.reporter.failed_stdout(&error);
                 return Ok(());
             }
         };
@@ -45,7 +45,7 @@ impl Run<'_> {
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => break,
                 Err(error) => {
-                    self.reporter.unwritten(&error);
+                    self.reporter.failed_stdout(&error);
                     break;
                 }
             }

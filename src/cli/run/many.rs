@@ -50,7 +50,7 @@ impl Run<'_> {
             lock().finished(number, &source, &target, &warnings, result);
         });
         if let Err(error) = done {
-            reporter.unstarted(&error);
+            reporter.failed_threads(&error);
         }
         match jobs {
             [job] => {

@@ -1,6 +1,6 @@
 //! The side of Envoy on which a connection was tapped, which determines its client.
 //!
-//! Invariant: the same connection and first bytes give the same side, whatever follows.
+//! Invariant: the result depends only on the connection and its first bytes.
 
 use crate::model::event::{Connection, Direction, Endpoint};
 
