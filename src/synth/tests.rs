@@ -1,3 +1,5 @@
+//! Frames, summaries and warnings for events of several connections.
+
 mod exchanges;
 
 use super::*;

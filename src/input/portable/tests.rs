@@ -1,3 +1,5 @@
+//! Frames unpacked by ruzstd, compared with the reference implementation.
+
 use std::io::Write as _;
 
 use zstd::stream::raw::CParameter;

@@ -1,3 +1,5 @@
+//! Restored bytes, for pieces of any size.
+
 use super::*;
 
 /// Restores `bytes`, and checks that the size of the pieces makes no difference.

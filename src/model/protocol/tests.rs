@@ -1,3 +1,5 @@
+//! The recognized side of Envoy, and the sizes of a PROXY protocol header.
+
 use crate::model::event::{Connection, Direction, Endpoint};
 
 use super::*;

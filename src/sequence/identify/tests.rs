@@ -1,3 +1,5 @@
+//! The connection of each event, as a sequencer delivers it.
+
 use std::num::NonZeroU64;
 
 use super::*;

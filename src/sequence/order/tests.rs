@@ -1,3 +1,5 @@
+//! The order of one connection's events, the gaps between them, and repetitions.
+
 mod limits;
 
 use std::num::NonZeroU64;

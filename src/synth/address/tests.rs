@@ -1,3 +1,5 @@
+//! Recorded addresses, overrides and stand-ins.
+
 use super::*;
 use std::collections::HashSet;
 

@@ -1,3 +1,5 @@
+//! Estimates of the missing bytes after truncations in HTTP/1, HTTP/2 and other protocols.
+
 use super::*;
 use Direction::{Read, Write};
 

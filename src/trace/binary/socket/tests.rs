@@ -1,3 +1,5 @@
+//! Socket events, compared with the generated type.
+
 use super::*;
 use crate::encoded::{field, number};
 use crate::trace::decode::proto::tap;

@@ -1,3 +1,5 @@
+//! The tokens of JSON.
+
 use super::*;
 use crate::input::Input;
 use crate::trace::readable::scan::tests::{Pieces, check};

@@ -1,3 +1,5 @@
+//! Messages in other text.
+
 use super::*;
 
 /// The names found in `text`, their offsets, and the kind of text before each. The size of the pieces makes no difference.

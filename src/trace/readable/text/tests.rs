@@ -1,3 +1,5 @@
+//! The tokens of the text format.
+
 use super::*;
 use crate::input::Input;
 use crate::trace::readable::scan::tests::{Pieces, check, line, line_of};

@@ -1,3 +1,5 @@
+//! The memory that a transcoder reuses.
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
