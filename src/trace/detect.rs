@@ -217,6 +217,8 @@ fn changed_by_terminal(
     let Some(bytes) = without_carriage_returns(window) else {
         return Detected::Nothing;
     };
+    // These are all the bytes that are examined, although they are fewer without the carriage returns.
+    let ended = ended || window.len() >= PREFIX;
     let found = shape::binary(&bytes, ended, wanted, path);
     set(found, |layout| layout.recoding.terminal = true)
 }

@@ -1,6 +1,7 @@
 //! Files that are not traces: they are refused without a capture, and named if they are recognized.
 
 use std::fs;
+use std::io::Write as _;
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -9,6 +10,9 @@ use crate::bad::{assert_left_over, convert, made};
 use crate::fixtures;
 use crate::harness::{Outcome, Run, Scratch, each};
 use crate::make::{Form, field, noise, number, varint};
+
+/// More than may be read of a stream that is not a trace, in bytes.
+const ENDLESS: usize = 256 << 20;
 
 /// Fails unless `bytes` are refused.
 #[track_caller]
@@ -185,6 +189,38 @@ fn unknown_fields_do_not_hide_a_close_at_an_unusual_time() {
     let (outcome, records) = convert(&Scratch::new(), &trace, &[]);
     outcome.exits(0);
     assert!(records.is_some());
+}
+
+/// How many bytes of an endless stream, which begins with `first`, are read before it is refused.
+fn read_of_endless(first: &[u8]) -> usize {
+    let scratch = Scratch::new();
+    let mut running = scratch.capture2pcap().args(["-", "out.pcap"]).start();
+    let mut stdin = running.stdin.take().expect("a pipe");
+    let zeros = vec![0; 64 << 10];
+    let mut read = 0;
+    while read < ENDLESS
+        && stdin
+            .write_all(if read == 0 { first } else { &zeros })
+            .is_ok()
+    {
+        read += zeros.len();
+    }
+    drop(stdin);
+    running
+        .finish()
+        .exits(1)
+        .says(["not recognized at offset 0"]);
+    read
+}
+
+/// A stream is not kept in memory without an end in the search for what shows a trace.
+#[test]
+fn an_endless_stream_is_refused_after_a_while() {
+    // A body after a terminal has changed its line feeds.
+    let tags = [&b"\r\n"[..], b"\r\n", b"\x12", b"\r\n"];
+    let terminal = tags.map(|tag| [tag, &varint(1 << 30)].concat()).concat();
+    let read = read_of_endless(&terminal);
+    assert!(read <= 1 << 20, "{read} bytes");
 }
 
 /// An access log of Envoy, and a message of OpenTelemetry.
