@@ -16,7 +16,7 @@ use crate::input::Recoding;
 use crate::trace::binary::walk::Framing;
 
 use super::element::Level;
-use super::shape;
+use super::shape::{self, Reach};
 use first_name::{Start, start};
 use foreign_text::ForeignTextSearch;
 use transit::{Charset, charset, decoded, without_carriage_returns};
@@ -94,7 +94,7 @@ impl Layout {
     }
 }
 
-/// How much of a binary trace is examined, in bytes; it includes the first one or two events.
+/// How much of a binary trace is examined, in bytes, long values apart; it includes the first one or two events.
 pub(super) const PREFIX: usize = 64 << 10;
 /// How much text may precede the first message, in bytes: the head of a response, and what curl prints each
 /// second for an hour.
@@ -126,6 +126,8 @@ pub(super) const fn next_look(looked: usize) -> usize {
 #[derive(Debug, Default)]
 pub(super) struct Detector {
     search: ForeignTextSearch,
+    /// How much of a binary trace is examined.
+    reach: Reach,
 }
 
 impl Detector {
@@ -139,6 +141,9 @@ impl Detector {
         wanted: Option<Encoding>,
         path: Option<&Path>,
     ) -> Detected {
+        if self.reach.is_pointless(window, ended) {
+            return Detected::Short;
+        }
         let readable = match charset(window, ended) {
             Charset::Utf8 { mark } => {
                 let found = self.readable(&window[mark..], ended);
@@ -158,7 +163,7 @@ impl Detector {
                 _ => Detected::of(Layout::new(wanted, Generation::Tap)),
             },
             (None, found @ (Detected::As(_) | Detected::Short)) => found,
-            _ => match shape::binary(window, ended, wanted, path) {
+            _ => match shape::binary(window, ended, wanted, path, &mut self.reach) {
                 Detected::Nothing => changed_by_terminal(window, ended, wanted, path),
                 found => found,
             },
@@ -219,7 +224,7 @@ fn changed_by_terminal(
     };
     // These are all the bytes that are examined, although they are fewer without the carriage returns.
     let ended = ended || window.len() >= PREFIX;
-    let found = shape::binary(&bytes, ended, wanted, path);
+    let found = shape::binary(&bytes, ended, wanted, path, &mut Reach::default());
     set(found, |layout| layout.recoding.terminal = true)
 }
 

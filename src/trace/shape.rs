@@ -5,6 +5,7 @@
 //! something that only a trace has at that position.
 
 mod fit;
+mod reach;
 mod values;
 
 use std::path::Path;
@@ -16,6 +17,8 @@ use crate::trace::binary::walk::{Framing, GRPC_HEADER, grpc_length};
 use crate::trace::binary::wire::{Fields, Header, NoHeader, WireValue, varint};
 use fit::Fit;
 use values::{value_fit, whole};
+
+pub(super) use reach::Reach;
 
 /// Numbers of fields that later releases of Envoy may add are lower than this.
 const MAX_NEW_FIELD: u32 = 100;
@@ -101,15 +104,44 @@ impl Candidate {
     }
 }
 
-/// Detects the binary layout of a trace whose first bytes are `window`.
+/// Detects the binary layout of a trace whose first bytes are `window`, as far as `reach` allows.
 pub(super) fn binary(
     window: &[u8],
     ended: bool,
     wanted: Option<Encoding>,
     path: Option<&Path>,
+    reach: &mut Reach,
 ) -> Detected {
-    let prefix = &window[..window.len().min(PREFIX)];
-    let fits = CANDIDATES.map(|candidate| (candidate, candidate.fit(prefix)));
+    loop {
+        let prefix = reach.of(window);
+        let fits = CANDIDATES.map(|candidate| (candidate, candidate.fit(prefix)));
+        let Some((candidate, fit)) = best(&fits, wanted, path) else {
+            return Detected::Nothing;
+        };
+        let is_trace = fit.is_certain(candidate.proof) || fit.is_likely(candidate.proof);
+        let is_extended = !is_trace && reach.extend(prefix, fits.iter().map(|(_, fit)| fit));
+        if is_extended && prefix.len() < window.len() {
+            continue;
+        }
+        // A trace that is not certain is worth a few more bytes, but not those after a long value.
+        let is_open = reach.is_beyond(window) && (window.len() < PREFIX || !is_trace);
+        if !ended && is_open && is_doubtful(candidate, fit, &fits) {
+            return Detected::Short;
+        }
+        return match is_trace || wanted.is_some() {
+            // The encoding was set by the user, so anything invalid is damage, reported with its offset.
+            true => Detected::of(candidate.layout()),
+            false => Detected::Nothing,
+        };
+    }
+}
+
+/// The candidate that matches best.
+fn best(
+    fits: &[(Candidate, Fit)],
+    wanted: Option<Encoding>,
+    path: Option<&Path>,
+) -> Option<(Candidate, Fit)> {
     let wanted = wanted.filter(|wanted| matches!(wanted, Encoding::Binary | Encoding::Delimited));
     let named = path.and_then(Path::extension).map(|extension| {
         let is_delimited = extension == "pb_length_delimited";
@@ -119,8 +151,8 @@ pub(super) fn binary(
             Encoding::Binary
         }
     });
-    let best = fits
-        .into_iter()
+    fits.iter()
+        .copied()
         .filter(|(candidate, _)| wanted.is_none_or(|wanted| wanted == candidate.encoding))
         // Damage after many matching fields counts for little. Among equals, the first wins.
         .rev()
@@ -132,25 +164,18 @@ pub(super) fn binary(
                 fit.fields,
                 named == Some(candidate.encoding),
             )
-        });
-    let Some((candidate, fit)) = best else {
-        return Detected::Nothing;
-    };
+        })
+}
+
+/// Whether more bytes may show that the best candidate is not the right one.
+fn is_doubtful(best: Candidate, fit: Fit, fits: &[(Candidate, Fit)]) -> bool {
+    let is_certain = fit.is_certain(best.proof);
     // A layout that matches half as well may still turn out to be the right one.
     let rivals = fits
         .iter()
         .filter(|(_, rival)| !rival.is_bad && rival.fields * 2 > fit.fields);
-    let is_doubtful = !fit.is_certain(candidate.proof) || rivals.count() > 1;
-    let goes_on = fits.iter().any(|(_, fit)| !fit.is_bad) || fit.is_certain(candidate.proof);
-    if !ended && window.len() < PREFIX && is_doubtful && goes_on {
-        return Detected::Short;
-    }
-    let is_trace = fit.is_certain(candidate.proof) || fit.is_likely(candidate.proof);
-    match is_trace || wanted.is_some() {
-        // The encoding was set by the user, so anything invalid is damage, reported with its offset.
-        true => Detected::of(candidate.layout()),
-        false => Detected::Nothing,
-    }
+    let goes_on = is_certain || fits.iter().any(|(_, fit)| !fit.is_bad);
+    goes_on && (!is_certain || rivals.count() > 1)
 }
 
 /// Counts the fields of `bytes`, and of nested messages, that `message` knows.
@@ -174,8 +199,10 @@ fn shape(message: &Message, bytes: &[u8], open: bool) -> Fit {
         };
         let inner = match (&field.kind, header.value) {
             (Kind::Message(inner), WireValue::Len(_)) => shape(inner, value, cut),
-            (Kind::Bytes | Kind::String, WireValue::Len(_)) => {
-                value_fit(message, header.number, value, cut)
+            (Kind::Bytes | Kind::String, WireValue::Len(n)) => {
+                let mut fit = value_fit(message, header.number, value, cut);
+                reach::pass(&mut fit, n, value);
+                fit
             }
             (Kind::Bool | Kind::Integer | Kind::Enum(_), WireValue::Varint(_)) => Fit::default(),
             _ => Fit::BAD,

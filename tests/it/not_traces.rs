@@ -213,14 +213,33 @@ fn read_of_endless(first: &[u8]) -> usize {
     read
 }
 
+/// Nested messages, each of which claims to be a little longer than the next.
+fn claims(tags: &[u8], length: u64) -> Vec<u8> {
+    let mut length = length;
+    let claims = tags.iter().flat_map(|&tag| {
+        length -= 10;
+        [&[tag][..], &varint(length)].concat()
+    });
+    claims.collect()
+}
+
 /// A stream is not kept in memory without an end in the search for what shows a trace.
 #[test]
 fn an_endless_stream_is_refused_after_a_while() {
     // A body after a terminal has changed its line feeds.
     let tags = [&b"\r\n"[..], b"\r\n", b"\x12", b"\r\n"];
     let terminal = tags.map(|tag| [tag, &varint(1 << 30)].concat()).concat();
-    let read = read_of_endless(&terminal);
-    assert!(read <= 1 << 20, "{read} bytes");
+    let body = |length| claims(&[0x0a, 0x0a, 0x12, 0x0a], length);
+    for (first, most) in [
+        (terminal, 1 << 20),
+        // The headers may follow a body, but not one of a gigabyte.
+        (body(1 << 30), 1 << 20),
+        (body(15 << 20), 20 << 20),
+        (body(1 << 20), 4 << 20),
+    ] {
+        let read = read_of_endless(&first);
+        assert!(read <= most, "{read} bytes of {}", first.escape_ascii());
+    }
 }
 
 /// An access log of Envoy, and a message of OpenTelemetry.

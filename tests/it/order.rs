@@ -4,6 +4,7 @@
 //! <https://protobuf.dev/programming-guides/encoding/#last-one-wins>.
 
 mod encodings;
+mod large;
 mod last;
 mod pieces;
 
@@ -58,10 +59,11 @@ fn said_by(
     inputs: Vec<(&'static str, Input)>,
     name: &str,
     bytes: &[u8],
-    encoding: Encoding,
+    encoding: impl Into<Option<Encoding>>,
 ) -> Vec<Event> {
+    let encoding = encoding.into();
     let read = |input| {
-        let mut reader = Reader::new(input, Some(encoding), None);
+        let mut reader = Reader::new(input, encoding, None);
         let (mut events, mut decoder) = (Vec::new(), EventDecoder::default());
         loop {
             match reader.advance() {

@@ -29,6 +29,9 @@ pub(super) struct Fit {
     pub(super) pseudo_headers: u32,
     /// The header fields whose values are long lines of text.
     pub(super) long_values: u32,
+    /// The bytes of long values, which show nothing, and how many of them are missing.
+    pub(super) passed: usize,
+    pub(super) missing: usize,
     /// Whether it contains a socket event that says what happened.
     pub(super) is_event: bool,
     /// Whether there are header fields that no HTTP message has.
@@ -47,6 +50,8 @@ impl Fit {
         payloads: 0,
         pseudo_headers: 0,
         long_values: 0,
+        passed: 0,
+        missing: 0,
         is_event: false,
         has_odd_headers: false,
     };
@@ -63,6 +68,8 @@ impl Fit {
         self.payloads += inner.payloads;
         self.pseudo_headers += inner.pseudo_headers;
         self.long_values += inner.long_values;
+        self.passed = self.passed.saturating_add(inner.passed);
+        self.missing = self.missing.saturating_add(inner.missing);
         self.is_event |= inner.is_event;
         self.has_odd_headers |= inner.has_odd_headers;
     }

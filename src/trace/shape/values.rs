@@ -10,6 +10,8 @@ use crate::trace::schema::Message;
 
 use super::fit::Fit;
 
+/// How many bytes are examined without a branch.
+const BLOCK: usize = 256;
 /// Only traces have header field values that are this long and one line of text.
 const LONG_VALUE: usize = 4096;
 
@@ -23,7 +25,11 @@ pub(super) fn value_fit(message: &Message, number: u32, value: &[u8], cut: bool)
         }
         // A value that is not text is in another field.
         ("HeaderValue", 2) => {
-            fit.has_odd_headers = value.iter().any(|&byte| byte < b' ' && byte != b'\t');
+            // Examined in blocks, because values may be long, and are examined again while bytes arrive.
+            fit.has_odd_headers = value.chunks(BLOCK).any(|block| {
+                let is_odd = |&byte: &u8| byte < b' ' && byte != b'\t';
+                block.iter().fold(false, |odd, byte| odd | is_odd(byte))
+            });
             // Other messages have no such long lines there, and pseudo-headers may follow.
             if value.len() >= LONG_VALUE && !fit.has_odd_headers {
                 fit.anchor();
