@@ -200,7 +200,7 @@ fn shape(message: &Message, bytes: &[u8], open: bool) -> Fit {
         let inner = match (&field.kind, header.value) {
             (Kind::Message(inner), WireValue::Len(_)) => shape(inner, value, cut),
             (Kind::Bytes | Kind::String, WireValue::Len(n)) => {
-                let mut fit = value_fit(message, header.number, value, cut);
+                let mut fit = value_fit(message, header.number, value, n);
                 reach::pass(&mut fit, n, value);
                 fit
             }

@@ -10,14 +10,17 @@ use crate::trace::schema::Message;
 
 use super::fit::Fit;
 
+/// The longest path of a Unix socket, in bytes (`sun_path` of Linux).
+const MAX_SOCKET_PATH: u64 = 108;
 /// How many bytes are examined without a branch.
 const BLOCK: usize = 256;
 /// Only traces have header field values that are this long and one line of text.
 const LONG_VALUE: usize = 4096;
 
-/// How well the bytes of a field match; `cut`: they are incomplete.
-pub(super) fn value_fit(message: &Message, number: u32, value: &[u8], cut: bool) -> Fit {
+/// How well a field of `len` bytes matches, of which `value` is at hand.
+pub(super) fn value_fit(message: &Message, number: u32, value: &[u8], len: u64) -> Fit {
     let mut fit = Fit::default();
+    let cut = (value.len() as u64) < len;
     match (message.name, number) {
         ("HeaderValue", 1) => {
             let name = value.strip_prefix(b":").unwrap_or(value);
@@ -44,7 +47,10 @@ pub(super) fn value_fit(message: &Message, number: u32, value: &[u8], cut: bool)
             }
         }
         ("Body", 1 | 2) if !value.is_empty() => fit.payloads = 1,
-        ("Pipe", 1) if matches!(value.first(), Some(b'/' | b'@' | 0)) => fit.anchor(),
+        // Another message may have a body at this position.
+        ("Pipe", 1) if len <= MAX_SOCKET_PATH && matches!(value.first(), Some(b'/' | b'@' | 0)) => {
+            fit.anchor();
+        }
         _ => {}
     }
     fit

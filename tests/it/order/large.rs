@@ -54,3 +54,19 @@ fn headers_may_follow_a_body_of_any_size() {
         },
     );
 }
+
+/// The first bytes of a body, where a bare trace would have the path of a Unix socket.
+#[test]
+fn a_body_is_not_the_path_of_a_socket() {
+    for first in ["@", "/", "\0"] {
+        let mut body = first.as_bytes().to_vec();
+        body.extend(noise(1).take(100_000));
+        let [_, mut answered] = bodies(&body);
+        let message = |parts: &[Vec<u8>]| field(1, &field(2, &parts.concat()));
+        let whole = said("canonical", &message(&answered), Encoding::Binary);
+        answered.rotate_left(1);
+        let message = message(&answered);
+        assert_detected(first, &message, &whole);
+        assert_detected(first, &delimit(&message), &whole);
+    }
+}
