@@ -191,6 +191,43 @@ fn unknown_fields_do_not_hide_a_close_at_an_unusual_time() {
     assert!(records.is_some());
 }
 
+/// A trace without events has only an id if its connection has no address.
+#[test]
+fn an_id_alone_is_a_trace_in_any_encoding() {
+    let id = u64::MAX / 3;
+    let binary = field(3, &number(1, id));
+    let streamed = field(4, &number(1, id));
+    let delimited = |message: &[u8]| [varint(message.len() as u64), message.to_vec()].concat();
+    for trace in [
+        delimited(&binary),
+        delimited(&streamed),
+        field(3, &binary),
+        binary,
+        streamed,
+        format!("socket_buffered_trace {{ trace_id: {id} }}").into_bytes(),
+        format!("{{\"socket_buffered_trace\": {{\"trace_id\": \"{id}\"}}}}").into_bytes(),
+    ] {
+        let (outcome, records) = convert(&Scratch::new(), &trace, &[]);
+        outcome.exits(0).says(["the trace holds no event"]);
+        assert_eq!(records, Some(Vec::new()));
+    }
+}
+
+/// Numbers in messages are common.
+#[test]
+fn an_id_with_anything_beside_it_is_not_a_trace() {
+    for field_number in [2, 3, 4] {
+        let id = field(field_number, &number(1, 7));
+        refused(&id.repeat(2));
+        refused(&[id.clone(), field(9, b"x")].concat());
+        refused(&field(field_number, &[number(1, 7), number(9, 1)].concat()));
+        refused(&field(field_number, b""));
+    }
+    refused(&number(1, 7));
+    refused(&field(2, &number(1, 7)));
+    refused(&field(1, &number(1, 7)));
+}
+
 /// How many bytes of an endless stream, which begins with `first`, are read before it is refused.
 fn read_of_endless(first: &[u8]) -> usize {
     let scratch = Scratch::new();

@@ -29,6 +29,8 @@ pub(super) struct Fit {
     pub(super) pseudo_headers: u32,
     /// The header fields whose values are long lines of text.
     pub(super) long_values: u32,
+    /// The complete messages of socket taps that have an id.
+    pub(super) ids: u32,
     /// The bytes of long values, which show nothing, and how many of them are missing.
     pub(super) passed: usize,
     pub(super) missing: usize,
@@ -50,6 +52,7 @@ impl Fit {
         payloads: 0,
         pseudo_headers: 0,
         long_values: 0,
+        ids: 0,
         passed: 0,
         missing: 0,
         is_event: false,
@@ -68,6 +71,7 @@ impl Fit {
         self.payloads += inner.payloads;
         self.pseudo_headers += inner.pseudo_headers;
         self.long_values += inner.long_values;
+        self.ids += inner.ids;
         self.passed = self.passed.saturating_add(inner.passed);
         self.missing = self.missing.saturating_add(inner.missing);
         self.is_event |= inner.is_event;
@@ -86,7 +90,10 @@ impl Fit {
     /// Whether it is a trace if nothing follows.
     pub(super) const fn is_likely(&self, proof: u32) -> bool {
         let has_events = self.is_event && (self.unknown == 0 || self.has_events());
-        let is_known = has_events && proof == 0;
+        // Without events and addresses, nothing but the id may be left. Several such messages are numbers of another
+        // kind.
+        let is_lone_id = self.ids == 1 && self.unknown == 0;
+        let is_known = (has_events || is_lone_id) && proof == 0;
         !self.is_bad && (self.anchors > 0 || is_known) && !self.is_foreign()
     }
 

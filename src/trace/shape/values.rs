@@ -79,6 +79,9 @@ pub(super) fn whole(message: &Message, bytes: &[u8], open: bool, mut fit: Fit) -
                 fit.events += 1;
             }
         }
+        "SocketBufferedTrace" | "SocketStreamedTraceSegment" if !open => {
+            fit.ids += u32::from(numbers(1..=1));
+        }
         "HeaderValue" if !open => {
             let known = [
                 &b":method"[..],
