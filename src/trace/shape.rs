@@ -115,7 +115,7 @@ pub(super) fn binary(
     loop {
         let prefix = reach.of(window);
         let fits = CANDIDATES.map(|candidate| (candidate, candidate.fit(prefix)));
-        let Some((candidate, fit)) = best(&fits, wanted, path) else {
+        let Some(best @ (candidate, fit)) = best(&fits, wanted, path) else {
             return Detected::Nothing;
         };
         let is_trace = fit.is_certain(candidate.proof) || fit.is_likely(candidate.proof);
@@ -125,7 +125,7 @@ pub(super) fn binary(
         }
         // A trace that is not certain is worth a few more bytes, but not those after a long value.
         let is_open = reach.is_beyond(window) && (window.len() < PREFIX || !is_trace);
-        if !ended && is_open && is_doubtful(candidate, fit, &fits) {
+        if !ended && is_open && is_doubtful(best, &fits) {
             return Detected::Short;
         }
         return match is_trace || wanted.is_some() {
@@ -137,11 +137,11 @@ pub(super) fn binary(
 }
 
 /// The candidate that matches best.
-fn best(
-    fits: &[(Candidate, Fit)],
+fn best<'a>(
+    fits: &'a [(Candidate, Fit)],
     wanted: Option<Encoding>,
     path: Option<&Path>,
-) -> Option<(Candidate, Fit)> {
+) -> Option<&'a (Candidate, Fit)> {
     let wanted = wanted.filter(|wanted| matches!(wanted, Encoding::Binary | Encoding::Delimited));
     let named = path.and_then(Path::extension).map(|extension| {
         let is_delimited = extension == "pb_length_delimited";
@@ -152,7 +152,6 @@ fn best(
         }
     });
     fits.iter()
-        .copied()
         .filter(|(candidate, _)| wanted.is_none_or(|wanted| wanted == candidate.encoding))
         // Damage after many matching fields counts for little. Among equals, the first wins.
         .rev()
@@ -168,7 +167,7 @@ fn best(
 }
 
 /// Whether more bytes may show that the best candidate is not the right one.
-fn is_doubtful(best: Candidate, fit: Fit, fits: &[(Candidate, Fit)]) -> bool {
+fn is_doubtful((best, fit): &(Candidate, Fit), fits: &[(Candidate, Fit)]) -> bool {
     let is_certain = fit.is_certain(best.proof);
     // A layout that matches half as well may still turn out to be the right one.
     let rivals = fits

@@ -32,8 +32,8 @@ pub(super) struct Fit {
     /// The complete messages of socket taps that have an id.
     pub(super) ids: u32,
     /// The bytes of long values, which show nothing, and how many of them are missing.
-    pub(super) passed: usize,
-    pub(super) missing: usize,
+    pub(super) passed: u32,
+    pub(super) missing: u32,
     /// Whether it contains a socket event that says what happened.
     pub(super) is_event: bool,
     /// Whether there are header fields that no HTTP message has.

@@ -57,12 +57,12 @@ impl Reach {
         }
         let live = fits.filter(|fit| !fit.is_bad);
         let passed = live.clone().map(|fit| fit.passed).max().unwrap_or(0);
-        let end = PREFIX.saturating_add(passed);
+        let end = PREFIX.saturating_add(passed as usize);
         if end <= self.end || end > MAX_EXAMINED {
             return false;
         }
         let missing = live.map(|fit| fit.missing).min().unwrap_or(0);
-        self.from = examined.len().saturating_add(missing);
+        self.from = examined.len().saturating_add(missing as usize);
         self.end = end;
         true
     }
@@ -71,8 +71,10 @@ impl Reach {
 /// Records a value of `len` bytes, of which `value` is at hand.
 pub(super) fn pass(fit: &mut Fit, len: u64, value: &[u8]) {
     if len >= LONG {
-        fit.passed = usize::try_from(len).unwrap_or(usize::MAX);
-        fit.missing = fit.passed - value.len();
+        // More than that is beyond the limit in any case.
+        let bytes = |len: u64| u32::try_from(len).unwrap_or(u32::MAX);
+        fit.passed = bytes(len);
+        fit.missing = bytes(len - value.len() as u64);
     }
 }
 
@@ -80,7 +82,7 @@ pub(super) fn pass(fit: &mut Fit, len: u64, value: &[u8]) {
 mod tests {
     use super::*;
 
-    fn fit(passed: usize, missing: usize) -> Fit {
+    fn fit(passed: u32, missing: u32) -> Fit {
         Fit {
             passed,
             missing,
@@ -111,15 +113,15 @@ mod tests {
     #[test]
     fn it_has_a_limit() {
         let bytes = vec![0; PREFIX];
-        for passed in [MAX_EXAMINED, usize::MAX] {
+        for passed in [16 << 20, u32::MAX] {
             let mut reach = Reach::default();
             assert!(!reach.extend(&bytes, [fit(passed, passed)].iter()));
             assert!(!reach.is_beyond(&bytes));
         }
         let mut fit = fit(0, 0);
         pass(&mut fit, u64::MAX, &bytes);
-        assert_eq!((fit.passed, fit.missing), (usize::MAX, usize::MAX - PREFIX));
+        assert_eq!((fit.passed, fit.missing), (u32::MAX, u32::MAX));
         fit.add(fit);
-        assert_eq!(fit.passed, usize::MAX);
+        assert_eq!(fit.passed, u32::MAX);
     }
 }
