@@ -133,6 +133,40 @@ fn an_event_larger_than_a_datagram_becomes_several() {
     }
 }
 
+/// Events without bytes do not change the count. Two that are equal in everything cannot be distinguished from one
+/// that a collector received twice, so the second is dropped, and reported.
+#[test]
+fn an_empty_datagram_is_dropped_only_if_it_is_reported_as_repeated() {
+    let empty = |what, micros, seq_num| Ev {
+        seq_num,
+        ..Ev::new(what, micros, "")
+    };
+    let mut events = vec![
+        empty(What::Read, 0, 1),
+        empty(What::Write, 0, 1),
+        empty(What::Write, 1, 1),
+        Ev {
+            data: b"x".to_vec(),
+            ..empty(What::Read, 1, 1)
+        },
+        empty(What::Write, 1, 2),
+    ];
+    let (outcome, datagrams) = shown(V4, &events, &[]);
+    outcome.says_nothing();
+    assert_eq!(datagrams.len(), events.len());
+    events.insert(3, events[2].clone());
+    let (outcome, datagrams) = shown(V4, &events, &[]);
+    outcome.says(["1 repeated event: dropped"]);
+    assert_eq!(datagrams.len(), events.len() - 1);
+    // Without counts, nothing shows a repetition.
+    for event in &mut events {
+        event.seq_num = 0;
+    }
+    let (outcome, datagrams) = shown(V4, &events, &[]);
+    outcome.says_nothing();
+    assert_eq!(datagrams.len(), events.len());
+}
+
 /// A truncated datagram with a known size keeps its length, and has no checksum.
 #[test]
 fn a_truncated_datagram_keeps_its_length() {
