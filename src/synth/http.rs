@@ -5,18 +5,22 @@
 //!
 //! Invariant: a stream ends where its trace records the end, and an exchange stays on its stream.
 
+mod losses;
+
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use crate::evicted::Evicted;
 use crate::model::event::{Connection, Direction, Field, Http, Part, Side, Timestamp, TraceId};
 use crate::model::protocol::{self, Protocol, Role};
-use crate::model::warning::{Warning, WarningKind};
+use crate::model::warning::WarningKind;
 
-use super::connection::{ConnectionState, RecordedTime, cannot_be_a_string};
+use super::connection::{ConnectionState, RecordedTime};
 use super::conversation::{ConversationId, shown_connection};
 use super::http2::{Http2, Http2Stream};
 use super::{Context, Sink};
+
+use losses::{about, is_binary, note_losses};
 
 /// How long a connection may be silent between two exchanges, in nanoseconds. If a 4-tuple reappears later, it
 /// most likely belongs to another connection.
@@ -238,61 +242,6 @@ fn request_line(fields: &[Field]) -> String {
     };
     let parts = [value(b":method"), value(b":path")];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
-}
-
-/// Whether the headers of a message declare a binary body.
-fn is_binary(fields: &[Field]) -> bool {
-    let types: [&[u8]; 5] = [
-        b"application/grpc",
-        b"application/octet-stream",
-        b"audio/",
-        b"image/",
-        b"video/",
-    ];
-    fields.iter().any(|field| match &field.name[..] {
-        b"content-type" => types.iter().any(|begin| field.value.starts_with(begin)),
-        b"content-encoding" => field.value != "identity",
-        _ => false,
-    })
-}
-
-/// Reports what Envoy did not record of a part.
-///
-/// In a string, Envoy writes a space for most bytes that are not UTF-8. That is visible only if a body is
-/// `binary`: each of its spaces may have been another byte.
-fn note_losses<S: Sink>(
-    id: TraceId,
-    offset: u64,
-    part: &Part,
-    binary: bool,
-    cx: &mut Context<'_, S>,
-) {
-    let Part::Body {
-        payload,
-        truncated,
-        as_string,
-    } = part
-    else {
-        return;
-    };
-    let lossy = *as_string && (cannot_be_a_string(payload) || (binary && payload.contains(&b' ')));
-    for (kind, applies) in [
-        (WarningKind::TruncatedUnknown, *truncated),
-        (WarningKind::LossyString, lossy),
-    ] {
-        if applies {
-            cx.warnings.add(about(kind, offset, id));
-        }
-    }
-}
-
-/// A warning about a part of an exchange.
-fn about(kind: WarningKind, offset: u64, id: TraceId) -> Warning {
-    Warning {
-        offset,
-        trace: Some(id),
-        ..Warning::of_trace(kind)
-    }
 }
 
 /// The connection of `exchange`; a new one if there is none or it was silent too long.
