@@ -295,3 +295,22 @@ fn what_cannot_be_redacted_is_reported_once() {
         .says(["1 event whose headers cannot be decoded: 16 bytes are overwritten as a whole"]);
     assert_none(&[b"Host: a\r\n".to_vec()], &scratch.path("a.pcap"));
 }
+
+/// Otherwise the other traces would be converted, and the field would not be redacted.
+#[test]
+fn names_without_an_equals_sign_are_refused() {
+    let scratch = Scratch::new();
+    let trace = &socket_traces()[0].path;
+    for output in ["out.pcap", "out/"] {
+        let run = scratch.capture2pcap().args(["--redact", "x-token,x-key"]);
+        run.arg(trace).arg(output).run().exits(2).says([
+            "x-token,x-key: not a trace or a folder",
+            "--redact=x-token,x-key redacts the fields of these names, too",
+        ]);
+        assert!(!scratch.path(output).exists());
+    }
+    // A file of such a name is a trace.
+    fs::copy(trace, scratch.path("x-token")).unwrap();
+    let run = scratch.capture2pcap().args(["--redact", "x-token"]);
+    run.arg("out.pcap").run().exits(0);
+}

@@ -1,12 +1,12 @@
 //! Resolves the parsed arguments into a command.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use capture2pcap::capture::{self, Format, Precision, Target};
 use capture2pcap::convert::Options;
 use capture2pcap::model::protocol::Role;
-use capture2pcap::redact::Redaction;
+use capture2pcap::redact::{Names, Redaction};
 use capture2pcap::synth::{self, Handshake};
 use capture2pcap::trace::Encoding;
 
@@ -156,7 +156,30 @@ impl Args {
         if output.is_empty() && !is_shown {
             return Err(empty("OUTPUT"));
         }
+        if let Some(names) = self.detached_names() {
+            let names = names.display();
+            return Err(
+                Misuse::new(format!("{names}: not a trace or a folder")).hint(format!(
+                    "--redact={names} redacts the fields of these names, too"
+                )),
+            );
+        }
         Ok(output)
+    }
+
+    /// An input that is meant as the names of `--redact`: it could be that, and does not exist.
+    ///
+    /// If it were reported as a missing trace, the others would be converted, and these fields would not be redacted.
+    fn detached_names(&self) -> Option<&OsStr> {
+        if self.redact.as_ref() != Some(&Names::default()) {
+            return None;
+        }
+        let are_names = |path: &&OsString| {
+            path.to_str().is_some_and(|path| {
+                path != "-" && !path.contains(['.', '/']) && path.parse::<Names>().is_ok()
+            }) && !Path::new(path).exists()
+        };
+        self.paths.iter().find(are_names).map(OsString::as_os_str)
     }
 
     /// The options of a conversion into captures of this format.
