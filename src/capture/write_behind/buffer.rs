@@ -1,5 +1,6 @@
 //! A buffer of a capture: packets, some of them without their checksums until it is written.
 
+use std::cell::Cell;
 use std::io::{self, Write};
 use std::ops::Range;
 
@@ -14,6 +15,12 @@ pub(super) const BUFFER: usize = 1 << 20;
 /// virtual machine may have returned them to its host; waiting for them takes up to ten times as long.
 pub(super) const WRITE: usize = 256 << 10;
 
+thread_local! {
+    /// The memory of the last buffer that this thread has dropped. To zero new memory takes as long as all the rest of the
+    /// conversion of a small trace.
+    static SPARE: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+}
+
 /// Up to [`BUFFER`] bytes, starting at a page boundary.
 #[derive(Debug)]
 pub(super) struct Buffer {
@@ -27,7 +34,8 @@ pub(super) struct Buffer {
 
 impl Buffer {
     pub(super) fn new() -> Self {
-        let memory = vec![0; PAGE + BUFFER].into_boxed_slice();
+        let new = || vec![0; PAGE + BUFFER].into_boxed_slice();
+        let memory = SPARE.take().unwrap_or_else(new);
         let start = start_in(&memory, 0);
         Self {
             memory,
@@ -89,6 +97,13 @@ impl Buffer {
         drop(offloaded);
         self.end = self.start;
         Ok(())
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // It fails only while the thread ends.
+        let _ = SPARE.try_with(|spare| spare.set(Some(std::mem::take(&mut self.memory))));
     }
 }
 
