@@ -11,7 +11,7 @@
 mod tree;
 
 pub(super) use tree::Node;
-use tree::{EMITTED, EOS, INVALID, LENGTHS, MAX_LENGTH, PAIR, TREE};
+use tree::{COUNT_AT, EMITTED, EOS, INVALID, LENGTH, LENGTHS, MAX_LENGTH, PAIR, TREE};
 
 /// The string has an invalid code or invalid padding.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,51 +55,47 @@ pub(super) fn end(node: Node) -> Result<(), Invalid> {
 ///
 /// Nearly all strings have short codes only.
 fn count_short(bytes: &[u8]) -> Option<(u32, u64)> {
-    // The next bits, the first of them highest.
-    let (mut bits, mut have, mut rest) = (0_u64, 0_u32, bytes);
-    let mut count = 0;
+    let (mut count, mut end) = (0, 0);
     loop {
-        if let Some((word, after)) = rest.split_first_chunk::<4>() {
-            bits |= u64::from(u32::from_be_bytes(*word)) << (32 - have);
-            (have, rest) = (have + 32, after);
-        } else if let Some((&byte, after)) = rest.split_first() {
-            bits |= u64::from(byte) << (56 - have);
-            (have, rest) = (have + 8, after);
-        } else {
+        let mut bits = bits_at(bytes, end);
+        let mut found = 0;
+        // Without a test in between, which would often be mispredicted.
+        for _ in 0..PAIRS {
+            let pair = u32::from(TREE.pairs[(bits >> (64 - PAIR)) as usize]);
+            bits = bits.wrapping_shl(pair);
+            found += pair;
+        }
+        count += found >> COUNT_AT;
+        end += found as usize & LENGTH;
+        // A longer code, or the padding.
+        if bits >> 57 == 0x7f {
             break;
         }
-        while have >= PAIR {
-            let pair = u32::from(TREE.pairs[(bits >> (64 - PAIR)) as usize]);
-            if pair == 0 {
-                return None;
-            }
-            bits <<= pair & 15;
-            have -= pair & 15;
-            count += pair >> 4;
+    }
+    let padding = (8 * bytes.len()).checked_sub(end)?;
+    (padding < 8).then_some((count, end as u64))
+}
+
+/// The number of pairs in a word of [`bits_at`], with eight bits left.
+const PAIRS: u32 = (57 - 8) / PAIR;
+
+/// At least 57 bits of a string from the one with this index on, the first of them highest. The string is followed by
+/// ones, like its padding.
+#[inline]
+fn bits_at(bytes: &[u8], index: usize) -> u64 {
+    let rest = bytes.get(index / 8..).unwrap_or_default();
+    let word = match (rest.first_chunk(), bytes.last_chunk()) {
+        (Some(word), _) => u64::from_be_bytes(*word),
+        (None, Some(last)) if !rest.is_empty() => {
+            let others = 8 * (8 - rest.len());
+            u64::from_be_bytes(*last) << others | ((1 << others) - 1)
         }
-    }
-    while have >= 8 {
-        let length = u32::from(TREE.short[(bits >> 56) as usize]);
-        if length == 0 {
-            return None;
-        }
-        bits <<= length;
-        have -= length;
-        count += 1;
-    }
-    // Ones after the last character are padding, too few for a code.
-    let last = (bits >> 56) as usize | 0xff >> have;
-    let length = u32::from(TREE.short[last]);
-    if length > have {
-        return None;
-    }
-    if length > 0 {
-        bits <<= length;
-        have -= length;
-        count += 1;
-    }
-    let is_padding = (bits >> 56) as usize | 0xff >> have == 0xff;
-    is_padding.then_some((count, 8 * bytes.len() as u64 - u64::from(have)))
+        _ => rest
+            .iter()
+            .rev()
+            .fold(u64::MAX, |word, byte| word >> 8 | u64::from(*byte) << 56),
+    };
+    word << (index % 8)
 }
 
 /// The number of characters in a complete string.
@@ -117,21 +113,21 @@ pub(super) fn count(bytes: &[u8]) -> Result<u32, Invalid> {
 }
 
 /// The characters that replace `count` others with `bits` bits and no code of more than eight: this many stars of
-/// eight bits, perhaps one with the code of the second and third number, and zeros of five bits.
-const fn replacement(count: u64, bits: u64) -> (u64, Option<(u8, u32)>) {
+/// eight bits, perhaps one with the code of the second and third number, which has 0 bits if there is none, and zeros of
+/// five bits.
+const fn replacement(count: u64, bits: u64) -> (u64, (u8, u32)) {
     let extra = bits - 5 * count;
-    let odd = match extra % 3 {
-        1 => Some((DASH, 6)),
-        2 => Some((COLON, 7)),
-        _ => None,
-    };
-    (extra / 3, odd)
+    (extra / 3, ODD[(extra % 3) as usize])
 }
 
 /// The codes of `*`, `:` and `-`, of eight, seven and six bits. That of `0` is five zeros.
 const STAR: u8 = 0xf9;
 const COLON: u8 = 0x5c;
 const DASH: u8 = 0x16;
+
+/// The character that takes this many bits more than a zero, with its bits. A table, because a branch would often be
+/// mispredicted.
+const ODD: [(u8, u32); 3] = [(0, 0), (DASH, 6), (COLON, 7)];
 
 /// Overwrites a complete string, and returns the number of its characters.
 ///
@@ -142,15 +138,18 @@ pub(super) fn overwrite_all(bytes: &mut [u8]) -> Result<u32, Invalid> {
         return overwrite(bytes, &mut 0, true);
     };
     let padding = 8 * bytes.len() as u64 - bits;
-    let (stars, odd) = replacement(count.into(), bits);
+    let (stars, (code, length)) = replacement(count.into(), bits);
     let (begin, rest) = bytes.split_at_mut(stars as usize);
     begin.fill(STAR);
-    rest.fill(0);
-    if let Some(((code, length), first)) = odd.zip(rest.first_mut()) {
-        *first = code << (8 - length);
-    }
-    if let Some(last) = rest.last_mut() {
-        *last |= !(0xff << padding);
+    // Not read back, because a processor waits for what it has just written in a piece of another size.
+    if let Some((last, rest)) = rest.split_last_mut() {
+        rest.fill(0);
+        *last = !(0xff << padding);
+        let odd = (u16::from(code) << (8 - length)) as u8;
+        match rest.first_mut() {
+            Some(first) => *first = odd,
+            None => *last |= odd,
+        }
     }
     Ok(count)
 }
@@ -240,14 +239,12 @@ impl Pieces {
             }
             return;
         }
-        let (stars, odd) = replacement(count, of_all);
+        let (stars, (code, length)) = replacement(count, of_all);
         for _ in 0..stars {
             bits.push(STAR.into(), 8);
         }
-        if let Some((code, length)) = odd {
-            bits.push(code.into(), length);
-        }
-        for _ in stars + u64::from(odd.is_some())..count {
+        bits.push(code.into(), length);
+        for _ in stars + u64::from(length > 0)..count {
             bits.push(0, 5);
         }
     }

@@ -49,15 +49,17 @@ pub(super) struct Tree {
     pub(super) depths: [u8; 256],
     /// The replacement of each node if a string is cut there: codes of the same lengths are below it.
     pub(super) stand_ins: [Node; 256],
-    /// For each eight bits, the length of the code at their beginning; 0 if it is longer than that.
-    pub(super) short: [u8; 256],
-    /// For each [`PAIR`] bits, the number of codes of up to eight bits at their beginning, at most two, and the bits of
-    /// these codes: sixteen times the first plus the second.
+    /// For each [`PAIR`] bits, the codes of up to eight bits at their beginning, at most two: their [`LENGTH`], and from
+    /// [`COUNT_AT`] on their number.
     pub(super) pairs: [u8; 1 << PAIR],
 }
 
 /// The number of bits that are looked up at once: two codes of the usual characters.
 pub(super) const PAIR: u32 = 12;
+
+/// The length of a pair is a shift of a word of 64 bits without a mask.
+pub(super) const LENGTH: usize = 63;
+pub(super) const COUNT_AT: u32 = 6;
 
 /// The result of a bit: an inner node, or 256 plus a symbol.
 type Children = [[u16; 2]; 256];
@@ -80,6 +82,7 @@ const fn codes() -> [u32; 257] {
     codes
 }
 
+/// For each eight bits, the length of the code at their beginning; 0 if it is longer than that.
 const fn short(codes: &[u32; 257]) -> [u8; 256] {
     let mut short = [0; 256];
     let mut symbol = 0;
@@ -109,9 +112,9 @@ const fn pairs(short: &[u8; 256]) -> [u8; 1 << PAIR] {
             let rest = (bits << first) & (pairs.len() - 1);
             let second = short[rest >> (PAIR - 8)] as u32;
             pairs[bits] = if second > 0 && first + second <= PAIR {
-                2 << 4 | (first + second) as u8
+                2 << COUNT_AT | (first + second) as u8
             } else {
-                1 << 4 | first as u8
+                1 << COUNT_AT | first as u8
             };
         }
         bits += 1;
@@ -122,7 +125,6 @@ const fn pairs(short: &[u8; 256]) -> [u8; 1 << PAIR] {
 impl Tree {
     const fn new() -> Self {
         let codes = codes();
-        let short = short(&codes);
         let mut children: Children = [[0; 2]; 256];
         let (mut prefixes, mut depths) = ([0; 256], [0; 256]);
         let mut nodes = 1;
@@ -149,8 +151,7 @@ impl Tree {
             prefixes,
             depths,
             stand_ins: stand_ins(&children, &depths),
-            pairs: pairs(&short),
-            short,
+            pairs: pairs(&short(&codes)),
         }
     }
 
