@@ -11,8 +11,6 @@ mod pieces;
 mod table;
 mod whole;
 
-use std::ops::Range;
-
 use arrayvec::ArrayVec;
 
 use super::names::{MAX_NAME, Names};
@@ -22,9 +20,6 @@ use pieces::Text;
 use table::{ENTRY, Entry, Table};
 
 pub(super) use table::STATIC;
-
-/// An indexed field whose index, which is not 0, is complete in its first byte.
-const INDEXED_BY_ONE_BYTE: Range<u8> = 0x81..0xff;
 
 /// A header block is invalid from this index of the event's bytes on.
 #[derive(Debug)]
@@ -116,21 +111,6 @@ impl HeaderBlocks {
         matches!(self.place, Place::Field)
     }
 
-    /// Advances over the indexed fields at the beginning of bytes, and returns the number of these bytes. Such a field
-    /// has no value, and does not change the table.
-    #[inline]
-    pub(super) fn indexed(&mut self, bytes: &[u8]) -> usize {
-        if !self.may_end() {
-            return 0;
-        }
-        let known = self.table.len();
-        let is_known =
-            |byte: &&u8| INDEXED_BY_ONE_BYTE.contains(*byte) && usize::from(**byte & 0x7f) <= known;
-        let count = bytes.iter().take_while(is_known).count();
-        self.has_fields |= count > 0;
-        count
-    }
-
     /// Advances over a fragment of a block, from `at` to `end` of the event's bytes.
     pub(super) fn follow(
         &mut self,
@@ -154,19 +134,13 @@ impl HeaderBlocks {
                     at = piece.end;
                     self.value_piece(text, piece, patch).ok_or(lost)?;
                 }
-                // Most fields are indexed.
-                Place::Field if INDEXED_BY_ONE_BYTE.contains(&bytes[at]) => {
-                    match self.indexed(&bytes[at..end]) {
-                        0 => return Err(Lost(at)),
-                        count => at += count,
-                    }
-                }
                 place => {
-                    if let Place::Field = place
-                        && let Some(after) = self.literal(at, end, patch, names)
-                    {
-                        at = after;
-                        continue;
+                    if let Place::Field = place {
+                        let after = self.whole_fields(at..end, patch, names);
+                        if after > at {
+                            at = after;
+                            continue;
+                        }
                     }
                     self.byte(bytes[at], names).ok_or(Lost(at))?;
                     at += 1;
@@ -176,12 +150,13 @@ impl HeaderBlocks {
         Ok(())
     }
 
-    fn value_ends(&mut self, chars: u32) {
+    /// Adds a complete field, whose value has this many characters, to the table if it belongs there.
+    fn add(&mut self, field: Field, chars: u32) {
         let Field {
             is_added,
             is_secret,
             name_len,
-        } = self.field;
+        } = field;
         if is_added {
             self.table.add(Entry {
                 size: name_len.saturating_add(chars).saturating_add(ENTRY),
@@ -189,6 +164,5 @@ impl HeaderBlocks {
                 is_secret,
             });
         }
-        self.place = Place::Field;
     }
 }

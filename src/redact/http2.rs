@@ -161,11 +161,11 @@ impl Frames {
 
     /// Takes a complete header block.
     #[inline]
-    fn plain_block(&mut self, mut block: Range<usize>, patch: &mut Patch<'_>, names: &Names) {
+    fn plain_block(&mut self, block: Range<usize>, patch: &mut Patch<'_>, names: &Names) {
         self.blocks.begin();
-        block.start += self.blocks.indexed(&patch.bytes()[block.clone()]);
-        if !block.is_empty() {
-            self.header_block(block, patch, names);
+        let at = self.blocks.whole_fields(block.clone(), patch, names);
+        if at < block.end {
+            self.header_block(at..block.end, patch, names);
             self.has_blocks &= self.blocks.may_end();
         }
     }

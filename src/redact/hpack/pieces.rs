@@ -172,4 +172,9 @@ impl HeaderBlocks {
         }
         Some(())
     }
+
+    fn value_ends(&mut self, chars: u32) {
+        self.add(self.field, chars);
+        self.place = Place::Field;
+    }
 }

@@ -1,4 +1,4 @@
-//! Literal fields that are complete in an event, as nearly all are.
+//! Fields that are complete in an event, as nearly all are.
 
 use std::ops::Range;
 
@@ -8,19 +8,56 @@ use super::super::patch::Patch;
 use super::integer::whole_integer;
 use super::{Begin, Field, HeaderBlocks};
 
+/// An indexed field with the index 1, and the largest index in one byte (RFC 7541, section 6.1).
+const INDEXED: u8 = 0x81;
+const MAX_IN_ONE_BYTE: usize = 0x7e;
+
 impl HeaderBlocks {
+    /// Advances over the complete fields at the beginning of a range of the event's bytes, and returns their end. They
+    /// are indexed by one byte or literal. Has to be called before a field.
+    #[inline(always)]
+    pub(in super::super) fn whole_fields(
+        &mut self,
+        range: Range<usize>,
+        patch: &mut Patch<'_>,
+        names: &Names,
+    ) -> usize {
+        debug_assert!(self.may_end());
+        let bytes = &patch.bytes()[..range.end];
+        let mut at = range.start;
+        loop {
+            at += self.indexed(&bytes[at..]);
+            if at == bytes.len() {
+                return at;
+            }
+            match self.literal(bytes, at, patch, names) {
+                Some(end) => at = end,
+                None => return at,
+            }
+        }
+    }
+
+    /// Advances over the indexed fields at the beginning of bytes, and returns the number of these bytes. Such a field
+    /// has no value, and does not change the table.
+    #[inline]
+    fn indexed(&mut self, bytes: &[u8]) -> usize {
+        let known = self.table.len().min(MAX_IN_ONE_BYTE) as u8;
+        let is_known = |byte: &&u8| byte.wrapping_sub(INDEXED) < known;
+        let count = bytes.iter().take_while(is_known).count();
+        self.has_fields |= count > 0;
+        count
+    }
+
     /// Takes a complete literal field, and returns its end. Returns `None`, and does nothing, if there is another one
     /// or it is invalid: then [`byte`](Self::byte) takes it.
-    ///
-    /// Few fields continue in another event.
-    pub(super) fn literal(
+    #[inline(never)]
+    fn literal(
         &mut self,
+        bytes: &[u8],
         at: usize,
-        end: usize,
         patch: &mut Patch<'_>,
         names: &Names,
     ) -> Option<usize> {
-        let bytes = &patch.bytes()[..end];
         let is_added = match Begin::of(*bytes.get(at)?) {
             (Begin::Added, _) => true,
             (Begin::Literal, _) => false,
@@ -48,12 +85,12 @@ impl HeaderBlocks {
             (true, false) => 0,
         };
         self.has_fields = true;
-        self.field = Field {
+        let field = Field {
             is_added,
             is_secret,
             name_len,
         };
-        self.value_ends(chars);
+        self.add(field, chars);
         Some(at)
     }
 

@@ -133,9 +133,9 @@ impl PlainFrame {
     /// The frame at the index `at` of `bytes`; `None` if there is another one.
     #[inline(always)]
     pub(super) fn at(bytes: &[u8], at: usize) -> Option<Self> {
-        let rest = bytes.get(at..)?;
-        let [a, b, c, kind, flags, id @ ..] = *rest.first_chunk::<HEADER>()?;
-        let len = u32::from_be_bytes([0, a, b, c]) as usize;
+        let (header, rest) = bytes.get(at..)?.split_first_chunk::<HEADER>()?;
+        let [a, b, c, kind, flags, id @ ..] = *header;
+        let len = (u32::from_be_bytes([a, b, c, kind]) >> 8) as usize;
         let is_plain = match kind {
             DATA => flags & PADDED == 0,
             HEADERS => flags & (END_HEADERS | PADDED | HAS_PRIORITY) == END_HEADERS,
@@ -143,7 +143,7 @@ impl PlainFrame {
         };
         let is_stream = (1..=i32::MAX as u32).contains(&u32::from_be_bytes(id));
         let begin = at + HEADER;
-        (is_plain && is_stream && len <= rest.len() - HEADER).then_some(Self {
+        (is_plain && is_stream && len <= rest.len()).then_some(Self {
             kind,
             content: begin..begin + len,
         })
