@@ -205,6 +205,21 @@ fn header_blocks_that_cannot_be_followed_are_overwritten_whole() {
 }
 
 #[test]
+fn an_index_of_two_bytes_is_no_indexed_field_of_one() {
+    let added = frame(1, 5, 1, &b"\x40\x01a\x01b".repeat(35));
+    let settings = frame(4, 0, 0, b"");
+    let (payloads, whole) = shown(&[
+        Event::of_bytes(READ, &[PREFACE, &settings, &added, &added].concat()),
+        Event::of_bytes(READ, &frame(1, 5, 3, &[b"\xff\x04", COOKIE].concat())),
+    ]);
+    assert!(
+        payloads[1].ends_with("\\xff\\x04\\x0f\\x11\\x06******"),
+        "{payloads:?}"
+    );
+    assert_eq!(whole, 0);
+}
+
+#[test]
 fn bodies_are_overwritten_and_what_says_where_they_end_is_not() {
     let bodies = Redaction {
         bodies: true,

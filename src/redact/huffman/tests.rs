@@ -159,3 +159,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn long_strings_of_codes_of_each_length_are_counted() {
+    for begin in (0..=8).map(|len| "0".repeat(len)) {
+        for middle in (0..=3).map(|len| ":".repeat(len)) {
+            for rest in ["0", "-", ":", "*", "-:"].map(|text| text.repeat(40)) {
+                let text = [&*begin, &middle, &rest].concat();
+                let counted = count_short(&encode(text.as_bytes()));
+                assert_eq!(counted.map(|(count, _)| count as usize), Some(text.len()));
+            }
+        }
+    }
+}
