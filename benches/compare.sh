@@ -327,9 +327,10 @@ instructions() {
 instructions_per_event() {
     local traced=(--payload "$1" "$2" "$3") few many less more
     shift 3
-    few=$(make_trace "${traced[@]}" 2M "$trace")
+    # Both so large that the conversion of either allocates all of its buffers.
+    few=$(make_trace "${traced[@]}" 8M "$trace")
     less=$(instructions "$@")
-    many=$(make_trace "${traced[@]}" 8M "$trace")
+    many=$(make_trace "${traced[@]}" 32M "$trace")
     more=$(instructions "$@")
     echo $(((more - less) / (many - few)))
 }

@@ -58,7 +58,7 @@ impl<W: Write + Send + 'static> WriteBehind<W> {
 
     pub(super) fn new(writer: W) -> Self {
         Self {
-            buffer: Buffer::new(),
+            buffer: Buffer::kept_or_new(),
             worker: Worker::Idle(writer),
             is_behind: false,
         }
@@ -215,6 +215,7 @@ impl<W: Write + Send + 'static> Drop for WriteBehind<W> {
             drop(full);
             drop(thread.join());
         }
+        self.buffer.keep();
     }
 }
 

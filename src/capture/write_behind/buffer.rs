@@ -16,9 +16,9 @@ pub(super) const BUFFER: usize = 1 << 20;
 pub(super) const WRITE: usize = 256 << 10;
 
 thread_local! {
-    /// The memory of the last buffer that this thread has dropped. To zero new memory takes as long as all the rest of the
+    /// The last buffer of this thread's last capture. To zero the memory of a new one takes as long as the rest of the
     /// conversion of a small trace.
-    static SPARE: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+    static KEPT: Cell<Option<Buffer>> = const { Cell::new(None) };
 }
 
 /// Up to [`BUFFER`] bytes, starting at a page boundary.
@@ -34,8 +34,7 @@ pub(super) struct Buffer {
 
 impl Buffer {
     pub(super) fn new() -> Self {
-        let new = || vec![0; PAGE + BUFFER].into_boxed_slice();
-        let memory = SPARE.take().unwrap_or_else(new);
+        let memory = vec![0; PAGE + BUFFER].into_boxed_slice();
         let start = start_in(&memory, 0);
         Self {
             memory,
@@ -43,6 +42,23 @@ impl Buffer {
             end: start,
             offloaded: Vec::new(),
         }
+    }
+
+    /// The buffer that this thread has kept, or a new one. Once a capture, unlike the code around the call.
+    #[cold]
+    pub(super) fn kept_or_new() -> Self {
+        KEPT.take().unwrap_or_else(Self::new)
+    }
+
+    /// Keeps the buffer for the next capture of this thread. It must not be used any more.
+    #[cold]
+    pub(super) fn keep(&mut self) {
+        KEPT.set(Some(Self {
+            memory: std::mem::take(&mut self.memory),
+            start: self.start,
+            end: self.start,
+            offloaded: Vec::new(),
+        }));
     }
 
     #[inline]
@@ -97,13 +113,6 @@ impl Buffer {
         drop(offloaded);
         self.end = self.start;
         Ok(())
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        // It fails only while the thread ends.
-        let _ = SPARE.try_with(|spare| spare.set(Some(std::mem::take(&mut self.memory))));
     }
 }
 
