@@ -21,7 +21,7 @@ use super::stream::{Stream, open_non_blocking};
 
 /// The maximum number of symbolic links that are followed to a file that does not exist yet, as in Linux.
 const MAX_LINKS: usize = 40;
-/// Space is preallocated for captures larger than this, in bytes. For smaller ones it does not pay.
+/// Space is preallocated for captures larger than this, in bytes. For smaller ones, it takes longer than it saves.
 const AHEAD_FROM: u64 = 1 << 20;
 /// The maximum size of one preallocation, in bytes.
 const MAX_AHEAD: u64 = 64 << 20;
@@ -115,7 +115,7 @@ impl Room {
         self.refused = taken.is_err();
     }
 
-    /// Releases the space that was not needed.
+    /// Releases the preallocated space after the end of the capture.
     fn trim(&self, file: &File) -> io::Result<()> {
         match self.end {
             0 => Ok(()),

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 use rustix::pipe::PIPE_BUF;
 
-/// How long a reader that does not read is waited for after a signal. A reader that is only slow gets all
+/// How long to wait, after a signal, for a reader that has stopped reading. A reader that is only slow gets all
 /// packets.
 const PATIENCE: Timespec = Timespec {
     tv_sec: 2,

@@ -106,8 +106,8 @@ impl<W: Write + Send + 'static> WriteBehind<W> {
             return Ok(());
         }
         // The thread ends early only after an error, which it has sent.
-        let told = written.iter().find_map(Result::err);
-        Err(told.unwrap_or_else(ended))
+        let error = written.iter().find_map(Result::err);
+        Err(error.unwrap_or_else(ended))
     }
 
     /// Waits until everything is written, and ends the thread.
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_written_in_order_whatever_the_pieces() {
+    fn pieces_of_any_size_are_written_in_order() {
         let bytes: Vec<u8> = (0..1_500_000_u32).flat_map(u32::to_le_bytes).collect();
         for size in [7_919, BUFFER - 1, BUFFER, 5 * BUFFER] {
             for flushed in [false, true] {

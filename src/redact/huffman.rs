@@ -1,8 +1,8 @@
 //! HPACK's Huffman code (RFC 7541, appendix B): follows strings through events, and overwrites them with the same
 //! number of characters in the same number of bits.
 //!
-//! A crate would replace nothing but the lengths of the codes. Strings that are cut need the tree, which is computed
-//! from them.
+//! No crate is used, because it could only provide the lengths of the codes: strings that are cut need the tree, which
+//! is computed from these lengths.
 //!
 //! Invariant: an overwritten string decodes to the same number of characters, so that the tables of both ends keep
 //! their sizes, wherever events end. It depends only on the numbers of characters and of bits in each event. If an

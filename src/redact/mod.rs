@@ -165,8 +165,8 @@ impl Redactor {
         }
     }
 
-    /// Takes bytes at an offset of the trace. Returns whether some are overwritten, when `scratch` holds the new ones, and
-    /// what is known of the HTTP in them.
+    /// Takes bytes at an offset of the trace. Returns whether some are overwritten, and what was parsed of the HTTP in
+    /// them. If some are, `scratch` holds the new bytes.
     #[inline(always)]
     fn overwrite(
         &mut self,

@@ -7,7 +7,7 @@ mod losses;
 const READ: Direction = Direction::Read;
 const WRITE: Direction = Direction::Write;
 
-/// The payloads that stand in the place of those of `events`, and the warnings.
+/// The redacted payloads of `events`, and the warnings.
 fn redacted(redaction: &Redaction, events: &[Event]) -> (Vec<Vec<u8>>, Warnings) {
     let mut warnings = Warnings::default();
     let mut redactor = Redactor::new(redaction.clone());
@@ -395,7 +395,7 @@ fn after_events_of_whole_chunks_and_frames_values_are_found() {
         events.push(Event::of_bytes(READ, bytes));
         events.push(Event::of_bytes(READ, &whole_frames));
     }
-    // Inside a frame, other bytes are data, whatever they look like.
+    // Inside a frame, all other bytes are data.
     events.remove(6);
     events.push(Event::of_bytes(READ, &frame(1, 4, 1, COOKIE)));
     let (payloads, whole) = shown(&events);

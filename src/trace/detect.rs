@@ -3,7 +3,7 @@
 //! JSON and text are recognized by the first name of a message ([`first_name`]), after any text that common tools put
 //! before it ([`foreign_text`]). The binary layouts are compared by [`shape`].
 //!
-//! Invariant: the shortest sufficient prefix decides, in whatever pieces it arrives.
+//! Invariant: the shortest sufficient prefix decides, and it may arrive in any pieces.
 
 mod first_name;
 mod foreign_text;
@@ -116,9 +116,9 @@ impl Detected {
     }
 }
 
-/// After how many bytes to try again. At first every byte counts, because a live stream must not wait; later the
-/// intervals grow, so that all tries together cost little more than one.
-pub(super) const fn next_look(looked: usize) -> usize {
+/// The number of bytes after which to try again. At first that is every byte, because a live stream must not wait. Later
+/// the intervals grow, so that all attempts together take little longer than one.
+pub(super) const fn next_attempt(looked: usize) -> usize {
     looked + 1 + looked / 64
 }
 
@@ -184,7 +184,7 @@ impl Detector {
         if !text.iter().copied().all(is_text) {
             return Detected::Nothing;
         }
-        if let Some((encoding, prefix)) = self.search.go_on(text) {
+        if let Some((encoding, prefix)) = self.search.continue_in(text) {
             let mut layout = Layout::new(encoding, Generation::Tap);
             layout.recoding.prefix = prefix;
             return Detected::of(layout);

@@ -272,8 +272,8 @@ impl Reader {
         // The shortest sufficient prefix decides, however many bytes are available. So a file and a stream of the
         // same bytes are detected alike, in whatever pieces they arrive.
         let mut found = Detected::Short;
-        while found == Detected::Short && detect::next_look(self.looked) <= window.len() {
-            self.looked = detect::next_look(self.looked);
+        while found == Detected::Short && detect::next_attempt(self.looked) <= window.len() {
+            self.looked = detect::next_attempt(self.looked);
             found = detect(&window[..self.looked], false);
         }
         if found == Detected::Short && ended {

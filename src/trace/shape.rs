@@ -153,7 +153,7 @@ fn best<'a>(
     });
     fits.iter()
         .filter(|(candidate, _)| wanted.is_none_or(|wanted| wanted == candidate.encoding))
-        // Damage after many matching fields counts for little. Among equals, the first wins.
+        // Damage after many matching fields matters little. Among equals, the first is chosen.
         .rev()
         .max_by_key(|(candidate, fit)| {
             (

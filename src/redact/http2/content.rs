@@ -11,7 +11,7 @@ use super::frame::{
     WINDOW_UPDATE,
 };
 
-/// The replacement of each byte of a header block that cannot be followed: an empty `max-forwards` from the static
+/// The replacement of each byte of a header block that cannot be decoded: an empty `max-forwards` from the static
 /// table. The block stays valid at any length, and changes no table.
 const EMPTY_FIELD: u8 = 0x80 | 47;
 

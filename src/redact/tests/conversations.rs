@@ -14,7 +14,7 @@ fn tokens() -> Redaction {
     }
 }
 
-/// What is wrong with what becomes of a conversation, if anything is.
+/// Checks a redacted conversation: only the secret values have changed.
 fn check(conversation: &Conversation, redaction: &Redaction) -> Result<(), TestCaseError> {
     let direction = |from_client| if from_client { READ } else { WRITE };
     let events: Vec<_> = conversation
@@ -121,9 +121,9 @@ fn only_values_change_wherever_events_end() {
     });
 }
 
-/// Bytes without sense are followed without harm, and none of them moves.
+/// Random bytes cause no panic, and no change of a length.
 #[test]
-fn noise_is_followed_without_harm() {
+fn random_bytes_keep_their_lengths() {
     let mut choices = Choices(1);
     let begins: [&[u8]; 5] = [
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",

@@ -40,7 +40,7 @@ impl Default for ForeignTextSearch {
 
 impl ForeignTextSearch {
     /// Continues the search in `text`, whose beginning has been searched.
-    pub(super) fn go_on(&mut self, text: &[u8]) -> Option<(Encoding, Option<Prefix>)> {
+    pub(super) fn continue_in(&mut self, text: &[u8]) -> Option<(Encoding, Option<Prefix>)> {
         while let Some(&byte) = text.get(self.taken) {
             let at = self.taken as u64;
             self.taken += 1;

@@ -16,7 +16,7 @@ fn delimit(message: &[u8]) -> Vec<u8> {
     [&[u8::try_from(message.len()).unwrap()], message].concat()
 }
 
-/// What `bytes` are taken for when they come whole, and when they come one at a time.
+/// The detected encoding of `bytes` that arrive all at once, and one at a time.
 fn taken_for(bytes: &[u8]) -> Detected {
     let whole = detect(bytes, true, None, None);
     let (mut detector, mut bytewise) = (Detector::default(), Detected::Short);

@@ -1,9 +1,9 @@
-//! How the bytes of a trace were changed on their way: UTF-16, and the carriage returns of a terminal.
+//! How the bytes of a trace were changed in transit: UTF-16, and the carriage returns of a terminal.
 //!
 //! This only recognizes the change; [`crate::input`] reverts it. Prefixes of lines are recognized where the first
 //! message is searched for.
 //!
-//! Invariant: bytes that may yet become UTF-16 are not taken for anything else.
+//! Invariant: bytes that may turn out to be UTF-16 are not recognized as anything else.
 
 use crate::input::Utf16;
 

@@ -21,7 +21,7 @@ pub(super) struct Fit {
     pub(super) anchors: u32,
     /// The events among them.
     pub(super) events: u32,
-    /// The events that have a time, whatever it is, since clocks may be wrong.
+    /// The events that have a time. It may be any time, since clocks may be wrong.
     pub(super) timed_events: u32,
     /// The payloads of events: five nested messages at the positions of a tap's.
     pub(super) payloads: u32,
@@ -82,7 +82,7 @@ impl Fit {
         self.anchors += 1;
     }
 
-    /// Whether it is a trace whatever follows. `proof` is the number of events required.
+    /// Whether it is a trace, with any bytes after these. `proof` is the number of events required.
     pub(super) const fn is_certain(&self, proof: u32) -> bool {
         self.fields >= ENOUGH && self.anchors > 0 && self.events >= proof && !self.is_foreign()
     }
@@ -106,7 +106,7 @@ impl Fit {
         self.has_odd_headers && self.pseudo_headers == 0 || self.strange > 0 && !is_proved
     }
 
-    /// Whether it contains events as deep as only a trace has them, whatever their times.
+    /// Whether it contains events at a depth that only a trace has, with any times.
     const fn has_events(&self) -> bool {
         self.timed_events > 0 || self.payloads > 0
     }
