@@ -50,12 +50,9 @@ pub fn inspect(
     interrupt: &Interrupt,
     warnings: &mut Warnings,
 ) -> Result<Info, Failure> {
-    let path = match source {
-        Source::Stdin | Source::Live(_) => None,
-        Source::File(path) => Some(&**path),
-    };
+    let path = source.path();
     // A listener is called for each warning at once. Then the trace must not have to be read again.
-    let Some(before) = warnings.draft().filter(|_| source.can_be_reopened()) else {
+    let Some(before) = warnings.draft().filter(|_| path.is_some()) else {
         let (input, _) = open(source)?;
         return inspect_input(input, path, options, wait, interrupt, warnings);
     };

@@ -30,10 +30,13 @@ pub enum Source {
 }
 
 impl Source {
-    /// Whether the trace can be read again from its beginning. Standard input cannot, even if it is a file: the first
-    /// reads have moved its position.
-    pub(crate) const fn can_be_reopened(&self) -> bool {
-        matches!(self, Self::File(_))
+    /// The path. A trace without one cannot be read again from its beginning, even if standard input is a file: the
+    /// first reads have moved its position.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Stdin | Self::Live(_) => None,
+            Self::File(path) => Some(path),
+        }
     }
 
     /// The name of the trace in a capture. It contains no path of this machine.
@@ -58,10 +61,7 @@ pub fn convert(
     warnings: &mut Warnings,
 ) -> Result<Summary, Failure> {
     let (input, metadata) = open(source)?;
-    let path = match source {
-        Source::Stdin | Source::Live(_) => None,
-        Source::File(path) => Some(path.clone()),
-    };
+    let path = source.path().map(Path::to_owned);
     let input = input.with_progress(options.progress.clone());
     let mut trace =
         Reader::new(input, options.encoding, path).with_quotes(options.redaction.is_none());
